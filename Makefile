@@ -1,0 +1,65 @@
+# Two commands do everything on a machine with Python 3.11+, pip and make: `make demo`, `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)
+
+ifeq ($(filter 4.% 5.%,$(MAKE_VERSION)),)
+$(error make $(MAKE_VERSION) is too old; GNU make 4 or newer is needed)
+endif
+
+.PHONY: demo test test-all bench lab lint golden lock clean
+
+demo: $(VENV)/.installed
+	@$(BIN)/smartcar-ops demo
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest -q --full
+
+bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.benchmarks
+
+lab: $(VENV)/.installed
+	@$(BIN)/smartcar-ops lab
+
+lint: $(VENV)/.installed-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+golden: $(VENV)/.installed-dev
+	@$(BIN)/python -m tests.golden
+
+lock: $(VENV)/.uv
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml --group build -o requirements.lock
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml --group build --group dev --all-extras -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .sandbox
+
+# A newer lock makes the environment anew; the development one holds all that the other does.
+$(VENV)/.installed: requirements.lock pyproject.toml $(VENV)/.uv
+	@if [ -e $(VENV)/.installed-dev ]; then $(MAKE) --no-print-directory $(VENV)/.installed-dev; \
+	else $(call install,requirements.lock); fi
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock pyproject.toml $(VENV)/.uv
+	@$(call install,requirements-dev.lock)
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "$$($(PYTHON) --version 2>&1 || echo $(PYTHON)) is too old or missing; Python 3.11 or newer is needed (make PYTHON=python3.12)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) can't make a virtual environment; install its venv package"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+define install
+echo "Installing $(1) …" && start=$$(date +%s) && \
+VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python $(1) && \
+VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e . && \
+echo "Installed in $$(( $$(date +%s) - start )) s"
+endef

@@ -1,0 +1,26 @@
+"""Operations notebooks for Smartcar's move from V2 to V3.
+
+``load`` gives a finished run's tables as DataFrames; everything else is in the rooms below.
+Importing this loads neither pandas nor SQLAlchemy nor ipywidgets.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import os
+
+    from smartcar_ops.reporting.bundles import Bundle
+
+__version__ = "0.1.0"
+
+
+def load(folder: str | os.PathLike[str]) -> Bundle:
+    """The tables of a run's folder, such as ``load("reports/latest/20_audit_user_ids")["users"]``.
+
+    SettingsError where the folder is no run's.
+    """
+    from smartcar_ops.reporting.bundles import load as load_bundle
+
+    return load_bundle(folder)

@@ -1,0 +1,150 @@
+"""The command line: one command a person, one exit code a meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import click
+
+from smartcar_ops import __version__
+from smartcar_ops.errors import SettingsError, SmartcarOpsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Takes a company through Smartcar's move from V2 to V3.
+
+    Exit codes: 0 done · 1 done, and a gate says no · 2 the world failed · 3 nothing to do · 4 another run
+    holds the lock · 5 known wrong before any connection.
+    """
+
+
+@cli.command()
+def demo() -> None:
+    """Takes a pretend fleet through audit, compare and backfill to a report; touches nothing real."""
+    from smartcar_ops.demo import demonstrate
+
+    demonstrate()
+
+
+@cli.command()
+@click.option("--port", default=0, show_default="any free one")
+@click.option("--users", default=300, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME …", help="What Smartcar does wrong; several may follow."
+)
+@click.argument("more_faults", nargs=-1, metavar="")
+def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faults: tuple[str, ...]) -> None:
+    """Serves a pretend Smartcar until Ctrl-C, and prints the settings that use it."""
+    from smartcar_ops.sandbox.serving import serve
+
+    try:
+        serve(port, users, seed, (*faults, *more_faults))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    except OSError as error:
+        raise SmartcarOpsError(f"sandbox: port {port} can't be served ({error.strerror}); choose another.") from None
+
+
+@cli.command()
+@click.pass_context
+def doctor(context: click.Context) -> None:
+    """Is everything in place? At most 3 calls; writes nothing."""
+    from smartcar_ops import connecting, terminal
+    from smartcar_ops.migration.checkup import CALLS, checkup
+
+    chosen = connecting.settle()
+    click.echo(f"Acting on {chosen.where}; {CALLS}.")
+    found = checkup(chosen)
+    terminal.lines(found)
+    context.exit(found.exit_code)
+
+
+@cli.command()
+@click.argument("notebook")
+@click.option("-p", "--parameter", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeat.")
+@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, for scripts.")
+@click.pass_context
+def run(context: click.Context, notebook: str, given: tuple[tuple[str, str], ...], as_json: bool) -> None:
+    """Runs a notebook by name or number, and writes its folder under reports/."""
+    from smartcar_ops.reporting.runs import run as run_notebook
+
+    result = run_notebook(notebook, given)
+    if as_json:
+        content: dict[str, Any] = {
+            "notebook": result.notebook,
+            "exit_code": result.exit_code,
+            "verdict": result.verdict,
+            "where": result.where,
+            "folder": str(result.folder) if result.folder else None,
+            "calls": result.calls,
+            "summary": result.summary,
+        }
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    else:
+        if result.where:
+            click.echo(f"Acted on {result.where}.")
+        click.echo(result.verdict, err=result.exit_code in (2, 4, 5))
+        if result.report:
+            click.echo(f"Report: {result.report}")
+    context.exit(result.exit_code)
+
+
+@cli.command()
+@click.argument("wish", type=click.Choice(["pause", "resume", "cancel"]), required=False)
+@click.argument("run_id", required=False)
+def runs(wish: str | None, run_id: str | None) -> None:
+    """Lists the runs, or asks a running one to pause, resume or cancel."""
+    from smartcar_ops import connecting, terminal
+    from smartcar_ops.company.ledger import Ledger, Scope
+    from smartcar_ops.company.runs import Runs
+    from smartcar_ops.company.tables import Company
+
+    chosen = connecting.settle()
+    company = Company.connect(chosen.database_url.get_secret_value(), chosen.layout)
+    register = Runs(Ledger.open(company, Scope(chosen.service, chosen.mode), chosen.reports))
+    click.echo(f"Acting on {chosen.where}.")
+    if wish is None:
+        terminal.runs(register.all())
+    elif run_id is None:
+        raise SettingsError(f"runs: {wish} needs the run's name; `smartcar-ops runs` lists them.")
+    elif register.request(run_id, wish):
+        click.echo(f"Asked {run_id} to {wish}; it obeys between two batches.")
+    else:
+        raise SettingsError(f"runs: no run {run_id!r} is under way; `smartcar-ops runs` lists them.")
+
+
+@cli.command()
+@click.argument("arguments", nargs=-1)
+def lab(arguments: tuple[str, ...]) -> None:
+    """Opens JupyterLab on the notebooks."""
+    from smartcar_ops.settings import find_root
+
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={find_root()}", *arguments]
+    raise SystemExit(subprocess.call(command, env={**os.environ}))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point: an error of the kit is one sentence and its exit code, never a traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="smartcar-ops", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        code = 2
+    except click.ClickException as error:
+        click.echo(f"smartcar-ops: {error.format_message()}", err=True)
+        code = 5
+    except SmartcarOpsError as error:
+        click.echo(str(error), err=True)
+        code = error.exit_code
+    raise SystemExit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

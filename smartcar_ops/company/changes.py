@@ -1,0 +1,151 @@
+"""The only writes to the company's rows: compare and set, each with its record in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.runs import utcnow
+from smartcar_ops.company.tables import Company, native
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value to set where the row still holds ``before``; ``table`` is ``users`` or ``vehicles``."""
+
+    table: str
+    row_id: str
+    user_id: str | None
+    column: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a change: ``written``, ``skipped`` (the row was no longer as planned) or ``failed``."""
+
+    change: Change
+    batch: int
+    outcome: str
+
+
+def write(company: Company, ledger: Ledger, run_id: str, batch: int, wanted: Sequence[Change]) -> list[Outcome]:
+    """Sets one batch in one transaction, its records included; all of it or nothing.
+
+    A row that no longer is as planned is skipped, a row the database refuses is failed; neither stops the others.
+    DatabaseError where the database itself fails.
+    """
+    outcomes = []
+    engine = engines.writer(company.engine)
+    with engines.failures(engine, f"writing batch {batch}"), engine.begin() as connection:
+        for change in wanted:
+            outcomes.append(Outcome(change, batch, _set(company, connection, change)))
+        connection.execute(sa.delete(t.changes).where(_same_rows(run_id)), [_key(change) for change in wanted])
+        connection.execute(sa.insert(t.changes), [_record(run_id, outcome) for outcome in outcomes])
+    return outcomes
+
+
+def written(ledger: Ledger, run_id: str, batch: int | None = None, row_id: str | None = None) -> list[Outcome]:
+    """The recorded changes of a run that were written, newest batch first; narrowed to a batch or a row."""
+    query = sa.select(t.changes).where(t.changes.c.run_id == run_id, t.changes.c.outcome == "written")
+    if batch is not None:
+        query = query.where(t.changes.c.batch == batch)
+    if row_id is not None:
+        query = query.where(t.changes.c.row_id == row_id)
+    return recorded(ledger, query.order_by(t.changes.c.batch.desc(), t.changes.c.table_name, t.changes.c.row_id))
+
+
+def of_run(ledger: Ledger, run_id: str) -> list[Outcome]:
+    """Every recorded change of a run, whatever became of it."""
+    return recorded(ledger, sa.select(t.changes).where(t.changes.c.run_id == run_id))
+
+
+def recorded(ledger: Ledger, query: sa.Select[Any]) -> list[Outcome]:
+    """Outcomes from rows of the ledger's changes."""
+    with engines.failures(ledger.engine, "reading the changes"), ledger.engine.connect() as connection:
+        return [
+            Outcome(
+                Change(
+                    row["table_name"],
+                    row["row_id"],
+                    row["user_id"],
+                    row["column_name"],
+                    row["before_value"],
+                    row["after_value"],
+                ),
+                row["batch"],
+                row["outcome"],
+            )
+            for row in connection.execute(query).mappings()
+        ]
+
+
+def current(company: Company, wanted: Iterable[Change]) -> dict[tuple[str, str], str | None]:
+    """What the rows of these changes hold now, by (table, row id); a row that is gone is missing."""
+    found: dict[tuple[str, str], str | None] = {}
+    with engines.failures(company.engine, "reading the rows"), company.engine.connect() as connection:
+        for change in wanted:
+            _, identity, column = _place(company, change.table)
+            row = connection.execute(sa.select(column).where(identity == native(identity, change.row_id))).first()
+            if row is not None:
+                found[change.table, change.row_id] = row[0]
+    return found
+
+
+def _set(company: Company, connection: sa.Connection, change: Change) -> str:
+    table, identity, column = _place(company, change.table)
+    still = column.is_(None) if change.before is None else column == change.before
+    statement = sa.update(table).where(identity == native(identity, change.row_id), still)
+    try:
+        with connection.begin_nested():
+            result = connection.execute(statement.values({column: change.after}))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return "failed"
+    return "written" if result.rowcount == 1 else "skipped"
+
+
+def _place(company: Company, name: str) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+    if name == "users":
+        names = company.layout.users
+        return company.users, company.users.c[names.id], company.users.c[names.smartcar_user_id]
+    cars, table = company.layout.vehicles, company.vehicles
+    assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
+    return table, table.c[cars.id], table.c[cars.smartcar_vehicle_id]
+
+
+def _same_rows(run_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        t.changes.c.run_id == run_id,
+        t.changes.c.table_name == sa.bindparam("key_table"),
+        t.changes.c.row_id == sa.bindparam("key_row"),
+    )
+
+
+def _key(change: Change) -> dict[str, Any]:
+    return {"key_table": change.table, "key_row": change.row_id}
+
+
+def _record(run_id: str, outcome: Outcome) -> dict[str, Any]:
+    change = outcome.change
+    return {
+        "run_id": run_id,
+        "table_name": change.table,
+        "row_id": change.row_id,
+        "batch": outcome.batch,
+        "user_id": change.user_id,
+        "column_name": change.column,
+        "before_value": change.before,
+        "after_value": change.after,
+        "outcome": outcome.outcome,
+        "at": utcnow(),
+    }

@@ -1,0 +1,73 @@
+"""Engines that behave the same on every database, and failures that name the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from smartcar_ops.errors import DatabaseError, SettingsError
+from smartcar_ops.settings import mask_url
+
+WAIT = 30
+"""Seconds a SQLite connection waits for another's write."""
+
+EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
+
+
+def create(url: str) -> sa.Engine:
+    """An engine for the URL, nothing connected yet; SettingsError where the URL or its driver is no use."""
+    try:
+        parsed = sa.make_url(url)
+        options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if parsed.drivername.startswith("sqlite") else {}
+        engine = sa.create_engine(parsed, pool_pre_ping=True, **options)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise SettingsError(f"settings: SMARTCAR_DATABASE_URL: {_first_line(error)}; see SQLAlchemy's URLs.") from None
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "", error.name)
+        raise SettingsError(
+            f"settings: SMARTCAR_DATABASE_URL needs the driver {error.name}; pip install 'smartcar-ops[{extra}]'."
+        ) from None
+    if engine.dialect.name == "sqlite":
+        _own_transactions(engine)
+    return engine
+
+
+def writer(engine: sa.Engine) -> sa.Engine:
+    """The same engine for work that writes: on SQLite its transactions take the write lock at once."""
+    return engine.execution_options(smartcar_ops_write=True)
+
+
+@contextmanager
+def failures(engine: sa.Engine, doing: str) -> Iterator[None]:
+    """Turns SQLAlchemy's errors into DatabaseError: what was done, where, and the database's own first line."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        where = mask_url(engine.url.render_as_string(hide_password=True))
+        raise DatabaseError(f"database: {doing} failed on {where}: {_first_line(error)}") from None
+
+
+def _own_transactions(engine: sa.Engine) -> None:
+    """Python's sqlite3 begins late and only before writes; here SQLAlchemy's BEGIN is the database's."""
+
+    @event.listens_for(engine, "connect")
+    def _no_implicit_begin(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("smartcar_ops_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _first_line(error: Exception) -> str:
+    """The database's own sentence; never the statement or its parameters, which may hold people's data."""
+    original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    arguments = getattr(original, "args", ())
+    message = arguments[-1] if arguments and isinstance(arguments[-1], str) else str(original)
+    return message.strip().splitlines()[0].rstrip(".") + "." if message.strip() else type(original).__name__

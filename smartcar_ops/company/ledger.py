@@ -1,0 +1,179 @@
+"""The kit's memory: in the company's database after expand, in a SQLite file beside the reports before it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.tables import Company
+
+CHUNK = 5000
+EVIDENCE = (t.connections, t.personal, t.ties, t.asked)
+KEPT = (*EVIDENCE, t.runs, t.changes)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which Smartcar evidence is about: the service (origins and client id, hashed) and the mode."""
+
+    service: str
+    mode: str
+
+    def of(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        """The condition that a row of a ledger table belongs to this scope."""
+        return sa.and_(table.c.service == self.service, table.c.mode == self.mode)
+
+    def row(self, **values: Any) -> dict[str, Any]:
+        """The values with the scope's own columns."""
+        return {"service": self.service, "mode": self.mode, **values}
+
+
+class Ledger:
+    """Reads and writes the kit's own tables; never the company's."""
+
+    def __init__(self, engine: sa.Engine, scope: Scope, *, in_database: bool) -> None:
+        self.engine, self.scope, self.in_database = engines.writer(engine), scope, in_database
+
+    @classmethod
+    def open(cls, company: Company, scope: Scope, reports: Path) -> Ledger:
+        """The ledger in the database where it is there and may be written, else the file beside the reports.
+
+        Where the database's ledger can be read but not written, the file gets a copy of it.
+        """
+        if not in_database(company.engine):
+            return cls.file(company, scope, reports)
+        ledger = cls(company.engine, scope, in_database=True)
+        if ledger.writable():
+            return ledger
+        file = cls.file(company, scope, reports)
+        copy(ledger, file)
+        return file
+
+    @classmethod
+    def file(cls, company: Company, scope: Scope, reports: Path) -> Ledger:
+        """The ledger's file for this database, made where missing."""
+        reports.mkdir(parents=True, exist_ok=True)
+        engine = engines.create(f"sqlite:///{file_path(company, reports)}")
+        ledger = cls(engine, scope, in_database=False)
+        with engines.failures(engine, "making the ledger's file"):
+            t.metadata.create_all(ledger.engine)
+        return ledger
+
+    def writable(self) -> bool:
+        """Whether this connection may write the ledger: tried, and taken back."""
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(sa.update(t.meta).values(value=t.meta.c.value))
+                connection.rollback()
+        except SQLAlchemyError:
+            return False
+        return True
+
+    def begin(self) -> Any:
+        """A transaction that writes; failures as DatabaseError."""
+        return self.engine.begin()
+
+    # --- small facts -------------------------------------------------------------------------------------
+
+    def fact(self, name: str) -> str | None:
+        """A remembered value, None where there is none."""
+        with engines.failures(self.engine, "reading the ledger"), self.engine.connect() as connection:
+            return connection.execute(sa.select(t.meta.c.value).where(t.meta.c.name == name)).scalar_one_or_none()
+
+    def remember(self, name: str, value: str) -> None:
+        """Keeps a value under a name."""
+        self.put(t.meta, [{"name": name, "value": value}])
+
+    def bound_service(self) -> str:
+        """The service that the ledger's evidence came from; this one where there is none yet."""
+        bound = self.fact("service")
+        if bound is None:
+            self.remember("service", self.scope.service)
+        return bound or self.scope.service
+
+    # --- evidence ----------------------------------------------------------------------------------------
+
+    def record_connections(self, rows: Sequence[Mapping[str, Any]], *, complete: bool, now: datetime) -> None:
+        """Mirrors a listing; after a complete one, rows it no longer had are marked gone."""
+        stamped = [self.scope.row(**row, first_seen=now, gone_at=None) for row in rows]
+        known = {(row["vehicle_id"], row["smartcar_user_id"]): row for row in self.connections(gone=True)}
+        for row in stamped:
+            before = known.pop((row["vehicle_id"], row["smartcar_user_id"]), None)
+            row["first_seen"] = before["first_seen"] if before else now
+        if complete:
+            stamped += [{**row, "gone_at": row["gone_at"] or now} for row in known.values()]
+        self.put(t.connections, stamped)
+        answer = "complete" if complete else "incomplete"
+        self.put(t.asked, [self.scope.row(source="connections", subject="*", asked_at=now, answer=answer)])
+
+    def connections(self, *, gone: bool = False) -> list[dict[str, Any]]:
+        """The mirrored connections of this scope."""
+        query = sa.select(t.connections).where(self.scope.of(t.connections))
+        return self._rows(query if gone else query.where(t.connections.c.gone_at.is_(None)))
+
+    def rows(self, table: sa.Table) -> list[dict[str, Any]]:
+        """Every row of an evidence table in this scope."""
+        return self._rows(sa.select(table).where(self.scope.of(table)))
+
+    def asked(self, source: str) -> dict[str, tuple[datetime, str]]:
+        """What a source was asked and answered: subject -> (when, answer)."""
+        query = sa.select(t.asked).where(self.scope.of(t.asked), t.asked.c.source == source)
+        return {row["subject"]: (row["asked_at"], row["answer"]) for row in self._rows(query)}
+
+    def record(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Keeps rows of an evidence table in this scope, over those with the same key."""
+        self.put(table, [self.scope.row(**row) for row in rows])
+
+    def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Inserts rows, replacing those with the same primary key; one transaction."""
+        if not rows:
+            return
+        keys = [column.name for column in table.primary_key.columns]
+        gone = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
+        with engines.failures(self.engine, "writing the ledger"), self.begin() as connection:
+            for start in range(0, len(rows), CHUNK):
+                chunk = rows[start : start + CHUNK]
+                connection.execute(gone, [{f"key_{key}": row[key] for key in keys} for row in chunk])
+                connection.execute(sa.insert(table), [dict(row) for row in chunk])
+
+    def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        with engines.failures(self.engine, "reading the ledger"), self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def in_database(engine: sa.Engine) -> bool:
+    """Whether the database holds the kit's tables."""
+    with engines.failures(engine, "looking for the ledger"):
+        return sa.inspect(engine).has_table(t.meta.name)
+
+
+def file_path(company: Company, reports: Path) -> Path:
+    """Where the file for this database is."""
+    return reports / f".ledger-{company.fingerprint()}.sqlite"
+
+
+def create_in(connection: sa.Connection) -> None:
+    """Makes the kit's tables through this connection and gives the database its own id."""
+    t.metadata.create_all(connection)
+    known = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.name == "database_id")).first()
+    if known is None:
+        connection.execute(sa.insert(t.meta), [{"name": "database_id", "value": str(uuid.uuid4())}])
+
+
+def copy(source: Ledger, target: Ledger) -> None:
+    """Copies evidence, runs and changes of every scope; rows the target has alone stay."""
+    for table in KEPT:
+        target.put(table, source._rows(sa.select(table)))
+    for name in ("service", "database_id"):
+        value = source.fact(name)
+        if value is not None and target.fact(name) is None:
+            target.remember(name, value)

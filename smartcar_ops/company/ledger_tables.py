@@ -1,0 +1,117 @@
+"""The kit's own tables, ``smartcar_ops_…``; the same in the company's database and in a file beside the reports.
+
+Times are naive UTC. ``service`` and ``mode`` say which Smartcar a row came from.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData()
+
+ID, WORD, LOCAL = sa.String(36), sa.String(16), sa.String(191)
+
+
+def _table(name: str, *columns: sa.Column[object]) -> sa.Table:
+    return sa.Table(f"smartcar_ops_{name}", metadata, *columns)
+
+
+def _scope() -> tuple[sa.Column[object], sa.Column[object]]:
+    return sa.Column("service", WORD, primary_key=True), sa.Column("mode", WORD, primary_key=True)
+
+
+meta = _table("meta", sa.Column("name", sa.String(64), primary_key=True), sa.Column("value", sa.Text, nullable=False))
+
+connections = _table(
+    "connections",
+    *_scope(),
+    sa.Column("vehicle_id", ID, primary_key=True),
+    sa.Column("smartcar_user_id", ID, primary_key=True),
+    sa.Column("connection_id", ID),
+    sa.Column("make", sa.String(64), nullable=False),
+    sa.Column("model", sa.String(128), nullable=False),
+    sa.Column("year", sa.Integer),
+    sa.Column("powertrain", WORD, nullable=False),
+    sa.Column("external_id", sa.String(255)),
+    sa.Column("first_seen", sa.DateTime, nullable=False),
+    sa.Column("gone_at", sa.DateTime),
+)
+"""The mirror of Smartcar's connections; ``gone_at`` where a later whole listing no longer had the row."""
+
+personal = _table(
+    "personal",
+    *_scope(),
+    sa.Column("source", WORD, primary_key=True),
+    sa.Column("user_id", LOCAL, primary_key=True),
+    sa.Column("smartcar_user_id", ID, primary_key=True),
+    sa.Column("seen_at", sa.DateTime, nullable=False),
+)
+"""Evidence that speaks for one local user alone: a token's ``/user``, an ``externalId``."""
+
+ties = _table(
+    "ties",
+    *_scope(),
+    sa.Column("source", WORD, primary_key=True),
+    sa.Column("local_vehicle_id", LOCAL, primary_key=True),
+    sa.Column("vehicle_id", ID, primary_key=True),
+    sa.Column("seen_at", sa.DateTime, nullable=False),
+)
+"""Which of the company's cars is which of Smartcar's, and how that is known."""
+
+asked = _table(
+    "asked",
+    *_scope(),
+    sa.Column("source", WORD, primary_key=True),
+    sa.Column("subject", LOCAL, primary_key=True),
+    sa.Column("asked_at", sa.DateTime, nullable=False),
+    sa.Column("answer", sa.String(64), nullable=False),
+)
+"""What was asked and finally answered, so that asking twice costs nothing.
+
+``connections``: subject ``*``; ``tokens``: the local vehicle; ``vins``: Smartcar's vehicle, the answer a digest.
+"""
+
+runs = _table(
+    "runs",
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("notebook", sa.String(64), nullable=False),
+    sa.Column("act", WORD, nullable=False),
+    sa.Column("status", WORD, nullable=False),
+    sa.Column("requested", WORD, nullable=False, default=""),
+    sa.Column("operator", sa.String(128), nullable=False),
+    sa.Column("host", sa.String(128), nullable=False),
+    sa.Column("service", WORD, nullable=False),
+    sa.Column("mode", WORD, nullable=False),
+    sa.Column("plan", sa.String(64)),
+    sa.Column("started", sa.DateTime, nullable=False),
+    sa.Column("ended", sa.DateTime),
+    sa.Column("summary", sa.Text),
+    sa.Column("calls", sa.Text),
+)
+"""Who did what: audits, comparisons, plans, applies, undos; ``summary`` and ``calls`` are JSON."""
+
+changes = _table(
+    "changes",
+    sa.Column("run_id", sa.String(64), primary_key=True),
+    sa.Column("table_name", WORD, primary_key=True),
+    sa.Column("row_id", LOCAL, primary_key=True),
+    sa.Column("batch", sa.Integer, nullable=False),
+    sa.Column("user_id", LOCAL),
+    sa.Column("column_name", sa.String(128), nullable=False),
+    sa.Column("before_value", sa.String(255)),
+    sa.Column("after_value", sa.String(255)),
+    sa.Column("outcome", WORD, nullable=False),
+    sa.Column("at", sa.DateTime, nullable=False),
+)
+"""Every change to the company's rows, written in the same transaction as the change itself."""
+
+locks = _table(
+    "locks",
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("operator", sa.String(128), nullable=False),
+    sa.Column("host", sa.String(128), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("beat", sa.DateTime, nullable=False),
+)
+"""One row a held lock; a holder that stopped beating has lost it."""

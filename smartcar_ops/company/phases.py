@@ -1,0 +1,104 @@
+"""The schema's way from V2 to V3: expand adds what V3 needs and takes nothing away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger as ledgers
+from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import DatabaseError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of the schema: what it does in words, and whether it is already so."""
+
+    name: str
+    does: str
+    done: bool
+
+
+def expand_steps(company: Company) -> tuple[Step, ...]:
+    """What expand would do, in order; reads the schema only."""
+    users, vehicles = company.layout.users, company.layout.vehicles
+    steps = [
+        Step(
+            "user id column",
+            f"add {users.table}.{users.smartcar_user_id} VARCHAR(36) NULL",
+            company.user_id_column is not None,
+        )
+    ]
+    if not vehicles.from_:
+        steps.append(
+            Step(
+                "vehicle id column",
+                f"add {vehicles.table}.{vehicles.smartcar_vehicle_id} VARCHAR(36) NULL",
+                company.vehicle_id_column is not None,
+            )
+        )
+    steps.append(
+        Step("ledger", "create the smartcar_ops_… tables (the kit's own)", ledgers.in_database(company.engine))
+    )
+    return tuple(steps)
+
+
+def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
+    """Does the steps that are not done yet, and copies the file's evidence into the database.
+
+    Each step looks at the schema before it acts, so that an interrupted expand goes on. Returns the steps as
+    they were found; DatabaseError where a right is missing.
+    """
+    steps = expand_steps(company)
+    users, vehicles = company.layout.users, company.layout.vehicles
+    acts = {
+        "user id column": lambda: _add_column(company, users.table, users.schema_, users.smartcar_user_id),
+        "vehicle id column": lambda: _add_column(
+            company, vehicles.table, vehicles.schema_, vehicles.smartcar_vehicle_id
+        ),
+        "ledger": lambda: _create_ledger(company),
+    }
+    for step in steps:
+        if not step.done:
+            acts[step.name]()
+    company.refresh()
+    target = Ledger(company.engine, ledger.scope, in_database=True)
+    if not ledger.in_database:
+        ledgers.copy(ledger, target)
+    return steps
+
+
+def scope_ledger(company: Company, scope: Scope) -> Ledger:
+    """The ledger in the database; DatabaseError before expand, or where it may not be written."""
+    if not ledgers.in_database(company.engine):
+        raise DatabaseError(
+            "database: the smartcar_ops_… tables are not there; run 40_schema_phases -p phase expand -p apply True."
+        )
+    ledger = Ledger(company.engine, scope, in_database=True)
+    if not ledger.writable():
+        raise DatabaseError(
+            "database: this account may not write the smartcar_ops_… tables; applying needs INSERT, UPDATE, DELETE."
+        )
+    return ledger
+
+
+def _add_column(company: Company, table: str, schema: str, column: str) -> None:
+    with (
+        engines.failures(company.engine, f"adding {table}.{column}"),
+        engines.writer(company.engine).begin() as connection,
+    ):
+        operations = Operations(MigrationContext.configure(connection))
+        operations.add_column(table, sa.Column(column, sa.String(36), nullable=True), schema=schema or None)
+
+
+def _create_ledger(company: Company) -> None:
+    with (
+        engines.failures(company.engine, "creating the smartcar_ops_… tables"),
+        engines.writer(company.engine).begin() as connection,
+    ):
+        ledgers.create_in(connection)

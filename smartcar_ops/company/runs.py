@@ -1,0 +1,178 @@
+"""Runs and locks in the ledger: who does what now, and who may not start."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.errors import LockedError, SmartcarOpsError
+
+LEASE = timedelta(seconds=90)
+BEAT = 15.0
+"""Seconds between two beats of a holder."""
+
+WRITER = "writer"
+"""The one lock of everything that writes to the company's tables."""
+
+
+def utcnow() -> datetime:
+    """Now, as the ledger keeps times: UTC without a zone."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def operator() -> str:
+    """Who runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+class Runs:
+    """The register of runs in one ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def start(self, run_id: str, notebook: str, act: str, *, plan: str | None = None) -> None:
+        """Notes that an act began."""
+        row = {
+            "run_id": run_id,
+            "notebook": notebook,
+            "act": act,
+            "status": "running",
+            "requested": "",
+            "operator": operator(),
+            "host": socket.gethostname(),
+            "service": self._ledger.scope.service,
+            "mode": self._ledger.scope.mode,
+            "plan": plan,
+            "started": utcnow(),
+            "ended": None,
+            "summary": None,
+            "calls": None,
+        }
+        self._ledger.put(t.runs, [row])
+
+    def finish(
+        self, run_id: str, status: str, summary: Mapping[str, Any], calls: Mapping[str, int] | None = None
+    ) -> None:
+        """Notes how an act ended, and what people will ask about it."""
+        values = {
+            "status": status,
+            "ended": utcnow(),
+            "summary": json.dumps(summary, default=str),
+            "calls": json.dumps(dict(calls or {})),
+        }
+        self._update(run_id, values)
+
+    def request(self, run_id: str, word: str) -> bool:
+        """Asks a running act to ``pause``, ``resume`` or ``cancel``; False where none runs under this id."""
+        return self._update(run_id, {"requested": word}, running=True)
+
+    def requested(self, run_id: str) -> str:
+        """What the act was asked to do; empty for nothing."""
+        query = sa.select(t.runs.c.requested).where(t.runs.c.run_id == run_id)
+        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.engine.connect() as connection:
+            return str(connection.execute(query).scalar_one_or_none() or "")
+
+    def all(self, act: str | None = None, *, status: str | None = None) -> list[dict[str, Any]]:
+        """The runs of this scope, oldest first, their summary and calls as mappings."""
+        query = sa.select(t.runs).where(self._ledger.scope.of(t.runs)).order_by(t.runs.c.started, t.runs.c.run_id)
+        if act:
+            query = query.where(t.runs.c.act == act)
+        if status:
+            query = query.where(t.runs.c.status == status)
+        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.engine.connect() as connection:
+            rows = [dict(row) for row in connection.execute(query).mappings()]
+        return [{**row, "summary": _loads(row["summary"]), "calls": _loads(row["calls"])} for row in rows]
+
+    def _update(self, run_id: str, values: Mapping[str, Any], *, running: bool = False) -> bool:
+        statement = sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values)
+        if running:
+            statement = statement.where(t.runs.c.status == "running")
+        with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+            return bool(connection.execute(statement).rowcount)
+
+
+def _loads(value: str | None) -> dict[str, Any]:
+    loaded = json.loads(value) if value else {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+@contextmanager
+def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[None]:
+    """Holds a lock of this database while the block runs; LockedError names the holder where there is one.
+
+    The holder beats; one that has not for 90 s, or whose process on this host is gone, has lost the lock.
+    """
+    _take(ledger, name, run_id)
+    done = threading.Event()
+    beating = threading.Thread(target=_beat, args=(ledger, name, run_id, done), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beating.join()
+        with ledger.begin() as connection:
+            connection.execute(sa.delete(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run_id))
+
+
+def _take(ledger: Ledger, name: str, run_id: str) -> None:
+    row = {"run_id": run_id, "operator": operator(), "host": socket.gethostname(), "pid": os.getpid()}
+    with engines.failures(ledger.engine, f"taking the lock {name}"):
+        with ledger.begin() as connection:
+            held = connection.execute(sa.select(t.locks).where(t.locks.c.name == name)).mappings().first()
+            if held is not None:
+                if _lives(held):
+                    raise LockedError(
+                        f"locked: {held['operator']} on {held['host']} (process {held['pid']}, run {held['run_id']}) "
+                        f"holds the lock {name!r}; wait for it, or end that run."
+                    )
+                stale = sa.and_(t.locks.c.name == name, t.locks.c.run_id == held["run_id"])
+                connection.execute(sa.delete(t.locks).where(stale))
+        try:
+            with ledger.begin() as connection:
+                connection.execute(sa.insert(t.locks), [{"name": name, "beat": utcnow(), **row}])
+        except IntegrityError:
+            raise LockedError(f"locked: another run took the lock {name!r} at the same moment.") from None
+
+
+def _lives(held: Mapping[str, Any]) -> bool:
+    if held["host"] == socket.gethostname() and not _process_lives(held["pid"]):
+        return False
+    return bool(utcnow() - held["beat"] < LEASE)
+
+
+def _process_lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _beat(ledger: Ledger, name: str, run_id: str, done: threading.Event) -> None:
+    statement = sa.update(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run_id)
+    while not done.wait(BEAT):
+        try:
+            with engines.failures(ledger.engine, "beating"), ledger.begin() as connection:
+                connection.execute(statement.values(beat=utcnow()))
+        except SmartcarOpsError:
+            continue  # the next beat may come through; the lease decides

@@ -1,0 +1,233 @@
+"""The company's own tables, by the names its layout gives; read here, written only by `changes`."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.exc import NoSuchTableError
+
+from smartcar_ops.company import engines
+from smartcar_ops.errors import DatabaseError
+from smartcar_ops.layout import Layout
+
+TOKEN_LIFE = timedelta(hours=2)
+"""A V2 access token's documented life; an older one is not sent."""
+
+Phase = Literal["before", "partial", "expanded", "contracted"]
+
+
+@dataclass(frozen=True)
+class Car:
+    """One row of the company's vehicles, as asking Smartcar needs it; ids as text, VIN upper case."""
+
+    local_vehicle_id: str
+    user_id: str | None
+    smartcar_vehicle_id: str | None
+    vin: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    token_alive: bool
+
+
+class Company:
+    """The company's users and vehicles behind one engine; everything here reads only."""
+
+    def __init__(self, engine: sa.Engine, layout: Layout) -> None:
+        self.engine, self.layout = engine, layout
+
+    @classmethod
+    def connect(cls, url: str, layout: Layout) -> Company:
+        """The company at this URL; DatabaseError where it can't be reached or lacks a table or column."""
+        engine = engines.create(url)
+        with engines.failures(engine, "connecting"), engine.connect():
+            pass
+        company = cls(engine, layout)
+        company.check()
+        return company
+
+    def check(self) -> None:
+        """DatabaseError where a table or a column that every act needs is missing."""
+        _ = self.users, self.vehicles
+
+    @cached_property
+    def users(self) -> sa.Table:
+        """The table of people, as the database describes it."""
+        names = self.layout.users
+        return self._table("users", names.table, names.schema_, {"id": names.id})
+
+    @cached_property
+    def vehicles(self) -> sa.FromClause:
+        """The table of cars, or the layout's own SELECT in its place."""
+        names = self.layout.vehicles
+        if names.from_:
+            return self._selected(names.from_)
+        return self._table("vehicles", names.table, names.schema_, {"id": names.id, "user_id": names.user_id})
+
+    @property
+    def phase(self) -> Phase:
+        """How far the schema is: ``before`` expand, ``expanded``, ``contracted`` (no token column), or between."""
+        columns = self.user_id_column is not None, self.vehicle_id_column is not None
+        if not any(columns):
+            return "before"
+        if not all(columns):
+            return "partial"
+        return "contracted" if self._vehicle_column(self.layout.vehicles.access_token) is None else "expanded"
+
+    @property
+    def user_id_column(self) -> sa.ColumnElement[Any] | None:
+        """``users.smartcar_user_id``, None before expand."""
+        return self.users.columns.get(self.layout.users.smartcar_user_id)
+
+    @property
+    def vehicle_id_column(self) -> sa.ColumnElement[Any] | None:
+        """``vehicles.smartcar_vehicle_id``, None before expand."""
+        return self._vehicle_column(self.layout.vehicles.smartcar_vehicle_id)
+
+    def refresh(self) -> None:
+        """Forgets what the database said of its tables, after they changed."""
+        for name in ("users", "vehicles"):
+            self.__dict__.pop(name, None)
+
+    def fingerprint(self) -> str:
+        """A short hash of where the database is: dialect, host, port, name; the same for every user of it."""
+        url = self.engine.url
+        words = (self.engine.dialect.name, url.host or "", str(url.port or ""), url.database or "")
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+    def people(self) -> sa.Select[Any]:
+        """(user_id, stored, current): stored trimmed and in lower case, null where empty; current as it is."""
+        stored = self.user_id_column
+        raw = text_of(stored) if stored is not None else sa.null()
+        query = sa.select(
+            text_of(self.users.c[self.layout.users.id]).label("user_id"),
+            (tidy(raw) if stored is not None else sa.cast(sa.null(), sa.String(36))).label("stored"),
+            (raw if stored is not None else sa.cast(sa.null(), sa.String(36))).label("current"),
+        )
+        return _narrowed(query, self.layout.users.where)
+
+    def cars(self, now: datetime) -> sa.Select[Any]:
+        """(local_vehicle_id, user_id, vehicle_id, current, token_alive, has_vin), the last two 0 or 1."""
+        names = self.layout.vehicles
+        stored, vin = self.vehicle_id_column, self._vehicle_column(names.vin)
+        nothing = sa.cast(sa.null(), sa.String(36))
+        query = sa.select(
+            text_of(self._vehicle(names.id)).label("local_vehicle_id"),
+            text_of(self._vehicle(names.user_id)).label("user_id"),
+            (tidy(text_of(stored)) if stored is not None else nothing).label("vehicle_id"),
+            (text_of(stored) if stored is not None else nothing).label("current"),
+            sa.case((self._alive(now), 1), else_=0).label("token_alive"),
+            sa.case((_filled(vin), 1), else_=0).label("has_vin") if vin is not None else sa.literal(0).label("has_vin"),
+        )
+        return _narrowed(query, names.where)
+
+    def cars_to_ask(self, now: datetime) -> Iterator[Car]:
+        """Every car with what asking needs, in the order of its id; streamed."""
+        names = self.layout.vehicles
+        vin, token, stored = (
+            self._vehicle_column(name) for name in (names.vin, names.access_token, names.smartcar_vehicle_id)
+        )
+        nothing = sa.null()
+        identity = self._vehicle(names.id)
+        query = sa.select(
+            text_of(identity),
+            text_of(self._vehicle(names.user_id)),
+            tidy(text_of(stored)) if stored is not None else nothing,
+            sa.func.upper(sa.func.trim(text_of(vin))) if vin is not None else nothing,
+            token if token is not None else nothing,
+            sa.case((self._alive(now), 1), else_=0),
+        ).order_by(identity)
+        with engines.failures(self.engine, "reading the vehicles"), self.engine.connect() as connection:
+            rows = connection.execution_options(yield_per=2000).execute(_narrowed(query, names.where))
+            for local, user, known, number, secret, alive in rows:
+                yield Car(local, user, known, number or None, secret or None, bool(alive and secret))
+
+    def count(self) -> int:
+        """The number of users the layout names."""
+        query = sa.select(sa.func.count()).select_from(self.people().subquery())
+        with engines.failures(self.engine, "counting the users"), self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def _alive(self, now: datetime) -> sa.ColumnElement[bool]:
+        names = self.layout.vehicles
+        token, created = self._vehicle_column(names.access_token), self._vehicle_column(names.token_created_at)
+        if token is None or created is None:
+            return sa.false()
+        oldest = (now.astimezone(UTC) - TOKEN_LIFE).replace(tzinfo=None)
+        if self.engine.dialect.name == "sqlite":
+            # SQLite keeps times as text in several forms, or as numbers; its own function reads them all.
+            young = sa.func.datetime(created, "auto") > oldest.strftime("%Y-%m-%d %H:%M:%S")
+        elif getattr(created.type, "timezone", False):
+            young = created > oldest.replace(tzinfo=UTC)
+        else:
+            young = created > oldest
+        return sa.and_(_filled(token), young)
+
+    def _vehicle(self, name: str) -> sa.ColumnElement[Any]:
+        return self.vehicles.c[name]
+
+    def _vehicle_column(self, name: str) -> sa.ColumnElement[Any] | None:
+        return self.vehicles.c.get(name) if name else None
+
+    def _table(self, section: str, name: str, schema: str, needed: dict[str, str]) -> sa.Table:
+        with engines.failures(self.engine, f"reading the table {name}"):
+            try:
+                table = sa.Table(
+                    name, sa.MetaData(), schema=schema or None, autoload_with=self.engine, resolve_fks=False
+                )
+            except NoSuchTableError:
+                raise DatabaseError(
+                    f"database: there is no table {name!r}; expected the company's {section}. "
+                    f"Name it in smartcar_ops.toml, [{section}] table."
+                ) from None
+        for key, column in needed.items():
+            if column not in table.columns:
+                raise DatabaseError(
+                    f"database: the table {name!r} has no column {column!r}; "
+                    f"name the right one in smartcar_ops.toml, [{section}] {key}."
+                )
+        return table
+
+    def _selected(self, select: str) -> sa.FromClause:
+        """The layout's SELECT as a table; its columns are learnt by asking for no row of it."""
+        with engines.failures(self.engine, "reading [vehicles] from"), self.engine.connect() as connection:
+            probe = connection.execute(sa.text(f"SELECT * FROM ({select}) probe WHERE 1 = 0"))  # noqa: S608
+            names = list(probe.keys())
+        missing = {self.layout.vehicles.id, self.layout.vehicles.user_id} - set(names)
+        if missing:
+            raise DatabaseError(f"database: [vehicles] from gives no column {sorted(missing)[0]!r}; it gives {names}.")
+        return sa.text(select).columns(*(sa.column(name) for name in names)).subquery("vehicles_from")
+
+
+def text_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """An id as text, as `str()` of the database's value would give it."""
+    return sa.cast(column, sa.String(255))
+
+
+def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Trimmed and in lower case; empty text is null."""
+    return sa.func.nullif(sa.func.lower(sa.func.trim(value)), "")
+
+
+def native(column: sa.ColumnElement[Any], value: str) -> Any:
+    """An id that was made text, as the column's own type again, so that its index is used."""
+    if isinstance(column.type, sa.Integer | sa.Numeric):
+        return int(value)
+    if isinstance(column.type, sa.Uuid):
+        return uuid.UUID(value)
+    return value
+
+
+def _filled(column: sa.ColumnElement[Any] | None) -> sa.ColumnElement[bool]:
+    if column is None:
+        return sa.false()
+    return sa.and_(column.is_not(None), sa.func.trim(text_of(column)) != "")
+
+
+def _narrowed(query: sa.Select[Any], where: str) -> sa.Select[Any]:
+    return query.where(sa.text(where)) if where else query

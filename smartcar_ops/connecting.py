@@ -1,0 +1,34 @@
+"""Which Smartcar and which database: the embedded sandbox or the real ones, never both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from smartcar_ops import settings
+from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.sandbox import embedded
+from smartcar_ops.settings import Settings, Source
+
+SANDBOX = ".sandbox"
+"""The folder beside `notebooks` in which the embedded sandbox leaves its address."""
+
+
+def settle(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force; starts or attaches to the embedded sandbox where nothing real is set.
+
+    SettingsError (exit 5) where something real is set and not all of it.
+    """
+    given = settings.source(environ)
+    if not given.wants_sandbox:
+        return settings.read(given)
+    try:
+        address = embedded.attach_or_start(given.root / SANDBOX)
+    except (RuntimeError, OSError) as error:
+        raise SmartcarOpsError(f"{error}; see {SANDBOX}/{embedded.LOG}.") from None
+    return settings.read(Source({**given.values, **address.environment()}, given.root), sandbox=True)
+
+
+def is_demo() -> bool:
+    """Whether this process belongs to ``smartcar-ops demo``."""
+    return bool(os.environ.get(settings.DEMO))

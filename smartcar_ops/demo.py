@@ -1,0 +1,96 @@
+"""The whole way on a pretend fleet: what ``smartcar-ops demo`` runs and prints."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from smartcar_ops import connecting, settings, terminal
+from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.migration import buckets
+from smartcar_ops.reporting import runs
+from smartcar_ops.reporting.runs import Result
+from smartcar_ops.sandbox import application, embedded
+from smartcar_ops.sandbox.address import Address
+
+STEPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    ("00_start_here", ()),
+    ("40_schema_phases", (("phase", "expand"), ("apply", "True"))),
+    ("20_audit_user_ids", ()),
+    ("10_compare_v2_v3", (("vehicles", "60"),)),
+    ("30_backfill_user_ids", ()),
+    ("30_backfill_user_ids", (("plan", "latest"), ("apply", "True"))),
+    ("20_audit_user_ids", ()),
+    ("90_progress_report", ()),
+)
+CALLBACKS_AFTER = "40_schema_phases"
+"""Once the column is there, the pretend application's own Connect callback begins to fill it."""
+
+
+def demonstrate() -> None:
+    """Runs every step, prints what came of it and where the report is; SmartcarOpsError where a step failed."""
+    with _sandbox_alone():
+        root = settings.find_root()
+        address = embedded.attach_or_start(root / connecting.SANDBOX, fresh=True)
+        click.echo(f"Acting on the sandbox (a pretend Smartcar at {address.url}) and {address.database_url}.")
+        results = list(_steps(address))
+    _print(results)
+
+
+def _steps(address: Address) -> Iterator[Result]:
+    columns = (TextColumn("{task.description:<34}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn()) as bar:
+        task = bar.add_task("", total=len(STEPS))
+        for notebook, given in STEPS:
+            bar.update(task, description=_words(notebook, given))
+            result = runs.run(notebook, given)
+            if result.exit_code not in runs.GOOD:
+                raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
+            yield result
+            if notebook == CALLBACKS_AFTER:
+                application.play_connect_callbacks(address.database_url, address.world())
+            bar.advance(task)
+
+
+def _words(notebook: str, given: tuple[tuple[str, str], ...]) -> str:
+    return " ".join([notebook, *(value for _, value in given[:1])])
+
+
+@contextmanager
+def _sandbox_alone() -> Iterator[None]:
+    """Within this block, for this process and its notebooks, nothing but the sandbox is known."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
+        del os.environ[name]
+    os.environ[settings.DEMO] = "1"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _print(results: list[Result]) -> None:
+    audits = [result.summary["buckets"] for result in results if result.notebook == "20_audit_user_ids"]
+    compared = next(result.summary for result in results if result.notebook == "10_compare_v2_v3")
+    calls: Counter[str] = Counter()
+    for result in results:
+        calls.update(result.calls)
+    terminal.counts(
+        "\nUsers by bucket",
+        ("", "before", "after"),
+        [(name, audits[0][name], audits[-1][name]) for name in buckets.NAMES] + [("total", *map(_total, audits))],
+    )
+    terminal.counts("\nFields by verdict", ("", "fields"), list(compared["verdicts"].items()))
+    terminal.counts("\nCalls spent", ("", "units"), [*calls.items(), ("total", sum(calls.values()))])
+    click.echo(f"\nOpen the report: {results[-1].report}")
+
+
+def _total(counts: dict[str, Any]) -> int:
+    return sum(int(count) for count in counts.values())

@@ -1,0 +1,144 @@
+"""Every user in exactly one bucket, with a reason and a next action; and the connections nobody claims."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from smartcar_ops.company import judging
+from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.tables import Company
+from smartcar_ops.migration import buckets
+
+USER_COLUMNS = [
+    "user_id",
+    "smartcar_user_id",
+    "bucket",
+    "reason",
+    "next_action",
+    "vehicles",
+    "vehicles_unlinked",
+]
+ORPHAN_COLUMNS = ["smartcar_user_id", "vehicle_id", "mode", "first_seen"]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """One audit: users by bucket (counted in the database), a row a user, the orphans."""
+
+    counts: dict[str, int]
+    users: pd.DataFrame
+    orphans: pd.DataFrame
+
+    def __repr__(self) -> str:
+        return f"<Audit: {self.verdict}>"
+
+    @property
+    def total(self) -> int:
+        """All users of the company."""
+        return sum(self.counts.values())
+
+    @property
+    def for_people(self) -> int:
+        """Users that somebody must look at."""
+        return sum(self.counts[name] for name in buckets.FOR_PEOPLE)
+
+    @property
+    def exit_code(self) -> int:
+        """0; 1 where some user is for people; 3 where there are no users."""
+        return 3 if self.total == 0 else int(self.for_people > 0)
+
+    @property
+    def verdict(self) -> str:
+        """The audit in one sentence."""
+        if self.total == 0:
+            return "There are no users to audit."
+        mapped, ready = self.counts["mapped"], self.counts["ready"]
+        return (
+            f"{mapped:,} of {self.total:,} users are mapped, {ready:,} are ready to backfill, "
+            f"{self.for_people:,} need a person's decision."
+        )
+
+    def people(self) -> pd.DataFrame:
+        """The users that somebody must look at."""
+        chosen = self.users[self.users["bucket"].isin(buckets.FOR_PEOPLE)]
+        return chosen[["user_id", "bucket", "reason", "next_action"]]
+
+    def summary(self) -> dict[str, Any]:
+        """The contract's keys of summary.json."""
+        return {"total": self.total, "buckets": self.counts}
+
+    def table(self) -> pd.DataFrame:
+        """Bucket, users, what it means, what to do next: for people."""
+        return pd.DataFrame(
+            [
+                {
+                    "bucket": bucket.name,
+                    "users": self.counts[bucket.name],
+                    "means": bucket.reason,
+                    "next": bucket.next_action,
+                }
+                for bucket in buckets.BUCKETS
+            ]
+        )
+
+
+def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
+    """Judges every user by what the database and the ledger hold now; reads only, asks nobody."""
+    with judging.desk(company, ledger, now) as at:
+        facts = judging.Facts(at)
+        counts = {row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))}
+        judged = list(at.rows(facts.judged(buckets.RULES)))
+        suspects = {row["user_id"] for row in judged if row["bucket"] == "conflict"}
+        named = evidence_by_user(at.rows(facts.evidence()), suspects)
+        orphans = list(at.rows(facts.orphans()))
+    rows = [_user_row(row, named.get(row["user_id"], {})) for row in judged]
+    return Audit(
+        counts=buckets.complete(counts),
+        users=pd.DataFrame(rows, columns=USER_COLUMNS),
+        orphans=pd.DataFrame(orphans, columns=ORPHAN_COLUMNS),
+    )
+
+
+def evidence_by_user(
+    rows: Iterable[Mapping[str, Any]], wanted: set[str] | None = None
+) -> dict[str, dict[str, list[str]]]:
+    """user id -> Smartcar user id -> the sources that name it; of the wanted users, or of all."""
+    named: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if wanted is None or row["user_id"] in wanted:
+            named[row["user_id"]][row["id"]].append(row["source"])
+    return named
+
+
+def in_words(named: Mapping[str, list[str]]) -> str:
+    """``id (source, source); id (source)``: the evidence side by side."""
+    return "; ".join(
+        f"{smartcar_user_id} ({', '.join(sources)})" for smartcar_user_id, sources in sorted(named.items())
+    )
+
+
+def reason(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> str:
+    """Why the user is in this bucket, in words; a conflict names the evidence."""
+    words = buckets.BY_NAME[row["bucket"]].reason
+    if row["bucket"] != "conflict":
+        return words
+    stored = f"stored {row['stored']}; " if row["stored"] else ""
+    return f"{words}: {stored}named {in_words(named)}"
+
+
+def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> dict[str, Any]:
+    return {
+        "user_id": row["user_id"],
+        "smartcar_user_id": row["stored"],
+        "bucket": row["bucket"],
+        "reason": reason(row, named),
+        "next_action": buckets.BY_NAME[row["bucket"]].next_action,
+        "vehicles": row["vehicles"],
+        "vehicles_unlinked": row["vehicles_unlinked"],
+    }

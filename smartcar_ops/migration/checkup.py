@@ -1,0 +1,217 @@
+"""Is everything in place? A line a question: pass, fail or unknown, with the next step."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
+
+import pandas as pd
+import sqlalchemy as sa
+
+from smartcar_ops.company import engines
+from smartcar_ops.company.ledger import Ledger, Scope, in_database
+from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.migration.progress import units_to_come
+from smartcar_ops.settings import Settings
+from smartcar_ops.smartcar.tokens import ApplicationToken
+from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.smartcar.v3 import V3
+
+State = Literal["pass", "fail", "unknown"]
+CALLS = "at most 3 calls: one token, one page of connections, one V2 /user"
+DEADLINE = date(2026, 12, 1)
+PACKAGES = ("pandas", "httpx", "sqlalchemy", "papermill", "jupyterlab")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One answer; ``world`` says that a failure is the world's (a host, a credential, a right), not a finding."""
+
+    question: str
+    state: State
+    found: str
+    next_step: str = ""
+    world: bool = False
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """All answers, in the order they were asked."""
+
+    lines: tuple[Line, ...]
+    calls: dict[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """0; 2 where the world failed (unreachable, refused); 1 where another line fails."""
+        failed = [line for line in self.lines if line.state == "fail"]
+        return 2 if any(line.world for line in failed) else int(bool(failed))
+
+    @property
+    def verdict(self) -> str:
+        """The checkup in one sentence; the first failure's own words where there is one."""
+        failed = [line for line in self.lines if line.state == "fail"]
+        if not failed:
+            unknown = sum(line.state == "unknown" for line in self.lines)
+            rest = f", {unknown} could not be told" if unknown else ""
+            return f"Everything asked is in place ({len(self.lines) - unknown} of {len(self.lines)} lines pass{rest})."
+        return f"{len(failed)} of {len(self.lines)} lines fail; first: {failed[0].question}: {failed[0].found}"
+
+    def table(self) -> pd.DataFrame:
+        """A row a line, for people."""
+        rows = [(line.question, line.state, line.found, line.next_step) for line in self.lines]
+        return pd.DataFrame(rows, columns=["question", "state", "found", "next_step"])
+
+
+def checkup(settings: Settings, now: datetime | None = None) -> Checkup:
+    """Asks everything once, at most 3 calls; a failing line does not stop the others."""
+    return _Checkup(settings, now or datetime.now(UTC)).run()
+
+
+class _Checkup:
+    def __init__(self, settings: Settings, now: datetime) -> None:
+        self._settings, self._now = settings, now
+        self._transport = Transport(timeout=15)
+        token = ApplicationToken(self._transport, settings.origins.iam, settings.credentials)
+        self._token = token
+        self._v3 = V3(self._transport, settings.origins.vehicle_api_v3, token)
+        self._v2 = V2(self._transport, settings.origins.api)
+        self._company: Company | None = None
+
+    def run(self) -> Checkup:
+        """The lines, each from its own question."""
+        questions: tuple[tuple[str, Callable[[], Line]], ...] = (
+            ("settings", self._where),
+            ("credentials", self._optional_credentials),
+            ("database", self._database),
+            ("schema phase", self._phase),
+            ("rights", self._rights),
+            ("users", self._users),
+            ("application token", self._application_token),
+            ("V3 connections", self._connections),
+            ("V2 tokens", self._tokens),
+            ("V2 answers", self._v2_user),
+            ("allowance", self._allowance),
+            ("versions", self._versions),
+        )
+        lines = []
+        try:
+            for question, ask in questions:
+                try:
+                    lines.append(ask())
+                except SmartcarOpsError as error:
+                    lines.append(Line(question, "fail", str(error), world=True))
+        finally:
+            self._transport.close()
+        return Checkup(tuple(lines), self._transport.spent)
+
+    def _where(self) -> Line:
+        return Line("settings", "pass", self._settings.where)
+
+    def _optional_credentials(self) -> Line:
+        known = self._settings.credentials
+        missing = [
+            name
+            for name, value in (
+                ("SMARTCAR_APPLICATION_ID", known.application_id),
+                ("SMARTCAR_MANAGEMENT_TOKEN", known.management_token.get_secret_value()),
+            )
+            if not value
+        ]
+        if missing:
+            return Line("credentials", "pass", f"client id and secret are set; {', '.join(missing)} not needed yet")
+        return Line("credentials", "pass", "client id and secret, application id and management token are set")
+
+    def _database(self) -> Line:
+        self._company = Company.connect(self._settings.database_url.get_secret_value(), self._settings.layout)
+        users, vehicles = self._settings.layout.users.table, self._settings.layout.vehicles
+        cars = "[vehicles] from" if vehicles.from_ else vehicles.table
+        return Line("database", "pass", f"{self._company.engine.dialect.name}, tables {users} and {cars} are there")
+
+    def _phase(self) -> Line:
+        if self._company is None:
+            return _no_database("schema phase")
+        phase = self._company.phase
+        ledger = in_database(self._company.engine)
+        found = f"{phase}, the kit's tables are {'there' if ledger else 'not there'}"
+        if phase in ("before", "partial") or not ledger:
+            return Line("schema phase", "pass", found, "before a backfill: 40_schema_phases -p apply True")
+        return Line("schema phase", "pass", found)
+
+    def _rights(self) -> Line:
+        if self._company is None:
+            return _no_database("rights")
+        if not in_database(self._company.engine):
+            return Line("rights", "unknown", "reading works; writing is not tried before expand")
+        scope = Scope(self._settings.service, self._settings.mode)
+        if Ledger(self._company.engine, scope, in_database=True).writable():
+            return Line("rights", "pass", "reading works, the kit's tables can be written")
+        return Line("rights", "pass", "reading works, writing does not: audits and reports only")
+
+    def _users(self) -> Line:
+        if self._company is None:
+            return _no_database("users")
+        count = self._company.count()
+        return Line(
+            "users", "pass" if count else "fail", f"{count:,} users", "" if count else "is this the right table?"
+        )
+
+    def _application_token(self) -> Line:
+        self._token()
+        return Line("application token", "pass", f"given by {self._settings.origins.iam}")
+
+    def _connections(self) -> Line:
+        total = self._v3.connections_page(self._settings.mode)
+        step = "" if total else f"none in mode {self._settings.mode}: is SMARTCAR_MODE right?"
+        return Line("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
+
+    def _tokens(self) -> Line:
+        if self._company is None:
+            return _no_database("V2 tokens")
+        cars = self._company.cars(self._now).subquery()
+        alive, total = sa.func.coalesce(sa.func.sum(cars.c.token_alive), 0), sa.func.count()
+        with engines.failures(self._company.engine, "counting tokens"), self._company.engine.connect() as connection:
+            living, all_cars = connection.execute(sa.select(alive, total).select_from(cars)).one()
+        found = f"{living:,} of {all_cars:,} vehicles have a token younger than two hours"
+        if not living:
+            return Line("V2 tokens", "unknown", found, "linking by VIN works without; comparing needs living tokens")
+        return Line("V2 tokens", "pass", found)
+
+    def _v2_user(self) -> Line:
+        if self._company is None:
+            return _no_database("V2 answers")
+        living = next(
+            (car.token for car in self._company.cars_to_ask(self._now) if car.token_alive and car.token), None
+        )
+        if living is None:
+            return Line("V2 answers", "unknown", "no living token to ask with")
+        try:
+            self._v2.user(living)
+        except SmartcarOpsError as error:
+            return Line("V2 answers", "unknown", str(error), "one token may be revoked; an audit asks the others")
+        return Line("V2 answers", "pass", f"{self._settings.origins.api} answered with a user's token")
+
+    def _allowance(self) -> Line:
+        allowance = self._settings.allowance
+        if not allowance.limited:
+            return Line("allowance", "pass", "not limited against the sandbox")
+        coming = units_to_come(allowance, self._now, DEADLINE)
+        return Line(
+            "allowance",
+            "pass",
+            f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute: {coming:,} until {DEADLINE}",
+        )
+
+    def _versions(self) -> Line:
+        known = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
+        return Line("versions", "pass", ", ".join([f"Python {platform.python_version()}", *known]))
+
+
+def _no_database(question: str) -> Line:
+    return Line(question, "unknown", "the database can't be reached")

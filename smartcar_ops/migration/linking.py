@@ -1,0 +1,334 @@
+"""Asks Smartcar who is who, at the least cost, and keeps every answer in the ledger.
+
+One function serves audit and backfill. What is known costs nothing again; what was not reached is said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from smartcar_ops.company import judging
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.tables import Car, Company
+from smartcar_ops.errors import (
+    AllowanceSpentError,
+    AuthenticationError,
+    NotFoundError,
+    NotPermittedError,
+    ParameterError,
+    SmartcarError,
+)
+from smartcar_ops.migration.fanning import fan_out
+from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3, Connection
+
+SOURCES = ("connections", "external_id", "tokens", "vins")
+LATER = ("management", "webhooks", "redirects")
+"""Sources the contract names and this version can't ask yet."""
+
+LISTING_LASTS = timedelta(hours=1)
+"""A whole listing of connections younger than this is not asked for again."""
+
+CHUNK = 50
+"""Answers are kept every so many; an interrupted run loses no more."""
+
+Progress = Callable[[str, int, int], None]
+"""(what, done, of)."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking would cost, in units, by source; an upper bound where the number is not known yet."""
+
+    units: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All sources together."""
+        return sum(self.units.values())
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{source} {units:,}" for source, units in self.units.items())
+        return f"at most {self.total:,} units ({parts or 'nothing to ask'})"
+
+
+@dataclass
+class Asked:
+    """What one asking came to: how many answers by source, what was not reached, how many failed."""
+
+    answers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    not_read: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def complete(self) -> bool:
+        """False where the allowance ended before everything was asked."""
+        return not self.not_read
+
+    def __str__(self) -> str:
+        parts = [f"{source}: {count:,} answers" for source, count in self.answers.items()]
+        parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
+        parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
+        return "; ".join(parts) or "nothing was asked"
+
+
+def parse_sources(text: str) -> tuple[str, ...]:
+    """The sources that a parameter names, in the order they are asked; ParameterError for an unknown one."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names in ([], ["auto"]):
+        return SOURCES
+    for name in names:
+        if name in LATER:
+            raise ParameterError(f"parameters: the source {name!r} can't be asked by this version; use {SOURCES}.")
+        if name not in SOURCES:
+            raise ParameterError(
+                f"parameters: sources names {name!r}; expected auto, or some of {', '.join(SOURCES)}, "
+                "separated by commas."
+            )
+    return tuple(name for name in SOURCES if name in names)
+
+
+class Linker:
+    """Asks the sources for one company; ``now`` is fixed for the act."""
+
+    def __init__(self, company: Company, ledger: Ledger, v2: V2, v3: V3, *, now: datetime | None = None) -> None:
+        self._company, self._ledger, self._v2, self._v3 = company, ledger, v2, v3
+        self._now = now or datetime.now(UTC)
+
+    def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
+        """What asking would cost; reads the database and the ledger, sends nothing."""
+        units: dict[str, int] = {}
+        unlinked = [car for car in self._unlinked() if car.vin or car.token_alive]
+        known = len(self._ledger.connections())
+        if "connections" in sources and (relist or not self._listed()):
+            units["connections"] = max(1, -(-max(known, len(self._cars())) // PAGE_SIZE))
+        tokens = {car.token for car in self._token_cars(unlinked)} if "tokens" in sources else set()
+        if tokens:
+            units["tokens"] = 2 * len(tokens)
+        by_vin = [car for car in unlinked if car.vin and car.token not in tokens]
+        if "vins" in sources and by_vin:
+            units["vins"] = len(self._unread()) if self._listed() else len(by_vin)
+        return Cost(units)
+
+    def ask(
+        self, sources: Sequence[str], executor: Executor, *, relist: bool = False, progress: Progress | None = None
+    ) -> Asked:
+        """Asks the sources in order, within the transport's budget; keeps what they answer.
+
+        AuthenticationError where the application's own credentials are refused; a single token's or vehicle's
+        failure is counted, not raised.
+        """
+        asked, report = Asked(), progress or (lambda what, done, of: None)
+        steps: dict[str, Callable[[], None]] = {
+            "connections": lambda: self._ask_connections(asked, relist, report),
+            "external_id": lambda: self._read_external_ids(asked),
+            "tokens": lambda: self._ask_tokens(asked, executor, report),
+            "vins": lambda: self._ask_vins(asked, executor, report),
+        }
+        for source in sources:
+            steps[source]()
+        return asked
+
+    # --- connections -------------------------------------------------------------------------------------
+
+    def _ask_connections(self, asked: Asked, relist: bool, report: Progress) -> None:
+        if self._listed() and not relist:
+            return
+        try:
+            listing = self._v3.connections(self._ledger.scope.mode, lambda done, of: report("connections", done, of))
+        except AllowanceSpentError:
+            asked.not_read["connections"] = 1
+            return
+        rows = [_connection_row(connection) for connection in listing.connections]
+        self._ledger.record_connections(rows, complete=listing.complete, now=self._naive())
+        asked.answers["connections"] = len(rows)
+        if not listing.complete:
+            asked.failed["connections"] = 1
+
+    def _listed(self) -> bool:
+        """Whether a whole listing is recent enough."""
+        when, answer = self._ledger.asked("connections").get("*", (datetime.min, ""))
+        return answer == "complete" and self._naive() - when < LISTING_LASTS
+
+    def _read_external_ids(self, asked: Asked) -> None:
+        """The company's own ids that came with connections: no call."""
+        rows = [
+            {
+                "source": "external_id",
+                "user_id": row["external_id"],
+                "smartcar_user_id": row["smartcar_user_id"],
+                "seen_at": self._naive(),
+            }
+            for row in self._ledger.connections()
+            if row["external_id"]
+        ]
+        unique = {(row["user_id"], row["smartcar_user_id"]): row for row in rows}
+        self._ledger.record(t.personal, list(unique.values()))
+        if unique:
+            asked.answers["external_id"] = len(unique)
+
+    # --- tokens ------------------------------------------------------------------------------------------
+
+    def _ask_tokens(self, asked: Asked, executor: Executor, report: Progress) -> None:
+        by_token: dict[str, list[Car]] = defaultdict(list)
+        for car in self._token_cars(self._unlinked()):
+            by_token[car.token or ""].append(car)
+        self._in_chunks(
+            "tokens",
+            list(by_token.items()),
+            lambda item: self._token(*item),
+            self._keep_tokens,
+            asked,
+            executor,
+            report,
+        )
+
+    def _token_cars(self, unlinked: Sequence[Car]) -> list[Car]:
+        done = self._ledger.asked("tokens")
+        return [car for car in unlinked if car.token_alive and car.local_vehicle_id not in done]
+
+    def _token(self, token: str, cars: list[Car]) -> dict[str, Any]:
+        """Whose the token is and which vehicles it opens: two units. A refused token is an answer too."""
+        try:
+            person, vehicles = self._v2.user(token), self._v2.vehicles(token)
+        except (AuthenticationError, NotPermittedError, NotFoundError):
+            return {"cars": cars, "person": None, "vehicles": ()}
+        return {"cars": cars, "person": person, "vehicles": vehicles}
+
+    def _keep_tokens(self, answers: list[dict[str, Any]]) -> None:
+        now = self._naive()
+        personal, ties, asked = {}, [], []
+        for answer in answers:
+            cars, person, vehicles = answer["cars"], answer["person"], answer["vehicles"]
+            for car in cars:
+                word = "answered" if person else "refused"
+                asked.append({"source": "tokens", "subject": car.local_vehicle_id, "asked_at": now, "answer": word})
+                if person and car.user_id:
+                    personal[car.user_id, person] = {
+                        "source": "tokens",
+                        "user_id": car.user_id,
+                        "smartcar_user_id": person,
+                        "seen_at": now,
+                    }
+            if len(cars) == 1 and len(vehicles) == 1:
+                ties.append(_tie("tokens", cars[0], vehicles[0], now))
+        self._ledger.record(t.personal, list(personal.values()))
+        self._ledger.record(t.ties, ties)
+        self._ledger.record(t.asked, asked)
+
+    # --- VINs --------------------------------------------------------------------------------------------
+
+    def _ask_vins(self, asked: Asked, executor: Executor, report: Progress) -> None:
+        wanted = [car for car in self._unlinked() if car.vin]
+        if wanted:
+            self._in_chunks("vins", self._unread(), self._vin, self._keep_vins, asked, executor, report)
+        self._tie_by_vin(wanted)
+
+    def _vin(self, vehicle: tuple[str, str]) -> tuple[str, str]:
+        """(vehicle id, a digest of its VIN, or ``none`` where V3 can't tell it): one unit."""
+        vehicle_id, user_id = vehicle
+        try:
+            vin = self._v3.vin(vehicle_id, user_id)
+        except (NotFoundError, NotPermittedError):
+            vin = None
+        return vehicle_id, _digest(vin) if vin else "none"
+
+    def _keep_vins(self, answers: list[tuple[str, str]]) -> None:
+        rows = [
+            {"source": "vins", "subject": vehicle_id, "asked_at": self._naive(), "answer": answer}
+            for vehicle_id, answer in answers
+        ]
+        self._ledger.record(t.asked, rows)
+
+    def _tie_by_vin(self, cars: Sequence[Car]) -> None:
+        """Ties cars to the vehicles whose VIN was ever read; no call."""
+        vehicles: dict[str, list[str]] = defaultdict(list)
+        for vehicle_id, (_, digest) in self._ledger.asked("vins").items():
+            vehicles[digest].append(vehicle_id)
+        ties = [
+            _tie("vins", car, vehicle_id, self._naive())
+            for car in cars
+            for vehicle_id in vehicles.get(_digest(car.vin or ""), ())
+        ]
+        self._ledger.record(t.ties, ties)
+
+    def _unread(self) -> list[tuple[str, str]]:
+        """(vehicle id, a user of it): connected vehicles that no car is linked to and whose VIN is not known."""
+        with judging.desk(self._company, self._ledger, self._now) as at:
+            return [(row["vehicle_id"], row["id"]) for row in at.rows(judging.Facts(at).unread_vehicles())]
+
+    # --- shared ------------------------------------------------------------------------------------------
+
+    def _in_chunks(
+        self,
+        source: str,
+        items: Sequence[Any],
+        ask: Callable[[Any], Any],
+        keep: Callable[[list[Any]], None],
+        asked: Asked,
+        executor: Executor,
+        report: Progress,
+    ) -> None:
+        """Asks the items side by side and keeps their answers as they come, until the budget ends."""
+        kept: list[Any] = []
+        done = 0
+        try:
+            for outcome in fan_out(executor, ask, items, stop_on=AllowanceSpentError):
+                done += 1
+                if isinstance(outcome, SmartcarError):
+                    asked.failed[source] += 1
+                else:
+                    kept.append(outcome)
+                    asked.answers[source] += 1
+                if len(kept) >= CHUNK:
+                    keep(kept)
+                    kept = []
+                report(source, done, len(items))
+        finally:
+            keep(kept)
+        if done < len(items):
+            asked.not_read[source] = len(items) - done
+
+    def _cars(self) -> list[Car]:
+        return list(self._company.cars_to_ask(self._now))
+
+    def _unlinked(self) -> list[Car]:
+        tied = {row["local_vehicle_id"] for row in self._ledger.rows(t.ties)}
+        return [car for car in self._cars() if not car.smartcar_vehicle_id and car.local_vehicle_id not in tied]
+
+    def _naive(self) -> datetime:
+        return self._now.astimezone(UTC).replace(tzinfo=None)
+
+
+def _connection_row(connection: Connection) -> dict[str, Any]:
+    return {
+        "vehicle_id": connection.vehicle_id,
+        "smartcar_user_id": connection.user_id,
+        "connection_id": connection.id,
+        "make": connection.make,
+        "model": connection.model,
+        "year": connection.year,
+        "powertrain": connection.powertrain,
+        "external_id": connection.external_id,
+    }
+
+
+def _tie(source: str, car: Car, vehicle_id: str, now: datetime) -> dict[str, Any]:
+    return {
+        "source": source,
+        "local_vehicle_id": car.local_vehicle_id,
+        "vehicle_id": vehicle_id,
+        "seen_at": now,
+    }
+
+
+def _digest(vin: str) -> str:
+    """A VIN's digest: enough to match by, and no VIN in the ledger."""
+    return hashlib.sha256(vin.strip().upper().encode()).hexdigest()[:32]

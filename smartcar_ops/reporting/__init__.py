@@ -1,0 +1,1 @@
+"""Shows: pictures, pages, panels, run folders."""

@@ -1,0 +1,199 @@
+"""The backfill as one notebook or one panel drives it: what the parameters say, step by step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from smartcar_ops.company.changes import Change
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.errors import ParameterError, PlanError
+from smartcar_ops.migration import backfilling
+from smartcar_ops.migration.backfilling import Applied
+from smartcar_ops.migration.linking import Asked, Cost, parse_sources
+from smartcar_ops.migration.linking import Progress as AskProgress
+from smartcar_ops.migration.plans import Plan
+from smartcar_ops.session import Session, Verdict
+
+PLAN = "plan.parquet"
+NOTEBOOK = "30_backfill_user_ids"
+SAMPLE = 10
+
+
+class Backfill:
+    """Plans, applies or undoes, as its parameters say; nothing is written without ``apply``.
+
+    ParameterError for parameters that contradict each other, before anything is asked.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        apply: bool = False,
+        sources: str = "auto",
+        plan: str = "",
+        undo: str = "",
+        batch_size: int = 5000,
+        max_calls: int = 0,
+        max_minutes: float = 10,
+        run_id: str = "",
+    ) -> None:
+        if apply and not plan and not undo:
+            raise ParameterError(
+                "parameters: apply=True needs a plan or an undo; run without apply first, then plan=latest."
+            )
+        if plan and undo:
+            raise ParameterError("parameters: plan and undo are both given; expected one of them.")
+        if batch_size < 1:
+            raise ParameterError(f"parameters: batch_size is {batch_size}; expected 1 or more.")
+        self.session, self.write = session, apply
+        self.run_id = run_id or session.run_id
+        self.sources = parse_sources(sources)
+        self._plan_given, self._undo = plan, undo
+        self.batch_size, self.max_calls, self.max_minutes = batch_size, max_calls, max_minutes
+        self.plan: Plan | None = None
+        self.way_back: list[Change] = []
+        self.asked = Asked()
+        self.applied: Applied | None = None
+
+    @property
+    def plans(self) -> bool:
+        """Whether this makes a plan, rather than carrying one out or undoing a run."""
+        return not self._plan_given and not self._undo
+
+    def cost(self) -> Cost:
+        """What asking will cost; applying and undoing ask nobody."""
+        return self.session.linker().cost(self.sources) if self.plans else Cost({})
+
+    def prepare(self, progress: AskProgress | None = None) -> Backfill:
+        """Asks and plans, or reads the plan or the way back that the parameters name; writes no company row."""
+        session = self.session
+        if self._undo:
+            self.way_back = backfilling.way_back(session.ledger, self._undo)
+        elif self._plan_given:
+            self.plan = find_plan(session, self._plan_given)
+        else:
+            backfilling.refuse_foreign_service(session.ledger)
+            self.asked = session.ask(
+                self.sources, max_calls=self.max_calls, max_minutes=self.max_minutes, progress=progress
+            )
+            self.plan = backfilling.plan(session.company, session.ledger, session.now)
+            if session.folder:
+                self.plan.save(session.folder / PLAN)
+        return self
+
+    def counts(self) -> pd.DataFrame:
+        """Decisions by table: what would happen."""
+        if self.plan is None:
+            return pd.DataFrame({"rows to put back": [len(self.way_back)]}, index=[self._undo])
+        return pd.DataFrame({table: self.plan.counts(table) for table in ("users", "vehicles")}).T
+
+    def sample(self) -> pd.DataFrame:
+        """The first rows to set, of each table."""
+        if self.plan is None:
+            return pd.DataFrame([vars(change) for change in self.way_back[:SAMPLE]])
+        wanted = self.plan.rows[self.plan.rows["decision"] == "set"]
+        return wanted.groupby("table").head(SAMPLE // 2).drop(columns=["decision", "column"])
+
+    def conflicts(self) -> pd.DataFrame:
+        """The rows for people, with the evidence side by side; never written."""
+        if self.plan is None:
+            return pd.DataFrame()
+        return self.plan.conflicts()[["table", "row_id", "current", "reason", "evidence"]]
+
+    def carry_out(self, progress: backfilling.Progress | None = None) -> pd.DataFrame:
+        """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows."""
+        session = self.session
+        if self.write and self._undo:
+            self.applied = backfilling.undo(
+                session.company,
+                session.ledger,
+                self._undo,
+                self.run_id,
+                batch_size=self.batch_size,
+                progress=progress,
+            )
+        elif self.write and self.plan is not None:
+            self.applied = backfilling.apply(
+                session.company,
+                session.ledger,
+                self.plan,
+                self.run_id,
+                batch_size=self.batch_size,
+                progress=progress,
+            )
+        if self.applied is None:
+            return pd.DataFrame(columns=["table", "outcome", "rows"])
+        changes = self.applied.table()
+        session.save(changes=changes)
+        return changes.groupby(["table", "outcome"]).size().rename("rows").reset_index()
+
+    def finish(self) -> Verdict:
+        """Ends the session with the verdict, the counts and the exit code of what was done."""
+        decisions = self.plan.counts() if self.plan else {}
+        done = self.applied.summary if self.applied else {"applied": 0, "skipped": 0, "failed": 0}
+        return self.session.finish(
+            self.verdict, exit_code=self.exit_code, complete=self.complete, decisions=decisions, **done
+        )
+
+    @property
+    def complete(self) -> bool:
+        """False where the allowance ended, or the run was cancelled, before the end."""
+        return self.asked.complete and not (self.applied and self.applied.cancelled)
+
+    @property
+    def exit_code(self) -> int:
+        """That of what was done last."""
+        if self.applied:
+            return self.applied.exit_code
+        if self.plan:
+            return self.plan.exit_code
+        return 0 if self.way_back else 3
+
+    @property
+    def verdict(self) -> str:
+        """What was done, or would be, in one sentence."""
+        if self.applied:
+            done = self.applied.summary
+            act = "put back" if self._undo else "written"
+            ended = " The run was cancelled before its end." if self.applied.cancelled else ""
+            return f"{done['applied']:,} rows {act}, {done['skipped']:,} skipped, {done['failed']:,} failed.{ended}"
+        if self.plan:
+            return f"Plan only, nothing written: {self.plan.verdict}"
+        return f"Undo only shown, nothing written: {len(self.way_back):,} rows would be put back."
+
+
+def find_plan(session: Session, given: str) -> Plan:
+    """The plan a parameter names: a run's folder, a file, or ``latest``; PlanError where there is none."""
+    if given == "latest":
+        return _latest(session)
+    path = Path(given)
+    tried = [path, session.settings.reports / given, session.settings.root / given]
+    for candidate in tried:
+        file = candidate / PLAN if candidate.is_dir() else candidate
+        if file.is_file():
+            return Plan.load(file)
+    raise PlanError(f"plan: {given!r} is no run's folder, plan file or 'latest'; expected one of these.")
+
+
+def _latest(session: Session) -> Plan:
+    """The newest plan of this database that no run has carried out to its end."""
+    done = {run["plan"] for run in Runs(session.ledger).all("apply", status="done")}
+    here = backfilling.binding(session.company, session.ledger)
+    newest: Plan | None = None
+    for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
+        try:
+            plan = Plan.load(file)
+        except PlanError:
+            continue
+        if plan.binding.database == here.database:
+            newest = newest or plan
+            if plan.hash not in done:
+                return plan
+    if newest is not None:
+        return newest
+    raise PlanError(
+        "plan: there is no plan of this database in reports/; run 30_backfill_user_ids without apply first."
+    )

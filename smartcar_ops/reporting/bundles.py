@@ -1,0 +1,80 @@
+"""A run's folder as data: its tables written as Parquet, and read back as DataFrames."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from smartcar_ops.errors import SettingsError
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON for people: indented, in the order given; whole or not at all."""
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where the file is missing or is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
+    """Writes one table of a run."""
+    frame.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+class Bundle(Mapping[str, pd.DataFrame]):
+    """A run's tables by name, read when first asked for; ``summary`` and ``run`` are its JSON files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[str, pd.DataFrame] = {}
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The verdict and the counts: `summary.json`."""
+        return read_json(self.folder / "summary.json")
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """When, with which parameters, how it ended: `run.json`."""
+        return read_json(self.folder / "run.json")
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self._read:
+            path = self.folder / f"{name}.parquet"
+            if not path.is_file():
+                raise KeyError(f"{self.folder.name} has no table {name!r}; it has {', '.join(self) or 'none'}")
+            self._read[name] = pd.read_parquet(path)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(path.stem for path in self.folder.glob("*.parquet")))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.folder.name}: {', '.join(self) or 'no tables'}>"
+
+
+def load(folder: str | os.PathLike[str]) -> Bundle:
+    """The tables of a run's folder, or of `reports/latest/<notebook>`; SettingsError where there is no run."""
+    path = Path(folder)
+    if path.is_file():
+        # Where there are no symlinks, `latest/<notebook>` is a text file with the folder's name.
+        path = path.parent.parent / path.read_text(encoding="utf-8").strip()
+    if not (path / "run.json").is_file():
+        raise SettingsError(f"load: {str(folder)!r} is no run's folder (it has no run.json); see reports/.")
+    return Bundle(path.resolve())

@@ -1,0 +1,50 @@
+"""Tables and words for a notebook's outputs: never longer than a person reads, and saying what was left out."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+
+
+def first(frame: pd.DataFrame, rows: int) -> HTML:
+    """The first rows of a table, and how many there are in all."""
+    if frame.empty:
+        return _html("<p>None.</p>")
+    left = f"<p>{rows:,} of {len(frame):,} rows; the run's folder has them all.</p>" if len(frame) > rows else ""
+    shown = _table(frame.head(rows)) + left
+    return _html(shown)
+
+
+def whole(frame: pd.DataFrame) -> HTML:
+    """A short table, all of it, without the index."""
+    return _html(_table(frame) if len(frame) else "<p>None.</p>")
+
+
+def sentence(words: object) -> HTML:
+    """One sentence: capital first, a full stop at the end."""
+    text = str(words).rstrip(".")
+    return _html(f"<p>{html.escape(text[:1].upper() + text[1:])}.</p>")
+
+
+def steps(lines: Sequence[str]) -> HTML:
+    """What to do, in order."""
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return _html(f"<ol>{items}</ol>" if items else "<p>Nothing is left to do.</p>")
+
+
+def or_else(draw: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, words: str) -> Any:
+    """The picture of a table, or the words where the table is empty."""
+    return sentence(words.rstrip(".")) if frame.empty else draw(frame)
+
+
+def _table(frame: pd.DataFrame) -> str:
+    with pd.option_context("display.max_colwidth", None):
+        return str(frame.to_html(index=False, border=0, na_rep=""))
+
+
+def _html(markup: str) -> HTML:
+    return HTML(markup)  # type: ignore[no-untyped-call]

@@ -1,0 +1,72 @@
+"""The V2 management list of connections: HTTP Basic with the management token, pages by cursor (documented)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .errors import V2Error, new_request_id
+from .records import Connection
+from .state import iso, state_of
+
+MAX_PAGE = 100
+
+
+async def list_connections(request: Request) -> Response:
+    """A page of connections of every mode, newest first; the cursor is null on the last page."""
+    _authorise(request)
+    found = [c for c in state_of(request).world.connections if _matches(c, request)]
+    start, limit = _start(request), _limit(request)
+    page = found[start : start + limit]
+    more = start + limit < len(found)
+    paging = {"cursor": _cursor(start + limit) if more else None, "count": len(page)}
+    return JSONResponse(
+        {"connections": [_write(connection) for connection in page], "paging": paging},
+        headers={"sc-request-id": new_request_id()},
+    )
+
+
+def _authorise(request: Request) -> None:
+    credentials = state_of(request).world.credentials
+    expected = base64.b64encode(f"default:{credentials.management_token}".encode()).decode()
+    if request.headers.get("authorization") != f"Basic {expected}":
+        raise V2Error(401, "AUTHENTICATION", None, "The application management token is missing or wrong.")
+
+
+def _matches(connection: Connection, request: Request) -> bool:
+    values = {"user_id": connection.user_id, "vehicle_id": connection.vehicle_id, "mode": connection.mode}
+    return all(request.query_params.get(name, value) == value for name, value in values.items())
+
+
+def _limit(request: Request) -> int:
+    text = request.query_params.get("limit", "10")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PAGE:
+        raise V2Error(400, "VALIDATION", "PARAMETER", f"limit must be a whole number from 1 to {MAX_PAGE}.")
+    return int(text)
+
+
+def _start(request: Request) -> int:
+    try:
+        return int(base64.urlsafe_b64decode(request.query_params.get("cursor") or _cursor(0)))
+    except (ValueError, binascii.Error) as error:
+        raise V2Error(400, "VALIDATION", "PARAMETER", "cursor is not one this list gave out.") from error
+
+
+def _cursor(start: int) -> str:
+    return base64.urlsafe_b64encode(str(start).encode()).decode()
+
+
+def _write(connection: Connection) -> dict[str, str]:
+    return {
+        "userId": connection.user_id,
+        "vehicleId": connection.vehicle_id,
+        "connectedAt": iso(connection.created_at),
+        "mode": connection.mode,
+    }
+
+
+routes = [Route("/v2.0/management/connections", list_connections)]

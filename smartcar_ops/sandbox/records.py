@@ -1,0 +1,134 @@
+"""The plain records a pretend world is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+LIVE = "live"
+SIMULATED = "simulated"
+
+# What one API version says of a field beside a value.
+SUCCESS = "SUCCESS"
+NOT_CAPABLE = "COMPATIBILITY"
+NOT_PERMITTED = "PERMISSION"
+CACHED = "VEHICLE_STATE"
+MISSING = "MISSING"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one version of the API tells about one field: a value, the maker's time, or why there is none.
+
+    Distances are km, charge and fuel percent 0-100, capacity kWh, fuel litres; times are UTC.
+    """
+
+    value: Any
+    at: datetime | None = None
+    status: str = SUCCESS
+
+
+@dataclass(slots=True)
+class Car:
+    """One vehicle at Smartcar: who it is, and what each API version tells about it, by field."""
+
+    id: str
+    mode: str
+    powertrain: str
+    v2: dict[str, Told]
+    v3: dict[str, Told] = field(default_factory=dict)
+    moving: bool = False
+
+    @property
+    def vin(self) -> str:
+        """The true VIN: the one on the windscreen, in the company's table and on V3."""
+        return str(self.v3["vin"].value)
+
+    def retell(self, version: str, name: str, **changes: Any) -> None:
+        """Change what `version` ("v2" or "v3") tells about the field `name`."""
+        told: dict[str, Told] = getattr(self, version)
+        told[name] = replace(told[name], **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A grant: one Smartcar user connected to one vehicle."""
+
+    id: str
+    user_id: str
+    vehicle_id: str
+    mode: str
+    permissions: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    external_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserToken:
+    """A V2 access token as Smartcar knows it.
+
+    `behaviour` is "normal", "revoked" (401 although young) or "broken" (500 on every path).
+    """
+
+    text: str
+    user_id: str
+    vehicle_ids: tuple[str, ...]
+    created_at: datetime
+    behaviour: str = "normal"
+
+
+@dataclass(slots=True)
+class LocalVehicle:
+    """A row of the company's `vehicles`, and the car behind it (which the company does not know)."""
+
+    id: int
+    user_id: int
+    vin: str | None
+    token: str
+    token_created_at: datetime
+    car: Car
+    token_alive: bool
+    tied: bool
+    """Whether the car can be tied to a connection by what the company holds."""
+    shares_token: bool = False
+
+
+@dataclass(slots=True)
+class LocalUser:
+    """A row of the company's `users`, and the truth about that person."""
+
+    id: int
+    name: str
+    email: str
+    created_at: datetime
+    persona: str
+    before: str
+    after: str
+    uncalled: str
+    smartcar_user_id: str | None = None
+    stores: str | None = None
+    vehicles: list[LocalVehicle] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A place where the two versions do not say the same, and the verdict a comparison must find."""
+
+    vehicle: LocalVehicle
+    field: str
+    kind: str
+    planted: bool
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The application's five credentials; none of them is in the repr."""
+
+    client_id: str
+    application_id: str
+    client_secret: str = field(repr=False)
+    v2_client_secret: str = field(repr=False)
+    management_token: str = field(repr=False)

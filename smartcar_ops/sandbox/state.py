@@ -1,0 +1,86 @@
+"""What the pretend Smartcar remembers while it runs; the world itself never changes."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from starlette.requests import Request
+
+from .records import NOT_CAPABLE, Car, Connection, Told
+from .world import World
+
+APPLICATION_TOKEN_LIFE = timedelta(hours=1)
+USER_TOKEN_LIFE = timedelta(hours=2)
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)
+
+
+class State:
+    """Application tokens handed out, journeys of the moving cars, and the world's connections by car."""
+
+    def __init__(self, world: World, clock: Clock = utc_now) -> None:
+        self.world = world
+        self.clock = clock
+        self.nonce = str(uuid.uuid4())
+        self.stop_asked = threading.Event()
+        self.token_life = APPLICATION_TOKEN_LIFE
+        self.by_vehicle: dict[str, list[Connection]] = defaultdict(list)
+        for connection in world.connections:
+            self.by_vehicle[connection.vehicle_id].append(connection)
+        self._tokens: dict[str, datetime] = {}
+        self._reads: Counter[str] = Counter()
+        self._read_at: dict[str, datetime] = {}
+
+    def hand_out_token(self) -> str:
+        """A new application token, valid for `token_life`; older ones stay valid (assumed)."""
+        token = "app-" + secrets.token_hex(16)
+        self._tokens[token] = self.clock() + self.token_life
+        return token
+
+    def token_is_valid(self, token: str) -> bool:
+        """Whether this application token was handed out here and has not expired."""
+        expires = self._tokens.get(token)
+        return expires is not None and self.clock() < expires
+
+    def read(self, car: Car, version: str) -> dict[str, Told]:
+        """What `version` ("v2" or "v3") tells about the car now; a moving car has driven on since the last read."""
+        told: dict[str, Told] = getattr(car, version)
+        return self._driven(car, told) if car.moving else told
+
+    def _driven(self, car: Car, told: dict[str, Told]) -> dict[str, Told]:
+        """Two points, 9 km of range and 3 km of road further: more than any tolerance. Charged again at the end."""
+        self._reads[car.id] += 1
+        steps = self._reads[car.id]
+        at = max(self.clock(), self._read_at.get(car.id, self.world.now) + timedelta(milliseconds=1))
+        self._read_at[car.id] = at
+        driven = {**told, "odometer": Told(round(told["odometer"].value + 3 * steps, 1), at)}
+        if told["battery-percent"].status != NOT_CAPABLE:
+            driven["battery-percent"] = Told(95 - 2 * (steps % 40), at)
+            driven["battery-range"] = Told(420 - 9 * (steps % 40), at)
+        return driven
+
+
+def state_of(request: Request) -> State:
+    """The state behind a request."""
+    state: State = request.app.state.sandbox
+    return state
+
+
+def bearer(request: Request) -> str:
+    """The bearer token of a request, or empty text."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def iso(moment: datetime) -> str:
+    """ISO-8601 in UTC with milliseconds and Z, as the wire writes times."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

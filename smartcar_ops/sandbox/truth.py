@@ -1,0 +1,81 @@
+"""The truth about a world, as JSON: what an audit, a backfill and a comparison must find."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from .personas import CONFLICT, DECISIONS
+from .records import LIVE, Difference, LocalUser, LocalVehicle
+from .world import World, connected_cars, orphans
+
+Json = dict[str, Any]
+
+
+def tell_truth(world: World) -> Json:
+    """Users with their buckets, vehicles with the ids a correct backfill stores, planted differences.
+
+    Ids are text, as in the kit's tables. `orphans`: live connections no local user claims after the callbacks
+    were played; `orphans_uncalled`: if none ever played.
+    """
+    connected = connected_cars(world)
+    return {
+        "sandbox": True,
+        "seed": world.seed,
+        "users": [_user(user) for user in world.users],
+        "vehicles": [_vehicle(user, v, connected) for user in world.users for v in user.vehicles],
+        "differences": [_difference(difference) for difference in world.differences],
+        "buckets": {state: count_buckets(world, state) for state in ("before", "after", "uncalled")},
+        "connections": sum(connection.mode == LIVE for connection in world.connections),
+        "orphans": len(orphans(world, played=True)),
+        "orphans_uncalled": len(orphans(world, played=False)),
+    }
+
+
+def count_buckets(world: World, state: str) -> dict[str, int]:
+    """How many local users are in each bucket: in the `state` "before", "after" or "uncalled"."""
+    counts = Counter(getattr(user, state) for user in world.users)
+    return {bucket: counts[bucket] for bucket in DECISIONS}
+
+
+def expected_vehicle_id(user: LocalUser, vehicle: LocalVehicle) -> str | None:
+    """The `smartcar_vehicle_id` a correct backfill stores, or None."""
+    if not vehicle.tied or DECISIONS[user.before] == CONFLICT:
+        return None
+    return vehicle.car.id
+
+
+def _user(user: LocalUser) -> Json:
+    return {
+        "user_id": str(user.id),
+        "persona": user.persona,
+        "smartcar_user_id": user.smartcar_user_id,
+        "stores": user.stores,
+        "bucket": user.before,
+        "bucket_after": user.after,
+        "bucket_uncalled": user.uncalled,
+        "decision": DECISIONS[user.before],
+    }
+
+
+def _vehicle(user: LocalUser, vehicle: LocalVehicle, connected: dict[str, set[str]]) -> Json:
+    return {
+        "local_vehicle_id": str(vehicle.id),
+        "user_id": str(user.id),
+        "vin": vehicle.vin,
+        "smartcar_vehicle_id": vehicle.car.id,
+        "expected_smartcar_vehicle_id": expected_vehicle_id(user, vehicle),
+        "connected": vehicle.car.id in connected,
+        "token_alive": vehicle.token_alive,
+    }
+
+
+def _difference(difference: Difference) -> Json:
+    return {
+        "vehicle_id": difference.vehicle.car.id,
+        "local_vehicle_id": str(difference.vehicle.id),
+        "field": difference.field,
+        "kind": difference.kind,
+        "planted": difference.planted,
+        "expected": difference.expected,
+    }

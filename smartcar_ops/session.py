@@ -1,0 +1,189 @@
+"""One notebook's session: where it acts, its clients and tables, what it spent, what it leaves behind."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from smartcar_ops import connecting
+from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.company.tables import Company
+from smartcar_ops.migration.linking import Asked, Linker, Progress
+from smartcar_ops.reporting import bundles, plain_errors
+from smartcar_ops.settings import Settings
+from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
+from smartcar_ops.smartcar.tokens import ApplicationToken
+from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.smartcar.v3 import V3
+
+RUN_FOLDER = "SMARTCAR_OPS_RUN"
+"""Set by ``smartcar-ops run`` for its notebook: the folder that the run fills."""
+
+OUTCOME = ".outcome.json"
+"""What the notebook hands to whoever runs it: exit code, summary, calls."""
+
+LEVEL = "allowance"
+THREADS = 8
+STAMP = "%Y%m%dT%H%M%SZ"
+
+
+class Session:
+    """Everything a notebook needs, opened once; shows where it acts."""
+
+    def __init__(self, notebook: str, settings: Settings) -> None:
+        self.notebook, self.settings = notebook, settings
+        self.now = datetime.now(UTC)
+        self.folder = run_folder()
+        self.run_id = run_id(self.folder) if self.folder else f"{self.now:{STAMP}}__{notebook}"
+        self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout)
+        self.ledger = Ledger.open(self.company, Scope(settings.service, settings.mode), settings.reports)
+        self.runs = Runs(self.ledger)
+        self.transport = Transport()
+        self.bucket = Bucket(settings.allowance, self._kept_level())
+        token = ApplicationToken(self.transport, settings.origins.iam, settings.credentials)
+        self.v2 = V2(self.transport, settings.origins.api, batch_counts=settings.allowance.batch)
+        self.v3 = V3(self.transport, settings.origins.vehicle_api_v3, token)
+        self.asked = Asked()
+
+    def __repr__(self) -> str:
+        return f"Acting on {self.where}."
+
+    def _repr_html_(self) -> str:
+        return f"<p><strong>Acting on</strong> {html.escape(self.where)}.</p>"
+
+    @property
+    def where(self) -> str:
+        """Which Smartcar, which database, which environment."""
+        named = f" [{self.settings.environment}]" if self.settings.environment else ""
+        return self.settings.where + named
+
+    def linker(self) -> Linker:
+        """What asks Smartcar who is who."""
+        return Linker(self.company, self.ledger, self.v2, self.v3, now=self.now)
+
+    def ask(
+        self,
+        sources: Sequence[str],
+        *,
+        max_calls: int,
+        max_minutes: float,
+        relist: bool = False,
+        progress: Progress | None = None,
+    ) -> Asked:
+        """Asks the sources within the budget, side by side; remembers whether all was reached."""
+        with self.spending(max_calls, max_minutes), self.threads() as executor:
+            self.asked = self.linker().ask(sources, executor, relist=relist, progress=progress)
+        return self.asked
+
+    @contextmanager
+    def spending(self, max_calls: int, max_minutes: float) -> Iterator[None]:
+        """Within this block every call is taken from the allowance and from this act's own budget."""
+        budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
+        try:
+            with self.transport.spending(budget):
+                yield
+        finally:
+            self._keep_level()
+
+    @contextmanager
+    def threads(self) -> Iterator[ThreadPoolExecutor]:
+        """The executor for side-by-side calls; any other `concurrent.futures.Executor` would do."""
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar") as executor:
+            yield executor
+
+    def save(self, **tables: pd.DataFrame) -> None:
+        """Keeps tables in the run's folder; in JupyterLab, without one, they are shown and not kept."""
+        if self.folder:
+            for name, frame in tables.items():
+                bundles.write_table(self.folder, name, frame)
+
+    def finish(self, verdict: str, *, exit_code: int = 0, complete: bool = True, **summary: Any) -> Verdict:
+        """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients."""
+        content = {"verdict": verdict, "complete": complete, **summary}
+        calls = self.transport.spent
+        self.register("running")
+        self.runs.finish(self.run_id, "done", content, calls)
+        hand_on(self.folder, exit_code, content, calls)
+        self.transport.close()
+        return Verdict(verdict, exit_code)
+
+    def reopen_ledger(self) -> None:
+        """Looks again for where the ledger is, after the schema changed."""
+        scope = self.ledger.scope
+        self.ledger = Ledger.open(self.company, scope, self.settings.reports)
+        self.runs = Runs(self.ledger)
+
+    def register(self, status: str) -> None:
+        """Notes in the ledger that this run began, if it is not noted yet."""
+        if self.run_id not in {run["run_id"] for run in self.runs.all()}:
+            self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
+
+    def _kept_level(self) -> Level | None:
+        units, _, at = (self.ledger.fact(f"{LEVEL}:{self.settings.service}") or "").partition("@")
+        return Level(float(units), float(at)) if at else None
+
+    def _keep_level(self) -> None:
+        if self.bucket.limited:
+            level = self.bucket.level()
+            self.ledger.remember(f"{LEVEL}:{self.settings.service}", f"{level.units:.3f}@{level.at:.3f}")
+
+
+class Verdict:
+    """How a notebook ended, shown as its last output."""
+
+    def __init__(self, sentence: str, exit_code: int) -> None:
+        self.sentence, self.exit_code = sentence, exit_code
+
+    def __repr__(self) -> str:
+        return f"{self.sentence} (exit code {self.exit_code})"
+
+
+def run_folder() -> Path | None:
+    """The folder that ``smartcar-ops run`` gave this kernel; None in JupyterLab."""
+    return Path(os.environ[RUN_FOLDER]) if os.environ.get(RUN_FOLDER) else None
+
+
+def hand_on(folder: Path | None, exit_code: int, summary: dict[str, Any], calls: dict[str, int]) -> None:
+    """Leaves the outcome for whoever runs the notebook; does nothing in JupyterLab."""
+    if folder:
+        outcome = {"exit_code": exit_code, "summary": summary, "calls": calls, "oddities": {}}
+        bundles.write_json(folder / OUTCOME, outcome)
+
+
+def run_id(folder: Path) -> str:
+    """A run's name: that of its folder once it is whole."""
+    return folder.name.removesuffix(".partial").lstrip(".")
+
+
+def open_session(notebook: str) -> Session:
+    """The session of a notebook; from here on the kit's errors show as one sentence.
+
+    SettingsError, DatabaseError or SmartcarOpsError where it can't be opened.
+    """
+    plain_errors.install()
+    session = Session(notebook, connecting.settle())
+    if session.folder:
+        session.register("running")
+    return session
+
+
+def open_settings() -> Settings:
+    """The settings alone, for a notebook that must run although the database can't be reached."""
+    plain_errors.install()
+    return connecting.settle()
+
+
+def conclude(verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:
+    """Ends a notebook that opened no session."""
+    hand_on(run_folder(), exit_code, {"verdict": verdict, "complete": True}, calls)
+    return Verdict(verdict, exit_code)

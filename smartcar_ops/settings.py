@@ -1,0 +1,344 @@
+"""Everything the kit is told from outside: the environment, a `.env` file, `smartcar_ops.toml`.
+
+Read once, checked before anything connects, and frozen. Secrets are never in a repr or a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from smartcar_ops.errors import SettingsError
+from smartcar_ops.layout import Layout
+
+DEMO = "SMARTCAR_OPS_DEMO"
+"""Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
+
+REQUIRED = ("SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_DATABASE_URL")
+PREFERRED = {
+    "SMARTCAR_CLIENT_ID": "SMARTCAR_OPS_CLIENT_ID",
+    "SMARTCAR_CLIENT_SECRET": "SMARTCAR_OPS_CLIENT_SECRET",
+}
+"""Smartcar's SDK reads the plain names as its V2 pair, so these win where both are set."""
+
+ORIGINS = {
+    "SMARTCAR_IAM_ORIGIN": "https://iam.smartcar.com",
+    "SMARTCAR_VEHICLE_API_V3_ORIGIN": "https://vehicle.api.smartcar.com",
+    "SMARTCAR_MANAGEMENT_API_V3_ORIGIN": "https://management.api.smartcar.com",
+    "SMARTCAR_API_ORIGIN": "https://api.smartcar.com",
+    "SMARTCAR_AUTH_ORIGIN": "https://auth.smartcar.com/oauth/token",
+    "SMARTCAR_MANAGEMENT_API_ORIGIN": "https://management.smartcar.com",
+    "SMARTCAR_CONNECT_ORIGIN": "https://connect.smartcar.com",
+}
+SECRETS = (
+    "SMARTCAR_CLIENT_SECRET",
+    "SMARTCAR_V2_CLIENT_SECRET",
+    "SMARTCAR_MANAGEMENT_TOKEN",
+    "SMARTCAR_DATABASE_URL",
+)
+REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", "SMARTCAR_MANAGEMENT_TOKEN")
+"""With one of these, or an origin, set, the embedded sandbox is never used."""
+
+M = TypeVar("M", bound=BaseModel)
+
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class Allowance(BaseModel):
+    """The application's bucket of requests, in units; refilled at ``per_minute``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    burst: int = Field(default=120, ge=1)
+    per_minute: float = Field(default=2, gt=0)
+    batch: Literal["paths", "one"] = "paths"
+    limited: bool = True
+    """False only against the embedded sandbox when no allowance was set."""
+
+
+class Credentials(BaseModel):
+    """The four credentials that get mixed up, each under its own name."""
+
+    model_config = ConfigDict(frozen=True)
+
+    client_id: str
+    client_secret: SecretStr
+    application_id: str = ""
+    v2_client_secret: SecretStr = SecretStr("")
+    management_token: SecretStr = SecretStr("")
+
+    @field_validator("client_id")
+    @classmethod
+    def _v3_client_id(cls, value: str) -> str:
+        if UUID.fullmatch(value):
+            raise ValueError(
+                f"is '{value[:4]}…-…' which looks like an Application ID; the V3 client id starts with "
+                "'client_'. See README, \"Credentials\""
+            )
+        if not value.startswith("client_"):
+            raise ValueError(
+                "does not start with 'client_', as a V3 client id does; perhaps id and secret are swapped. "
+                'See README, "Credentials"'
+            )
+        return value
+
+    @field_validator("application_id")
+    @classmethod
+    def _uuid(cls, value: str) -> str:
+        if value and not UUID.fullmatch(value):
+            looks = " which looks like a V3 client id" if value.startswith("client_") else ""
+            raise ValueError(f'is not a UUID{looks}; the Application ID is one. See README, "Credentials"')
+        return value
+
+    @field_validator("client_secret", "v2_client_secret")
+    @classmethod
+    def _no_id_as_secret(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value().startswith("client_"):
+            raise ValueError(
+                "starts with 'client_', as a client id does; perhaps id and secret are swapped. "
+                'See README, "Credentials"'
+            )
+        return value
+
+
+class Origins(BaseModel):
+    """Where each of Smartcar's services answers; no trailing slash."""
+
+    model_config = ConfigDict(frozen=True)
+
+    iam: str = ORIGINS["SMARTCAR_IAM_ORIGIN"]
+    vehicle_api_v3: str = ORIGINS["SMARTCAR_VEHICLE_API_V3_ORIGIN"]
+    management_api_v3: str = ORIGINS["SMARTCAR_MANAGEMENT_API_V3_ORIGIN"]
+    api: str = ORIGINS["SMARTCAR_API_ORIGIN"]
+    auth: str = ORIGINS["SMARTCAR_AUTH_ORIGIN"]
+    management_api: str = ORIGINS["SMARTCAR_MANAGEMENT_API_ORIGIN"]
+    connect: str = ORIGINS["SMARTCAR_CONNECT_ORIGIN"]
+
+    @field_validator("*")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.username:
+            raise ValueError(f"is {value!r}; expected an address such as https://api.smartcar.com")
+        return value.rstrip("/")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One frozen answer to "where do we act, as whom, on which tables"."""
+
+    credentials: Credentials
+    origins: Origins
+    database_url: SecretStr
+    mode: str
+    allowance: Allowance
+    layout: Layout
+    reports: Path
+    root: Path
+    environment: str = ""
+    sandbox: bool = False
+
+    @property
+    def service(self) -> str:
+        """A short hash of the origins and the client id: what evidence is tied to."""
+        words = [self.credentials.client_id, *self.origins.model_dump().values()]
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+    @property
+    def where(self) -> str:
+        """One line for people: which Smartcar and which database this acts on; no secret in it."""
+        database = mask_url(self.database_url.get_secret_value())
+        if self.sandbox:
+            return f"the sandbox (a pretend Smartcar at {self.origins.vehicle_api_v3}), database {database}"
+        host = urlsplit(self.origins.vehicle_api_v3).netloc
+        return f"{host} as {self.credentials.client_id[:12]}…, mode {self.mode}, database {database}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What settings are read from: merged names and values, and the folder they belong to."""
+
+    values: Mapping[str, str] = field(repr=False)
+    root: Path
+
+    @property
+    def wants_sandbox(self) -> bool:
+        """True when none of the credentials, the database URL and the origins is set."""
+        return not any(self.values.get(name) for name in (*REAL, *PREFERRED.values(), *ORIGINS))
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The working folder, or the nearest parent that has `notebooks/`; the working folder if none has."""
+    here = (start or Path.cwd()).resolve()
+    return next((folder for folder in (here, *here.parents) if (folder / "notebooks").is_dir()), here)
+
+
+def source(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Source:
+    """The names and values in force: the environment over the `.env` file; read only.
+
+    With ``SMARTCAR_OPS_DEMO`` set, every other name and the file are ignored.
+    """
+    environ = os.environ if environ is None else environ
+    root = root or find_root()
+    if environ.get(DEMO):
+        return Source({}, root)
+    ours = {name: value for name, value in environ.items() if name.startswith("SMARTCAR_")}
+    files = [folder / ".env" for folder in (Path.cwd(), root)]
+    file = next((file for file in files if file.is_file()), None)
+    filed = dotenv_values(file) if file else {}
+    merged = {**{name: value or "" for name, value in filed.items()}, **ours}
+    for name, preferred in PREFERRED.items():
+        if merged.get(preferred):
+            merged[name] = merged[preferred]
+    return Source({name: value.strip() for name, value in merged.items()}, root)
+
+
+def read(given: Source, *, sandbox: bool = False) -> Settings:
+    """Settings from what was given, checked; SettingsError (exit 5) names the first thing wrong.
+
+    ``sandbox`` says that the values are those of the embedded sandbox.
+    """
+    values = dict(given.values)
+    for name in REQUIRED:
+        if not values.get(name):
+            others = ", ".join(sorted(known for known in (*REAL, *ORIGINS) if values.get(known)))
+            raise SettingsError(
+                f"settings: {name} is not set, although {others} is; set {', '.join(REQUIRED)} together, "
+                "or none of them to use the sandbox."
+            )
+    for name in SECRETS:
+        if values.get(name):
+            values[name] = dereference(name, values[name])
+    return Settings(
+        credentials=_checked(
+            Credentials,
+            values,
+            {
+                "client_id": "SMARTCAR_CLIENT_ID",
+                "client_secret": "SMARTCAR_CLIENT_SECRET",
+                "application_id": "SMARTCAR_APPLICATION_ID",
+                "v2_client_secret": "SMARTCAR_V2_CLIENT_SECRET",
+                "management_token": "SMARTCAR_MANAGEMENT_TOKEN",
+            },
+        ),
+        origins=_checked(Origins, values, {name[9:-7].lower(): name for name in ORIGINS}),
+        database_url=SecretStr(_database_url(values["SMARTCAR_DATABASE_URL"], given.root)),
+        mode=_one_of("SMARTCAR_MODE", values.get("SMARTCAR_MODE") or "live", ("live", "simulated")),
+        allowance=_allowance(values, sandbox=sandbox),
+        layout=_layout(values, given.root, sandbox=sandbox),
+        reports=reports_folder(given),
+        root=given.root,
+        environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
+        sandbox=sandbox,
+    )
+
+
+def reports_folder(given: Source) -> Path:
+    """Where runs are written: ``SMARTCAR_OPS_REPORTS``, or `reports` beside `notebooks`."""
+    return (given.root / (given.values.get("SMARTCAR_OPS_REPORTS") or "reports")).resolve()
+
+
+def dereference(name: str, value: str) -> str:
+    """The secret itself where the value is a reference, ``file:/path`` or ``env:NAME``."""
+    kind, _, target = value.partition(":")
+    if kind == "env":
+        if not os.environ.get(target):
+            raise SettingsError(f"settings: {name} refers to env:{target}, which is not set.")
+        return os.environ[target]
+    if kind == "file" and not target.startswith("memory"):
+        try:
+            return Path(target).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise SettingsError(
+                f"settings: {name} refers to file:{target}, which can't be read ({error.strerror}); "
+                "expected a file that holds the value alone."
+            ) from None
+    return value
+
+
+def mask_url(url: str) -> str:
+    """A database URL without its password and its query, for people."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    user = f"{parts.username}@" if parts.username else ""
+    return f"{parts.scheme}://{user}{host}{port}{parts.path}"
+
+
+def _database_url(url: str, root: Path) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator or not re.fullmatch(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?", scheme):
+        raise SettingsError(
+            "settings: SMARTCAR_DATABASE_URL is not a SQLAlchemy URL; expected one such as "
+            "postgresql+psycopg://user:password@host/name or sqlite:///path/to/file.db."
+        )
+    if scheme in ("postgres", "postgresql"):
+        return f"postgresql+psycopg://{rest}"
+    if scheme in ("mysql", "mariadb"):
+        return f"{scheme}+pymysql://{rest}"
+    relative = rest.removeprefix("/")
+    if scheme.startswith("sqlite") and relative and not relative.startswith(("/", ":", "file:")):
+        return f"{scheme}:///{(root / relative).resolve()}"
+    return url
+
+
+def _allowance(values: Mapping[str, str], *, sandbox: bool) -> Allowance:
+    names = {
+        "burst": "SMARTCAR_ALLOWANCE_BURST",
+        "per_minute": "SMARTCAR_ALLOWANCE_PER_MINUTE",
+        "batch": "SMARTCAR_ALLOWANCE_BATCH",
+    }
+    allowance = _checked(Allowance, values, names)
+    limited = not sandbox or any(values.get(name) for name in names.values())
+    return allowance.model_copy(update={"limited": limited})
+
+
+def _layout(values: Mapping[str, str], root: Path, *, sandbox: bool) -> Layout:
+    """The company's tables from the TOML file, found as `.env` is; the guide's names without one."""
+    named = values.get("SMARTCAR_OPS_CONFIG")
+    if sandbox and not named:
+        return Layout()
+    path = root / (named or "smartcar_ops.toml")
+    if not path.is_file():
+        if named:
+            raise SettingsError(f"settings: SMARTCAR_OPS_CONFIG is {named!r}, but there is no such file.")
+        return Layout()
+    try:
+        return Layout.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"settings: {path.name} can't be read as TOML: {error}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"settings: {path.name}: {key}: {_plain(first['msg'])}.") from None
+
+
+def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise SettingsError(f"settings: {name} is {value!r}; expected one of {', '.join(choices)}.")
+    return value
+
+
+def _checked(model: type[M], values: Mapping[str, str], names: Mapping[str, str]) -> M:
+    present: dict[str, Any] = {key: values[name] for key, name in names.items() if values.get(name)}
+    try:
+        return model.model_validate(present)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = names[str(first["loc"][0])]
+        shown = "" if name in SECRETS or first["type"] == "value_error" else f" is {values.get(name)!r};"
+        raise SettingsError(f"settings: {name}{shown} {_plain(first['msg'])}.") from None
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").removesuffix(".")

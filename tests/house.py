@@ -1,0 +1,122 @@
+"""A company with its database, a running sandbox, and the kit's clients on both: what most tests act on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops import settings
+from smartcar_ops.company import phases
+from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.tables import Company
+from smartcar_ops.migration import auditing, backfilling, linking
+from smartcar_ops.migration.auditing import Audit
+from smartcar_ops.migration.linking import Asked, Linker
+from smartcar_ops.migration.plans import Plan
+from smartcar_ops.sandbox import application
+from smartcar_ops.sandbox.server import running
+from smartcar_ops.sandbox.truth import tell_truth
+from smartcar_ops.sandbox.world import build_world
+from smartcar_ops.settings import Settings, Source
+from smartcar_ops.smartcar.tokens import ApplicationToken
+from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.smartcar.v3 import V3
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+class House:
+    """One company; ``environment`` points any process of the kit at it."""
+
+    def __init__(self, url: str, root: Path, *, users: int = 60, seed: int = 0, faults: Iterable[str] = ()) -> None:
+        self.url, self.root = url, root
+        root.mkdir(parents=True)
+        (root / "notebooks").symlink_to(NOTEBOOKS, target_is_directory=True)
+        self.world = build_world(users, seed)
+        self.truth: dict[str, Any] = tell_truth(self.world)
+        application.create_database(url, self.world)
+        self._stack = ExitStack()
+        self.sandbox = self._stack.enter_context(running(self.world, faults))
+        self.environment = {
+            **self.sandbox.environment(url),
+            "SMARTCAR_ALLOWANCE_BURST": "1000000",
+            "SMARTCAR_OPS_REPORTS": str(root / "reports"),
+        }
+        self.settings = self.read_settings()
+        self.now = datetime.now(UTC)
+        self.company = Company.connect(url, self.settings.layout)
+        self.transport = Transport()
+        token = ApplicationToken(self.transport, self.settings.origins.iam, self.settings.credentials)
+        self.v2 = V2(self.transport, self.settings.origins.api)
+        self.v3 = V3(self.transport, self.settings.origins.vehicle_api_v3, token)
+        self.ledger = self.open_ledger()
+
+    def read_settings(self, **changed: str) -> Settings:
+        """The settings of this house, with some variables changed."""
+        return settings.read(Source({**self.environment, **changed}, self.root))
+
+    def open_ledger(self) -> Ledger:
+        """The ledger where it is now."""
+        scope = Scope(self.settings.service, self.settings.mode)
+        return Ledger.open(self.company, scope, self.settings.reports)
+
+    def expand(self) -> House:
+        """Adds the two columns and the ledger."""
+        phases.expand(self.company, self.ledger)
+        self.ledger = self.open_ledger()
+        return self
+
+    def play_callbacks(self) -> House:
+        """Lets the application's own Connect callback store its ids."""
+        application.play_connect_callbacks(self.url, self.world)
+        return self
+
+    def linker(self) -> Linker:
+        """What asks Smartcar."""
+        return linking.Linker(self.company, self.ledger, self.v2, self.v3, now=self.now)
+
+    def ask(self, sources: Iterable[str] = linking.SOURCES) -> Asked:
+        """Asks the sources, side by side, without a budget."""
+        with ThreadPoolExecutor(8) as executor:
+            return self.linker().ask(tuple(sources), executor)
+
+    def audit(self) -> Audit:
+        """Judges by what is known now."""
+        return auditing.audit(self.company, self.ledger, self.now)
+
+    def plan(self) -> Plan:
+        """Plans by what is known now."""
+        return backfilling.plan(self.company, self.ledger, self.now)
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Every row of a table, column for column."""
+        with self.company.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(sa.text(f"SELECT * FROM {table} ORDER BY 1")).mappings()]
+
+    def tables(self) -> set[str]:
+        """The names of the database's tables."""
+        return set(sa.inspect(self.company.engine).get_table_names())
+
+    def execute(self, statement: str, **values: Any) -> None:
+        """Runs one statement as the company itself would."""
+        with self.company.engine.begin() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def process_environment(self, **changed: str) -> Mapping[str, str]:
+        """The environment of a process of the kit that acts on this house."""
+        return {**os.environ, **self.environment, **changed}
+
+    def close(self) -> None:
+        """Ends the sandbox and every connection."""
+        self.transport.close()
+        self.company.engine.dispose()
+        self.ledger.engine.dispose()
+        self._stack.close()
