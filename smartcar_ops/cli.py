@@ -88,7 +88,7 @@ def run(context: click.Context, notebook: str, given: tuple[tuple[str, str], ...
         }
         click.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
     else:
-        if result.where:
+        if result.folder:
             click.echo(f"Acted on {result.where}.")
         click.echo(result.verdict, err=result.exit_code in (2, 4, 5))
         if result.report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +41,14 @@ def create(url: str) -> sa.Engine:
 def writer(engine: sa.Engine) -> sa.Engine:
     """The same engine for work that writes: on SQLite its transactions take the write lock at once."""
     return engine.execution_options(smartcar_ops_write=True)
+
+
+def refuse_missing_file(engine: sa.Engine) -> None:
+    """DatabaseError where a SQLite URL names a file that is not there: connecting would make an empty one."""
+    name = engine.url.database or ""
+    names_a_file = engine.dialect.name == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
+    if names_a_file and not Path(name).is_file():
+        raise DatabaseError(f"database: there is no file {name}; expected the company's SQLite database.")
 
 
 @contextmanager

@@ -41,7 +41,8 @@ class Ledger:
     """Reads and writes the kit's own tables; never the company's."""
 
     def __init__(self, engine: sa.Engine, scope: Scope, *, in_database: bool) -> None:
-        self.engine, self.scope, self.in_database = engines.writer(engine), scope, in_database
+        self.engine, self.reading = engines.writer(engine), engine
+        self.scope, self.in_database = scope, in_database
 
     @classmethod
     def open(cls, company: Company, scope: Scope, reports: Path) -> Ledger:
@@ -55,7 +56,8 @@ class Ledger:
         if ledger.writable():
             return ledger
         file = cls.file(company, scope, reports)
-        copy(ledger, file)
+        if ledger.readable():
+            copy(ledger, file)
         return file
 
     @classmethod
@@ -67,6 +69,16 @@ class Ledger:
         with engines.failures(engine, "making the ledger's file"):
             t.metadata.create_all(ledger.engine)
         return ledger
+
+    def readable(self) -> bool:
+        """Whether this connection may read every table of the ledger."""
+        try:
+            with self.reading.connect() as connection:
+                for table in t.metadata.sorted_tables:
+                    connection.execute(sa.select(table).limit(0))
+        except SQLAlchemyError:
+            return False
+        return True
 
     def writable(self) -> bool:
         """Whether this connection may write the ledger: tried, and taken back."""
@@ -86,7 +98,7 @@ class Ledger:
 
     def fact(self, name: str) -> str | None:
         """A remembered value, None where there is none."""
-        with engines.failures(self.engine, "reading the ledger"), self.engine.connect() as connection:
+        with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:
             return connection.execute(sa.select(t.meta.c.value).where(t.meta.c.name == name)).scalar_one_or_none()
 
     def remember(self, name: str, value: str) -> None:
@@ -146,7 +158,7 @@ class Ledger:
                 connection.execute(sa.insert(table), [dict(row) for row in chunk])
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        with engines.failures(self.engine, "reading the ledger"), self.engine.connect() as connection:
+        with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
 

@@ -86,7 +86,7 @@ class Runs:
     def requested(self, run_id: str) -> str:
         """What the act was asked to do; empty for nothing."""
         query = sa.select(t.runs.c.requested).where(t.runs.c.run_id == run_id)
-        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.engine.connect() as connection:
+        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.reading.connect() as connection:
             return str(connection.execute(query).scalar_one_or_none() or "")
 
     def all(self, act: str | None = None, *, status: str | None = None) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ class Runs:
             query = query.where(t.runs.c.act == act)
         if status:
             query = query.where(t.runs.c.status == status)
-        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.engine.connect() as connection:
+        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.reading.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [{**row, "summary": _loads(row["summary"]), "calls": _loads(row["calls"])} for row in rows]
 

@@ -45,6 +45,7 @@ class Company:
     def connect(cls, url: str, layout: Layout) -> Company:
         """The company at this URL; DatabaseError where it can't be reached or lacks a table or column."""
         engine = engines.create(url)
+        engines.refuse_missing_file(engine)
         with engines.failures(engine, "connecting"), engine.connect():
             pass
         company = cls(engine, layout)
@@ -152,6 +153,15 @@ class Company:
         query = sa.select(sa.func.count()).select_from(self.people().subquery())
         with engines.failures(self.engine, "counting the users"), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
+
+    def count_tokens(self, now: datetime) -> tuple[int, int]:
+        """(vehicles whose token is younger than two hours, all vehicles the layout names)."""
+        cars = self.cars(now).subquery()
+        alive = sa.func.coalesce(sa.func.sum(cars.c.token_alive), 0)
+        query = sa.select(alive, sa.func.count()).select_from(cars)
+        with engines.failures(self.engine, "counting tokens"), self.engine.connect() as connection:
+            living, every = connection.execute(query).one()
+        return int(living), int(every)
 
     def _alive(self, now: datetime) -> sa.ColumnElement[bool]:
         names = self.layout.vehicles

@@ -1,0 +1,343 @@
+"""`smartcar-ops run` and its neighbours: exit codes, folders, locks, and whom they act on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+import sqlalchemy as sa
+
+from smartcar_ops import cli
+from smartcar_ops.company.runs import lock
+from smartcar_ops.reporting import runs
+from tests.house import House
+
+AUDIT = "20_audit_user_ids"
+RUN_KEYS = {
+    "kit_version",
+    "notebook",
+    "notebook_sha256",
+    "parameters",
+    "environment",
+    "sandbox",
+    "started",
+    "ended",
+    "status",
+    "exit_code",
+    "calls",
+    "oddities",
+}
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Runs the command line on a house: its exit code and all it printed."""
+
+    def run(house: House, *arguments: str, **changed: str | None) -> tuple[int, str]:
+        monkeypatch.chdir(house.root)
+        for name, value in {**house.environment, **changed}.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(list(arguments))
+        captured = capsys.readouterr()
+        return int(ended.value.code or 0), captured.out + captured.err
+
+    return run
+
+
+def folders(house: House) -> list[Path]:
+    """The folders of a house's runs, whole or not."""
+    return sorted(path for path in house.settings.reports.glob("*__*") if path.is_dir())
+
+
+def dump(house: House) -> dict[str, list[dict[str, object]]]:
+    """Every row of every table."""
+    return {table: house.rows(table) for table in sorted(house.tables())}
+
+
+# --- a run's folder ------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """The page, the notebook, the JSON files and the tables, under the run's own name; `latest` points there."""
+    code, printed = command(house, "run", AUDIT, SMARTCAR_OPS_ENVIRONMENT="staging <1>")
+    assert 1 == code
+    (folder,) = folders(house)
+    assert {"report.html", "run.ipynb", "run.json", "summary.json", "users.parquet", "orphans.parquet"} == {
+        path.name for path in folder.iterdir()
+    }
+    run, summary = (json.loads((folder / name).read_text()) for name in ("run.json", "summary.json"))
+    assert run.keys() >= RUN_KEYS
+    assert ("done", 1, False, "staging <1>") == (run["status"], run["exit_code"], run["sandbox"], run["environment"])
+    assert {"iam", "v2", "v3"} == set(run["calls"])
+    assert summary.keys() >= {"verdict", "complete", "total", "buckets"}
+    assert "staging &lt;1&gt;" in (folder / "report.html").read_text()
+    assert folder == (house.settings.reports / "latest" / AUDIT).resolve()
+    assert str(folder / "report.html") in printed
+
+
+def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """With --json, all that is printed is one JSON object with the outcome."""
+    code, printed = command(house, "run", AUDIT, "-p", "confirm", "False", "--json")
+    told = json.loads(printed)
+    assert code == told["exit_code"]
+    assert {} == told["calls"]
+    assert 60 == told["summary"]["total"]
+
+
+# --- known wrong before any connection: exit 5, no folder ----------------------------------------------------
+
+WRONG = [
+    ((), {"SMARTCAR_CLIENT_ID": None}, "SMARTCAR_CLIENT_ID is not set"),
+    ((), {"SMARTCAR_CLIENT_SECRET": None}, "SMARTCAR_CLIENT_SECRET is not set"),
+    ((), {"SMARTCAR_DATABASE_URL": None}, "SMARTCAR_DATABASE_URL is not set"),
+    ((), {"SMARTCAR_CLIENT_ID": "a4c82e9f-1111-4111-8111-111111111111"}, "looks like an Application ID"),
+    ((), {"SMARTCAR_CLIENT_SECRET": "client_01abc"}, "perhaps id and secret are swapped"),
+    ((), {"SMARTCAR_DATABASE_URL": "company.sqlite"}, "is not a SQLAlchemy URL"),
+    ((), {"SMARTCAR_API_ORIGIN": "api.smartcar.com"}, "expected an address such as"),
+    ((), {"SMARTCAR_MODE": "test"}, "SMARTCAR_MODE is 'test'; expected one of live, simulated"),
+    ((), {"SMARTCAR_ALLOWANCE_BURST": "many"}, "SMARTCAR_ALLOWANCE_BURST is 'many'"),
+    ((), {"SMARTCAR_OPS_CONFIG": "missing.toml"}, "there is no such file"),
+    (("-p", "foo", "1"), {}, "has no parameter 'foo'; it has confirm, sources"),
+    (("-p", "max_calls", "many"), {}, "max_calls is 'many'; expected a whole number"),
+    (("-p", "confirm", "maybe"), {}, "confirm is 'maybe'; expected True or False"),
+    (("-p", "max_calls"), {}, "requires 2 arguments"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "changed", "words"), WRONG)
+def test_what_is_known_wrong_is_one_sentence(
+    make_house: Callable[..., House],
+    command: Callable[..., tuple[int, str]],
+    arguments: tuple[str, ...],
+    changed: dict[str, str | None],
+    words: str,
+) -> None:
+    """Exit 5, one sentence that names the value, nothing asked, nothing written, no sandbox in its place."""
+    house = make_house(users=40)
+    before = dump(house)
+    code, printed = command(house, "run", AUDIT, *arguments, **changed)
+    assert 5 == code
+    assert words in printed
+    assert 1 == len(printed.strip().splitlines())
+    assert ([], before) == (house.sandbox.arrivals, dump(house))
+    assert [] == folders(house)
+    assert not (house.root / ".sandbox").exists()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "arguments", "words"),
+    [
+        ("99", (), "there is no notebook '99'"),
+        ("20", ("-p", "sources", "moon"), "sources names 'moon'"),
+        ("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo"),
+        ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "there is no plan of this database"),
+        ("10", ("-p", "vehicle_id", "nothing"), "is no linked vehicle"),
+        ("90", ("-p", "deadline", "soon"), "deadline is 'soon'"),
+    ],
+)
+def test_a_parameter_that_makes_no_sense_is_one_sentence(
+    house: House, command: Callable[..., tuple[int, str]], notebook: str, arguments: tuple[str, ...], words: str
+) -> None:
+    """Exit 5, told by the notebook's own words, and no folder is left."""
+    code, printed = command(house, "run", notebook, *arguments)
+    assert (5, []) == (code, folders(house))
+    assert words in printed
+    assert "Traceback" not in printed
+
+
+# --- the world failed: exit 2, a marked folder ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"SMARTCAR_DATABASE_URL": "postgresql://u:pass-word@127.0.0.1:1/x"}, "connecting failed on postgresql"),
+        ({"SMARTCAR_DATABASE_URL": "sqlite:////nowhere/company.sqlite"}, "there is no file /nowhere/company.sqlite"),
+        ({"SMARTCAR_CLIENT_SECRET": "old-secret"}, "refused the credentials of client_01SAN…"),
+        ({"SMARTCAR_IAM_ORIGIN": "http://127.0.0.1:1"}, "127.0.0.1 gave no answer to POST /oauth2/token"),
+    ],
+)
+def test_a_failing_world_is_one_sentence_and_a_marked_folder(
+    house: House, command: Callable[..., tuple[int, str]], changed: dict[str, str], words: str
+) -> None:
+    """Exit 2; the folder holds the page that says what failed; `latest` does not point there; no secret is told."""
+    code, printed = command(house, "run", AUDIT, **changed)
+    (folder,) = folders(house)
+    page, notebook = (folder / "report.html").read_text(), (folder / "run.ipynb").read_text()
+    assert 2 == code
+    assert words in printed
+    assert words.replace("'", "&#39;") in page
+    assert "failed" == json.loads((folder / "run.json").read_text())["status"]
+    assert not (house.settings.reports / "latest").exists()
+    assert "Traceback" not in printed + page
+    assert not any(secret in printed + page + notebook for secret in ("pass-word", "old-secret"))
+
+
+def test_a_missing_table_is_named(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Exit 2, with the table's name and where to tell another."""
+    (house.root / "smartcar_ops.toml").write_text('[users]\ntable = "people"\n')
+    code, printed = command(house, "run", AUDIT)
+    assert 2 == code
+    assert "there is no table 'people'" in printed
+    assert "[users] table" in printed
+
+
+def test_a_silent_v2_ends_the_comparison(
+    make_house: Callable[..., House], command: Callable[..., tuple[int, str]]
+) -> None:
+    """Where V2 answers for no vehicle at all, the comparison ends with exit 2 and says to replay."""
+    house = make_house(faults=("v2-off",)).expand().play_callbacks()
+    house.ask(("connections", "vins"))
+    code, printed = command(house, "run", "10")
+    assert 2 == code
+    assert "V2 answered for none of" in printed
+    assert "replay" in printed
+
+
+def test_a_cell_that_hangs_is_ended(
+    house: House, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook that stops answering ends with exit 2 when its time is over, its folder marked."""
+    (house.root / "notebooks").unlink()
+    (house.root / "notebooks").mkdir()
+    cells = [nbformat.v4.new_code_cell("import threading\nthreading.Event().wait()")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), house.root / "notebooks" / "95_hangs.ipynb")
+    monkeypatch.setattr(runs, "GRACE", -10 * 60 + 2)
+    code, printed = command(house, "run", "95")
+    assert 2 == code
+    assert "stopped answering" in printed
+    assert 1 == len(folders(house))
+
+
+# --- locks ---------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_of_a_notebook_is_refused(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Exit 4 with the holder's name, no folder; another notebook may run."""
+    with lock(house.ledger, AUDIT, "the-first-run"):
+        code, printed = command(house, "run", AUDIT)
+        other, _ = command(house, "run", "90")
+    assert (4, 3) == (code, other)
+    assert "the-first-run" in printed
+    assert [] == [path for path in folders(house) if path.name.endswith(AUDIT)]
+
+
+# --- nothing to do -------------------------------------------------------------------------------------------
+
+
+def test_nothing_to_do_is_exit_3(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Expanding twice, comparing what is not linked, reporting without an audit: exit 3, with a page."""
+    for notebook, words in (("40", "already there"), ("10", "No vehicle is linked"), ("90", "There is no audit")):
+        code, printed = command(house, "run", notebook, *(("-p", "apply", "True") if notebook == "40" else ()))
+        assert 3 == code, printed
+        assert words in printed
+    assert 3 == len(folders(house))
+
+
+# --- who may read alone --------------------------------------------------------------------------------------
+
+
+def audits_compares_reports(house: House, command: Callable[..., tuple[int, str]], **changed: str) -> None:
+    """Audit, compare, plan and report do their work on an account that may only read, and change nothing."""
+    before = dump(house)
+    code, printed = command(house, "run", "20", **changed)
+    assert 1 == code, printed
+    assert command(house, "run", "10", "-p", "vehicles", "5", **changed)[0] in (0, 1)
+    assert 0 == command(house, "run", "30", **changed)[0]
+    code, printed = command(house, "run", "90", **changed)
+    assert 0 == code
+    assert "of 60 users" in printed
+    assert before == dump(house)
+
+
+def test_a_read_only_file_is_enough(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """With a SQLite file opened for reading alone."""
+    path = house.url.removeprefix("sqlite:///")
+    audits_compares_reports(house, command, SMARTCAR_DATABASE_URL=f"sqlite:///file:{path}?mode=ro&uri=true")
+
+
+def test_select_rights_are_enough(make_house: Callable[..., House], command: Callable[..., tuple[int, str]]) -> None:
+    """With a PostgreSQL role that has SELECT on the two tables and nothing else."""
+    house = make_house("postgresql").expand().play_callbacks()
+    role = f"reader_{os.getpid()}"
+    house.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reads'")
+    house.execute(f"GRANT SELECT ON users, vehicles TO {role}")
+    url = sa.make_url(house.url).set(username=role, password="reads").render_as_string(hide_password=False)
+    try:
+        audits_compares_reports(house, command, SMARTCAR_DATABASE_URL=url)
+    finally:
+        house.execute(f"DROP OWNED BY {role}")
+        house.execute(f"DROP ROLE {role}")
+
+
+def test_a_dry_run_leaves_the_database_as_it_was(
+    make_house: Callable[..., House], command: Callable[..., tuple[int, str]]
+) -> None:
+    """Before expand, audit and plan leave no new table, column or row; what they learn is kept beside the reports."""
+    house = make_house(users=40)
+    path = Path(house.url.removeprefix("sqlite:///"))
+    before = list(sqlite3.connect(path).iterdump())
+    for notebook, code in (("20", 1), ("30", 0), ("40", 0)):
+        assert code == command(house, "run", notebook)[0]
+    assert before == list(sqlite3.connect(path).iterdump())
+    assert 1 == len(list(house.settings.reports.glob(".ledger-*.sqlite")))
+
+
+# --- the way there and back ----------------------------------------------------------------------------------
+
+
+def test_plan_apply_undo_by_the_command_line(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """A plan, the same applied, applied again (nothing open), then undone: users and vehicles are as before."""
+    before = house.rows("users"), house.rows("vehicles")
+    assert 0 == command(house, "run", "30")[0]
+    assert before == (house.rows("users"), house.rows("vehicles"))
+    code, printed = command(house, "run", "30", "-p", "plan", "latest", "-p", "apply", "True", "--json")
+    told = json.loads(printed)
+    assert (0, 0, 0) == (code, told["summary"]["skipped"], told["summary"]["failed"])
+    assert before != (house.rows("users"), house.rows("vehicles"))
+    plan = str(folders(house)[0])
+    assert 3 == command(house, "run", "30", "-p", "plan", plan, "-p", "apply", "True")[0]
+    undo = ("run", "30", "-p", "undo", Path(told["folder"]).name)
+    assert 0 == command(house, *undo)[0]
+    assert before != (house.rows("users"), house.rows("vehicles"))
+    assert 0 == command(house, *undo, "-p", "apply", "True")[0]
+    assert before == (house.rows("users"), house.rows("vehicles"))
+
+
+def test_an_allowance_is_kept_and_said(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """With max_calls the audit spends no more, says that it is not complete, and ends well."""
+    code, printed = command(house, "run", AUDIT, "-p", "max_calls", "20", "--json")
+    told = json.loads(printed)
+    assert code in (0, 1)
+    assert told["summary"]["complete"] is False
+    assert 20 >= told["calls"]["v2"] + told["calls"]["v3"]
+
+
+def test_the_doctor_tells_line_by_line(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """On a company in order every line passes, at most 3 calls are made; a refused credential is exit 2."""
+    code, printed = command(house, "doctor")
+    assert 0 == code, printed
+    assert 3 >= len([path for _, _, path in house.sandbox.arrivals if path != "/health"])
+    code, printed = command(house, "doctor", SMARTCAR_CLIENT_SECRET="old-secret")
+    assert 2 == code
+    assert "Was the secret rotated?" in printed
+
+
+def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """`runs` lists the ledger's runs; a wish for a run that is not under way is refused."""
+    command(house, "run", AUDIT)
+    code, printed = command(house, "runs")
+    assert 0 == code
+    assert "audit" in printed
+    code, printed = command(house, "runs", "cancel", "nothing")
+    assert 5 == code
+    assert "no run 'nothing' is under way" in printed
