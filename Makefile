@@ -2,10 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUN := PYTHONWARNINGS=ignore::DeprecationWarning $(BIN)
 
-ifeq ($(filter 4.% 5.%,$(MAKE_VERSION)),)
-$(error make $(MAKE_VERSION) is too old; GNU make 4 or newer is needed)
+ifeq ($(filter 3.81 3.82 4.% 5.%,$(MAKE_VERSION)),)
+$(error make $(MAKE_VERSION) is too old; GNU make 3.81 or newer is needed)
 endif
 
 .PHONY: demo test test-all bench lab lint golden lock clean
@@ -14,10 +13,10 @@ demo: $(VENV)/.installed
 	@$(BIN)/smartcar-ops demo
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q --full
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --full
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.benchmarks

@@ -38,7 +38,7 @@ def demonstrate() -> None:
     with _sandbox_alone():
         root = settings.find_root()
         address = embedded.attach_or_start(root / connecting.SANDBOX, fresh=True)
-        click.echo(f"Acting on the sandbox (a pretend Smartcar at {address.url}) and {address.database_url}.")
+        click.echo(f"Acting on {connecting.settle().where}.")
         results = list(_steps(address))
     _print(results)
 

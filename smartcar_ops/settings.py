@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -60,7 +60,7 @@ class Allowance(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     burst: int = Field(default=120, ge=1)
-    per_minute: float = Field(default=2, gt=0)
+    per_minute: float = Field(default=2, gt=0, allow_inf_nan=False)
     batch: Literal["paths", "one"] = "paths"
     limited: bool = True
     """False only against the embedded sandbox when no allowance was set."""
@@ -127,9 +127,11 @@ class Origins(BaseModel):
     @field_validator("*")
     @classmethod
     def _absolute(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.username:
-            raise ValueError(f"is {value!r}; expected an address such as https://api.smartcar.com")
+        expected = "expected an address such as https://api.smartcar.com"
+        if "@" in value:
+            raise ValueError(f"holds an '@', perhaps a user name and a password; {expected}")
+        if not _is_address(value):
+            raise ValueError(f"is {value!r}; {expected}")
         return value.rstrip("/")
 
 
@@ -159,7 +161,7 @@ class Settings:
         """One line for people: which Smartcar and which database this acts on; no secret in it."""
         database = mask_url(self.database_url.get_secret_value())
         if self.sandbox:
-            return f"the sandbox (a pretend Smartcar at {self.origins.vehicle_api_v3}), database {database}"
+            return f"the sandbox: a pretend Smartcar at {self.origins.vehicle_api_v3}, with its own database"
         host = urlsplit(self.origins.vehicle_api_v3).netloc
         return f"{host} as {self.credentials.client_id[:12]}…, mode {self.mode}, database {database}"
 
@@ -170,6 +172,8 @@ class Source:
 
     values: Mapping[str, str] = field(repr=False)
     root: Path
+    folders: tuple[Path, ...] = ()
+    """Where files are looked for, in order; the root alone without them."""
 
     @property
     def wants_sandbox(self) -> bool:
@@ -193,14 +197,14 @@ def source(environ: Mapping[str, str] | None = None, root: Path | None = None) -
     if environ.get(DEMO):
         return Source({}, root)
     ours = {name: value for name, value in environ.items() if name.startswith("SMARTCAR_")}
-    files = [folder / ".env" for folder in (Path.cwd(), root)]
-    file = next((file for file in files if file.is_file()), None)
+    folders = (Path.cwd(), root)
+    file = next((folder / ".env" for folder in folders if (folder / ".env").is_file()), None)
     filed = dotenv_values(file) if file else {}
     merged = {**{name: value or "" for name, value in filed.items()}, **ours}
     for name, preferred in PREFERRED.items():
         if merged.get(preferred):
             merged[name] = merged[preferred]
-    return Source({name: value.strip() for name, value in merged.items()}, root)
+    return Source({name: value.strip() for name, value in merged.items()}, root, folders)
 
 
 def read(given: Source, *, sandbox: bool = False) -> Settings:
@@ -235,7 +239,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         database_url=SecretStr(_database_url(values["SMARTCAR_DATABASE_URL"], given.root)),
         mode=_one_of("SMARTCAR_MODE", values.get("SMARTCAR_MODE") or "live", ("live", "simulated")),
         allowance=_allowance(values, sandbox=sandbox),
-        layout=_layout(values, given.root, sandbox=sandbox),
+        layout=_layout(values, given.folders or (given.root,), sandbox=sandbox),
         reports=reports_folder(given),
         root=given.root,
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
@@ -258,21 +262,35 @@ def dereference(name: str, value: str) -> str:
     if kind == "file" and not target.startswith("memory"):
         try:
             return Path(target).expanduser().read_text(encoding="utf-8").strip()
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is no text"
             raise SettingsError(
-                f"settings: {name} refers to file:{target}, which can't be read ({error.strerror}); "
+                f"settings: {name} refers to file:{target}, which can't be read ({why}); "
                 "expected a file that holds the value alone."
             ) from None
     return value
 
 
 def mask_url(url: str) -> str:
-    """A database URL without its password and its query, for people."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    user = f"{parts.username}@" if parts.username else ""
-    return f"{parts.scheme}://{user}{host}{port}{parts.path}"
+    """A database URL without its password and its query, for people.
+
+    Read as SQLAlchemy reads it: a password may hold `/`, `?` and `#`, which end a host anywhere else.
+    """
+    scheme, _, rest = url.partition("://")
+    found = re.match(r"(?P<user>[^:/?@]*)(:[^@]*)?@", rest)
+    if not found:
+        return f"{scheme}://{rest.partition('?')[0]}"
+    place = rest[found.end() :].partition("?")[0].rpartition("@")[2]
+    return f"{scheme}://{found['user']}@{place}" if found["user"] else f"{scheme}://{place}"
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        return False
+    return bool(known) and not (parts.query or parts.fragment or re.search(r"[\s\\]", value))
 
 
 def _database_url(url: str, root: Path) -> str:
@@ -303,13 +321,14 @@ def _allowance(values: Mapping[str, str], *, sandbox: bool) -> Allowance:
     return allowance.model_copy(update={"limited": limited})
 
 
-def _layout(values: Mapping[str, str], root: Path, *, sandbox: bool) -> Layout:
+def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool) -> Layout:
     """The company's tables from the TOML file, found as `.env` is; the guide's names without one."""
     named = values.get("SMARTCAR_OPS_CONFIG")
     if sandbox and not named:
         return Layout()
-    path = root / (named or "smartcar_ops.toml")
-    if not path.is_file():
+    paths = [folder / (named or "smartcar_ops.toml") for folder in folders]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         if named:
             raise SettingsError(f"settings: SMARTCAR_OPS_CONFIG is {named!r}, but there is no such file.")
         return Layout()

@@ -63,14 +63,17 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = _free_port()
     bind = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={link}"]
     grant = folder / "init.sql"
-    grant.write_text("CREATE USER kit@'127.0.0.1' IDENTIFIED BY 'kit'; GRANT ALL ON *.* TO kit@'127.0.0.1';\n")
+    # One statement a line: the init file's reader takes no second one.
+    grant.write_text("CREATE USER kit@'127.0.0.1' IDENTIFIED BY 'kit';\nGRANT ALL ON *.* TO kit@'127.0.0.1';\n")
     options = [f"--datadir={data}", f"--init-file={grant}", "--skip-name-resolve", *bind]
     process = subprocess.Popen(["mariadbd", "--no-defaults", "--user=root", *options], **quiet)
     url = f"mariadb+pymysql://kit:kit@127.0.0.1:{port}/"
-    _wait_for(url, process)
-    yield url
-    process.terminate()
-    process.wait(20)
+    try:
+        _wait_for(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import mktestdocs
 import pytest
 import sqlalchemy as sa
 
@@ -188,3 +190,21 @@ def test_reports_open_without_a_network(demo: Demo) -> None:
                 boxes = [svg.bounding_box() for svg in page.query_selector_all("figure svg")]
                 assert 4 == len(boxes)
                 assert all(box and box["width"] > 300 and box["height"] > 50 for box in boxes)
+
+
+def test_the_readme_shows_what_the_demo_prints(demo: Demo) -> None:
+    """Every line of figures in the README's example is a line that the demo printed."""
+    readme = (NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"```console\n\$ make demo\n(.*?)```", readme, re.DOTALL)
+    assert example
+    figures = [line.split() for line in example[1].splitlines() if re.search(r"^\w+ +\d", line)]
+    printed = [line.split() for line in demo.printed.splitlines()]
+    assert [] == [line for line in figures if line not in printed]
+    assert 20 < len(figures)
+
+
+@pytest.mark.parametrize("document", ["README.md", "reports/README.md"])
+def test_the_documents_code_runs(demo: Demo, document: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python blocks run in the folder the demo left."""
+    monkeypatch.chdir(demo.root)
+    mktestdocs.check_md_file(NOTEBOOKS.parent / document, memory=True)

@@ -35,6 +35,8 @@ def create(url: str) -> sa.Engine:
         ) from None
     if engine.dialect.name == "sqlite":
         _own_transactions(engine)
+    if engine.dialect.name in ("mysql", "mariadb"):
+        _own_session(engine)
     return engine
 
 
@@ -72,6 +74,18 @@ def _own_transactions(engine: sa.Engine) -> None:
     def _begin(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get("smartcar_ops_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _own_session(engine: sa.Engine) -> None:
+    """TIMESTAMP columns are read in UTC, and ids made text compare in the collation of the database's own tables."""
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET time_zone = '+00:00', collation_connection = IF("
+                "@@character_set_database = @@character_set_connection, @@collation_database, @@collation_connection)"
+            )
 
 
 def _first_line(error: Exception) -> str:

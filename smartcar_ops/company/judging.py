@@ -48,9 +48,9 @@ def desk(company: Company, ledger: Ledger, now: datetime) -> Iterator[Desk]:
     people, cars = company.people(), company.cars(now)
     if ledger.in_database:
         with engines.failures(company.engine, "judging the users"), company.engine.connect() as connection:
-            yield Desk(connection, people.cte("people"), cars.cte("cars"), ledger.scope)
+            yield Desk(connection, _step(people, "people"), _step(cars, "cars"), ledger.scope)
         return
-    with engines.failures(ledger.engine, "judging the users"), ledger.engine.connect() as connection:
+    with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
         copies = [_copy(company, connection, query, name) for query, name in ((people, "people"), (cars, "cars"))]
         yield Desk(connection, copies[0], copies[1], ledger.scope)
         connection.rollback()
@@ -74,23 +74,19 @@ class Facts:
 
     def __init__(self, at: Desk) -> None:
         self._people, self._cars, self._scope = at.people, at.cars, at.scope
-        self.connections = (
-            sa.select(t.connections.c.smartcar_user_id.label("id"), t.connections.c.vehicle_id)
-            .where(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
-            .cte("known")
-        )
+        self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
         self.links = self._links()
-        self.named_by_car = (
-            sa.select(self.links.c.user_id, self.links.c.local_vehicle_id, self.connections.c.id)
-            .join_from(self.links, self.connections, self.links.c.vehicle_id == self.connections.c.vehicle_id)
-            .distinct()
-            .cte("named_by_car")
+        self.named_by_car = _step(
+            sa.select(self.links.c.user_id, self.links.c.local_vehicle_id, t.connections.c.smartcar_user_id.label("id"))
+            .join_from(self.links, t.connections, self._connected())
+            .distinct(),
+            "named_by_car",
         )
-        self.named_personally = (
+        self.named_personally = _step(
             sa.select(t.personal.c.user_id, t.personal.c.smartcar_user_id.label("id"))
             .where(self._scope.of(t.personal))
-            .distinct()
-            .cte("named_personally")
+            .distinct(),
+            "named_personally",
         )
 
     def judged(self, rules: Rules) -> sa.Select[Any]:
@@ -107,9 +103,9 @@ class Facts:
     def evidence(self) -> sa.Select[Any]:
         """(user_id, source, id): who names which id for whom."""
         person = sa.select(t.personal.c.user_id, t.personal.c.source, t.personal.c.smartcar_user_id.label("id"))
-        by_car = sa.select(self.links.c.user_id, self.links.c.source, self.connections.c.id).join_from(
-            self.links, self.connections, self.links.c.vehicle_id == self.connections.c.vehicle_id
-        )
+        by_car = sa.select(
+            self.links.c.user_id, self.links.c.source, t.connections.c.smartcar_user_id.label("id")
+        ).join_from(self.links, t.connections, self._connected())
         both = sa.union(person.where(self._scope.of(t.personal)), by_car).subquery()
         return sa.select(both).order_by(both.c.user_id, both.c.source, both.c.id)
 
@@ -118,11 +114,11 @@ class Facts:
 
         A row per linked vehicle id; one row with a null id where none is.
         """
-        known = sa.select(self.connections.c.vehicle_id).distinct().subquery()
-        linked = (
+        linked = _step(
             sa.select(self.links.c.local_vehicle_id, self.links.c.vehicle_id, self.links.c.source)
-            .join_from(self.links, known, self.links.c.vehicle_id == known.c.vehicle_id)
-            .subquery()
+            .join_from(self.links, t.connections, self._connected())
+            .distinct(),
+            "linked",
         )
         cars = self._cars
         return (
@@ -154,13 +150,17 @@ class Facts:
     def unread_vehicles(self) -> sa.Select[Any]:
         """(vehicle_id, id): connected vehicles no car is linked to and whose VIN was not asked; one user each."""
         asked = sa.select(t.asked.c.subject).where(self._scope.of(t.asked), t.asked.c.source == "vins")
-        known = self.connections
+        vehicle = t.connections.c.vehicle_id
         return (
-            sa.select(known.c.vehicle_id, sa.func.min(known.c.id).label("id"))
-            .where(known.c.vehicle_id.not_in(sa.select(self.links.c.vehicle_id)), known.c.vehicle_id.not_in(asked))
-            .group_by(known.c.vehicle_id)
-            .order_by(known.c.vehicle_id)
+            sa.select(vehicle, sa.func.min(t.connections.c.smartcar_user_id).label("id"))
+            .where(self._known, vehicle.not_in(sa.select(self.links.c.vehicle_id)), vehicle.not_in(asked))
+            .group_by(vehicle)
+            .order_by(vehicle)
         )
+
+    def _connected(self) -> sa.ColumnElement[bool]:
+        """That a connection known now is of a link's vehicle; on the table itself, for its index."""
+        return sa.and_(self._known, self.links.c.vehicle_id == t.connections.c.vehicle_id)
 
     def _links(self) -> sa.CTE:
         """(local_vehicle_id, user_id, vehicle_id, source): by the company's own column, and by ties."""
@@ -173,7 +173,7 @@ class Facts:
             .join_from(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id)
             .where(self._scope.of(t.ties))
         )
-        return sa.union_all(stored, tied).cte("links")
+        return _step(sa.union_all(stored, tied), "links")
 
     def _car_counts(self) -> sa.CTE:
         """By user: how many cars, how many of them unlinked, how many a source could still speak of."""
@@ -189,7 +189,7 @@ class Facts:
         could_speak = sa.or_(
             sa.and_(cars.c.token_alive == 1, asked.c.subject.is_(None)), sa.and_(cars.c.has_vin == 1, unread)
         )
-        return (
+        return _step(
             sa.select(
                 cars.c.user_id,
                 sa.func.count().label("vehicles"),
@@ -201,8 +201,8 @@ class Facts:
                     asked, cars.c.local_vehicle_id == asked.c.subject
                 )
             )
-            .group_by(cars.c.user_id)
-            .cte("car_counts")
+            .group_by(cars.c.user_id),
+            "car_counts",
         )
 
     def _unbacked(self, personally: sa.CTE) -> sa.CTE:
@@ -217,11 +217,11 @@ class Facts:
             .having(sa.func.max(backs) == 0)
             .subquery()
         )
-        return sa.select(cars.c.user_id).distinct().cte("unbacked")
+        return _step(sa.select(cars.c.user_id).distinct(), "unbacked")
 
     def _one_id(self, named: sa.CTE, name: str) -> sa.CTE:
         ids, smallest = sa.func.count(named.c.id.distinct()), sa.func.min(named.c.id)
-        return sa.select(named.c.user_id, ids.label("ids"), smallest.label("id")).group_by(named.c.user_id).cte(name)
+        return _step(sa.select(named.c.user_id, ids.label("ids"), smallest.label("id")).group_by(named.c.user_id), name)
 
     def _facts(self) -> sa.CTE:
         people, counts = self._people, self._car_counts()
@@ -238,7 +238,7 @@ class Facts:
             unbacked.c.user_id.is_not(None),
         )
         contradicted = sa.or_(two_ids, sa.and_(stored.is_not(None), named.is_not(None), stored != named))
-        weighed = (
+        weighed = _step(
             sa.select(
                 people.c.user_id,
                 stored,
@@ -249,14 +249,13 @@ class Facts:
                 sa.func.coalesce(counts.c.vehicles, 0).label("vehicles"),
                 sa.func.coalesce(counts.c.unlinked, 0).label("vehicles_unlinked"),
                 sa.func.coalesce(counts.c.open, 0).label("open"),
-            )
-            .select_from(
+            ).select_from(
                 people.outerjoin(person, people.c.user_id == person.c.user_id)
                 .outerjoin(car, people.c.user_id == car.c.user_id)
                 .outerjoin(unbacked, people.c.user_id == unbacked.c.user_id)
                 .outerjoin(counts, people.c.user_id == counts.c.user_id)
-            )
-            .cte("weighed")
+            ),
+            "weighed",
         )
         return self._with_others(weighed)
 
@@ -265,16 +264,16 @@ class Facts:
         would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
         holds = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))
         held = sa.select(holds.label("id")).where(holds.is_not(None)).subquery("held")
-        twins = sa.select(held.c.id).group_by(held.c.id).having(sa.func.count() > 1).cte("twins")
-        own_car = sa.exists().where(
-            self.named_by_car.c.user_id == weighed.c.user_id, self.named_by_car.c.id == weighed.c.stored
-        )
-        anywhere = sa.exists().where(self.connections.c.id == weighed.c.stored)
-        confirmed = sa.or_(own_car, sa.and_(weighed.c.vehicles == 0, anywhere))
+        twins = _step(sa.select(held.c.id).group_by(held.c.id).having(sa.func.count() > 1), "twins")
+        own_cars = _step(sa.select(self.named_by_car.c.user_id, self.named_by_car.c.id).distinct(), "own_cars")
+        anyone = sa.select(t.connections.c.smartcar_user_id.label("id")).where(self._known)
+        anywhere = _step(anyone.distinct(), "anywhere")
+        by_own_car = sa.and_(own_cars.c.user_id == weighed.c.user_id, own_cars.c.id == weighed.c.stored)
+        confirmed = sa.or_(own_cars.c.id.is_not(None), sa.and_(weighed.c.vehicles == 0, anywhere.c.id.is_not(None)))
         listed = sa.exists().where(
             self._scope.of(t.asked), t.asked.c.source == "connections", t.asked.c.answer == "complete"
         )
-        return (
+        return _step(
             sa.select(
                 weighed.c.user_id,
                 weighed.c.stored,
@@ -290,14 +289,28 @@ class Facts:
                 _bit(weighed.c.named.is_not(None)).label("has_name"),
                 _bit(weighed.c.vehicles > 0).label("has_vehicles"),
                 _bit(sa.or_(weighed.c.open > 0, sa.not_(listed))).label("open_question"),
-            )
-            .select_from(weighed.outerjoin(twins, holds == twins.c.id))
-            .cte("facts")
+            ).select_from(
+                weighed.outerjoin(twins, holds == twins.c.id)
+                .outerjoin(own_cars, by_own_car)
+                .outerjoin(anywhere, anywhere.c.id == weighed.c.stored)
+            ),
+            "facts",
         )
 
     @staticmethod
     def _all(facts: sa.CTE, wanted: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
         return sa.and_(sa.true(), *(facts.c[name] == int(value) for name, value in wanted))
+
+
+def _step(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.CTE:
+    """A named step of the query, worked out once: SQLite else repeats it for every row it is joined to.
+
+    No table of the company has the name: a CTE called like the table it reads would be its own source.
+    """
+    step = query.cte(f"smartcar_ops_{name}_")
+    for dialect in ("sqlite", "postgresql"):
+        step = step.prefix_with("MATERIALIZED", dialect=dialect)
+    return step
 
 
 def _bit(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

@@ -163,9 +163,9 @@ class Ledger:
 
 
 def in_database(engine: sa.Engine) -> bool:
-    """Whether the database holds the kit's tables."""
+    """Whether the database holds the kit's tables, all of them: an interrupted expand left none or some."""
     with engines.failures(engine, "looking for the ledger"):
-        return sa.inspect(engine).has_table(t.meta.name)
+        return set(t.metadata.tables) <= set(sa.inspect(engine).get_table_names())
 
 
 def file_path(company: Company, reports: Path) -> Path:
@@ -182,10 +182,35 @@ def create_in(connection: sa.Connection) -> None:
 
 
 def copy(source: Ledger, target: Ledger) -> None:
-    """Copies evidence, runs and changes of every scope; rows the target has alone stay."""
+    """Copies evidence, runs and changes of every scope; rows the target has alone, or newer, stay."""
+    listed = {scope: at for scope, at in _listings(target).items() if at >= _listings(source).get(scope, at)}
     for table in KEPT:
-        target.put(table, source._rows(sa.select(table)))
+        kept = {_key(table, row): row for row in target._rows(sa.select(table))}
+        rows = source._rows(sa.select(table))
+        target.put(table, [row for row in rows if _is_news(table, row, kept.get(_key(table, row)), listed)])
     for name in ("service", "database_id"):
         value = source.fact(name)
         if value is not None and target.fact(name) is None:
             target.remember(name, value)
+
+
+def _is_news(
+    table: sa.Table, row: Mapping[str, Any], known: Mapping[str, Any] | None, listed: Mapping[Any, datetime]
+) -> bool:
+    """Whether a row says more than the one known under its key; connections are as new as their listing."""
+    if known is None:
+        return True
+    if table is t.connections:
+        return (row["service"], row["mode"]) not in listed
+    time = next((name for name in ("seen_at", "asked_at") if name in row), None)
+    return time is None or bool(row[time] > known[time])
+
+
+def _listings(ledger: Ledger) -> dict[Any, datetime]:
+    """When the connections of each (service, mode) were last asked for."""
+    query = sa.select(t.asked).where(t.asked.c.source == "connections", t.asked.c.subject == "*")
+    return {(row["service"], row["mode"]): row["asked_at"] for row in ledger._rows(query)}
+
+
+def _key(table: sa.Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column.name] for column in table.primary_key.columns)

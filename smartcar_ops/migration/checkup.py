@@ -10,9 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Literal
 
 import pandas as pd
-import sqlalchemy as sa
 
-from smartcar_ops.company import engines
 from smartcar_ops.company.ledger import Ledger, Scope, in_database
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import SmartcarOpsError
@@ -174,10 +172,7 @@ class _Checkup:
     def _tokens(self) -> Line:
         if self._company is None:
             return _no_database("V2 tokens")
-        cars = self._company.cars(self._now).subquery()
-        alive, total = sa.func.coalesce(sa.func.sum(cars.c.token_alive), 0), sa.func.count()
-        with engines.failures(self._company.engine, "counting tokens"), self._company.engine.connect() as connection:
-            living, all_cars = connection.execute(sa.select(alive, total).select_from(cars)).one()
+        living, all_cars = self._company.count_tokens(self._now)
         found = f"{living:,} of {all_cars:,} vehicles have a token younger than two hours"
         if not living:
             return Line("V2 tokens", "unknown", found, "linking by VIN works without; comparing needs living tokens")

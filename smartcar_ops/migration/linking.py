@@ -112,7 +112,7 @@ class Linker:
         tokens = {car.token for car in self._token_cars(unlinked)} if "tokens" in sources else set()
         if tokens:
             units["tokens"] = 2 * len(tokens)
-        by_vin = [car for car in unlinked if car.vin and car.token not in tokens]
+        by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
         if "vins" in sources and by_vin:
             units["vins"] = len(self._unread()) if self._listed() else len(by_vin)
         return Cost(units)
@@ -130,7 +130,7 @@ class Linker:
             "connections": lambda: self._ask_connections(asked, relist, report),
             "external_id": lambda: self._read_external_ids(asked),
             "tokens": lambda: self._ask_tokens(asked, executor, report),
-            "vins": lambda: self._ask_vins(asked, executor, report),
+            "vins": lambda: self._ask_vins(asked, executor, report, after_tokens="tokens" in sources),
         }
         for source in sources:
             steps[source]()
@@ -225,8 +225,11 @@ class Linker:
 
     # --- VINs --------------------------------------------------------------------------------------------
 
-    def _ask_vins(self, asked: Asked, executor: Executor, report: Progress) -> None:
-        wanted = [car for car in self._unlinked() if car.vin]
+    def _ask_vins(self, asked: Asked, executor: Executor, report: Progress, *, after_tokens: bool) -> None:
+        """Reads VINs for cars without a link; a living token that has not answered yet goes first, for it says more."""
+        unlinked = self._unlinked()
+        waiting = {car.local_vehicle_id for car in self._token_cars(unlinked)} if after_tokens else set()
+        wanted = [car for car in unlinked if car.vin and car.local_vehicle_id not in waiting]
         if wanted:
             self._in_chunks("vins", self._unread(), self._vin, self._keep_vins, asked, executor, report)
         self._tie_by_vin(wanted)

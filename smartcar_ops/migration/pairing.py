@@ -12,6 +12,7 @@ from smartcar_ops.company import judging
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.migration import buckets
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
     with judging.desk(company, ledger, now) as at:
         facts = judging.Facts(at)
         links = {row["local_vehicle_id"]: row["vehicle_id"] for row in at.rows(facts.cars()) if row["vehicle_id"]}
-        preferred: dict[str, set[str]] = {}
-        for row in at.rows(facts.evidence()):
-            if row["source"] in ("tokens", "external_id"):
-                preferred.setdefault(row["user_id"], set()).add(row["id"])
+        own = {row["user_id"]: (row["stored"], row["named"]) for row in at.rows(facts.judged(buckets.RULES))}
     connected: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(ledger.connections(), key=lambda row: row["smartcar_user_id"]):
         connected.setdefault(row["vehicle_id"], []).append(row)
@@ -47,8 +45,8 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
         rows = connected.get(links.get(car.local_vehicle_id, ""), [])
         if not rows:
             continue
-        own = preferred.get(car.user_id or "", set())
-        row = next((row for row in rows if row["smartcar_user_id"] in own), rows[0])
+        by_user = {row["smartcar_user_id"]: row for row in rows}
+        row = next((by_user[id] for id in own.get(car.user_id or "", ()) if id in by_user), rows[0])
         found.append(
             Pair(
                 row["vehicle_id"],

@@ -59,13 +59,17 @@ def create_database(url: str, world: World) -> None:
 def play_connect_callbacks(url: str, world: World) -> int:
     """Store in `users.smartcar_user_id` what each user's Connect callback stores; returns the rows written.
 
-    Raises LookupError where the column does not exist yet: the callback cannot store before `expand`.
+    Blanks around an id are stored only where the column is wide enough for them. Raises LookupError where the
+    column does not exist yet: the callback cannot store before `expand`.
     """
-    stored = [{"key": user.id, "text": user.stores} for user in world.users if user.stores is not None]
     with _connection(url) as connection:
-        columns = {column["name"] for column in sa.inspect(connection).get_columns("users")}
+        columns = {column["name"]: column["type"] for column in sa.inspect(connection).get_columns("users")}
         if "smartcar_user_id" not in columns:
             raise LookupError("sandbox: users has no column smartcar_user_id, expand the schema first")
+        width = getattr(columns["smartcar_user_id"], "length", None)
+        stored = [
+            {"key": user.id, "text": _fitting(user.stores, width)} for user in world.users if user.stores is not None
+        ]
         if stored:
             change = sa.update(STORED_IDS).where(STORED_IDS.c.id == sa.bindparam("key"))
             connection.execute(change.values(smartcar_user_id=sa.bindparam("text")), stored)
@@ -92,6 +96,10 @@ def _connection(url: str) -> Iterator[sa.Connection]:
             yield connection
     finally:
         engine.dispose()
+
+
+def _fitting(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else text.strip()
 
 
 def _naive(moment: datetime) -> datetime:

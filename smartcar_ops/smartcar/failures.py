@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import time
 from typing import Any
 
@@ -34,6 +35,12 @@ def text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) and str(value) else None
 
 
+def word(value: Any) -> str | None:
+    """The value if it is one of Smartcar's words, such as ``VEHICLE_STATE``; a sentence may name a car or a person."""
+    found = text(value)
+    return found if found and re.fullmatch(r"[\w.:-]{1,64}", found) else None
+
+
 def body_of(response: httpx.Response) -> Any:
     """The JSON of an answer; NotSmartcarError where it is none (a proxy's page, a cut-off body)."""
     try:
@@ -53,11 +60,11 @@ def failure(response: httpx.Response, what: str) -> errors.SmartcarError:
         body = mapping(body_of(response))
     except errors.NotSmartcarError:
         body = {}
-    listed = body.get("errors")
-    first = mapping(listed[0] if isinstance(listed, list) and listed else body.get("error", body))
-    kind = text(first.get("type")) or text(body.get("error"))
-    code = text(first.get("code"))
-    words = " ".join(word for word in (kind, code) if word) or "no Smartcar error in the body"
+    listed, inner = body.get("errors"), body.get("error")
+    first = mapping(listed[0]) if isinstance(listed, list) and listed else mapping(inner) or body
+    kind = word(first.get("type")) or word(inner)
+    code = word(first.get("code"))
+    words = " ".join(filter(None, (kind, code))) or "no Smartcar error in the body"
     cls, advice = BY_STATUS.get(response.status_code, (errors.SmartcarError, "run again later"))
     if not body and response.status_code not in BY_STATUS:
         cls = errors.NotSmartcarError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ State = Literal["value", "no_value", "not_capable", "not_permitted", "cached_err
 FAILED = frozenset({401, 429, 430, 500, 502, 503, 504})
 BY_STATUS: dict[int, State] = {403: "not_permitted", 501: "not_capable"}
 BY_TYPE: dict[str, State] = {"COMPATIBILITY": "not_capable", "PERMISSION": "not_permitted"}
+MUCH = 1e300
 VEHICLE = "vehicle"
 """In the map, the vehicle's own attributes in place of a signal."""
 
@@ -33,8 +35,8 @@ class Reading:
     """
 
     state: State
-    raw: Any = None
-    value: Any = None
+    raw: Any = dataclasses.field(default=None, repr=False)
+    value: Any = dataclasses.field(default=None, repr=False)
     unit: str | None = None
     converted: bool = False
     at: datetime | None = None
@@ -106,7 +108,8 @@ def _has_value(body: Mapping[str, Any] | None) -> bool:
 
 
 def _is_number(raw: Any) -> bool:
-    return isinstance(raw, int | float) and not isinstance(raw, bool)
+    """A finite number; Python's JSON also reads NaN, infinities and whole numbers too large for a float."""
+    return isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) < MUCH
 
 
 def _parsed(field: Field, raw: Any, unit: str | None, at: datetime | None) -> Reading:
@@ -116,7 +119,7 @@ def _parsed(field: Field, raw: Any, unit: str | None, at: datetime | None) -> Re
     if field.rule == "number" and _is_number(raw):
         value, name, converted = convert(float(raw), unit or "")
         return Reading("value", raw, value, name or None, converted, at)
-    if field.rule == "integer" and str(raw).strip().isdigit():
+    if field.rule == "integer" and str(raw).strip().isdecimal():
         return Reading("value", raw, int(raw), at=at)
     if field.rule == "boolean" and isinstance(raw, bool):
         return Reading("value", raw, raw, at=at)

@@ -68,7 +68,7 @@ class ApplicationToken:
                 type=error.type,
             ) from None
         kind = response.headers.get("content-type", "no content type")
-        if "json" not in kind:
+        if "json" not in kind.lower():
             raise NotSmartcarError(
                 f"smartcar: the token endpoint at {self._origin} answered with {kind}; expected JSON. "
                 "Check SMARTCAR_IAM_ORIGIN.",

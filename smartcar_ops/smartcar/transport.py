@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import stamina
@@ -121,10 +122,9 @@ class Transport:
                 data=dict(request.data) if request.data else None,
                 json=request.json,
             )
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            host = httpx.URL(request.url).host
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             unreachable = UnreachableError(
-                f"smartcar: {host} gave no answer to {request.method} {request.template} "
+                f"smartcar: {_host(request.url)} gave no answer to {request.method} {request.template} "
                 f"({type(error).__name__}); check the network and the origin."
             )
             self._record(request, started, None, unreachable)
@@ -165,6 +165,14 @@ class Transport:
         )
         with self._lock:
             self.calls.append(call)
+
+
+def _host(url: str) -> str:
+    """The host of an address, for people; the address may be none."""
+    try:
+        return urlsplit(url).hostname or "no host"
+    except ValueError:
+        return "no host"
 
 
 def _wait(error: Exception) -> bool | float:

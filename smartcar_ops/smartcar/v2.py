@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+from urllib.parse import quote
 
-from smartcar_ops.errors import NotSmartcarError
+from smartcar_ops.errors import AuthenticationError, NotSmartcarError
 from smartcar_ops.smartcar import times
-from smartcar_ops.smartcar.failures import mapping, resolution, text
+from smartcar_ops.smartcar.failures import mapping, resolution, text, word
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
@@ -21,7 +23,7 @@ class Item:
 
     path: str
     code: int
-    body: Any
+    body: Any = field(repr=False)
     data_age: datetime | None = None
     fetched_at: datetime | None = None
     unit_system: str = "metric"
@@ -59,8 +61,11 @@ class V2:
             page, count = body.get("vehicles"), mapping(body.get("paging")).get("count")
             if not isinstance(page, list):
                 raise NotSmartcarError("smartcar: V2 /vehicles answered without a list; check SMARTCAR_API_ORIGIN.")
-            ids += [str(vehicle).strip().lower() for vehicle in page]
-            if not page or not isinstance(count, int) or len(ids) >= count:
+            found = [str(vehicle).strip().lower() for vehicle in page]
+            nothing_new = set(found) <= set(ids)
+            ids += found
+            whole = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
+            if nothing_new or whole:
                 return tuple(dict.fromkeys(ids))
 
     def batch(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Batch:
@@ -72,7 +77,7 @@ class V2:
         wanted = list(paths)
         body = self._send(
             "POST",
-            f"/vehicles/{vehicle_id}/batch",
+            f"/vehicles/{quote(vehicle_id, safe='')}/batch",
             "/vehicles/{id}/batch",
             token,
             json={"requests": [{"path": path} for path in wanted]},
@@ -95,6 +100,11 @@ class V2:
         json: Any = None,
         units: int = 1,
     ) -> Any:
+        if not re.fullmatch(r"[!-~]+", token):
+            raise AuthenticationError(
+                f"smartcar: the token for V2 {template} can't be sent: expected printable ASCII without blanks. "
+                "Check [vehicles] access_token and open_token."
+            )
         headers = {"authorization": f"Bearer {token}", "sc-unit-system": "metric"}
         url = f"{self._origin}/v2.0{path}"
         return self._transport.json(
@@ -122,7 +132,7 @@ def _item(row: Mapping[str, Any]) -> Item:
         data_age=times.parse(headers.get("sc-data-age")),
         fetched_at=times.parse(headers.get("sc-fetched-at")),
         unit_system=text(headers.get("sc-unit-system")) or "metric",
-        error_type=text(error.get("type")) or text(error.get("error")),
-        error_code=text(error.get("code")),
+        error_type=word(error.get("type")) or word(error.get("error")),
+        error_code=word(error.get("code")),
         resolution=resolution(error.get("resolution")),
     )

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError
 from smartcar_ops.smartcar import times
-from smartcar_ops.smartcar.failures import mapping, text
+from smartcar_ops.smartcar.failures import mapping, text, word
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Request, Transport
 
@@ -57,7 +57,7 @@ class Signal:
     status: str | None
     error_type: str | None
     error_code: str | None
-    body: Mapping[str, Any] | None
+    body: Mapping[str, Any] | None = field(repr=False)
     oem_updated_at: datetime | None
     retrieved_at: datetime | None
 
@@ -84,15 +84,16 @@ class V3:
         """
         found: dict[tuple[str, str], Connection] = {}
         for _ in range(PASSES):
-            total, seen = 0, set()
+            total, seen, ids = 0, set(), set()
             for rows, total in self._pages(mode):
                 for row in rows:
                     seen.add((row.user_id, row.vehicle_id))
+                    ids.add((row.id, row.user_id, row.vehicle_id))
                     if row.mode == mode:
                         found[row.user_id, row.vehicle_id] = row
                 if progress:
-                    progress(len(seen), total)
-            if len(seen) == total:
+                    progress(len(ids), total)
+            if len(ids) == total:
                 return Listing(tuple(row for key, row in found.items() if key in seen), complete=True)
         return Listing(tuple(found.values()), complete=False)
 
@@ -102,7 +103,9 @@ class V3:
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
         """All signals of the vehicle in one call; one unit."""
-        body = mapping(self._get(f"/vehicles/{vehicle_id}/signals", "/vehicles/{id}/signals", user_id=user_id))
+        body = mapping(
+            self._get(f"/vehicles/{quote(vehicle_id, safe='')}/signals", "/vehicles/{id}/signals", user_id=user_id)
+        )
         rows = body.get("data")
         if not isinstance(rows, list):
             raise NotSmartcarError("smartcar: V3 signals answered 200 without a list `data`; check the origin.")
@@ -112,7 +115,7 @@ class V3:
 
     def signal(self, vehicle_id: str, user_id: str, code: str) -> Signal:
         """One signal; NotFoundError where the store has none. One unit."""
-        path = f"/vehicles/{vehicle_id}/signals/{code}"
+        path = f"/vehicles/{quote(vehicle_id, safe='')}/signals/{code}"
         body = mapping(self._get(path, f"/vehicles/{{id}}/signals/{code}", user_id=user_id))
         return read_signal(body.get("data", body))
 
@@ -130,23 +133,32 @@ class V3:
             {"page[size]": str(size), "page[number]": "1", "filter[vehicle.mode]": mode},
         )
         url: str | None = f"{self._origin}/v3{path}"
+        read, visited = 0, set()
         while url:
+            visited.add(url)
             body = mapping(self._get(url, "/connections", params=params))
             rows = body.get("data")
             if not isinstance(rows, list):
                 raise NotSmartcarError("smartcar: V3 connections answered 200 without a list `data`; check the origin.")
             total = mapping(body.get("meta")).get("totalCount")
-            yield [read_connection(row) for row in rows], total if isinstance(total, int) else len(rows)
+            read += len(rows)
+            yield [read_connection(row) for row in rows], total if isinstance(total, int) else read
             url, params = self._next(url, mapping(body.get("links")).get("next")), {}
+            if url in visited:
+                raise NotSmartcarError("smartcar: V3 connections pages go in circles; check the origin.")
 
     def _next(self, url: str, link: Any) -> str | None:
         """The next page's address; a link to another origin is an error, for a token must not follow it."""
         if not link or not isinstance(link, str):
             return None
-        resolved = urljoin(url, link)
-        if urlsplit(resolved)[:2] != urlsplit(self._origin)[:2]:
+        try:
+            resolved = urljoin(url, link)
+            there = urlsplit(resolved)
+        except ValueError:
+            raise NotSmartcarError("smartcar: links.next is no address; nothing was sent there.") from None
+        if there[:2] != urlsplit(self._origin)[:2]:
             raise NotSmartcarError(
-                f"smartcar: links.next points to another host ({urlsplit(resolved).netloc}); nothing was sent there. "
+                f"smartcar: links.next points to another host ({there.hostname}); nothing was sent there. "
                 "Check SMARTCAR_VEHICLE_API_V3_ORIGIN."
             )
         return resolved
@@ -187,7 +199,7 @@ def read_connection(row: Any) -> Connection:
         mode=(text(vehicle.get("mode")) or "").lower(),
         make=(text(vehicle.get("make")) or "").upper(),
         model=text(vehicle.get("model")) or "",
-        year=int(year) if isinstance(year, int | str) and str(year).isdigit() else None,
+        year=int(year) if isinstance(year, int | str) and str(year).isdecimal() else None,
         powertrain=(text(vehicle.get("powertrainType")) or "").upper(),
         permissions=tuple(str(scope) for scope in permissions) if isinstance(permissions, list) else (),
         external_id=text(person.get("externalId")),
@@ -204,8 +216,8 @@ def read_signal(row: Any) -> Signal:
     return Signal(
         code=(text(inner.get("code")) or text(outer.get("id")) or "").lower(),
         status=(text(status.get("value")) or "").upper() or None,
-        error_type=text(error.get("type")),
-        error_code=text(error.get("code")),
+        error_type=word(error.get("type")),
+        error_code=word(error.get("code")),
         body=body if isinstance(body, dict) else None,
         oem_updated_at=times.parse(meta.get("oemUpdatedAt")),
         retrieved_at=times.parse(meta.get("retrievedAt")),

@@ -1,0 +1,1 @@
+"""Sizes and ratios, measured within one run; never part of the tests."""

@@ -1,0 +1,82 @@
+"""`make bench`: what side-by-side calls and judging in SQL gain, against the plain way in the same run."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from smartcar_ops.company import judging
+from smartcar_ops.migration import buckets
+from tests.house import House
+
+USERS = 5_000
+SLOW_USERS = 60
+
+
+def main() -> None:
+    """Prints a row a measurement: what, how big, how long, how much faster than the plain way."""
+    table = Table(box=None)
+    for name in ("measured", "size", "this kit", "the plain way", "ratio"):
+        table.add_column(name)
+    for measure in (asking_side_by_side, counting_in_sql):
+        with tempfile.TemporaryDirectory() as folder:
+            table.add_row(*measure(Path(folder)))
+    Console().print(table)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"Peak memory of this process, the sandbox included: {peak:,.0f} MiB.")
+
+
+def asking_side_by_side(folder: Path) -> tuple[str, ...]:
+    """Linking a small fleet at 100 ms a call: eight threads against one."""
+    seconds = []
+    for threads in (8, 1):
+        root = folder / f"threads{threads}"
+        house = House(f"sqlite:///{folder}/{threads}.sqlite", root, users=SLOW_USERS, faults=("slow",)).expand()
+        with ThreadPoolExecutor(threads) as executor:
+            seconds.append(timed(lambda: house.linker().ask(("connections", "tokens", "vins"), executor)))
+        calls = sum(house.transport.spent.values())
+        house.close()
+    return row(f"linking at 100 ms a call, {calls} calls", f"{SLOW_USERS} users", seconds)
+
+
+def counting_in_sql(folder: Path) -> tuple[str, ...]:
+    """Counting the buckets in the database, against fetching every user's facts and judging them in Python."""
+    house = House(f"sqlite:///{folder}/company.sqlite", folder / "house", users=USERS).expand().play_callbacks()
+    house.ask()
+
+    def in_sql() -> None:
+        with judging.desk(house.company, house.ledger, house.now) as at:
+            list(at.rows(judging.Facts(at).counted(buckets.RULES)))
+
+    def in_python() -> None:
+        with judging.desk(house.company, house.ledger, house.now) as at:
+            for facts in at.rows(judging.Facts(at).judged(buckets.RULES)):
+                buckets.bucket_of({name: bool(facts[name]) for _, when in buckets.RULES for name, _ in when})
+
+    seconds = [timed(in_sql), timed(in_python)]
+    house.close()
+    return row("users by bucket", f"{USERS:,} users", seconds)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that the work took."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def row(what: str, size: str, seconds: list[float]) -> tuple[str, ...]:
+    """A table's row from the kit's seconds and the plain way's."""
+    ours, plain = seconds
+    return what, size, f"{ours:.2f} s", f"{plain:.2f} s", f"{plain / ours:.1f}"
+
+
+if __name__ == "__main__":
+    main()

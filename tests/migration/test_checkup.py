@@ -1,0 +1,85 @@
+"""Is everything in place? Each question's line, and what the whole says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from smartcar_ops.migration.checkup import Checkup, checkup
+from tests.house import House
+
+
+def states(found: Checkup) -> dict[str, str]:
+    """question -> state."""
+    return {line.question: line.state for line in found.lines}
+
+
+def asked(house: House, **changed: str) -> Checkup:
+    """A checkup with some variables changed."""
+    return checkup(house.read_settings(**changed), house.now)
+
+
+def test_a_house_in_order_passes_every_line_in_three_calls(house: House) -> None:
+    """Exit 0, every line passes, with a token, one page of connections and one V2 user."""
+    found = asked(house)
+    assert {"pass"} == set(states(found).values())
+    assert 0 == found.exit_code
+    assert 3 == len(house.sandbox.arrivals) == sum(found.calls.values())
+    assert f"({len(found.lines)} of {len(found.lines)} lines pass)" in found.verdict
+
+
+def test_before_expand_the_rights_are_unknown(make_house: Callable[..., House]) -> None:
+    """Writing is not tried before expand, which is no failure; nothing is written."""
+    for kind in ("sqlite", "postgresql", "mariadb"):
+        house = make_house(kind, users=40)
+        before = {name: house.rows(name) for name in house.tables()}
+        found = asked(house)
+        assert ("unknown", 0) == (states(found)["rights"], found.exit_code)
+        line = next(line for line in found.lines if line.question == "schema phase")
+        assert "before" in line.found and "40_schema_phases" in line.next_step
+        assert before == {name: house.rows(name) for name in house.tables()}
+
+
+@pytest.mark.parametrize(
+    ("changed", "question"),
+    [
+        ({"SMARTCAR_CLIENT_SECRET": "wrong"}, "application token"),
+        ({"SMARTCAR_DATABASE_URL": "sqlite:////nowhere/at/all.sqlite"}, "database"),
+        ({"SMARTCAR_IAM_ORIGIN": "http://127.0.0.1:1"}, "application token"),
+    ],
+)
+def test_a_world_that_fails_is_exit_2_and_the_other_lines_are_asked(
+    house: House, changed: dict[str, str], question: str
+) -> None:
+    """A refused secret, a missing database or an unreachable host fails its line; the rest still answer."""
+    found = asked(house, **changed)
+    assert ("fail", 2) == (states(found)[question], found.exit_code)
+    assert 12 == len(found.lines)
+    assert "pass" == states(found)["allowance"]
+    assert question in found.verdict
+    assert not [line for line in found.lines if "wrong" in line.found]
+
+
+def test_no_users_is_a_finding(house: House) -> None:
+    """An empty table of users fails its line with exit 1, not 2."""
+    house.execute("DELETE FROM vehicles")
+    house.execute("DELETE FROM users")
+    found = asked(house)
+    assert ("fail", "unknown", 1) == (states(found)["users"], states(found)["V2 tokens"], found.exit_code)
+
+
+def test_dead_tokens_are_no_failure(house: House) -> None:
+    """Without a living token V2 can't be asked: unknown, and no token is sent."""
+    house.execute("UPDATE vehicles SET token_created_at = '2020-01-01 00:00:00'")
+    found = asked(house)
+    assert ("unknown", "unknown", 0) == (states(found)["V2 tokens"], states(found)["V2 answers"], found.exit_code)
+    assert not [path for _, _, path in house.sandbox.arrivals if path.startswith("/v2.0")]
+
+
+def test_living_tokens_are_counted(house: House) -> None:
+    """The line says how many of how many cars have a token younger than two hours."""
+    alive = sum(1 for car in house.company.cars_to_ask(house.now) if car.token_alive)
+    line: Any = next(line for line in asked(house).lines if line.question == "V2 tokens")
+    assert f"{alive} of {len(house.rows('vehicles'))} vehicles" in line.found

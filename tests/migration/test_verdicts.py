@@ -1,0 +1,130 @@
+"""The verdict on one field: every branch of the contract's order, as a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from smartcar_ops.migration.verdicts import judge, wants_another_read
+from smartcar_ops.smartcar.fields import Field, Place
+from smartcar_ops.smartcar.readings import Reading, State
+
+AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+PLACE = Place("here", "value", "km")
+VOLATILE = Field("percent", PLACE, PLACE, "number", "volatile", "high", absolute=1)
+SLOW = replace(VOLATILE, id="pressure", change="slow")
+STABLE = replace(VOLATILE, id="capacity", change="stable", absolute=0.0)
+GROWS = replace(VOLATILE, id="odometer", grows=True)
+TEXT = replace(STABLE, id="vin", rule="text")
+FLAG = replace(VOLATILE, id="plugged", rule="boolean", absolute=0.0)
+ONLY_V2, ONLY_V3 = replace(VOLATILE, v3=None), replace(VOLATILE, v2=None)
+
+
+def value(of: Any, after: float | None = 0, *, unit: str | None = "km", converted: bool = False) -> Reading:
+    """A reading so many seconds after a moment; None for no maker's time."""
+    at = None if after is None else AT + timedelta(seconds=after)
+    return Reading("value", of, of, unit, converted, at)
+
+
+def none(state: State) -> Reading:
+    """No value, for a reason."""
+    return Reading(state, reason=f"says {state}")
+
+
+HOUR = 3600.0
+TABLE = [
+    # 1 a side that gave no answer counts before everything else
+    ("failed", False, VOLATILE, none("failed"), value(1.0), None),
+    ("failed", False, VOLATILE, value(1.0), none("failed"), None),
+    ("failed", False, VOLATILE, none("not_capable"), none("failed"), None),
+    ("failed", False, ONLY_V3, none("failed"), value(1.0), None),
+    # 2 no counterpart in the map
+    ("v2_only", False, ONLY_V2, value(1.0), none("no_value"), None),
+    ("v3_only", False, ONLY_V3, none("no_value"), value(1.0), None),
+    # 4 no value on either side
+    ("not_capable", False, VOLATILE, none("not_capable"), none("not_permitted"), None),
+    ("not_capable", False, VOLATILE, none("not_permitted"), none("not_capable"), None),
+    ("not_permitted", False, VOLATILE, none("not_permitted"), none("no_value"), None),
+    ("not_permitted", False, VOLATILE, none("no_value"), none("not_permitted"), None),
+    ("unavailable", False, VOLATILE, none("no_value"), none("no_value"), None),
+    ("unavailable", False, VOLATILE, none("no_value"), none("cached_error"), None),
+    # 5 a value on one side
+    ("v3_only", False, VOLATILE, none("not_capable"), value(1.0), None),
+    ("v3_only", False, VOLATILE, none("not_permitted"), value(1.0), None),
+    ("not_permitted", True, VOLATILE, value(1.0), none("not_permitted"), None),
+    ("cached_error", False, VOLATILE, value(1.0), none("cached_error"), None),
+    ("v2_only", True, VOLATILE, value(1.0), none("not_capable"), None),
+    ("unavailable", False, VOLATILE, value(1.0), none("no_value"), None),
+    # 6 both have one, and they agree, at whatever times
+    ("equal", False, VOLATILE, value(50.0), value(50.0, 9 * HOUR), None),
+    ("equal", False, TEXT, value("X", None), value("X", None), None),
+    ("equal", False, FLAG, value(False), value(False), None),
+    ("equal", False, VOLATILE, value(0.0), value(0.0), None),
+    ("converted", False, VOLATILE, value(50.0, converted=True), value(50.00001), None),
+    ("converted", False, VOLATILE, value(50.0), value(50.0, converted=True), None),
+    ("within_tolerance", False, VOLATILE, value(50.0), value(51.0, 9 * HOUR), None),
+    ("within_tolerance", False, VOLATILE, value(50.0, None), value(49.0), None),
+    ("within_tolerance", False, replace(VOLATILE, absolute=0, relative=0.1), value(100.0), value(109.0), None),
+    # 7 they differ
+    ("mismatch", True, STABLE, value(60.0, None), value(61.0, None), None),
+    ("mismatch", True, STABLE, value(60.0), value(61.0, 900 * HOUR), None),
+    ("mismatch", True, TEXT, value("X"), value("Y"), None),
+    ("mismatch", True, GROWS, value(1000.0), value(900.0, 9 * HOUR), None),
+    ("mismatch", True, GROWS, value(900.0, 9 * HOUR), value(1000.0), None),
+    ("stale", False, GROWS, value(900.0), value(1000.0, 9 * HOUR), None),
+    ("mismatch", True, GROWS, value(1000.0), value(900.0, 9 * HOUR), value(800.0, 10 * HOUR)),
+    ("moved", False, VOLATILE, value(50.0), value(60.0), value(62.0, 5)),
+    ("mismatch", True, VOLATILE, value(50.0), value(60.0), value(60.0, 5)),
+    ("stale", False, VOLATILE, value(50.0), value(60.0, None), None),
+    ("stale", False, VOLATILE, value(50.0, None), value(60.0), None),
+    ("stale", False, VOLATILE, value(50.0), value(60.0, 61), None),
+    ("mismatch", True, VOLATILE, value(50.0), value(60.0, 60), None),
+    ("mismatch", True, VOLATILE, value(50.0), value(60.0, -60), None),
+    ("stale", False, SLOW, value(50.0), value(60.0, 24 * HOUR + 1), None),
+    ("mismatch", True, SLOW, value(50.0), value(60.0, 24 * HOUR), None),
+    ("mismatch", True, FLAG, value(True), value(False), None),
+    ("mismatch", True, VOLATILE, value(50.0), value(50.0, unit="mi"), None),
+    # the second read of V3, nearer in time, is the one that is kept
+    ("equal", False, VOLATILE, value(50.0, 30), value(60.0), value(50.0, 30)),
+    # a second read without a value changes nothing
+    ("mismatch", True, VOLATILE, value(50.0), value(60.0), none("no_value")),
+]
+
+
+@pytest.mark.parametrize(("verdict", "lost", "field", "v2", "v3", "again"), TABLE)
+def test_the_first_that_holds(
+    verdict: str, lost: bool, field: Field, v2: Reading, v3: Reading, again: Reading | None
+) -> None:
+    """Each case gets the contract's verdict, and counts as lost exactly where the gate counts it."""
+    judged = judge(field, v2, v3, again)
+    assert (verdict, lost) == (judged.verdict, judged.lost)
+    assert judged.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field", "v2", "v3"),
+    [
+        (True, VOLATILE, value(50.0), value(60.0, 60)),
+        (False, VOLATILE, value(50.0), value(60.0, 61)),
+        (False, VOLATILE, value(50.0), value(50.5)),
+        (False, VOLATILE, value(50.0), value(60.0, None)),
+        (False, SLOW, value(50.0), value(60.0)),
+        (False, STABLE, value(50.0), value(60.0)),
+        (False, VOLATILE, value(50.0), none("not_capable")),
+    ],
+)
+def test_a_second_read_is_wanted_only_for_volatile_fields_at_the_same_time(
+    wanted: bool, field: Field, v2: Reading, v3: Reading
+) -> None:
+    """Another unit is spent only where it can tell a moving car from a mismatch."""
+    assert wanted == wants_another_read(field, v2, v3)
+
+
+def test_the_nearer_reading_is_kept() -> None:
+    """Of two V3 readings, the judgement keeps the one nearer in time to V2's."""
+    v2, first, second = value(50.0, 40), value(60.0), value(70.0, 50)
+    assert second is judge(VOLATILE, v2, first, second).v3
+    assert first is judge(VOLATILE, value(50.0, 10), first, second).v3

@@ -1,0 +1,154 @@
+"""The bucket of requests and the budget of one act, on a clock that only moves when somebody sleeps."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from smartcar_ops.errors import AllowanceSpentError
+from smartcar_ops.settings import Allowance
+from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
+
+DEFAULT = Allowance()
+NEVER = 1e9
+
+
+class Clock:
+    """Seconds since the epoch, moved by sleeping."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        self.now, self.slept = now, 0.0
+
+    def __call__(self) -> float:
+        """The time now."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Lets time pass."""
+        self.now += seconds
+        self.slept += seconds
+
+
+def bucket(clock: Clock, allowance: Allowance = DEFAULT, level: Level | None = None) -> Bucket:
+    """A bucket on the clock."""
+    return Bucket(allowance, level, clock=clock, sleep=clock.sleep)
+
+
+def test_full_bucket_gives_its_burst_at_once():
+    """The documented default gives 120 units without waiting, and is empty then."""
+    clock = Clock()
+    full = bucket(clock)
+    full.take(120, until=clock.now)
+    assert (0.0, 0.0) == (clock.slept, full.level().units)
+
+
+def test_the_next_unit_waits_for_its_refill():
+    """After the burst a unit takes half a minute at 2 a minute."""
+    clock = Clock()
+    empty = bucket(clock, level=Level(0, clock.now))
+    empty.take(1, until=NEVER)
+    assert 30.0 == pytest.approx(clock.slept)
+
+
+def test_a_refill_that_comes_too_late_is_refused_before_waiting():
+    """Units that can't come before the end are refused at once, and nothing is taken."""
+    clock = Clock()
+    low = bucket(clock, level=Level(3, clock.now))
+    with pytest.raises(AllowanceSpentError, match=r"5 units wanted, 3 left; the next come in 60 s.*max_minutes"):
+        low.take(5, until=clock.now + 59)
+    assert (0.0, 3.0) == (clock.slept, low.level().units)
+
+
+def test_a_refill_just_in_time_is_waited_for():
+    """Units that come right at the end are waited for."""
+    clock = Clock()
+    low = bucket(clock, level=Level(3, clock.now))
+    low.take(5, until=clock.now + 60)
+    assert 60.0 == pytest.approx(clock.slept)
+
+
+def test_an_earlier_process_leaves_its_level():
+    """What an earlier process left is refilled since then, and never above the burst."""
+    clock = Clock(now=1000.0)
+    assert 14.0 == bucket(clock, level=Level(4, 700.0)).level().units
+    assert 120 == bucket(clock, level=Level(4, -1e6)).level().units
+
+
+def test_a_clock_that_was_set_back_takes_nothing_away():
+    """A level from the future is kept as it is."""
+    clock = Clock(now=1000.0)
+    assert Level(7, 1000.0) == bucket(clock, level=Level(7, 5000.0)).level()
+
+
+def test_more_than_the_bucket_holds_is_debt():
+    """A batch larger than the bucket goes out from a full one, and the next unit waits for the debt."""
+    clock = Clock()
+    small = bucket(clock, Allowance(burst=4, per_minute=60))
+    small.take(10, until=clock.now)
+    assert -6.0 == small.level().units
+    small.take(1, until=NEVER)
+    assert 7.0 == pytest.approx(clock.slept)
+
+
+def test_an_unlimited_allowance_never_waits():
+    """Where no allowance binds, any number is given and nothing is counted."""
+    clock = Clock()
+    free = bucket(clock, Allowance(limited=False))
+    free.take(10_000, until=clock.now)
+    assert (False, 0.0) == (free.limited, clock.slept)
+
+
+def test_threads_never_take_more_than_there_is():
+    """Many threads at once take exactly what the bucket held."""
+    clock = Clock()
+    shared = bucket(clock, Allowance(burst=50))
+
+    def take(_: int) -> bool:
+        try:
+            shared.take(1, until=clock.now)
+        except AllowanceSpentError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as executor:
+        given = list(executor.map(take, range(80)))
+    assert 50 == sum(given)
+
+
+def test_max_calls_ends_an_act():
+    """A budget of 3 gives 3 units and then says so, however much the bucket holds."""
+    clock = Clock()
+    full = bucket(clock)
+    budget = Budget(full, max_calls=3)
+    budget.take(2)
+    with pytest.raises(AllowanceSpentError, match="max_calls is spent; run again"):
+        budget.take(2)
+    budget.take(1)
+    assert 117.0 == full.level().units
+
+
+def test_no_max_calls_means_what_the_bucket_gives():
+    """Without max_calls the bucket alone binds: what it holds, and the refills of max_minutes."""
+    clock = Clock()
+    budget = Budget(bucket(clock), max_calls=0, max_minutes=10)
+    given = 0
+    with pytest.raises(AllowanceSpentError, match="allowance: 1 units wanted"):
+        while given < 1000:
+            budget.take(1)
+            given += 1
+    assert 140 == given
+    assert 600.0 == pytest.approx(clock.slept)
+
+
+def test_what_the_bucket_refuses_is_not_counted():
+    """Units that the bucket could not give stay in the budget."""
+    clock = Clock()
+    budget = Budget(bucket(clock, Allowance(burst=2)), max_calls=3, max_minutes=0)
+    budget.take(2)
+    with pytest.raises(AllowanceSpentError, match="units wanted"):
+        budget.take(1)
+    clock.sleep(60)
+    budget.take(1)
+    with pytest.raises(AllowanceSpentError, match="max_calls"):
+        budget.take(1)

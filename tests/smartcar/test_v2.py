@@ -1,0 +1,191 @@
+"""V2 over real HTTP: whose a token is, what it opens, and batches."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from smartcar_ops.errors import AuthenticationError, NotSmartcarError
+from smartcar_ops.smartcar.v2 import V2, read_batch
+from tests.smartcar.scripted import Answer
+
+
+def vehicles(*ids: str, count: int | None, offset: int = 0) -> Answer:
+    """A page of V2's vehicles."""
+    paging = {} if count is None else {"paging": {"count": count, "offset": offset}}
+    return Answer({"vehicles": list(ids), **paging})
+
+
+def test_whose_a_token_is(server, v2):
+    """``/user`` gives the Smartcar user id in lower case, asked with the token it acts with."""
+    server.play("/v2.0/user", Answer({"id": " AB-1 "}))
+    assert "ab-1" == v2.user("t-1")
+    assert ("Bearer t-1", "metric") == tuple(
+        server.asked[0].headers[name] for name in ("authorization", "sc-unit-system")
+    )
+
+
+@pytest.mark.parametrize("body", [{}, {"id": None}, {"id": ""}, {"id": {}}, [], {"status": "sign in to the wifi"}])
+def test_a_user_without_an_id(server, v2, body):
+    """A 200 without an id is not Smartcar's."""
+    server.play("*", Answer(body))
+    with pytest.raises(NotSmartcarError, match="without an id"):
+        v2.user("t-1")
+
+
+def test_all_pages_of_vehicles(server, v2):
+    """Vehicles are read 50 at a time until the count is reached."""
+    ids = [f"v{number}" for number in range(120)]
+    server.play(
+        "/v2.0/vehicles",
+        lambda asked: vehicles(
+            *ids[int(asked.query["offset"]) :][: int(asked.query["limit"])], count=len(ids), offset=0
+        ),
+    )
+    assert tuple(ids) == v2.vehicles("t-1")
+    assert ["0", "50", "100"] == [asked.query["offset"] for asked in server.asked]
+
+
+def test_a_token_without_vehicles(server, v2):
+    """A token may open no vehicle."""
+    server.play("*", vehicles(count=0))
+    assert () == v2.vehicles("t-1")
+
+
+def test_vehicles_in_lower_case_and_once(server, v2):
+    """Ids are lower case and each given once."""
+    server.play("*", vehicles("A", "b", "a ", count=3))
+    assert ("a", "b") == v2.vehicles("t-1")
+
+
+def test_a_short_server_page_is_no_end(server, v2):
+    """A server that gives fewer than asked for is read on from where it ended."""
+    ids = [f"v{number}" for number in range(5)]
+    server.play("*", lambda asked: vehicles(*ids[int(asked.query["offset"]) :][:2], count=5))
+    assert tuple(ids) == v2.vehicles("t-1")
+
+
+@pytest.mark.parametrize("sizes", [[3], [50, 3], [50, 0], [50, 50, 1]])
+def test_vehicles_without_a_count(server, v2, sizes):
+    """Without a count a page that is not full is the last."""
+    numbers = iter(range(1000))
+    server.play("*", *(vehicles(*(f"v{next(numbers)}" for _ in range(size)), count=None) for size in sizes))
+    assert sum(sizes) == len(v2.vehicles("t-1"))
+    assert len(sizes) == len(server.asked)
+
+
+def test_a_server_that_ignores_the_offset(server, v2):
+    """The same page again ends the reading instead of going on for ever."""
+    same = [f"v{number}" for number in range(50)]
+    server.play("*", vehicles(*same, count=None))
+    assert tuple(same) == v2.vehicles("t-1")
+    assert 2 == len(server.asked)
+
+
+@pytest.mark.parametrize("body", [{}, {"vehicles": None}, {"vehicles": {}}, "[]"])
+def test_vehicles_that_are_no_list(server, v2, body):
+    """A 200 without a list is not Smartcar's."""
+    server.play("*", Answer(body))
+    with pytest.raises(NotSmartcarError, match="without a list"):
+        v2.vehicles("t-1")
+
+
+def test_the_request_of_a_batch(server, transport, v2):
+    """A batch posts its paths in one request; each path is a unit, and the record has no id."""
+    server.play("/v2.0/vehicles/v1/batch", Answer({"responses": []}))
+    v2.batch("t-1", "v1", ["/battery", "/odometer"])
+    asked = server.asked[0]
+    assert "POST" == asked.method
+    assert {"requests": [{"path": "/battery"}, {"path": "/odometer"}]} == json.loads(asked.body)
+    assert [("/vehicles/{id}/batch", 2)] == [(call.template, call.units) for call in transport.calls]
+
+
+def test_a_batch_may_count_as_one(server, transport):
+    """Where the contract says so, a batch is one unit whatever it asks."""
+    server.play("*", Answer({"responses": []}))
+    v2 = V2(transport, server.url, batch_counts="one")
+    v2.batch("t-1", "v1", ["/battery", "/odometer"])
+    assert {"v2": 1} == transport.spent
+
+
+def test_items_good_and_bad():
+    """Each item has its own code, times and unit system; header names count without case."""
+    item = {
+        "path": "/odometer",
+        "code": 200,
+        "body": {"distance": 7},
+        "headers": {
+            "SC-Data-Age": "2026-01-02T03:04:05.000Z",
+            "sc-fetched-at": "2026-01-02T03:05:00Z",
+            "Sc-Unit-System": "imperial",
+        },
+    }
+    refused = {
+        "path": "/fuel",
+        "code": 403,
+        "body": {"type": "PERMISSION", "code": None, "resolution": {"type": "REAUTHENTICATE"}},
+    }
+    items = read_batch({"responses": [item, refused]}).items
+    good, bad = items["/odometer"], items["/fuel"]
+    assert (200, {"distance": 7}, "imperial") == (good.code, good.body, good.unit_system)
+    assert (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2026, 1, 2, 3, 5, tzinfo=UTC)) == (
+        good.data_age,
+        good.fetched_at,
+    )
+    assert (None, None) == (good.error_type, good.resolution)
+    assert (403, "PERMISSION", None, "REAUTHENTICATE") == (bad.code, bad.error_type, bad.error_code, bad.resolution)
+    assert (None, None, "metric") == (bad.data_age, bad.fetched_at, bad.unit_system)
+
+
+@pytest.mark.parametrize("resolution", [None, "RETRY_LATER", {"type": "RETRY_LATER"}, {"type": None}, {}])
+def test_resolutions_in_every_form(resolution):
+    """The resolution is text, an object or null."""
+    body = {"type": "UPSTREAM", "code": "RATE_LIMIT", "resolution": resolution}
+    item = read_batch({"responses": [{"path": "/fuel", "code": 502, "body": body}]}).items["/fuel"]
+    assert ("RETRY_LATER" if "RETRY" in str(resolution) else None) == item.resolution
+
+
+def test_an_item_in_the_oldest_error_shape():
+    """The V1 shape keeps its word and code."""
+    body = {"error": "vehicle_state_error", "message": "…", "code": "VS_007"}
+    item = read_batch({"responses": [{"path": "/fuel", "code": 409, "body": body}]}).items["/fuel"]
+    assert (409, "vehicle_state_error", "VS_007") == (item.code, item.error_type, item.error_code)
+
+
+def test_the_members_of_a_good_body_are_no_error():
+    """A good body that happens to have a member ``type`` or ``code`` is not an error."""
+    item = read_batch({"responses": [{"path": "/x", "code": 200, "body": {"type": "BEV", "code": "A"}}]}).items["/x"]
+    assert (None, None) == (item.error_type, item.error_code)
+
+
+@pytest.mark.parametrize("row", [None, "x", {}, {"path": None, "code": 200}, {"code": 200, "body": {}}])
+def test_an_item_without_a_path_is_left_out(row):
+    """A row that names no path can't be an answer to one; the others are kept."""
+    kept = {"path": "/fuel", "code": 200, "body": None, "headers": None}
+    assert ["/fuel"] == list(read_batch({"responses": [row, kept]}).items)
+
+
+@pytest.mark.parametrize("body", [{"status": "sign in to the wifi"}, {}, [], None, "x", {"responses": {}}])
+def test_a_200_that_is_no_batch(server, v2, body):
+    """A captive portal's JSON is not taken for a batch."""
+    server.play("*", Answer(json.dumps(body)))
+    with pytest.raises(NotSmartcarError, match="without `responses`"):
+        v2.batch("t-1", "v1", ["/fuel"])
+
+
+@pytest.mark.parametrize("token", ["", "t 1", "t-1\n", "t\x00", "t-é", "пароль"])
+def test_a_token_no_header_can_hold(server, v2, token):
+    """A stored token that can't be sent is a refused token, said in words without it, and nothing is sent."""
+    with pytest.raises(AuthenticationError, match="can't be sent") as caught:
+        v2.user(token)
+    assert [] == server.asked
+    assert not token or token not in str(caught.value)
+
+
+def test_an_odd_vehicle_id_stays_one_path_segment(server, v2):
+    """An id with a slash can't reach another path."""
+    server.play("*", Answer({"responses": []}))
+    v2.batch("t-1", "../user", ["/fuel"])
+    assert "/v2.0/vehicles/..%2Fuser/batch" == server.asked[0].path

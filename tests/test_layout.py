@@ -1,0 +1,137 @@
+"""The company's names: the sections of `smartcar_ops.toml` and their defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+
+import pytest
+from pydantic import ValidationError
+
+from smartcar_ops.layout import Layout
+
+EVERYTHING = """
+[users]
+table = "people"
+schema = "crm"
+id = "person"
+email = "mail"
+name = "full_name"
+smartcar_user_id = "sc_user"
+where = "deleted_at IS NULL"
+
+[vehicles]
+table = "cars"
+schema = "fleet"
+id = "car"
+user_id = "person"
+vin = "chassis"
+access_token = "token"
+token_created_at = "made"
+refresh_token = "refresh"
+smartcar_vehicle_id = "sc_car"
+from = "SELECT 1"
+where = "sold IS NULL"
+open_token = "module:function"
+refresh = true
+
+[gate]
+lost_share = 0.02
+min_judged = 0.7
+
+[tolerance]
+battery-percent = { absolute = 2 }
+odometer = { absolute = 1, relative = 0.01 }
+
+[[waiver]]
+field = "oil-life"
+make = "FORD"
+reason = "known"
+owner = "Ann"
+expires = 2026-12-31
+"""
+
+
+def read(text: str) -> Layout:
+    """The layout from TOML."""
+    return Layout.model_validate(tomllib.loads(text))
+
+
+def test_an_empty_file_gives_the_guides_names():
+    """Every key is optional, and the defaults are the guide's names and the contract's gate."""
+    layout = read("")
+    users, vehicles = layout.users, layout.vehicles
+    assert Layout() == layout
+    assert ("users", "", "id", "email", "name", "smartcar_user_id", "") == (
+        users.table,
+        users.schema_,
+        users.id,
+        users.email,
+        users.name,
+        users.smartcar_user_id,
+        users.where,
+    )
+    assert ("vehicles", "id", "user_id", "vin", "vehicle_access_token", "token_created_at", "smartcar_vehicle_id") == (
+        vehicles.table,
+        vehicles.id,
+        vehicles.user_id,
+        vehicles.vin,
+        vehicles.access_token,
+        vehicles.token_created_at,
+        vehicles.smartcar_vehicle_id,
+    )
+    assert ("", "", "", "", "", False) == (
+        vehicles.schema_,
+        vehicles.refresh_token,
+        vehicles.from_,
+        vehicles.where,
+        vehicles.open_token,
+        vehicles.refresh,
+    )
+    assert (0.0, 0.5, {}, ()) == (layout.gate.lost_share, layout.gate.min_judged, layout.tolerance, layout.waiver)
+
+
+def test_every_key_can_be_set():
+    """A file that sets everything is read as it is written, by the file's own names."""
+    layout = read(EVERYTHING)
+    given = tomllib.loads(EVERYTHING)
+    assert given["users"] == layout.users.model_dump(by_alias=True)
+    assert given["vehicles"] == layout.vehicles.model_dump(by_alias=True)
+    assert given["gate"] == layout.gate.model_dump()
+    assert {"battery-percent": (2, None), "odometer": (1, 0.01)} == {
+        name: (one.absolute, one.relative) for name, one in layout.tolerance.items()
+    }
+    assert given["waiver"] == [waiver.model_dump() for waiver in layout.waiver]
+    assert date(2026, 12, 31) == layout.waiver[0].expires
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[user]\n",
+        '[users]\nsmartcar_user = "x"\n',
+        '[vehicles]\ntoken = "x"\n',
+        "[gate]\nlost_share = 1.1\n",
+        "[gate]\nmin_judged = -0.1\n",
+        "[gate]\nlost = 0\n",
+        "[tolerance]\nodometer = 2\n",
+        "[tolerance]\nodometer = { absolute = -1 }\n",
+        "[tolerance]\nodometer = { absolut = 1 }\n",
+        "[[waiver]]\nfield = 'x'\nreason = 'y'\nexpires = 2026-12-31\n",
+        "[[waiver]]\nfield = 'x'\nowner = 'y'\nexpires = 2026-12-31\n",
+        "[[waiver]]\nfield = 'x'\nowner = 'y'\nreason = 'z'\n",
+        "[[waiver]]\nfield = 'x'\nowner = 'y'\nreason = 'z'\nexpires = 'soon'\n",
+        "[vehicles]\nrefresh = 'perhaps'\n",
+        "users = 'x'\n",
+    ],
+)
+def test_what_is_misspelt_or_out_of_bounds_is_refused(text):
+    """A key nothing reads, a share beyond 0 to 1, a waiver without reason, owner or end: refused, not ignored."""
+    with pytest.raises(ValidationError):
+        read(text)
+
+
+def test_a_layout_does_not_change():
+    """Nobody changes a name once it is read."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Layout().users.table = "other"  # type: ignore[misc]

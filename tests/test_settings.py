@@ -1,0 +1,346 @@
+"""Settings: where they are found, what is required, what is refused before any connection, and what is never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from smartcar_ops import settings
+from smartcar_ops.errors import SettingsError
+from smartcar_ops.settings import ORIGINS, Settings, Source, find_root, mask_url, read, source
+
+UUID = "a4c81b2c-0000-4000-8000-000000000001"
+SECRETS = ("s3cr3t-one", "s3cr3t-two", "amt-plant", "pass-plant")
+BASE = {
+    "SMARTCAR_CLIENT_ID": "client_planted",
+    "SMARTCAR_CLIENT_SECRET": SECRETS[0],
+    "SMARTCAR_DATABASE_URL": f"postgresql://kit:{SECRETS[3]}@db.example:5432/company?sslmode=require",
+}
+FULL = {
+    **BASE,
+    "SMARTCAR_APPLICATION_ID": UUID,
+    "SMARTCAR_V2_CLIENT_SECRET": SECRETS[1],
+    "SMARTCAR_MANAGEMENT_TOKEN": SECRETS[2],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with notebooks, and the working folder."""
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def given(root: Path, **changed: str) -> Settings:
+    """Settings from the least that is needed, with changes."""
+    return read(Source({**BASE, **changed}, root))
+
+
+def refusal(root: Path, **changed: str) -> str:
+    """The message with which settings are refused, exit 5."""
+    with pytest.raises(SettingsError) as caught:
+        given(root, **changed)
+    assert 5 == caught.value.exit_code
+    return str(caught.value)
+
+
+def test_defaults_are_the_contracts(root):
+    """With the required three set, everything else is as the contract says."""
+    found = given(root)
+    assert list(ORIGINS.values()) == list(found.origins.model_dump().values())
+    assert ("live", 120, 2.0, "paths", True) == (
+        found.mode,
+        found.allowance.burst,
+        found.allowance.per_minute,
+        found.allowance.batch,
+        found.allowance.limited,
+    )
+    assert (root / "reports", "", False) == (found.reports, found.environment, found.sandbox)
+
+
+@pytest.mark.parametrize("name", BASE)
+@pytest.mark.parametrize("left", [True, False])
+def test_a_missing_one_of_the_three_is_named(root, name, left):
+    """As soon as one is set, all three are required, and the missing one is named; empty is missing."""
+    values = {**FULL, name: ""} if left else {other: value for other, value in FULL.items() if other != name}
+    with pytest.raises(SettingsError, match=f"^settings: {name} is not set, although .*SMARTCAR_APPLICATION_ID"):
+        read(Source(values, root))
+
+
+@pytest.mark.parametrize("name", [*FULL, *ORIGINS, "SMARTCAR_OPS_CLIENT_ID", "SMARTCAR_OPS_CLIENT_SECRET"])
+def test_anything_real_keeps_the_sandbox_away(root, name):
+    """One credential, the database or an origin is enough to leave the sandbox alone."""
+    assert not source({name: "x"}, root).wants_sandbox
+
+
+@pytest.mark.parametrize("name", ["SMARTCAR_MODE", "SMARTCAR_ALLOWANCE_BURST", "SMARTCAR_OPS_REPORTS", "OTHER"])
+def test_the_rest_does_not(root, name):
+    """Mode, allowance, reports and other programs' variables leave the sandbox in use; so does an empty value."""
+    assert source({name: "x"}, root).wants_sandbox
+    assert source({"SMARTCAR_CLIENT_ID": " "}, root).wants_sandbox
+
+
+def test_demo_knows_nothing_else(root):
+    """In a demo every other name and the `.env` file are ignored."""
+    (root / ".env").write_text("SMARTCAR_CLIENT_ID=client_file\n")
+    found = source({**FULL, settings.DEMO: "1"}, root)
+    assert ({}, True) == (found.values, found.wants_sandbox)
+
+
+def test_the_environment_wins_over_the_file(root):
+    """A `.env` file is read, the environment is over it, blanks around values are dropped."""
+    (root / ".env").write_text("SMARTCAR_CLIENT_ID=client_file\nSMARTCAR_MODE=simulated\n")
+    found = source({"SMARTCAR_CLIENT_ID": " client_own ", "PATH": "/bin"}, root).values
+    assert {"SMARTCAR_CLIENT_ID": "client_own", "SMARTCAR_MODE": "simulated"} == found
+
+
+def test_the_kits_own_names_win(root):
+    """``SMARTCAR_OPS_CLIENT_ID`` and its secret win over the names that Smartcar's SDK reads as its V2 pair."""
+    (root / ".env").write_text(f"SMARTCAR_OPS_CLIENT_ID=client_kit\nSMARTCAR_OPS_CLIENT_SECRET={SECRETS[1]}\n")
+    found = read(source({**BASE, "SMARTCAR_CLIENT_ID": UUID}, root)).credentials
+    assert ("client_kit", SECRETS[1]) == (found.client_id, found.client_secret.get_secret_value())
+
+
+@pytest.mark.parametrize("name", [".env", "smartcar_ops.toml"])
+@pytest.mark.parametrize("place", ["working folder", "parent with notebooks"])
+def test_where_the_two_files_are_found(root, monkeypatch, name, place):
+    """Both files are found in the working folder, or else in the nearest parent with notebooks."""
+    below = root / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    texts = {".env": "SMARTCAR_MODE=simulated\n", "smartcar_ops.toml": '[users]\ntable = "people"\n'}
+    ((below if place == "working folder" else root) / name).write_text(texts[name])
+    found = read(source(BASE))
+    assert (root, "simulated" if name == ".env" else "live", "users" if name == ".env" else "people") == (
+        found.root,
+        found.mode,
+        found.layout.users.table,
+    )
+
+
+def test_the_nearer_file_counts(root, monkeypatch):
+    """The working folder's file hides the one beside the notebooks."""
+    (root / "below").mkdir()
+    monkeypatch.chdir(root / "below")
+    for folder, table in ((root, "far"), (root / "below", "near")):
+        (folder / "smartcar_ops.toml").write_text(f'[users]\ntable = "{table}"\n')
+    assert "near" == read(source(BASE)).layout.users.table
+
+
+def test_the_root_without_notebooks(tmp_path):
+    """Where no parent has notebooks, the working folder is the root."""
+    (tmp_path / "x" / "notebooks").mkdir(parents=True)
+    assert tmp_path / "x" == find_root(tmp_path / "x" / "notebooks")
+    assert tmp_path == find_root(tmp_path)
+
+
+def test_a_named_configuration(root):
+    """``SMARTCAR_OPS_CONFIG`` names the file; a name without a file is refused."""
+    (root / "own.toml").write_text('[vehicles]\nfrom = "SELECT 1"\n')
+    assert "SELECT 1" == given(root, SMARTCAR_OPS_CONFIG="own.toml").layout.vehicles.from_
+    assert "SMARTCAR_OPS_CONFIG is 'none.toml', but there is no such file" in refusal(
+        root, SMARTCAR_OPS_CONFIG="none.toml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[users", "can't be read as TOML"),
+        ("[users]\nsmartcar_user = 'x'\n", "users.smartcar_user: Extra inputs are not permitted"),
+        ("[gate]\nlost_share = 2\n", "gate.lost_share: "),
+    ],
+)
+def test_a_broken_configuration(root, text, words):
+    """A file that can't be read or has a misspelt key is refused, naming file and key."""
+    (root / "smartcar_ops.toml").write_text(text)
+    message = refusal(root)
+    assert message.startswith("settings: smartcar_ops.toml")
+    assert words in message
+
+
+def test_the_sandbox_ignores_a_configuration_it_was_not_given(root):
+    """The embedded sandbox has the guide's names, whatever file lies about."""
+    (root / "smartcar_ops.toml").write_text('[users]\ntable = "people"\n')
+    assert "users" == read(Source(BASE, root), sandbox=True).layout.users.table
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        (
+            "SMARTCAR_CLIENT_ID",
+            UUID,
+            "is 'a4c8…-…' which looks like an Application ID; the V3 client id starts with 'client_'",
+        ),
+        ("SMARTCAR_CLIENT_ID", "s3cr3t-one", "perhaps id and secret are swapped"),
+        ("SMARTCAR_CLIENT_SECRET", "client_01", "perhaps id and secret are swapped"),
+        ("SMARTCAR_V2_CLIENT_SECRET", "client_01", "perhaps id and secret are swapped"),
+        ("SMARTCAR_APPLICATION_ID", "client_01", "looks like a V3 client id"),
+        ("SMARTCAR_APPLICATION_ID", "12", "is not a UUID"),
+        ("SMARTCAR_MODE", "test", "is 'test'; expected one of live, simulated"),
+        ("SMARTCAR_ALLOWANCE_BURST", "0", "is '0'; "),
+        ("SMARTCAR_ALLOWANCE_BURST", "many", "is 'many'; "),
+        ("SMARTCAR_ALLOWANCE_PER_MINUTE", "-1", "is '-1'; "),
+        ("SMARTCAR_ALLOWANCE_PER_MINUTE", "inf", "is 'inf'; "),
+        ("SMARTCAR_ALLOWANCE_PER_MINUTE", "nan", "is 'nan'; "),
+        ("SMARTCAR_ALLOWANCE_BATCH", "two", "is 'two'; "),
+        ("SMARTCAR_API_ORIGIN", "api.smartcar.com", "is 'api.smartcar.com'; expected an address such as"),
+        ("SMARTCAR_IAM_ORIGIN", "ftp://x", "expected an address"),
+        ("SMARTCAR_IAM_ORIGIN", "https://", "expected an address"),
+        ("SMARTCAR_IAM_ORIGIN", "https://host:port", "expected an address"),
+        ("SMARTCAR_IAM_ORIGIN", "https://host:70000", "expected an address"),
+        ("SMARTCAR_IAM_ORIGIN", "https://[::1", "expected an address"),
+        ("SMARTCAR_IAM_ORIGIN", "https://ho st", "expected an address"),
+        ("SMARTCAR_IAM_ORIGIN", "https://host?x=1", "expected an address"),
+        ("SMARTCAR_DATABASE_URL", "company.db", "is not a SQLAlchemy URL"),
+    ],
+)
+def test_what_is_known_wrong_is_refused_before_anything_connects(root, name, value, words):
+    """Each ill-formed value is refused, naming the setting, what was expected and, where it is no secret, the value."""
+    message = refusal(root, **{name: value})
+    assert message.startswith(f"settings: {name} ")
+    assert words in message
+    assert not [secret for secret in SECRETS if secret in message]
+
+
+@pytest.mark.parametrize(
+    "address", ["https://kit:pass-plant@host", "https://kit:pass-plant@host:port", "//pass-plant@x"]
+)
+def test_an_origin_with_a_password_is_refused_without_showing_it(root, address):
+    """A user name or a password does not belong into an origin, and is not repeated."""
+    message = refusal(root, SMARTCAR_API_ORIGIN=address)
+    assert "settings: SMARTCAR_API_ORIGIN holds an '@'" in message
+    assert "pass-plant" not in message
+
+
+def test_origins_lose_their_trailing_slash(root):
+    """A trailing slash makes no difference, and a path is kept."""
+    assert "https://x.example/a" == given(root, SMARTCAR_API_ORIGIN="https://x.example/a/").origins.api
+
+
+def test_secrets_may_be_references(root, monkeypatch):
+    """``file:`` and ``env:`` lead to the value itself, blanks around a file's value dropped."""
+    (root / "secret").write_text(f" {SECRETS[1]}\n")
+    monkeypatch.setenv("KIT_DATABASE", "sqlite:////tmp/kit.db")
+    found = given(root, SMARTCAR_CLIENT_SECRET=f"file:{root / 'secret'}", SMARTCAR_DATABASE_URL="env:KIT_DATABASE")
+    assert SECRETS[1] == found.credentials.client_secret.get_secret_value()
+    assert "sqlite:////tmp/kit.db" == found.database_url.get_secret_value()
+
+
+def test_references_that_lead_nowhere(root):
+    """A reference to nothing, or to a file that is no text, is refused by the setting's name."""
+    (root / "binary").write_bytes(b"\xff\xfe\x00")
+    assert "SMARTCAR_CLIENT_SECRET refers to env:KIT_NONE, which is not set" in refusal(
+        root, SMARTCAR_CLIENT_SECRET="env:KIT_NONE"
+    )
+    for name in ("none", "binary"):
+        message = refusal(root, SMARTCAR_CLIENT_SECRET=f"file:{root / name}")
+        assert f"SMARTCAR_CLIENT_SECRET refers to file:{root / name}, which can't be read" in message
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql://u:p@h/d", "postgresql+psycopg://u:p@h/d"),
+        ("postgresql+pg8000://u:p@h/d", "postgresql+pg8000://u:p@h/d"),
+        ("mysql://u:p@h/d", "mysql+pymysql://u:p@h/d"),
+        ("mariadb://u:p@h/d", "mariadb+pymysql://u:p@h/d"),
+        ("sqlite:////abs/kit.db", "sqlite:////abs/kit.db"),
+        ("sqlite:///file:kit.db?mode=ro&uri=true", "sqlite:///file:kit.db?mode=ro&uri=true"),
+        ("sqlite://", "sqlite://"),
+    ],
+)
+def test_a_databases_driver(root, url, expected):
+    """A URL without a driver gets the kit's; another stays as it is."""
+    assert expected == given(root, SMARTCAR_DATABASE_URL=url).database_url.get_secret_value()
+
+
+def test_a_relative_sqlite_file_belongs_to_the_root(root, monkeypatch):
+    """A relative file is the same from every folder."""
+    (root / "below").mkdir()
+    monkeypatch.chdir(root / "below")
+    found = read(source({**BASE, "SMARTCAR_DATABASE_URL": "sqlite:///data/kit.db"}))
+    assert f"sqlite:///{root / 'data' / 'kit.db'}" == found.database_url.get_secret_value()
+
+
+def test_reports_may_be_elsewhere(root, tmp_path):
+    """A relative folder belongs to the root, an absolute one stays."""
+    assert root / "out" == given(root, SMARTCAR_OPS_REPORTS="out").reports
+    assert Path("/srv/out") == given(root, SMARTCAR_OPS_REPORTS="/srv/out").reports
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "set_", "limited"), [(True, False, False), (True, True, True), (False, False, True)]
+)
+def test_when_the_allowance_binds(root, sandbox, set_, limited):
+    """Against the embedded sandbox the allowance is off unless set; against anything else it is on."""
+    values = {**BASE, **({"SMARTCAR_ALLOWANCE_BURST": "7"} if set_ else {})}
+    assert limited is read(Source(values, root), sandbox=sandbox).allowance.limited
+
+
+def test_the_service_is_origins_and_client_id(root):
+    """Evidence is tied to the origins and the client id; a new secret or database is the same service."""
+    here = given(root).service
+    assert here == given(root, SMARTCAR_CLIENT_SECRET="s3cr3t-new", SMARTCAR_DATABASE_URL="sqlite:///x").service
+    others = {given(root, **{name: "https://other.example"}).service for name in ORIGINS}
+    assert len(ORIGINS) == len(others - {here})
+    assert here != given(root, SMARTCAR_CLIENT_ID="client_other").service
+    assert "planted" not in here
+
+
+def test_secrets_are_in_no_repr(root):
+    """Settings, their parts and their source show no secret, in no way of showing them."""
+    found, told = read(Source(FULL, root)), Source(FULL, root)
+    held = [found, found.credentials, found.database_url, found.where, found.service, told]
+    shown = " ".join(f"{one!r} {one}" for one in held) + found.credentials.model_dump_json()
+    assert [] == [secret for secret in SECRETS if secret in shown]
+
+
+def test_where_it_acts_is_said(root):
+    """One line names the host, the client, the mode and the database, or the sandbox."""
+    assert (
+        "vehicle.api.smartcar.com as client_plant…, mode live, database postgresql+psycopg://kit@db.example:5432/company"
+        == (given(root).where)
+    )
+    pretend = read(Source(BASE, root), sandbox=True).where
+    assert pretend.startswith("the sandbox")
+    assert "a pretend Smartcar at https://vehicle.api.smartcar.com" in pretend
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h:5/d?password=q", "postgresql://u@h:5/d"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("postgresql://h/d", "postgresql://h/d"),
+        ("postgresql://:p@h/d", "postgresql://h/d"),
+        ("postgresql+psycopg://u:p@[::1]:5/d", "postgresql+psycopg://u@[::1]:5/d"),
+        ("postgresql:///d?host=/run/pg&password=q", "postgresql:///d"),
+        ("sqlite:////home/a@b/kit.db?mode=ro", "sqlite:////home/a@b/kit.db"),
+        ("sqlite://", "sqlite://"),
+    ],
+)
+def test_a_masked_url_keeps_the_rest(url, expected):
+    """User, host, port and database are shown; password and query are not."""
+    assert expected == mask_url(url)
+
+
+@pytest.mark.parametrize("password", ["pl/ant", "pl#ant", "pl?ant", "12/ant", "pl:ant", "pl%40ant", "pl ant", "pl[ant"])
+def test_a_password_of_any_kind_is_masked(password):
+    """A password that SQLAlchemy takes as one is masked as one, whatever characters it has."""
+    url = f"postgresql://kit:{password}@db.example:5432/company"
+    assert (sa.make_url(url).host, "company") == ("db.example", sa.make_url(url).database)
+    assert "postgresql://kit@db.example:5432/company" == mask_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://kit:pl@ant@h/d", "postgresql://kit:pl@a/nt@h/d", "postgresql://kit:p@h:x/d"]
+)
+def test_a_url_that_is_broken_is_masked_all_the_same(url):
+    """An unescaped ``@`` in a password or a port that is none shows nothing more and is no traceback."""
+    assert mask_url(url) in {"postgresql://kit@h/d", "postgresql://kit@h:x/d"}
