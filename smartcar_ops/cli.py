@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -75,6 +76,8 @@ def run(context: click.Context, notebook: str, given: tuple[tuple[str, str], ...
     """Runs a notebook by name or number, and writes its folder under reports/."""
     from smartcar_ops.reporting.runs import run as run_notebook
 
+    # A scheduler ends a run by SIGTERM: it is then concluded as one interrupted by hand.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     result = run_notebook(notebook, given)
     if as_json:
         content: dict[str, Any] = {

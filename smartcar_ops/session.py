@@ -17,8 +17,10 @@ from smartcar_ops import connecting
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
-from smartcar_ops.migration.linking import Asked, Linker, Progress
+from smartcar_ops.migration.linking import Linker
+from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.reporting import bundles, plain_errors
+from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
 from smartcar_ops.smartcar.tokens import ApplicationToken
@@ -34,7 +36,6 @@ OUTCOME = ".outcome.json"
 
 LEVEL = "allowance"
 THREADS = 8
-STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class Session:

@@ -16,10 +16,11 @@ from smartcar_ops import settings
 from smartcar_ops.company import phases
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.tables import Company
-from smartcar_ops.migration import auditing, backfilling, linking
+from smartcar_ops.migration import auditing, backfilling
 from smartcar_ops.migration.auditing import Audit
-from smartcar_ops.migration.linking import Asked, Linker
+from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.plans import Plan
+from smartcar_ops.migration.sources import SOURCES, Asked
 from smartcar_ops.sandbox import application
 from smartcar_ops.sandbox.server import running
 from smartcar_ops.sandbox.truth import tell_truth
@@ -81,9 +82,9 @@ class House:
 
     def linker(self) -> Linker:
         """What asks Smartcar."""
-        return linking.Linker(self.company, self.ledger, self.v2, self.v3, now=self.now)
+        return Linker(self.company, self.ledger, self.v2, self.v3, now=self.now)
 
-    def ask(self, sources: Iterable[str] = linking.SOURCES) -> Asked:
+    def ask(self, sources: Iterable[str] = SOURCES) -> Asked:
         """Asks the sources, side by side, without a budget."""
         with ThreadPoolExecutor(8) as executor:
             return self.linker().ask(tuple(sources), executor)

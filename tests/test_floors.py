@@ -14,6 +14,7 @@ import smartcar_ops
 ROOT = Path(smartcar_ops.__file__).parent
 PACKAGE = "smartcar_ops"
 FLOORS = {
+    "access": 0,
     "settings": 0,
     "errors": 0,
     "layout": 0,

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops import settings
+from smartcar_ops.access import ORIGINS
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.settings import ORIGINS, Settings, Source, find_root, mask_url, read, source
+from smartcar_ops.settings import Settings, Source, find_root, mask_url, read, source
 
 UUID = "a4c81b2c-0000-4000-8000-000000000001"
 SECRETS = ("s3cr3t-one", "s3cr3t-two", "amt-plant", "pass-plant")

@@ -1,72 +1,22 @@
 """The facts about every user, and the bucket they mean, as one SQL query.
 
-The rules themselves are given from above, as data; here they become one ``CASE``. Where the ledger is a
-file, the few columns that judging needs are copied beside it first, and the same query runs there.
+The rules themselves are given from above, as data; here they become one ``CASE``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.ledger import CHUNK, Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.company.desk import Desk, step
 
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 Rules = Sequence[tuple[str, Sequence[tuple[str, bool]]]]
 """(bucket, the facts that must be true or false); the first that holds wins, the last holds always."""
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where judging happens: one connection that sees people, cars and evidence."""
-
-    connection: sa.Connection
-    people: sa.FromClause
-    cars: sa.FromClause
-    scope: Scope
-
-    def rows(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
-        """The query's rows, streamed."""
-        with engines.failures(self.connection.engine, "judging the users"):
-            result = self.connection.execution_options(yield_per=CHUNK).execute(query)
-            for row in result.mappings():
-                yield dict(row)
-
-
-@contextmanager
-def desk(company: Company, ledger: Ledger, now: datetime) -> Iterator[Desk]:
-    """A desk in the company's database, or, with the ledger in a file, in that file on copied ids."""
-    people, cars = company.people(), company.cars(now)
-    if ledger.in_database:
-        with engines.failures(company.engine, "judging the users"), company.engine.connect() as connection:
-            yield Desk(connection, _step(people, "people"), _step(cars, "cars"), ledger.scope)
-        return
-    with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
-        copies = [_copy(company, connection, query, name) for query, name in ((people, "people"), (cars, "cars"))]
-        yield Desk(connection, copies[0], copies[1], ledger.scope)
-        connection.rollback()
-
-
-def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], name: str) -> sa.Table:
-    columns = [
-        sa.Column(column.name, sa.Integer if column.name in ("token_alive", "has_vin") else sa.String)
-        for column in query.selected_columns
-    ]
-    table = sa.Table(f"judged_{name}", sa.MetaData(), *columns, prefixes=["TEMPORARY"])
-    table.create(connection)
-    with engines.failures(company.engine, f"reading the {name}"), company.engine.connect() as reading:
-        for rows in reading.execution_options(yield_per=CHUNK).execute(query).mappings().partitions():
-            connection.execute(sa.insert(table), [dict(row) for row in rows])
-    return table
 
 
 class Facts:
@@ -76,13 +26,13 @@ class Facts:
         self._people, self._cars, self._scope = at.people, at.cars, at.scope
         self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
         self.links = self._links()
-        self.named_by_car = _step(
+        self.named_by_car = step(
             sa.select(self.links.c.user_id, self.links.c.local_vehicle_id, t.connections.c.smartcar_user_id.label("id"))
             .join_from(self.links, t.connections, self._connected())
             .distinct(),
             "named_by_car",
         )
-        self.named_personally = _step(
+        self.named_personally = step(
             sa.select(t.personal.c.user_id, t.personal.c.smartcar_user_id.label("id"))
             .where(self._scope.of(t.personal))
             .distinct(),
@@ -114,7 +64,7 @@ class Facts:
 
         A row per linked vehicle id; one row with a null id where none is.
         """
-        linked = _step(
+        linked = step(
             sa.select(self.links.c.local_vehicle_id, self.links.c.vehicle_id, self.links.c.source)
             .join_from(self.links, t.connections, self._connected())
             .distinct(),
@@ -173,7 +123,7 @@ class Facts:
             .join_from(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id)
             .where(self._scope.of(t.ties))
         )
-        return _step(sa.union_all(stored, tied), "links")
+        return step(sa.union_all(stored, tied), "links")
 
     def _car_counts(self) -> sa.CTE:
         """By user: how many cars, how many of them unlinked, how many a source could still speak of."""
@@ -189,7 +139,7 @@ class Facts:
         could_speak = sa.or_(
             sa.and_(cars.c.token_alive == 1, asked.c.subject.is_(None)), sa.and_(cars.c.has_vin == 1, unread)
         )
-        return _step(
+        return step(
             sa.select(
                 cars.c.user_id,
                 sa.func.count().label("vehicles"),
@@ -217,11 +167,11 @@ class Facts:
             .having(sa.func.max(backs) == 0)
             .subquery()
         )
-        return _step(sa.select(cars.c.user_id).distinct(), "unbacked")
+        return step(sa.select(cars.c.user_id).distinct(), "unbacked")
 
     def _one_id(self, named: sa.CTE, name: str) -> sa.CTE:
         ids, smallest = sa.func.count(named.c.id.distinct()), sa.func.min(named.c.id)
-        return _step(sa.select(named.c.user_id, ids.label("ids"), smallest.label("id")).group_by(named.c.user_id), name)
+        return step(sa.select(named.c.user_id, ids.label("ids"), smallest.label("id")).group_by(named.c.user_id), name)
 
     def _facts(self) -> sa.CTE:
         people, counts = self._people, self._car_counts()
@@ -238,7 +188,7 @@ class Facts:
             unbacked.c.user_id.is_not(None),
         )
         contradicted = sa.or_(two_ids, sa.and_(stored.is_not(None), named.is_not(None), stored != named))
-        weighed = _step(
+        weighed = step(
             sa.select(
                 people.c.user_id,
                 stored,
@@ -264,16 +214,16 @@ class Facts:
         would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
         holds = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))
         held = sa.select(holds.label("id")).where(holds.is_not(None)).subquery("held")
-        twins = _step(sa.select(held.c.id).group_by(held.c.id).having(sa.func.count() > 1), "twins")
-        own_cars = _step(sa.select(self.named_by_car.c.user_id, self.named_by_car.c.id).distinct(), "own_cars")
+        twins = step(sa.select(held.c.id).group_by(held.c.id).having(sa.func.count() > 1), "twins")
+        own_cars = step(sa.select(self.named_by_car.c.user_id, self.named_by_car.c.id).distinct(), "own_cars")
         anyone = sa.select(t.connections.c.smartcar_user_id.label("id")).where(self._known)
-        anywhere = _step(anyone.distinct(), "anywhere")
+        anywhere = step(anyone.distinct(), "anywhere")
         by_own_car = sa.and_(own_cars.c.user_id == weighed.c.user_id, own_cars.c.id == weighed.c.stored)
         confirmed = sa.or_(own_cars.c.id.is_not(None), sa.and_(weighed.c.vehicles == 0, anywhere.c.id.is_not(None)))
         listed = sa.exists().where(
             self._scope.of(t.asked), t.asked.c.source == "connections", t.asked.c.answer == "complete"
         )
-        return _step(
+        return step(
             sa.select(
                 weighed.c.user_id,
                 weighed.c.stored,
@@ -300,17 +250,6 @@ class Facts:
     @staticmethod
     def _all(facts: sa.CTE, wanted: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
         return sa.and_(sa.true(), *(facts.c[name] == int(value) for name, value in wanted))
-
-
-def _step(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.CTE:
-    """A named step of the query, worked out once: SQLite else repeats it for every row it is joined to.
-
-    No table of the company has the name: a CTE called like the table it reads would be its own source.
-    """
-    step = query.cte(f"smartcar_ops_{name}_")
-    for dialect in ("sqlite", "postgresql"):
-        step = step.prefix_with("MATERIALIZED", dialect=dialect)
-    return step
 
 
 def _bit(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from smartcar_ops.company import judging
+from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.migration import buckets
@@ -90,7 +91,7 @@ class Audit:
 
 def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
     """Judges every user by what the database and the ledger hold now; reads only, asks nobody."""
-    with judging.desk(company, ledger, now) as at:
+    with desk(company, ledger, now) as at:
         facts = judging.Facts(at)
         counts = {row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))}
         judged = list(at.rows(facts.judged(buckets.RULES)))

@@ -16,6 +16,7 @@ import pandas as pd
 
 from smartcar_ops.company import changes, judging
 from smartcar_ops.company.changes import Change, Outcome
+from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import WRITER, Runs, lock
 from smartcar_ops.company.tables import Company
@@ -66,7 +67,7 @@ class Applied:
 
 def plan(company: Company, ledger: Ledger, now: datetime) -> Plan:
     """Decides for every user and vehicle by what the ledger holds; reads only, asks nobody."""
-    with judging.desk(company, ledger, now) as at:
+    with desk(company, ledger, now) as at:
         facts = judging.Facts(at)
         judged = list(at.rows(facts.judged(buckets.RULES)))
         named = auditing.evidence_by_user(at.rows(facts.evidence()))

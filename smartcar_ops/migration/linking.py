@@ -9,12 +9,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartcar_ops.company import judging
 from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.errors import (
@@ -22,77 +22,18 @@ from smartcar_ops.errors import (
     AuthenticationError,
     NotFoundError,
     NotPermittedError,
-    ParameterError,
     SmartcarError,
 )
 from smartcar_ops.migration.fanning import fan_out
+from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3, Connection
-
-SOURCES = ("connections", "external_id", "tokens", "vins")
-LATER = ("management", "webhooks", "redirects")
-"""Sources the contract names and this version can't ask yet."""
 
 LISTING_LASTS = timedelta(hours=1)
 """A whole listing of connections younger than this is not asked for again."""
 
 CHUNK = 50
 """Answers are kept every so many; an interrupted run loses no more."""
-
-Progress = Callable[[str, int, int], None]
-"""(what, done, of)."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What asking would cost, in units, by source; an upper bound where the number is not known yet."""
-
-    units: dict[str, int]
-
-    @property
-    def total(self) -> int:
-        """All sources together."""
-        return sum(self.units.values())
-
-    def __str__(self) -> str:
-        parts = ", ".join(f"{source} {units:,}" for source, units in self.units.items())
-        return f"at most {self.total:,} units ({parts or 'nothing to ask'})"
-
-
-@dataclass
-class Asked:
-    """What one asking came to: how many answers by source, what was not reached, how many failed."""
-
-    answers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    not_read: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-
-    @property
-    def complete(self) -> bool:
-        """False where the allowance ended before everything was asked."""
-        return not self.not_read
-
-    def __str__(self) -> str:
-        parts = [f"{source}: {count:,} answers" for source, count in self.answers.items()]
-        parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
-        parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
-        return "; ".join(parts) or "nothing was asked"
-
-
-def parse_sources(text: str) -> tuple[str, ...]:
-    """The sources that a parameter names, in the order they are asked; ParameterError for an unknown one."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names in ([], ["auto"]):
-        return SOURCES
-    for name in names:
-        if name in LATER:
-            raise ParameterError(f"parameters: the source {name!r} can't be asked by this version; use {SOURCES}.")
-        if name not in SOURCES:
-            raise ParameterError(
-                f"parameters: sources names {name!r}; expected auto, or some of {', '.join(SOURCES)}, "
-                "separated by commas."
-            )
-    return tuple(name for name in SOURCES if name in names)
 
 
 class Linker:
@@ -264,7 +205,7 @@ class Linker:
 
     def _unread(self) -> list[tuple[str, str]]:
         """(vehicle id, a user of it): connected vehicles that no car is linked to and whose VIN is not known."""
-        with judging.desk(self._company, self._ledger, self._now) as at:
+        with desk(self._company, self._ledger, self._now) as at:
             return [(row["vehicle_id"], row["id"]) for row in at.rows(judging.Facts(at).unread_vehicles())]
 
     # --- shared ------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from smartcar_ops.company import judging
+from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
@@ -32,7 +33,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
 
     Of several users, the one stored for, or named by, the company's own user is taken; else the first.
     """
-    with judging.desk(company, ledger, now) as at:
+    with desk(company, ledger, now) as at:
         facts = judging.Facts(at)
         links = {row["local_vehicle_id"]: row["vehicle_id"] for row in at.rows(facts.cars()) if row["vehicle_id"]}
         own = {row["user_id"]: (row["stored"], row["named"]) for row in at.rows(facts.judged(buckets.RULES))}

@@ -10,13 +10,14 @@ from typing import Any
 
 import pandas as pd
 
+from smartcar_ops.access import Allowance
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import buckets, pairing
-from smartcar_ops.migration.linking import SOURCES, Linker
-from smartcar_ops.settings import Allowance
+from smartcar_ops.migration.linking import Linker
+from smartcar_ops.migration.sources import SOURCES
 from smartcar_ops.smartcar.fields import field_map
 from smartcar_ops.smartcar.v2 import V2
 

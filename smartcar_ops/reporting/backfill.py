@@ -11,9 +11,9 @@ from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError, PlanError
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.backfilling import Applied
-from smartcar_ops.migration.linking import Asked, Cost, parse_sources
-from smartcar_ops.migration.linking import Progress as AskProgress
 from smartcar_ops.migration.plans import Plan
+from smartcar_ops.migration.sources import Asked, Cost, parse_sources
+from smartcar_ops.migration.sources import Progress as AskProgress
 from smartcar_ops.session import Session, Verdict
 
 PLAN = "plan.parquet"
@@ -24,6 +24,8 @@ SAMPLE = 10
 class Backfill:
     """Plans, applies or undoes, as its parameters say; nothing is written without ``apply``.
 
+    ``plans`` says whether it makes a plan, rather than carrying one out or undoing a run.
+
     ParameterError for parameters that contradict each other, before anything is asked.
     """
 
@@ -33,35 +35,32 @@ class Backfill:
         *,
         apply: bool = False,
         sources: str = "auto",
-        plan: str = "",
+        plan: str | Plan = "",
         undo: str = "",
         batch_size: int = 5000,
         max_calls: int = 0,
         max_minutes: float = 10,
         run_id: str = "",
     ) -> None:
-        if apply and not plan and not undo:
+        planned = isinstance(plan, Plan) or bool(plan)
+        if apply and not planned and not undo:
             raise ParameterError(
                 "parameters: apply=True needs a plan or an undo; run without apply first, then plan=latest."
             )
-        if plan and undo:
+        if planned and undo:
             raise ParameterError("parameters: plan and undo are both given; expected one of them.")
         if batch_size < 1:
             raise ParameterError(f"parameters: batch_size is {batch_size}; expected 1 or more.")
         self.session, self.write = session, apply
         self.run_id = run_id or session.run_id
         self.sources = parse_sources(sources)
+        self.plans = not planned and not undo
         self._plan_given, self._undo = plan, undo
         self.batch_size, self.max_calls, self.max_minutes = batch_size, max_calls, max_minutes
-        self.plan: Plan | None = None
+        self.plan = plan if isinstance(plan, Plan) else None
         self.way_back: list[Change] = []
         self.asked = Asked()
         self.applied: Applied | None = None
-
-    @property
-    def plans(self) -> bool:
-        """Whether this makes a plan, rather than carrying one out or undoing a run."""
-        return not self._plan_given and not self._undo
 
     def cost(self) -> Cost:
         """What asking will cost; applying and undoing ask nobody."""
@@ -72,6 +71,8 @@ class Backfill:
         session = self.session
         if self._undo:
             self.way_back = backfilling.way_back(session.ledger, self._undo)
+        elif isinstance(self._plan_given, Plan):
+            self.plan = self._plan_given
         elif self._plan_given:
             self.plan = find_plan(session, self._plan_given)
         else:

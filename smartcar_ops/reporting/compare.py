@@ -7,7 +7,7 @@ from collections.abc import Callable
 from smartcar_ops.errors import SmartcarError
 from smartcar_ops.migration import comparing, pairing, recording
 from smartcar_ops.migration.comparing import Comparison
-from smartcar_ops.migration.linking import Cost
+from smartcar_ops.migration.sources import Cost
 from smartcar_ops.session import Session, Verdict
 from smartcar_ops.smartcar.fields import field_map
 

@@ -13,7 +13,8 @@ import pandas as pd
 
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.reporting.backfill import NOTEBOOK, Backfill
-from smartcar_ops.session import STAMP, Session
+from smartcar_ops.reporting.folders import STAMP
+from smartcar_ops.session import Session
 
 
 class Stopped(SmartcarOpsError):
@@ -88,8 +89,8 @@ class BackfillPanel:
 
     def _do_apply(self) -> None:
         self._run_id = f"{datetime.now(UTC):{STAMP}}__{NOTEBOOK}"
-        backfill = Backfill(self._session, apply=True, plan="this panel's", run_id=self._run_id, **self._options)
-        backfill.plan = self._planned.plan
+        plan = self._planned.plan or ""
+        backfill = Backfill(self._session, apply=True, plan=plan, run_id=self._run_id, **self._options)
         self.status.value = f"Applying as run {self._run_id}…"
         outcome = backfill.carry_out(self._writing)
         self.status.value = f"{html.escape(backfill.verdict)} Undo with undo={self._run_id}."

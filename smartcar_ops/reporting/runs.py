@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.runs import Runs, lock
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError
-from smartcar_ops.reporting import bundles, page, parameters
-from smartcar_ops.session import OUTCOME, RUN_FOLDER, STAMP, run_id
+from smartcar_ops.reporting import bundles, folders, page, parameters
+from smartcar_ops.session import OUTCOME, RUN_FOLDER, run_id
 from smartcar_ops.settings import Settings
 
 NO_FOLDER = (4, 5)
@@ -97,7 +98,7 @@ class _Run:
     def __init__(self, path: Path, values: Mapping[str, Any], chosen: Settings) -> None:
         self.path, self.values, self.settings = path, dict(values), chosen
         self.started = datetime.now(UTC)
-        self.folder = _free_folder(chosen.reports, self.started, path.stem)
+        self.folder = folders.free_folder(chosen.reports, self.started, path.stem)
         self.partial = self.folder.with_name(f".{self.folder.name}.partial")
 
     def execute(self) -> Result:
@@ -105,6 +106,7 @@ class _Run:
         with ExitStack() as stack:
             try:
                 ledger = self._lock(stack)
+                folders.sweep(self.settings.reports, self.path.stem)
                 self.partial.mkdir(parents=True)
             except OSError as error:
                 sentence = (
@@ -135,7 +137,7 @@ class _Run:
         """Executes the notebook; the error it ended with, or None."""
         minutes = int(self.values.get("max_minutes", 10))
         try:
-            with _environment({RUN_FOLDER: str(self.partial)}):
+            with _environment({RUN_FOLDER: str(self.partial)}), _quiet():
                 papermill.execute_notebook(
                     str(self.path),
                     str(self.partial / "run.ipynb"),
@@ -152,6 +154,8 @@ class _Run:
             if known:
                 return known(error.evalue)
             return NotebookError(f"notebook: cell {error.exec_count} of {self.path.stem} failed with {error.ename}.")
+        except KeyboardInterrupt:
+            return NotebookError(f"notebook: {self.path.stem} was interrupted; run it again, it goes on from there.")
         except (CellTimeoutError, DeadKernelError) as error:
             return NotebookError(
                 f"notebook: {self.path.stem} stopped answering ({type(error).__name__}); run it again."
@@ -201,7 +205,7 @@ class _Run:
         (self.partial / OUTCOME).unlink(missing_ok=True)
         self.partial.rename(self.folder)
         if exit_code in GOOD:
-            _point_latest(self.settings.reports, self.path.stem, self.folder.name)
+            folders.point_latest(self.settings.reports, self.path.stem, self.folder.name)
         return Result(
             self.path.stem, exit_code, str(summary["verdict"]), self.settings.where, self.folder, summary, calls
         )
@@ -257,24 +261,18 @@ def _environment(names: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _free_folder(reports: Path, started: datetime, notebook: str) -> Path:
-    """`<UTC start>__<notebook>`; a later second where that name is taken."""
-    while (folder := reports / f"{started:{STAMP}}__{notebook}").exists():
-        started += timedelta(seconds=1)
-    return folder
-
-
-def _point_latest(reports: Path, notebook: str, name: str) -> None:
-    """Makes `latest/<notebook>` point to this run: a symlink, or a text file where there are none."""
-    latest = reports / "latest"
-    latest.mkdir(exist_ok=True)
-    temporary, link = latest / f".{notebook}.partial", latest / notebook
-    temporary.unlink(missing_ok=True)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Below the kit's own words, no library's: a kernel that is ended in mid-cell leaves tracebacks in their logs."""
+    loggers = [logging.getLogger(name) for name in ("asyncio", "nbclient", "papermill", "traitlets")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
-        temporary.symlink_to(Path("..") / name, target_is_directory=True)
-    except OSError:
-        temporary.write_text(name + "\n", encoding="utf-8")
-    temporary.replace(link)
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _title(notebook: nbformat.NotebookNode, stem: str) -> str:

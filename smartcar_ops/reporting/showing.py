@@ -9,6 +9,9 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 
+LEFT = "<style>.jp-RenderedHTMLCommon table.smartcar-ops :is(th, td) { text-align: left }</style>"
+"""JupyterLab sets every cell to the right, sentences too; a report has its own style."""
+
 
 def first(frame: pd.DataFrame, rows: int) -> HTML:
     """The first rows of a table, and how many there are in all."""
@@ -43,7 +46,7 @@ def or_else(draw: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, words: str
 
 def _table(frame: pd.DataFrame) -> str:
     with pd.option_context("display.max_colwidth", None):
-        return str(frame.to_html(index=False, border=0, na_rep=""))
+        return LEFT + str(frame.to_html(index=False, border=0, na_rep="", classes="smartcar-ops"))
 
 
 def _html(markup: str) -> HTML:

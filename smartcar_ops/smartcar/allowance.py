@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from smartcar_ops.access import Allowance
 from smartcar_ops.errors import AllowanceSpentError
-from smartcar_ops.settings import Allowance
 
 
 @dataclass(frozen=True)

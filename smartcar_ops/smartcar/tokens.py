@@ -6,8 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from smartcar_ops.access import Credentials
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError
-from smartcar_ops.settings import Credentials
 from smartcar_ops.smartcar.failures import body_of, mapping
 from smartcar_ops.smartcar.transport import Request, Transport
 

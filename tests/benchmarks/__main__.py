@@ -7,12 +7,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from smartcar_ops.company import judging
+from smartcar_ops.company.desk import desk
 from smartcar_ops.migration import buckets
 from tests.house import House
 
@@ -40,7 +42,7 @@ def asking_side_by_side(folder: Path) -> tuple[str, ...]:
         root = folder / f"threads{threads}"
         house = House(f"sqlite:///{folder}/{threads}.sqlite", root, users=SLOW_USERS, faults=("slow",)).expand()
         with ThreadPoolExecutor(threads) as executor:
-            seconds.append(timed(lambda: house.linker().ask(("connections", "tokens", "vins"), executor)))
+            seconds.append(timed(partial(house.linker().ask, ("connections", "tokens", "vins"), executor)))
         calls = sum(house.transport.spent.values())
         house.close()
     return row(f"linking at 100 ms a call, {calls} calls", f"{SLOW_USERS} users", seconds)
@@ -52,11 +54,11 @@ def counting_in_sql(folder: Path) -> tuple[str, ...]:
     house.ask()
 
     def in_sql() -> None:
-        with judging.desk(house.company, house.ledger, house.now) as at:
+        with desk(house.company, house.ledger, house.now) as at:
             list(at.rows(judging.Facts(at).counted(buckets.RULES)))
 
     def in_python() -> None:
-        with judging.desk(house.company, house.ledger, house.now) as at:
+        with desk(house.company, house.ledger, house.now) as at:
             for facts in at.rows(judging.Facts(at).judged(buckets.RULES)):
                 buckets.bucket_of({name: bool(facts[name]) for _, when in buckets.RULES for name, _ in when})
 

@@ -9,7 +9,7 @@ import pytest
 
 from smartcar_ops.company.ledger import EVIDENCE
 from smartcar_ops.errors import AuthenticationError, ParameterError
-from smartcar_ops.migration.linking import SOURCES, Asked, parse_sources
+from smartcar_ops.migration.sources import SOURCES, Asked, parse_sources
 from smartcar_ops.smartcar.allowance import Bucket, Budget
 from tests.house import House
 

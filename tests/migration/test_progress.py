@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from smartcar_ops.access import Allowance
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import backfilling, buckets, progress
-from smartcar_ops.settings import Allowance
 from tests.house import House
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from smartcar_ops.company import judging, phases
 from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import KEPT, Ledger, Scope
 from smartcar_ops.company.tables import Company
 from smartcar_ops.layout import Layout
@@ -164,12 +165,12 @@ class Desk:
 
     def judged(self) -> dict[str, str]:
         """user id -> bucket, by the SQL rules."""
-        with judging.desk(self.company, self.ledger, NOW) as at:
+        with desk(self.company, self.ledger, NOW) as at:
             return {row["user_id"]: row["bucket"] for row in at.rows(judging.Facts(at).judged(buckets.RULES))}
 
     def counted(self) -> dict[str, int]:
         """Users by bucket, counted in the database."""
-        with judging.desk(self.company, self.ledger, NOW) as at:
+        with desk(self.company, self.ledger, NOW) as at:
             return {row["bucket"]: row["users"] for row in at.rows(judging.Facts(at).counted(buckets.RULES))}
 
     def orphans(self) -> set[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import stamina
 
-from smartcar_ops.settings import Credentials
+from smartcar_ops.access import Credentials
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from smartcar_ops.access import Allowance
 from smartcar_ops.errors import AllowanceSpentError
-from smartcar_ops.settings import Allowance
 from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
 
 DEFAULT = Allowance()

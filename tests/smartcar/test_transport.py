@@ -11,6 +11,7 @@ import pytest
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from smartcar_ops.access import Allowance
 from smartcar_ops.errors import (
     AllowanceSpentError,
     AuthenticationError,
@@ -22,7 +23,6 @@ from smartcar_ops.errors import (
     SmartcarError,
     UnreachableError,
 )
-from smartcar_ops.settings import Allowance
 from smartcar_ops.smartcar.allowance import Bucket, Budget
 from smartcar_ops.smartcar.transport import Request, Transport
 from tests.smartcar.scripted import Answer, Scripted

@@ -1,0 +1,68 @@
+"""The sources that can say who is who: their names, what asking them costs, and what an asking came to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from smartcar_ops.errors import ParameterError
+
+SOURCES = ("connections", "external_id", "tokens", "vins")
+LATER = ("management", "webhooks", "redirects")
+"""Sources the contract names and this version can't ask yet."""
+
+Progress = Callable[[str, int, int], None]
+"""(what, done, of)."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What asking would cost, in units, by source; an upper bound where the number is not known yet."""
+
+    units: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All sources together."""
+        return sum(self.units.values())
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{source} {units:,}" for source, units in self.units.items())
+        return f"at most {self.total:,} units ({parts or 'nothing to ask'})"
+
+
+@dataclass
+class Asked:
+    """What one asking came to: how many answers by source, what was not reached, how many failed."""
+
+    answers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    not_read: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    @property
+    def complete(self) -> bool:
+        """False where the allowance ended before everything was asked."""
+        return not self.not_read
+
+    def __str__(self) -> str:
+        parts = [f"{source}: {count:,} answers" for source, count in self.answers.items()]
+        parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
+        parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
+        return "; ".join(parts) or "nothing was asked"
+
+
+def parse_sources(text: str) -> tuple[str, ...]:
+    """The sources that a parameter names, in the order they are asked; ParameterError for an unknown one."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names in ([], ["auto"]):
+        return SOURCES
+    for name in names:
+        if name in LATER:
+            raise ParameterError(f"parameters: the source {name!r} can't be asked by this version; use {SOURCES}.")
+        if name not in SOURCES:
+            raise ParameterError(
+                f"parameters: sources names {name!r}; expected auto, or some of {', '.join(SOURCES)}, "
+                "separated by commas."
+            )
+    return tuple(name for name in SOURCES if name in names)
