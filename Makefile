@@ -50,8 +50,8 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml $(VENV)/.uv
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.uv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		|| { echo "$$($(PYTHON) --version 2>&1 || echo $(PYTHON)) is too old or missing; Python 3.11 or newer is needed (make PYTHON=python3.12)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "$(PYTHON) is missing or older than 3.11; Python 3.11 or newer is needed (make PYTHON=python3.12)"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) can't make a virtual environment; install its venv package"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@touch $@

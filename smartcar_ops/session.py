@@ -7,16 +7,17 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from smartcar_ops import connecting
-from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.ledger import LEVEL, Ledger, Scope
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.reporting import bundles, plain_errors
@@ -34,7 +35,6 @@ RUN_FOLDER = "SMARTCAR_OPS_RUN"
 OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
 
-LEVEL = "allowance"
 THREADS = 8
 
 
@@ -43,7 +43,6 @@ class Session:
 
     def __init__(self, notebook: str, settings: Settings) -> None:
         self.notebook, self.settings = notebook, settings
-        self.now = datetime.now(UTC)
         self.folder = run_folder()
         self.run_id = run_id(self.folder) if self.folder else f"{self.now:{STAMP}}__{notebook}"
         self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout)
@@ -61,6 +60,11 @@ class Session:
 
     def _repr_html_(self) -> str:
         return f"<p><strong>Acting on</strong> {html.escape(self.where)}.</p>"
+
+    @property
+    def now(self) -> datetime:
+        """This moment: a session may stay open for hours, and tokens do not."""
+        return datetime.now(UTC)
 
     @property
     def where(self) -> str:
@@ -89,6 +93,9 @@ class Session:
     @contextmanager
     def spending(self, max_calls: int, max_minutes: float) -> Iterator[None]:
         """Within this block every call is taken from the allowance and from this act's own budget."""
+        for name, value in (("max_calls", max_calls), ("max_minutes", max_minutes)):
+            if value < 0:
+                raise ParameterError(f"parameters: {name} is {value}; expected 0 or more.")
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
         try:
             with self.transport.spending(budget):
@@ -108,13 +115,15 @@ class Session:
             for name, frame in tables.items():
                 bundles.write_table(self.folder, name, frame)
 
-    def finish(self, verdict: str, *, exit_code: int = 0, complete: bool = True, **summary: Any) -> Verdict:
+    def finish(
+        self, verdict: str, *, exit_code: int = 0, complete: bool = True, status: str = "done", **summary: Any
+    ) -> Verdict:
         """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients."""
         content = {"verdict": verdict, "complete": complete, **summary}
         calls = self.transport.spent
-        self.register("running")
-        self.runs.finish(self.run_id, "done", content, calls)
-        hand_on(self.folder, exit_code, content, calls)
+        self.register()
+        self.runs.finish(self.run_id, status, content, calls)
+        hand_on(self.settings.where, exit_code, content, calls)
         self.transport.close()
         return Verdict(verdict, exit_code)
 
@@ -124,7 +133,15 @@ class Session:
         self.ledger = Ledger.open(self.company, scope, self.settings.reports)
         self.runs = Runs(self.ledger)
 
-    def register(self, status: str) -> None:
+    def new_run_id(self) -> str:
+        """A name for one more act of this session: no other act has it, so that each can be undone alone."""
+        known = {run["run_id"] for run in self.runs.all()}
+        moment = self.now
+        while (name := f"{moment:{STAMP}}__{self.notebook}") in known:
+            moment += timedelta(seconds=1)
+        return name
+
+    def register(self) -> None:
         """Notes in the ledger that this run began, if it is not noted yet."""
         if self.run_id not in {run["run_id"] for run in self.runs.all()}:
             self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
@@ -154,10 +171,11 @@ def run_folder() -> Path | None:
     return Path(os.environ[RUN_FOLDER]) if os.environ.get(RUN_FOLDER) else None
 
 
-def hand_on(folder: Path | None, exit_code: int, summary: dict[str, Any], calls: dict[str, int]) -> None:
+def hand_on(where: str, exit_code: int, summary: dict[str, Any], calls: dict[str, int]) -> None:
     """Leaves the outcome for whoever runs the notebook; does nothing in JupyterLab."""
+    folder = run_folder()
     if folder:
-        outcome = {"exit_code": exit_code, "summary": summary, "calls": calls, "oddities": {}}
+        outcome = {"exit_code": exit_code, "where": where, "summary": summary, "calls": calls, "oddities": {}}
         bundles.write_json(folder / OUTCOME, outcome)
 
 
@@ -174,7 +192,7 @@ def open_session(notebook: str) -> Session:
     plain_errors.install()
     session = Session(notebook, connecting.settle())
     if session.folder:
-        session.register("running")
+        session.register()
     return session
 
 
@@ -184,7 +202,7 @@ def open_settings() -> Settings:
     return connecting.settle()
 
 
-def conclude(verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:
+def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:
     """Ends a notebook that opened no session."""
-    hand_on(run_folder(), exit_code, {"verdict": verdict, "complete": True}, calls)
+    hand_on(settings.where, exit_code, {"verdict": verdict, "complete": True}, calls)
     return Verdict(verdict, exit_code)

@@ -41,6 +41,9 @@ SECRETS = (
 REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", "SMARTCAR_MANAGEMENT_TOKEN")
 """With one of these, or an origin, set, the embedded sandbox is never used."""
 
+LATER = ("open_token", "refresh")
+"""Keys of ``[vehicles]`` that the contract names and this version can't obey: a token would be sent as it is stored."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -233,13 +236,19 @@ def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool
             raise SettingsError(f"settings: SMARTCAR_OPS_CONFIG is {named!r}, but there is no such file.")
         return Layout()
     try:
-        return Layout.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        layout = Layout.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"settings: {path.name} can't be read as TOML: {error}.") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"settings: {path.name}: {key}: {_plain(first['msg'])}.") from None
+    for key in LATER:
+        if getattr(layout.vehicles, key):
+            raise SettingsError(
+                f"settings: {path.name}: [vehicles] {key} can't be obeyed by this version; take it out and link by VIN."
+            )
+    return layout
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:

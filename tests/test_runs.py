@@ -341,3 +341,21 @@ def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int
     code, printed = command(house, "runs", "cancel", "nothing")
     assert 5 == code
     assert "no run 'nothing' is under way" in printed
+
+
+def test_the_notebook_acts_where_the_command_says(
+    make_house: Callable[..., House], command: Callable[..., tuple[int, str]]
+) -> None:
+    """From a folder with a `.env` of its own, the run acts on that company, not on the one of the folder above."""
+    above, own = make_house(users=40), make_house(users=40)
+    for house, folder in ((above, above.root), (own, above.root / "staging")):
+        folder.mkdir(exist_ok=True)
+        lines = [f"{name}={value}" for name, value in house.environment.items()]
+        (folder / ".env").write_text("\n".join(lines) + "\n")
+    before = above.tables()
+    above.root = above.root / "staging"
+    unset = dict.fromkeys(above.environment)
+    code, printed = command(above, "run", "40", "-p", "apply", "True", **unset)
+    assert 0 == code, printed
+    assert before == above.tables()
+    assert "smartcar_ops_changes" in own.tables()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,18 +48,23 @@ def write(company: Company, ledger: Ledger, run_id: str, batch: int, wanted: Seq
     with engines.failures(engine, f"writing batch {batch}"), engine.begin() as connection:
         for change in wanted:
             outcomes.append(Outcome(change, batch, _set(company, connection, change)))
-        connection.execute(sa.delete(t.changes).where(_same_rows(run_id)), [_key(change) for change in wanted])
         connection.execute(sa.insert(t.changes), [_record(run_id, outcome) for outcome in outcomes])
     return outcomes
 
 
-def written(ledger: Ledger, run_id: str, batch: int | None = None, row_id: str | None = None) -> list[Outcome]:
-    """The recorded changes of a run that were written, newest batch first; narrowed to a batch or a row."""
+def written(ledger: Ledger, run_id: str, batch: int | None = None, row: str | None = None) -> list[Outcome]:
+    """The recorded changes of a run that were written, newest batch first; narrowed to a batch or a row.
+
+    A row is an id, or ``users/ID`` or ``vehicles/ID`` where both tables have it.
+    """
     query = sa.select(t.changes).where(t.changes.c.run_id == run_id, t.changes.c.outcome == "written")
     if batch is not None:
         query = query.where(t.changes.c.batch == batch)
-    if row_id is not None:
-        query = query.where(t.changes.c.row_id == row_id)
+    if row is not None:
+        table, slash, row_id = row.partition("/")
+        named = slash and table in ("users", "vehicles")
+        query = query.where(t.changes.c.row_id == (row_id if named else row))
+        query = query.where(t.changes.c.table_name == table) if named else query
     return recorded(ledger, query.order_by(t.changes.c.batch.desc(), t.changes.c.table_name, t.changes.c.row_id))
 
 
@@ -88,25 +93,19 @@ def recorded(ledger: Ledger, query: sa.Select[Any]) -> list[Outcome]:
         ]
 
 
-def current(company: Company, wanted: Iterable[Change]) -> dict[tuple[str, str], str | None]:
-    """What the rows of these changes hold now, by (table, row id); a row that is gone is missing."""
-    found: dict[tuple[str, str], str | None] = {}
-    with engines.failures(company.engine, "reading the rows"), company.engine.connect() as connection:
-        for change in wanted:
-            _, identity, column = _place(company, change.table)
-            row = connection.execute(sa.select(column).where(identity == native(identity, change.row_id))).first()
-            if row is not None:
-                found[change.table, change.row_id] = row[0]
-    return found
-
-
 def _set(company: Company, connection: sa.Connection, change: Change) -> str:
     table, identity, column = _place(company, change.table)
+    section = company.layout.users if change.table == "users" else company.layout.vehicles
     still = column.is_(None) if change.before is None else _same(connection, column, change.before)
-    statement = sa.update(table).where(identity == native(identity, change.row_id), still)
+    # The layout's own condition again: no row beside those that were judged is touched.
+    chosen = sa.text(section.where) if section.where else sa.true()
+    statement = sa.update(table).where(identity == native(identity, change.row_id), still, chosen)
     try:
-        with connection.begin_nested():
+        with connection.begin_nested() as savepoint:
             result = connection.execute(statement.values({column: change.after}))
+            if result.rowcount > 1:
+                savepoint.rollback()
+                return "failed"
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
@@ -128,18 +127,6 @@ def _place(company: Company, name: str) -> tuple[sa.Table, sa.ColumnElement[Any]
     cars, table = company.layout.vehicles, company.vehicles
     assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
     return table, table.c[cars.id], table.c[cars.smartcar_vehicle_id]
-
-
-def _same_rows(run_id: str) -> sa.ColumnElement[bool]:
-    return sa.and_(
-        t.changes.c.run_id == run_id,
-        t.changes.c.table_name == sa.bindparam("key_table"),
-        t.changes.c.row_id == sa.bindparam("key_row"),
-    )
-
-
-def _key(change: Change) -> dict[str, Any]:
-    return {"key_table": change.table, "key_row": change.row_id}
 
 
 def _record(run_id: str, outcome: Outcome) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def create(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if parsed.drivername.startswith("sqlite") else {}
-        engine = sa.create_engine(parsed, pool_pre_ping=True, **options)
+        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **options)
     except (ArgumentError, NoSuchModuleError) as error:
         raise SettingsError(f"settings: SMARTCAR_DATABASE_URL: {_first_line(error)}; see SQLAlchemy's URLs.") from None
     except ModuleNotFoundError as error:

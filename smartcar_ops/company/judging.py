@@ -60,7 +60,7 @@ class Facts:
         return sa.select(both).order_by(both.c.user_id, both.c.source, both.c.id)
 
     def cars(self) -> sa.Select[Any]:
-        """(local_vehicle_id, user_id, current, vehicle_id, ways): each car and the ids it is linked to by a connection.
+        """(local_vehicle_id, user_id, current, vehicle_id, source): each car and the ids a connection links it to.
 
         A row per linked vehicle id; one row with a null id where none is.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,9 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.tables import Company
 
 CHUNK = 5000
+LEVEL = "allowance"
+"""Under ``allowance:<service>`` the ledger keeps what a service's bucket held, and when."""
+
 EVIDENCE = (t.connections, t.personal, t.ties, t.asked)
 KEPT = (*EVIDENCE, t.runs, t.changes)
 
@@ -68,6 +72,8 @@ class Ledger:
         ledger = cls(engine, scope, in_database=False)
         with engines.failures(engine, "making the ledger's file"):
             t.metadata.create_all(ledger.engine)
+        with suppress(OSError):
+            file_path(company, reports).chmod(0o600)  # who may read whose car is whose: its owner
         return ledger
 
     def readable(self) -> bool:
@@ -91,7 +97,7 @@ class Ledger:
         return True
 
     def begin(self) -> Any:
-        """A transaction that writes; failures as DatabaseError."""
+        """A transaction that writes."""
         return self.engine.begin()
 
     # --- small facts -------------------------------------------------------------------------------------
@@ -145,6 +151,14 @@ class Ledger:
         """Keeps rows of an evidence table in this scope, over those with the same key."""
         self.put(table, [self.scope.row(**row) for row in rows])
 
+    def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps exactly these rows of a source in this scope: what it no longer says is withdrawn."""
+        with engines.failures(self.engine, "writing the ledger"), self.begin() as connection:
+            connection.execute(sa.delete(table).where(self.scope.of(table), table.c.source == source))
+            for start in range(0, len(rows), CHUNK):
+                chunk = [self.scope.row(**row) for row in rows[start : start + CHUNK]]
+                connection.execute(sa.insert(table), chunk)
+
     def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Inserts rows, replacing those with the same primary key; one transaction."""
         if not rows:
@@ -192,6 +206,9 @@ def copy(source: Ledger, target: Ledger) -> None:
         value = source.fact(name)
         if value is not None and target.fact(name) is None:
             target.remember(name, value)
+    for row in source._rows(sa.select(t.meta).where(t.meta.c.name.like(f"{LEVEL}:%"))):
+        if target.fact(row["name"]) is None:
+            target.remember(row["name"], row["value"])
 
 
 def _is_news(

@@ -8,12 +8,12 @@ import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
@@ -113,8 +113,22 @@ def _loads(value: str | None) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
+class Held:
+    """A lock that is held; ``check`` before each step that must not happen without it."""
+
+    def __init__(self, ledger: Ledger, name: str, run_id: str) -> None:
+        self._ledger, self._name, self._run_id = ledger, name, run_id
+
+    def check(self) -> None:
+        """LockedError where another has taken the lock meanwhile (this process stood still for too long)."""
+        own = sa.select(t.locks.c.run_id).where(t.locks.c.name == self._name, t.locks.c.run_id == self._run_id)
+        with engines.failures(self._ledger.engine, "checking the lock"), self._ledger.reading.connect() as connection:
+            if connection.execute(own).first() is None:
+                raise LockedError(f"locked: the lock {self._name!r} was taken over; run again, it goes on from there.")
+
+
 @contextmanager
-def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[None]:
+def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
     """Holds a lock of this database while the block runs; LockedError names the holder where there is one.
 
     The holder beats; one that has not for 90 s, or whose process on this host is gone, has lost the lock.
@@ -124,11 +138,12 @@ def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[None]:
     beating = threading.Thread(target=_beat, args=(ledger, name, run_id, done), daemon=True)
     beating.start()
     try:
-        yield
+        yield Held(ledger, name, run_id)
     finally:
         done.set()
         beating.join()
-        with ledger.begin() as connection:
+        with suppress(SQLAlchemyError), ledger.begin() as connection:
+            # Where the database is gone, the lease frees the lock.
             connection.execute(sa.delete(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run_id))
 
 
@@ -143,7 +158,9 @@ def _take(ledger: Ledger, name: str, run_id: str) -> None:
                         f"locked: {held['operator']} on {held['host']} (process {held['pid']}, run {held['run_id']}) "
                         f"holds the lock {name!r}; wait for it, or end that run."
                     )
-                stale = sa.and_(t.locks.c.name == name, t.locks.c.run_id == held["run_id"])
+                stale = sa.and_(
+                    t.locks.c.name == name, t.locks.c.run_id == held["run_id"], t.locks.c.beat == held["beat"]
+                )
                 connection.execute(sa.delete(t.locks).where(stale))
         try:
             with ledger.begin() as connection:

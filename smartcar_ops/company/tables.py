@@ -226,7 +226,7 @@ def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 def native(column: sa.ColumnElement[Any], value: str) -> Any:
     """An id that was made text, as the column's own type again, so that its index is used."""
-    if isinstance(column.type, sa.Integer | sa.Numeric):
+    if isinstance(column.type, sa.Integer):
         return int(value)
     if isinstance(column.type, sa.Uuid):
         return uuid.UUID(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ USER_COLUMNS = [
     "vehicles",
     "vehicles_unlinked",
 ]
+SLIP = re.compile(r"[a-z ]{1,16}|\[object object\]|[0-9a-f-]{1,35}", re.IGNORECASE)
+"""What code writes in an id's place by mistake: undefined, null, [object Object], a cut-off id."""
+
 ORPHAN_COLUMNS = ["smartcar_user_id", "vehicle_id", "mode", "first_seen"]
 
 
@@ -133,10 +137,18 @@ def reason(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> str:
     return f"{words}: {stored}named {in_words(named)}"
 
 
+def shown_id(row: Mapping[str, Any], key: str = "stored") -> str | None:
+    """The stored id as people may see it: text that is no id and no known slip may be anybody's e-mail or token."""
+    value: str | None = row[key]
+    if value is None or not row["malformed"] or SLIP.fullmatch(value):
+        return value
+    return f"(no UUID, {len(value)} characters)"
+
+
 def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> dict[str, Any]:
     return {
         "user_id": row["user_id"],
-        "smartcar_user_id": row["stored"],
+        "smartcar_user_id": shown_id(row),
         "bucket": row["bucket"],
         "reason": reason(row, named),
         "next_action": buckets.BY_NAME[row["bucket"]].next_action,

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from smartcar_ops.company import changes, judging
+from smartcar_ops.company import changes, judging, phases
 from smartcar_ops.company.changes import Change, Outcome
 from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
@@ -163,6 +163,10 @@ def way_back(ledger: Ledger, target: str) -> list[Change]:
     if run not in known:
         raise PlanError(f"undo: the ledger has no run {run!r}; `smartcar-ops runs` lists them.")
     done = changes.written(ledger, run, int(batch) if batch else None, row or None)
+    if row and len({old.change.table for old in done}) > 1:
+        raise PlanError(
+            f"undo: {target!r} names a user and a vehicle; expected {run}:{batch}:users/{row} or …:vehicles/{row}."
+        )
     return [
         Change(
             old.change.table,
@@ -188,11 +192,13 @@ def _carry_out(
 ) -> Applied:
     """One writer at a time sets the rows in batches; what was recorded is what was done."""
     applied, runs = Applied(run_id), Runs(ledger)
-    with lock(ledger, WRITER, run_id):
+    phases.scope_ledger(company, ledger.scope)
+    with lock(ledger, WRITER, run_id) as held:
         runs.start(run_id, "30_backfill_user_ids", act, plan=plan_hash)
         status = "failed"
         try:
             for number, batch in enumerate(_batches(wanted, batch_size), start=1):
+                held.check()
                 if not _may_go_on(runs, run_id):
                     applied.cancelled = True
                     break
@@ -224,7 +230,7 @@ def _user_row(row: dict[str, Any], named: dict[str, list[str]], column: str) -> 
         "row_id": row["user_id"],
         "user_id": row["user_id"],
         "column": column,
-        "current": row["current"],
+        "current": auditing.shown_id(row, "current"),
         "proposed": row["named"] if decision == "set" else None,
         "decision": decision,
         "evidence": auditing.in_words(named),

@@ -75,7 +75,7 @@ def checkup(settings: Settings, now: datetime | None = None) -> Checkup:
 class _Checkup:
     def __init__(self, settings: Settings, now: datetime) -> None:
         self._settings, self._now = settings, now
-        self._transport = Transport(timeout=15)
+        self._transport = Transport(timeout=15, attempts=1)
         token = ApplicationToken(self._transport, settings.origins.iam, settings.credentials)
         self._token = token
         self._v3 = V3(self._transport, settings.origins.vehicle_api_v3, token)

@@ -111,7 +111,7 @@ class Linker:
             if row["external_id"]
         ]
         unique = {(row["user_id"], row["smartcar_user_id"]): row for row in rows}
-        self._ledger.record(t.personal, list(unique.values()))
+        self._ledger.replace(t.personal, "external_id", list(unique.values()))
         if unique:
             asked.answers["external_id"] = len(unique)
 
@@ -132,8 +132,9 @@ class Linker:
         )
 
     def _token_cars(self, unlinked: Sequence[Car]) -> list[Car]:
+        """Cars whose living token was not asked yet; a token that replaced the one asked is a new one."""
         done = self._ledger.asked("tokens")
-        return [car for car in unlinked if car.token_alive and car.local_vehicle_id not in done]
+        return [car for car in unlinked if car.token_alive and not was_asked(done.get(car.local_vehicle_id), car.token)]
 
     def _token(self, token: str, cars: list[Car]) -> dict[str, Any]:
         """Whose the token is and which vehicles it opens: two units. A refused token is an answer too."""
@@ -149,7 +150,7 @@ class Linker:
         for answer in answers:
             cars, person, vehicles = answer["cars"], answer["person"], answer["vehicles"]
             for car in cars:
-                word = "answered" if person else "refused"
+                word = f"{'answered' if person else 'refused'} {_digest(car.token or '')}"
                 asked.append({"source": "tokens", "subject": car.local_vehicle_id, "asked_at": now, "answer": word})
                 if person and car.user_id:
                     personal[car.user_id, person] = {
@@ -251,16 +252,23 @@ class Linker:
         return self._now.astimezone(UTC).replace(tzinfo=None)
 
 
+def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:
+    """Whether an entry of what tokens were asked is about this very token."""
+    return known is not None and known[1].rpartition(" ")[2] == _digest(token or "")
+
+
 def _connection_row(connection: Connection) -> dict[str, Any]:
+    external_id = connection.external_id or ""
     return {
         "vehicle_id": connection.vehicle_id,
         "smartcar_user_id": connection.user_id,
         "connection_id": connection.id,
-        "make": connection.make,
-        "model": connection.model,
+        "make": connection.make[:64],
+        "model": connection.model[:128],
         "year": connection.year,
-        "powertrain": connection.powertrain,
-        "external_id": connection.external_id,
+        "powertrain": connection.powertrain[:16],
+        # An id too long for any company's key names nobody.
+        "external_id": external_id if 0 < len(external_id) <= 191 else None,
     }
 
 
@@ -273,6 +281,6 @@ def _tie(source: str, car: Car, vehicle_id: str, now: datetime) -> dict[str, Any
     }
 
 
-def _digest(vin: str) -> str:
-    """A VIN's digest: enough to match by, and no VIN in the ledger."""
-    return hashlib.sha256(vin.strip().upper().encode()).hexdigest()[:32]
+def _digest(secret: str) -> str:
+    """A digest of a VIN or a token: enough to match by, and neither stands in the ledger."""
+    return hashlib.sha256(secret.strip().upper().encode()).hexdigest()[:32]

@@ -14,6 +14,7 @@ from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import buckets
+from smartcar_ops.migration.linking import was_asked
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
     connected: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(ledger.connections(), key=lambda row: row["smartcar_user_id"]):
         connected.setdefault(row["vehicle_id"], []).append(row)
-    refused = {subject for subject, (_, answer) in ledger.asked("tokens").items() if answer == "refused"}
+    answers = ledger.asked("tokens")
+    refused = {subject: entry for subject, entry in answers.items() if entry[1].startswith("refused")}
     found = []
     for car in company.cars_to_ask(now):
         rows = connected.get(links.get(car.local_vehicle_id, ""), [])
@@ -55,7 +57,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
                 row["smartcar_user_id"],
                 row["make"],
                 row["powertrain"],
-                car.token if car.token_alive and car.local_vehicle_id not in refused else None,
+                car.token if car.token_alive and not was_asked(refused.get(car.local_vehicle_id), car.token) else None,
             )
         )
     return found

@@ -7,7 +7,6 @@ from pathlib import Path
 import pandas as pd
 
 from smartcar_ops.company.changes import Change
-from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError, PlanError
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.backfilling import Applied
@@ -40,7 +39,6 @@ class Backfill:
         batch_size: int = 5000,
         max_calls: int = 0,
         max_minutes: float = 10,
-        run_id: str = "",
     ) -> None:
         planned = isinstance(plan, Plan) or bool(plan)
         if apply and not planned and not undo:
@@ -52,7 +50,6 @@ class Backfill:
         if batch_size < 1:
             raise ParameterError(f"parameters: batch_size is {batch_size}; expected 1 or more.")
         self.session, self.write = session, apply
-        self.run_id = run_id or session.run_id
         self.sources = parse_sources(sources)
         self.plans = not planned and not undo
         self._plan_given, self._undo = plan, undo
@@ -104,15 +101,19 @@ class Backfill:
             return pd.DataFrame()
         return self.plan.conflicts()[["table", "row_id", "current", "reason", "evidence"]]
 
-    def carry_out(self, progress: backfilling.Progress | None = None) -> pd.DataFrame:
-        """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows."""
+    def carry_out(self, progress: backfilling.Progress | None = None, run_id: str = "") -> pd.DataFrame:
+        """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows.
+
+        The act is recorded as ``run_id``; without one, under the run's own name, in JupyterLab under a new one.
+        """
         session = self.session
+        run_id = run_id or (session.run_id if session.folder else session.new_run_id())
         if self.write and self._undo:
             self.applied = backfilling.undo(
                 session.company,
                 session.ledger,
                 self._undo,
-                self.run_id,
+                run_id,
                 batch_size=self.batch_size,
                 progress=progress,
             )
@@ -121,7 +122,7 @@ class Backfill:
                 session.company,
                 session.ledger,
                 self.plan,
-                self.run_id,
+                run_id,
                 batch_size=self.batch_size,
                 progress=progress,
             )
@@ -135,8 +136,9 @@ class Backfill:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
         done = self.applied.summary if self.applied else {"applied": 0, "skipped": 0, "failed": 0}
+        ended = "cancelled" if self.applied and self.applied.cancelled else "failed" if done["failed"] else "done"
         return self.session.finish(
-            self.verdict, exit_code=self.exit_code, complete=self.complete, decisions=decisions, **done
+            self.verdict, exit_code=self.exit_code, complete=self.complete, status=ended, decisions=decisions, **done
         )
 
     @property
@@ -180,21 +182,19 @@ def find_plan(session: Session, given: str) -> Plan:
 
 
 def _latest(session: Session) -> Plan:
-    """The newest plan of this database that no run has carried out to its end."""
-    done = {run["plan"] for run in Runs(session.ledger).all("apply", status="done")}
+    """The newest plan of this database. Where a run has carried it out, nothing is open in it.
+
+    An older plan is never taken in its place, though it was not carried out: what was learnt since may speak
+    against it. It can still be named.
+    """
     here = backfilling.binding(session.company, session.ledger)
-    newest: Plan | None = None
     for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
         try:
             plan = Plan.load(file)
         except PlanError:
             continue
         if plan.binding.database == here.database:
-            newest = newest or plan
-            if plan.hash not in done:
-                return plan
-    if newest is not None:
-        return newest
+            return plan
     raise PlanError(
         "plan: there is no plan of this database in reports/; run 30_backfill_user_ids without apply first."
     )

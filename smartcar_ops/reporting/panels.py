@@ -5,15 +5,13 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
 
 from smartcar_ops.errors import SmartcarOpsError
-from smartcar_ops.reporting.backfill import NOTEBOOK, Backfill
-from smartcar_ops.reporting.folders import STAMP
+from smartcar_ops.reporting.backfill import Backfill
 from smartcar_ops.session import Session
 
 
@@ -88,11 +86,11 @@ class BackfillPanel:
         self._show_plan()
 
     def _do_apply(self) -> None:
-        self._run_id = f"{datetime.now(UTC):{STAMP}}__{NOTEBOOK}"
+        self._run_id = self._session.new_run_id()
         plan = self._planned.plan or ""
-        backfill = Backfill(self._session, apply=True, plan=plan, run_id=self._run_id, **self._options)
+        backfill = Backfill(self._session, apply=True, plan=plan, **self._options)
         self.status.value = f"Applying as run {self._run_id}…"
-        outcome = backfill.carry_out(self._writing)
+        outcome = backfill.carry_out(self._writing, self._run_id)
         self.status.value = f"{html.escape(backfill.verdict)} Undo with undo={self._run_id}."
         self.table.value = _table(outcome)
 

@@ -38,11 +38,6 @@ def read(notebook: Path, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return {name: _value(notebook.stem, known, name, value) for name, value in given}
 
 
-def check(notebook: Path, values: Mapping[str, Any]) -> None:
-    """ParameterError where typed values name a parameter the notebook does not declare."""
-    read(notebook, [(name, str(value)) for name, value in values.items()])
-
-
 def _value(notebook: str, known: Mapping[str, Declared], name: str, value: str) -> Any:
     if name not in known:
         names = ", ".join(known) or "none"

@@ -40,6 +40,9 @@ OWN_CHECKS = ("00_start_here",)
 GRACE = 900
 """Seconds a cell may take beyond the run's own max_minutes; a cell that hangs is ended."""
 
+APPLYING = 24 * 3600
+"""Seconds an apply may take: it may be paused by an operator, and is safe to go on with."""
+
 KERNEL = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
 """A kernel talks over sockets of its own user where there are such, not over TCP that others could listen to."""
 
@@ -119,7 +122,13 @@ class _Run:
             if problem is not None and ledger is not None:
                 with suppress(SmartcarOpsError):
                     Runs(ledger).finish(run_id(self.partial), "failed", {"verdict": str(problem)})
-        return self._conclude(problem)
+        try:
+            return self._conclude(problem)
+        except OSError as error:
+            sentence = (
+                f"reports: {self.settings.reports} can't be written ({error.strerror}); the run's folder is not whole."
+            )
+            return self._nothing(2, sentence)
 
     def _lock(self, stack: ExitStack) -> Ledger | None:
         try:
@@ -136,6 +145,7 @@ class _Run:
     def _papermill(self) -> SmartcarOpsError | None:
         """Executes the notebook; the error it ended with, or None."""
         minutes = int(self.values.get("max_minutes", 10))
+        allowed = APPLYING if self.values.get("apply") else minutes * 60 + GRACE
         try:
             with _environment({RUN_FOLDER: str(self.partial)}), _quiet():
                 papermill.execute_notebook(
@@ -144,8 +154,8 @@ class _Run:
                     parameters=self.values,
                     kernel_name="python3",
                     progress_bar=False,
-                    execution_timeout=minutes * 60 + GRACE,
-                    cwd=str(self.settings.root),
+                    execution_timeout=allowed,
+                    cwd=str(Path.cwd()),  # the kernel must find the same settings as this process
                     extra_arguments=["--IPKernelApp.log_level=ERROR"],
                     config=KERNEL,
                 )
@@ -160,10 +170,18 @@ class _Run:
             return NotebookError(
                 f"notebook: {self.path.stem} stopped answering ({type(error).__name__}); run it again."
             )
+        except (OSError, RuntimeError) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            return NotebookError(f"notebook: {self.path.stem} could not be run ({why}); is the disk full?")
         return None
 
     def _conclude(self, problem: SmartcarOpsError | None) -> Result:
         outcome = bundles.read_json(self.partial / OUTCOME)
+        if problem is None and outcome and outcome.get("where") != self.settings.where:
+            problem = NotebookError(
+                f"notebook: {self.path.stem} acted on {outcome.get('where')}, not on {self.settings.where}; "
+                "settings changed while it started. Run it again."
+            )
         if problem is None and not outcome:
             problem = NotebookError(f"notebook: {self.path.stem} ended without an outcome; its last cell must finish.")
         if problem is not None and problem.exit_code in NO_FOLDER:
@@ -185,6 +203,8 @@ class _Run:
     ) -> Result:
         """Writes the JSON files and the page, then gives the folder its name."""
         ended = datetime.now(UTC)
+        if not (self.partial / "run.ipynb").is_file():
+            shutil.copyfile(self.path, self.partial / "run.ipynb")
         notebook: nbformat.NotebookNode = nbformat.read(self.partial / "run.ipynb", as_version=4)  # type: ignore[no-untyped-call]
         header = page.Header(
             title=_title(notebook, self.path.stem),

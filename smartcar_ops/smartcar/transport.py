@@ -65,8 +65,8 @@ class Transport:
     ``budget`` is what the current act may spend; ``calls`` is the record, ``spent`` its sum by API in units.
     """
 
-    def __init__(self, *, timeout: float = 30.0) -> None:
-        self._timeout = timeout
+    def __init__(self, *, timeout: float = 30.0, attempts: int = ATTEMPTS) -> None:
+        self._timeout, self._attempts = timeout, attempts
         self._local = threading.local()
         self._clients: list[httpx.Client] = []
         self._lock = threading.Lock()
@@ -97,7 +97,9 @@ class Transport:
 
     def send(self, request: Request) -> httpx.Response:
         """A successful answer, after up to three attempts; a SmartcarError otherwise."""
-        for attempt in stamina.retry_context(on=_wait, attempts=ATTEMPTS, timeout=None, wait_initial=0.2, wait_max=5):
+        for attempt in stamina.retry_context(
+            on=_wait, attempts=self._attempts, timeout=None, wait_initial=0.2, wait_max=5
+        ):
             with attempt:
                 return self._once(request)
         raise AssertionError("unreachable: the last attempt returns or raises")

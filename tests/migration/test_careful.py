@@ -1,0 +1,185 @@
+"""What a hurried operator, an odd company and an unlucky moment must not be able to break."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from smartcar_ops.company import changes, runs
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.changes import Change
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import LockedError, ParameterError, PlanError, SettingsError
+from smartcar_ops.layout import Layout
+from smartcar_ops.migration import backfilling, pairing
+from smartcar_ops.reporting.backfill import PLAN, Backfill, find_plan
+from smartcar_ops.session import Session
+from tests.house import House
+
+NOTEBOOK = "30_backfill_user_ids"
+
+
+@pytest.fixture
+def session(house: House, monkeypatch: pytest.MonkeyPatch) -> Session:
+    """A session on the house, as JupyterLab opens it."""
+    monkeypatch.chdir(house.root)
+    return Session(NOTEBOOK, house.settings)
+
+
+def keep(house: House, name: str) -> str:
+    """Plans, and keeps the plan as a run of this name would; gives its hash."""
+    folder = house.settings.reports / f"{name}__{NOTEBOOK}"
+    folder.mkdir(parents=True)
+    plan = house.plan()
+    plan.save(folder / PLAN)
+    return plan.hash
+
+
+def test_latest_never_goes_behind_a_newer_plan(house: House, session: Session) -> None:
+    """Once the newest plan is carried out nothing is open, though an older plan never was."""
+    house.ask(("connections",))
+    keep(house, "20260101T000000Z")
+    house.ask()
+    newest = keep(house, "20260102T000000Z")
+    assert newest == find_plan(session, "latest").hash
+    backfilling.apply(house.company, house.ledger, find_plan(session, "latest"), "first")
+    again = backfilling.apply(house.company, house.ledger, find_plan(session, "latest"), "second")
+    assert (newest, 3) == (find_plan(session, "latest").hash, again.exit_code)
+
+
+def test_a_cancelled_apply_stays_cancelled(house: House, session: Session) -> None:
+    """Ending the notebook does not turn a cancelled run into one that is done."""
+    house.ask()
+    backfill = Backfill(session, apply=True, plan=house.plan(), batch_size=5)
+    backfill.carry_out(
+        lambda done, of, written: session.runs.request(session.runs.all("apply")[-1]["run_id"], "cancel")
+    )
+    backfill.session.run_id = session.runs.all("apply")[-1]["run_id"]
+    backfill.finish()
+    assert ["cancelled"] == [run["status"] for run in Runs(house.ledger).all("apply")]
+
+
+def test_each_act_of_a_session_has_its_own_records(house: House, session: Session) -> None:
+    """Apply and undo in one JupyterLab session keep both their records, and leave the rows as they were."""
+    house.ask()
+    before = house.rows("users"), house.rows("vehicles")
+    applied = Backfill(session, apply=True, plan=house.plan())
+    applied.carry_out()
+    assert applied.applied is not None
+    forward = applied.applied.run_id
+    undone = Backfill(session, apply=True, undo=forward)
+    undone.prepare().carry_out()
+    assert undone.applied is not None
+    assert forward != undone.applied.run_id
+    assert len(changes.written(house.ledger, forward)) == len(changes.written(house.ledger, undone.applied.run_id)) > 0
+    assert before == (house.rows("users"), house.rows("vehicles"))
+
+
+def test_a_row_that_two_tables_have_must_be_named(house: House) -> None:
+    """`RUN:BATCH:ROW` is refused where a user and a vehicle have the id; `users/ROW` puts back the user alone."""
+    house.ask()
+    (user,) = [change for change in house.plan().changes() if change.table == "users"][:1]
+    house.execute("UPDATE vehicles SET id = :new WHERE id = (SELECT min(id) FROM vehicles)", new=int(user.row_id))
+    car = Change("vehicles", user.row_id, None, "smartcar_vehicle_id", None, "f3a1e8a4-0000-4000-8000-000000000001")
+    Runs(house.ledger).start("both", NOTEBOOK, "apply")
+    changes.write(house.company, house.ledger, "both", 1, [user, car])
+    with pytest.raises(PlanError, match="names a user and a vehicle"):
+        backfilling.way_back(house.ledger, f"both:1:{user.row_id}")
+    assert ["users"] == [change.table for change in backfilling.way_back(house.ledger, f"both:1:users/{user.row_id}")]
+
+
+def test_no_row_beside_the_layouts_own_is_written(house: House) -> None:
+    """A user that `[users] where` leaves out by now is skipped, whatever an earlier plan says."""
+    house.ask()
+    change = next(change for change in house.plan().changes() if change.table == "users")
+    narrowed = Company(house.company.engine, Layout.model_validate({"users": {"where": f"id <> {change.row_id}"}}))
+    (outcome,) = changes.write(narrowed, house.ledger, "narrow", 1, [change])
+    assert "skipped" == outcome.outcome
+    assert None is next(row for row in house.rows("users") if str(row["id"]) == change.row_id)["smartcar_user_id"]
+
+
+def test_a_new_token_is_asked_although_the_old_one_was_refused(house: House) -> None:
+    """A refused token says nothing of the one that replaces it."""
+    house.ask()
+    asked = house.ledger.asked("tokens")
+    car = next(subject for subject, (_, answer) in asked.items() if answer.startswith("refused"))
+    assert (
+        None
+        is next(
+            pair for pair in pairing.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
+        ).token
+    )
+    house.execute("UPDATE vehicles SET vehicle_access_token = 'a-new-token' WHERE id = :id", id=int(car))
+    assert (
+        "a-new-token"
+        == next(
+            pair for pair in pairing.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
+        ).token
+    )
+
+
+def test_an_external_id_that_was_withdrawn_is_no_evidence(house: House) -> None:
+    """Where a connection no longer carries the company's own id, nothing remains of it."""
+    house.ask()
+    named = [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
+    assert named
+    with house.company.engine.begin() as connection:
+        connection.execute(sa.update(t.connections).values(external_id=None))
+    house.ask()
+    assert [] == [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
+
+
+def test_text_that_is_no_id_is_not_shown(house: House) -> None:
+    """An e-mail in the id's column is counted and not repeated; a common slip is shown as it is."""
+    first, second = (int(row["id"]) for row in house.rows("users")[:2])
+    house.execute("UPDATE users SET smartcar_user_id = 'ada@example.com' WHERE id = :id", id=first)
+    house.execute("UPDATE users SET smartcar_user_id = 'undefined' WHERE id = :id", id=second)
+    told = house.audit().users.set_index("user_id")["smartcar_user_id"]
+    assert ("(no UUID, 15 characters)", "undefined") == (told[str(first)], told[str(second)])
+    assert "ada@" not in house.plan().rows.to_csv()
+
+
+@pytest.mark.parametrize("wrong", [{"max_calls": -1, "max_minutes": 1}, {"max_calls": 0, "max_minutes": -1}])
+def test_a_budget_below_nothing_is_refused(session: Session, wrong: dict[str, int]) -> None:
+    """A negative budget is a slip, not an unlimited one."""
+    with pytest.raises(ParameterError, match="expected 0 or more"), session.spending(**wrong):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("key", ['open_token = "module:function"', "refresh = true"])
+def test_what_can_not_be_obeyed_is_refused(house: House, key: str) -> None:
+    """A key that this version would have to overlook ends it before a token is sent as it is stored."""
+    (house.root / "smartcar_ops.toml").write_text(f"[vehicles]\n{key}\n")
+    with pytest.raises(SettingsError, match="can't be obeyed by this version"):
+        house.read_settings()
+
+
+def test_a_writer_that_lost_its_lock_stops(house: House) -> None:
+    """Where another took the writer's lock meanwhile, the next batch is not written."""
+    house.ask()
+
+    def taken_over(_done: int, _of: int, _written: int) -> None:
+        with house.ledger.begin() as connection:
+            connection.execute(sa.update(t.locks).where(t.locks.c.name == runs.WRITER).values(run_id="another"))
+
+    with pytest.raises(LockedError, match="was taken over"):
+        backfilling.apply(house.company, house.ledger, house.plan(), "slow", batch_size=5, progress=taken_over)
+    assert 5 == len(changes.of_run(house.ledger, "slow"))
+
+
+def test_expand_keeps_what_the_allowance_held(make_house: Callable[..., House]) -> None:
+    """The bucket is not full again because the ledger moved into the database."""
+    house = make_house(users=40)
+    house.ledger.remember(f"allowance:{house.settings.service}", "3.000@1.000")
+    assert "3.000@1.000" == house.expand().ledger.fact(f"allowance:{house.settings.service}")
+
+
+def test_the_ledgers_file_is_its_owners(make_house: Callable[..., House]) -> None:
+    """Nobody else on the machine may read the file beside the reports."""
+    house = make_house(users=40)
+    (file,) = Path(house.settings.reports).glob(".ledger-*.sqlite")
+    assert 0o600 == file.stat().st_mode & 0o777
