@@ -78,7 +78,7 @@ def run(context: click.Context, notebook: str, given: tuple[tuple[str, str], ...
 
     # A scheduler ends a run by SIGTERM: it is then concluded as one interrupted by hand.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = run_notebook(notebook, given)
+    result = run_notebook(notebook, given, announce=_unheard if as_json else _announce)
     if as_json:
         content: dict[str, Any] = {
             "notebook": result.notebook,
@@ -131,6 +131,14 @@ def lab(arguments: tuple[str, ...]) -> None:
 
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={find_root()}", *arguments]
     raise SystemExit(subprocess.call(command, env={**os.environ}))
+
+
+def _announce(words: str) -> None:
+    click.echo(words, err=True)
+
+
+def _unheard(words: str) -> None:
+    """With --json nothing but the JSON is printed."""
 
 
 def main(arguments: list[str] | None = None) -> None:

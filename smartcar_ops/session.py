@@ -119,6 +119,8 @@ class Session:
         self, verdict: str, *, exit_code: int = 0, complete: bool = True, status: str = "done", **summary: Any
     ) -> Verdict:
         """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients."""
+        if not complete:
+            verdict = f"{verdict} Not everything was reached; run again to go on from there."
         content = {"verdict": verdict, "complete": complete, **summary}
         calls = self.transport.spent
         self.register()

@@ -129,8 +129,8 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         if not values.get(name):
             others = ", ".join(sorted(known for known in (*REAL, *ORIGINS) if values.get(known)))
             raise SettingsError(
-                f"settings: {name} is not set, although {others} is; set {', '.join(REQUIRED)} together, "
-                "or none of them to use the sandbox."
+                f"settings: {name} is not set; set {', '.join(REQUIRED)} together, or nothing at all to use the "
+                f"sandbox (now set: {others})."
             )
     for name in SECRETS:
         if values.get(name):
@@ -269,4 +269,11 @@ def _checked(model: type[M], values: Mapping[str, str], names: Mapping[str, str]
 
 
 def _plain(message: str) -> str:
+    """pydantic's words in ours."""
+    if message.startswith("Extra inputs"):
+        return 'is no key of this section; README, "On your own company", shows them'
+    if message.startswith("Input should be a valid integer"):
+        return "expected a whole number"
+    if message.startswith("Input should be a valid number"):
+        return "expected a number"
     return message.removeprefix("Value error, ").removesuffix(".")

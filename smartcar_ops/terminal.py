@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from smartcar_ops.migration.checkup import Checkup
+
+WIDEST = 140
+"""Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""
 
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "unknown": "[yellow]unknown[/]"}
 
@@ -19,21 +23,21 @@ def lines(found: Checkup) -> None:
     for name in ("", "", "found", "next"):
         table.add_column(name)
     for line in found.lines:
-        table.add_row(MARKS[line.state], line.question, line.found, line.next_step)
-    console = Console(soft_wrap=False)
+        table.add_row(MARKS[line.state], line.question, escape(line.found), escape(line.next_step))
+    console = Console()
     console.print(table)
-    console.print(found.verdict, highlight=False)
+    console.print(found.verdict, highlight=False, markup=False)
 
 
 def runs(found: Iterable[Mapping[str, Any]]) -> None:
     """The runs of a ledger, newest last."""
     table = Table(box=None, pad_edge=False)
     for name in ("run", "act", "status", "started (UTC)", "by", "units"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for run in found:
         by, units = f"{run['operator']}@{run['host']}", sum(run["calls"].values())
         table.add_row(run["run_id"], run["act"], run["status"], f"{run['started']:%Y-%m-%d %H:%M}", by, f"{units:,}")
-    Console().print(table)
+    Console(width=max(Console().width, WIDEST)).print(table)
 
 
 def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

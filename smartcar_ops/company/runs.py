@@ -79,6 +79,11 @@ class Runs:
         }
         self._update(run_id, values)
 
+    def forget(self, run_id: str) -> None:
+        """Takes back that an act began."""
+        with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+            connection.execute(sa.delete(t.runs).where(t.runs.c.run_id == run_id))
+
     def request(self, run_id: str, word: str) -> bool:
         """Asks a running act to ``pause``, ``resume`` or ``cancel``; False where none runs under this id."""
         return self._update(run_id, {"requested": word}, running=True)

@@ -106,7 +106,7 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
     return Audit(
         counts=buckets.complete(counts),
         users=pd.DataFrame(rows, columns=USER_COLUMNS),
-        orphans=pd.DataFrame(orphans, columns=ORPHAN_COLUMNS),
+        orphans=pd.DataFrame(orphans, columns=ORPHAN_COLUMNS).assign(first_seen=_utc),
     )
 
 
@@ -143,6 +143,11 @@ def shown_id(row: Mapping[str, Any], key: str = "stored") -> str | None:
     if value is None or not row["malformed"] or SLIP.fullmatch(value):
         return value
     return f"(no UUID, {len(value)} characters)"
+
+
+def _utc(frame: pd.DataFrame) -> pd.Series[Any]:
+    """The ledger's times with the zone they are in."""
+    return pd.to_datetime(frame["first_seen"], utc=True)
 
 
 def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Checkup:
             unknown = sum(line.state == "unknown" for line in self.lines)
             rest = f", {unknown} could not be told" if unknown else ""
             return f"Everything asked is in place ({len(self.lines) - unknown} of {len(self.lines)} lines pass{rest})."
-        return f"{len(failed)} of {len(self.lines)} lines fail; first: {failed[0].question}: {failed[0].found}"
+        return f"{len(failed)} of {len(self.lines)} lines fail; first ({failed[0].question}): {failed[0].found}"
 
     def table(self) -> pd.DataFrame:
         """A row a line, for people."""

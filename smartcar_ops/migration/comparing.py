@@ -120,7 +120,7 @@ class Comparison:
 
     def differences(self) -> pd.DataFrame:
         """The fields that differ or are lost on V3, with both values and the reason."""
-        columns = ["make", "vehicle_id", "field", "verdict", "v2_value", "v3_value", "reason"]
+        columns = ["field", "make", "verdict", "v2_value", "v3_value", "reason", "vehicle_id"]
         lost = self.fields[self.fields["lost"] & (self.fields["verdict"] != "waived")]
         return lost.sort_values(["field", "make"])[columns].reset_index(drop=True)
 

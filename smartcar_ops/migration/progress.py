@@ -95,11 +95,9 @@ class Progress:
         """The progress in one sentence."""
         if self.audited_at is None:
             return "There is no audit to report on; run 20_audit_user_ids first."
-        days = f"{self.days_left:.0f} days left" if self.days_left >= 0 else "the deadline has passed"
-        return (
-            f"{self.mapped:,} of {self.total:,} users ({self.share:.0%}) are mapped, {self.open:,} are open; "
-            f"{days} to {self.deadline.isoformat()}."
-        )
+        day = self.deadline.isoformat()
+        days = f"{self.days_left:.0f} days left to {day}" if self.days_left >= 0 else f"the deadline, {day}, has passed"
+        return f"{self.mapped:,} of {self.total:,} users ({self.share:.0%}) are mapped, {self.open:,} are open; {days}."
 
     def next_steps(self) -> list[str]:
         """What to do next, the first thing first."""

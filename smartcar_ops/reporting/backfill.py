@@ -93,7 +93,7 @@ class Backfill:
         if self.plan is None:
             return pd.DataFrame([vars(change) for change in self.way_back[:SAMPLE]])
         wanted = self.plan.rows[self.plan.rows["decision"] == "set"]
-        return wanted.groupby("table").head(SAMPLE // 2).drop(columns=["decision", "column"])
+        return wanted.groupby("table").head(SAMPLE // 2)[["table", "row_id", "user_id", "proposed", "evidence"]]
 
     def conflicts(self) -> pd.DataFrame:
         """The rows for people, with the evidence side by side; never written."""
@@ -158,6 +158,8 @@ class Backfill:
     @property
     def verdict(self) -> str:
         """What was done, or would be, in one sentence."""
+        if self.applied and self.applied.exit_code == 3:
+            return "Nothing is open: every row of it was carried out before."
         if self.applied:
             done = self.applied.summary
             act = "put back" if self._undo else "written"

@@ -29,7 +29,7 @@ from smartcar_ops.reporting.verdict_chart import verdicts_by_field
 
 __all__ = ["BUCKETS", "Picture", "allowance", "migrated_share", "users_by_bucket", "verdicts_by_field"]
 
-PEOPLE = "Needs a person"
+PEOPLE = "Needs a decision or a new consent"
 GROUPS: dict[str, dict[str, str]] = {
     "Id stored": {"mapped": BLUE, "unconfirmed": PALE_BLUE},
     "Safe to set": {"ready": TEAL},
@@ -140,7 +140,7 @@ def migrated_share(mapped: int, total: int) -> Picture:
     sheet.text(0, 46, share, size=54 if len(share) < 5 else 34, bold=True)
     left = total - mapped
     sheet.text(WIDTH, 28, f"{thousands(mapped)} of {thousands(total, 'users')} mapped", anchor="right")
-    rest = "none left" if not left else f"{thousands(left)} to go"
+    rest = "none left" if not left else f"{thousands(left)} not mapped"
     sheet.text(WIDTH, 46, rest if total else "no users", size=12, opacity=0.75, anchor="right")
     sheet.bar(0, 62, WIDTH, 18, GREY, opacity=0.25, radius=4)
     sheet.bar(0, 62, shared_out([mapped, left], WIDTH)[0], 18, BLUE, radius=4)

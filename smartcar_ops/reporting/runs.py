@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +33,9 @@ NO_FOLDER = (4, 5)
 
 GOOD = (0, 1, 3)
 """Exit codes of whole runs, which `latest` may point to."""
+
+ASKING = ("10", "20", "30")
+"""Notebooks that draw on the allowance."""
 
 OWN_CHECKS = ("00_start_here",)
 """Notebooks that must run although the database can't be reached: they say so themselves."""
@@ -80,19 +83,32 @@ def find(name: str, root: Path | None = None) -> Path:
     for path in known:
         if stem in (path.stem, path.stem[:2]):
             return path
-    names = ", ".join(path.stem for path in known) or "none: no folder `notebooks` here or above"
+    names = ", ".join(path.stem for path in known) or "none here or above: go to the kit's own folder"
     raise ParameterError(f"run: there is no notebook {name!r}; there are {names}.")
 
 
-def run(name: str, given: Iterable[tuple[str, str]] = ()) -> Result:
-    """Runs a notebook and writes its folder; never raises an error of the kit's tree, but tells its exit code."""
+def run(
+    name: str, given: Iterable[tuple[str, str]] = (), announce: Callable[[str], object] = lambda words: None
+) -> Result:
+    """Runs a notebook and writes its folder; never raises an error of the kit's tree, but tells its exit code.
+
+    ``announce`` gets a sentence before anything is done.
+    """
     try:
         path = find(name)
         values = parameters.read(path, given)
         chosen = connecting.settle()
     except SmartcarOpsError as error:
         return Result(name, error.exit_code, str(error))
+    announce(_announcement(path.stem, values, chosen))
     return _Run(path, values, chosen).execute()
+
+
+def _announcement(notebook: str, values: Mapping[str, Any], chosen: Settings) -> str:
+    """Where the run will act, and how long it may wait for calls."""
+    waits = chosen.allowance.limited and notebook[:2] in ASKING and not values.get("apply")
+    patience = f"; it may wait {values.get('max_minutes', 10)} minutes for calls (max_minutes)" if waits else ""
+    return f"Running {notebook} on {chosen.where}{patience}."
 
 
 class _Run:
@@ -121,7 +137,7 @@ class _Run:
             problem = self._papermill()
             if problem is not None and ledger is not None:
                 with suppress(SmartcarOpsError):
-                    Runs(ledger).finish(run_id(self.partial), "failed", {"verdict": str(problem)})
+                    self._note(Runs(ledger), problem)
         try:
             return self._conclude(problem)
         except OSError as error:
@@ -129,6 +145,14 @@ class _Run:
                 f"reports: {self.settings.reports} can't be written ({error.strerror}); the run's folder is not whole."
             )
             return self._nothing(2, sentence)
+
+    def _note(self, register: Runs, problem: SmartcarOpsError) -> None:
+        """A run that failed is noted as such; one that was known wrong never was."""
+        name = run_id(self.partial)
+        if problem.exit_code in NO_FOLDER:
+            register.forget(name)
+        else:
+            register.finish(name, "failed", {"verdict": str(problem)})
 
     def _lock(self, stack: ExitStack) -> Ledger | None:
         try:

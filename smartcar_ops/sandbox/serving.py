@@ -57,6 +57,7 @@ def _print_exports(sandbox: Sandbox) -> None:
     print(f"Pretend Smartcar at {sandbox.url} (Ctrl-C ends it). To use it:")
     for name, value in sandbox.environment(database_url).items():
         print(f"export {name}={value}")
+    print("export SMARTCAR_ALLOWANCE_BURST=1000000")  # a pretend Smartcar has no limit to respect
     print(end="", flush=True)
 
 

@@ -133,7 +133,7 @@ def test_buckets_stand_in_a_readers_order():
 def test_the_groups_of_buckets_carry_their_sums():
     """The group that needs a person says how many users that is, in words."""
     shown = words(charts.users_by_bucket(BEFORE))
-    assert shown[shown.index("Needs a person") + 1] == "66 users"
+    assert shown[shown.index("Needs a decision or a new consent") + 1] == "66 users"
 
 
 def test_one_user_among_a_million_is_still_a_bar():
@@ -205,7 +205,7 @@ def test_shares_of_parts_add_up_to_a_hundred():
 
 def test_the_share_is_in_large_type_with_its_numbers():
     """Two thirds of 300 users are told as a share and as numbers."""
-    assert words(charts.migrated_share(201, 300)) == ["67%", "201 of 300 users mapped", "99 to go"]
+    assert words(charts.migrated_share(201, 300)) == ["67%", "201 of 300 users mapped", "99 not mapped"]
 
 
 def test_more_mapped_than_there_are_is_refused():
