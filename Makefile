@@ -52,13 +52,14 @@ $(VENV)/.installed-dev: requirements-dev.lock pyproject.toml $(VENV)/.uv
 $(VENV)/.uv:
 	@command -v $(PYTHON) >/dev/null && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 		|| { echo "$(PYTHON) is missing or older than 3.11; Python 3.11 or newer is needed (make PYTHON=python3.12)"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) can't make a virtual environment; install its venv package"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@touch $@
+	@start=$$(date +%s); \
+	$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) can't make a virtual environment; install its venv package"; exit 1; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && touch $@ && \
+	echo "Set up $(VENV) in $$(( $$(date +%s) - start )) s"
 
 define install
 echo "Installing $(1) …" && start=$$(date +%s) && \
 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python $(1) && \
 VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python -e . && \
-echo "Installed in $$(( $$(date +%s) - start )) s"
+echo "Downloaded and installed in $$(( $$(date +%s) - start )) s"
 endef

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,12 +36,13 @@ CALLBACKS_AFTER = "40_schema_phases"
 
 def demonstrate() -> None:
     """Runs every step, prints what came of it and where the report is; SmartcarOpsError where a step failed."""
+    start = time.monotonic()
     with _sandbox_alone():
         root = settings.find_root()
         address = embedded.attach_or_start(root / connecting.SANDBOX, fresh=True)
         click.echo(f"Acting on {connecting.settle().where}.")
         results = list(_steps(address))
-    _print(results)
+    _print(results, time.monotonic() - start)
 
 
 def _steps(address: Address) -> Iterator[Result]:
@@ -76,7 +78,7 @@ def _sandbox_alone() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _print(results: list[Result]) -> None:
+def _print(results: list[Result], seconds: float) -> None:
     audits = [result.summary["buckets"] for result in results if result.notebook == "20_audit_user_ids"]
     compared = next(result.summary for result in results if result.notebook == "10_compare_v2_v3")
     calls: Counter[str] = Counter()
@@ -89,7 +91,8 @@ def _print(results: list[Result]) -> None:
     )
     terminal.counts("\nFields by verdict", ("", "fields"), list(compared["verdicts"].items()))
     terminal.counts("\nCalls spent", ("", "units"), [*calls.items(), ("total", sum(calls.values()))])
-    click.echo(f"\nOpen the report: {results[-1].report}")
+    click.echo(f"\nRan in {seconds:.0f} s.")
+    click.echo(f"Open the report: {results[-1].report}")
 
 
 def _total(counts: dict[str, Any]) -> int:

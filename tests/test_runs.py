@@ -78,6 +78,7 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     assert run.keys() >= RUN_KEYS
     assert ("done", 1, False, "staging <1>") == (run["status"], run["exit_code"], run["sandbox"], run["environment"])
     assert {"iam", "v2", "v3"} == set(run["calls"])
+    assert not (house.root / ".sandbox").exists()
     assert summary.keys() >= {"verdict", "complete", "total", "buckets"}
     assert "staging &lt;1&gt;" in (folder / "report.html").read_text()
     assert folder == (house.settings.reports / "latest" / AUDIT).resolve()
