@@ -17,6 +17,7 @@
         ├── NotFoundError              404
         ├── RateLimitError             429
         ├── AllowanceSpentError        the act's own budget of units is spent; nothing was sent
+        ├── ServiceIllError            so many calls failed that the service is ill; the run ends
         └── BillingError               430
 
 Messages name the value, what was expected, and the next step, and never hold a token, a secret,
@@ -113,6 +114,10 @@ class RateLimitError(SmartcarError):
 
 class AllowanceSpentError(SmartcarError):
     """The act's budget of units is spent; nothing was sent, and the next run goes on from here."""
+
+
+class ServiceIllError(SmartcarError):
+    """So many calls failed that the service is ill, not a car; nothing was sent, and the run ends."""
 
 
 class BillingError(SmartcarError):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import pandas as pd
 
 from smartcar_ops import connecting
-from smartcar_ops.company.ledger import LEVEL, Ledger, Scope
+from smartcar_ops.company.allowances import SharedKeeper
+from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
@@ -24,8 +26,9 @@ from smartcar_ops.reporting import bundles, plain_errors
 from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
+from smartcar_ops.smartcar.management import ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.smartcar.transport import Call, Transport
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
@@ -36,6 +39,8 @@ OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
 
 THREADS = 8
+
+CALL_COLUMNS = [column.name for column in fields(Call)]
 
 
 class Session:
@@ -49,10 +54,11 @@ class Session:
         self.ledger = Ledger.open(self.company, Scope(settings.service, settings.mode), settings.reports)
         self.runs = Runs(self.ledger)
         self.transport = Transport()
-        self.bucket = Bucket(settings.allowance, self._kept_level())
+        self.bucket = self._bucket()
         token = ApplicationToken(self.transport, settings.origins.iam, settings.credentials)
         self.v2 = V2(self.transport, settings.origins.api, batch_counts=settings.allowance.batch)
         self.v3 = V3(self.transport, settings.origins.vehicle_api_v3, token)
+        self.management = ManagementV3(self.transport, settings.origins.management_api_v3, token)
         self.asked = Asked()
 
     def __repr__(self) -> str:
@@ -74,7 +80,7 @@ class Session:
 
     def linker(self) -> Linker:
         """What asks Smartcar who is who."""
-        return Linker(self.company, self.ledger, self.v2, self.v3, now=self.now)
+        return Linker(self.company, self.ledger, self.v2, self.v3, management=self.management, now=self.now)
 
     def ask(
         self,
@@ -97,17 +103,18 @@ class Session:
             if value < 0:
                 raise ParameterError(f"parameters: {name} is {value}; expected 0 or more.")
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
-        try:
-            with self.transport.spending(budget):
-                yield
-        finally:
-            self._keep_level()
+        with self.transport.spending(budget):
+            yield
 
     @contextmanager
     def threads(self) -> Iterator[ThreadPoolExecutor]:
         """The executor for side-by-side calls; any other `concurrent.futures.Executor` would do."""
         with ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar") as executor:
-            yield executor
+            try:
+                yield executor
+            except BaseException:
+                self.transport.end()  # or leaving would wait for calls that wait for the allowance
+                raise
 
     def save(self, **tables: pd.DataFrame) -> None:
         """Keeps tables in the run's folder; in JupyterLab, without one, they are shown and not kept."""
@@ -125,7 +132,8 @@ class Session:
         calls = self.transport.spent
         self.register()
         self.runs.finish(self.run_id, status, content, calls)
-        hand_on(self.settings.where, exit_code, content, calls)
+        self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls], columns=CALL_COLUMNS))
+        hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts)
         self.transport.close()
         return Verdict(verdict, exit_code)
 
@@ -134,6 +142,7 @@ class Session:
         scope = self.ledger.scope
         self.ledger = Ledger.open(self.company, scope, self.settings.reports)
         self.runs = Runs(self.ledger)
+        self.bucket = self._bucket()
 
     def new_run_id(self) -> str:
         """A name for one more act of this session: no other act has it, so that each can be undone alone."""
@@ -148,14 +157,10 @@ class Session:
         if self.run_id not in {run["run_id"] for run in self.runs.all()}:
             self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
 
-    def _kept_level(self) -> Level | None:
-        units, _, at = (self.ledger.fact(f"{LEVEL}:{self.settings.service}") or "").partition("@")
-        return Level(float(units), float(at)) if at else None
-
-    def _keep_level(self) -> None:
-        if self.bucket.limited:
-            level = self.bucket.level()
-            self.ledger.remember(f"{LEVEL}:{self.settings.service}", f"{level.units:.3f}@{level.at:.3f}")
+    def _bucket(self) -> Bucket:
+        """The allowance, shared through the ledger where one binds."""
+        shared = SharedKeeper(self.ledger, Level) if self.settings.allowance.limited else None
+        return Bucket(self.settings.allowance, shared)
 
 
 class Verdict:
@@ -173,11 +178,19 @@ def run_folder() -> Path | None:
     return Path(os.environ[RUN_FOLDER]) if os.environ.get(RUN_FOLDER) else None
 
 
-def hand_on(where: str, exit_code: int, summary: dict[str, Any], calls: dict[str, int]) -> None:
+def hand_on(
+    where: str, exit_code: int, summary: dict[str, Any], calls: dict[str, int], oddities: dict[str, int] | None = None
+) -> None:
     """Leaves the outcome for whoever runs the notebook; does nothing in JupyterLab."""
     folder = run_folder()
     if folder:
-        outcome = {"exit_code": exit_code, "where": where, "summary": summary, "calls": calls, "oddities": {}}
+        outcome = {
+            "exit_code": exit_code,
+            "where": where,
+            "summary": summary,
+            "calls": calls,
+            "oddities": oddities or {},
+        }
         bundles.write_json(folder / OUTCOME, outcome)
 
 

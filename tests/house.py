@@ -26,6 +26,7 @@ from smartcar_ops.sandbox.server import running
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
 from smartcar_ops.settings import Settings, Source
+from smartcar_ops.smartcar.management import ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
@@ -58,6 +59,7 @@ class House:
         token = ApplicationToken(self.transport, self.settings.origins.iam, self.settings.credentials)
         self.v2 = V2(self.transport, self.settings.origins.api)
         self.v3 = V3(self.transport, self.settings.origins.vehicle_api_v3, token)
+        self.management = ManagementV3(self.transport, self.settings.origins.management_api_v3, token)
         self.ledger = self.open_ledger()
 
     def read_settings(self, **changed: str) -> Settings:
@@ -82,7 +84,7 @@ class House:
 
     def linker(self) -> Linker:
         """What asks Smartcar."""
-        return Linker(self.company, self.ledger, self.v2, self.v3, now=self.now)
+        return Linker(self.company, self.ledger, self.v2, self.v3, management=self.management, now=self.now)
 
     def ask(self, sources: Iterable[str] = SOURCES) -> Asked:
         """Asks the sources, side by side, without a budget."""

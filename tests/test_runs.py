@@ -71,13 +71,13 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     code, printed = command(house, "run", AUDIT, SMARTCAR_OPS_ENVIRONMENT="staging <1>")
     assert 1 == code
     (folder,) = folders(house)
-    assert {"report.html", "run.ipynb", "run.json", "summary.json", "users.parquet", "orphans.parquet"} == {
-        path.name for path in folder.iterdir()
-    }
+    files = {"report.html", "run.ipynb", "run.json", "summary.json"}
+    tables = {"users.parquet", "orphans.parquet", "calls.parquet"}
+    assert files | tables == {path.name for path in folder.iterdir()}
     run, summary = (json.loads((folder / name).read_text()) for name in ("run.json", "summary.json"))
     assert run.keys() >= RUN_KEYS
     assert ("done", 1, False, "staging <1>") == (run["status"], run["exit_code"], run["sandbox"], run["environment"])
-    assert {"iam", "v2", "v3"} == set(run["calls"])
+    assert {"iam", "management_v3", "v2", "v3"} == set(run["calls"])
     assert not (house.root / ".sandbox").exists()
     assert summary.keys() >= {"verdict", "complete", "total", "buckets"}
     assert "staging &lt;1&gt;" in (folder / "report.html").read_text()

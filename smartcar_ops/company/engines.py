@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,16 @@ def create(url: str) -> sa.Engine:
 def writer(engine: sa.Engine) -> sa.Engine:
     """The same engine for work that writes: on SQLite its transactions take the write lock at once."""
     return engine.execution_options(smartcar_ops_write=True)
+
+
+def clock(connection: sa.Connection) -> float:
+    """Seconds since the epoch by the database's own clock, which all its users share; a file's is this machine's."""
+    now = {
+        "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
+        "mysql": "SELECT unix_timestamp(sysdate(6))",
+        "mariadb": "SELECT unix_timestamp(sysdate(6))",
+    }.get(connection.dialect.name)
+    return float(connection.exec_driver_sql(now).scalar_one()) if now else time.time()
 
 
 def refuse_missing_file(engine: sa.Engine) -> None:

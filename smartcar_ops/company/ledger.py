@@ -21,6 +21,9 @@ CHUNK = 5000
 LEVEL = "allowance"
 """Under ``allowance:<service>`` the ledger keeps what a service's bucket held, and when."""
 
+SUBSCRIPTIONS = "subscriptions"
+"""Under this source the ledger keeps which vehicles a webhook is fed with."""
+
 EVIDENCE = (t.connections, t.personal, t.ties, t.asked)
 KEPT = (*EVIDENCE, t.runs, t.changes)
 
@@ -146,6 +149,11 @@ class Ledger:
         """What a source was asked and answered: subject -> (when, answer)."""
         query = sa.select(t.asked).where(self.scope.of(t.asked), t.asked.c.source == source)
         return {row["subject"]: (row["asked_at"], row["answer"]) for row in self._rows(query)}
+
+    def fed(self) -> frozenset[str] | None:
+        """The vehicles that a webhook is fed with, whose V3 data are fresh; None where that was never asked."""
+        known = self.asked(SUBSCRIPTIONS)
+        return frozenset(known) - {"*"} if "*" in known else None
 
     def record(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Keeps rows of an evidence table in this scope, over those with the same key."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ USER_COLUMNS = [
     "next_action",
     "vehicles",
     "vehicles_unlinked",
+    "vehicles_unsubscribed",
 ]
 SLIP = re.compile(r"[a-z ]{1,16}|\[object object\]|[0-9a-f-]{1,35}", re.IGNORECASE)
 """What code writes in an id's place by mistake: undefined, null, [object Object], a cut-off id."""
@@ -102,12 +103,21 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
         suspects = {row["user_id"] for row in judged if row["bucket"] == "conflict"}
         named = evidence_by_user(at.rows(facts.evidence()), suspects)
         orphans = list(at.rows(facts.orphans()))
-    rows = [_user_row(row, named.get(row["user_id"], {})) for row in judged]
+        unfed = unsubscribed(at.rows(facts.cars()), ledger.fed())
+    rows = [_user_row(row, named.get(row["user_id"], {}), unfed) for row in judged]
     return Audit(
         counts=buckets.complete(counts),
-        users=pd.DataFrame(rows, columns=USER_COLUMNS),
+        users=pd.DataFrame(rows, columns=USER_COLUMNS).astype({"vehicles_unsubscribed": "Int64"}),
         orphans=pd.DataFrame(orphans, columns=ORPHAN_COLUMNS).assign(first_seen=_utc),
     )
+
+
+def unsubscribed(cars: Iterable[Mapping[str, Any]], fed: frozenset[str] | None) -> Counter[str] | None:
+    """How many linked vehicles of each user no webhook is fed with; None where subscriptions were never asked."""
+    if fed is None:
+        return None
+    pairs = {(row["user_id"], row["vehicle_id"]) for row in cars if row["vehicle_id"] and row["user_id"]}
+    return Counter(user_id for user_id, vehicle_id in pairs if vehicle_id not in fed)
 
 
 def evidence_by_user(
@@ -150,7 +160,7 @@ def _utc(frame: pd.DataFrame) -> pd.Series[Any]:
     return pd.to_datetime(frame["first_seen"], utc=True)
 
 
-def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> dict[str, Any]:
+def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]], unfed: Counter[str] | None) -> dict[str, Any]:
     return {
         "user_id": row["user_id"],
         "smartcar_user_id": shown_id(row),
@@ -159,4 +169,5 @@ def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> dict[st
         "next_action": buckets.BY_NAME[row["bucket"]].next_action,
         "vehicles": row["vehicles"],
         "vehicles_unlinked": row["vehicles_unlinked"],
+        "vehicles_unsubscribed": None if unfed is None else unfed[row["user_id"]],
     }

@@ -47,6 +47,8 @@ FIELD_TYPES = {
 }
 """What a column holds whatever the rows are, and when there is none."""
 VEHICLE_COLUMNS = ["vehicle_id", "local_vehicle_id", "make", "powertrain", "state", "reason"]
+AGEING = frozenset({"stale", "moved", "mismatch", "cached_error"})
+"""Verdicts that old data can explain."""
 MASKED = frozenset({"vin"})
 """Fields whose values are shown only when asked for."""
 
@@ -228,11 +230,18 @@ def _field_row(row: Field, recording: Recording, waivers: Sequence[Waiver], *, s
         "v3_number": _number(kept),
         "v3_unit": kept.unit,
         "verdict": judgement.verdict,
-        "reason": judgement.reason,
+        "reason": _reason(judgement, recording.pair),
         "v2_at": v2.at,
         "v3_at": kept.at,
         "lost": row.scored and judgement.lost,
     }
+
+
+def _reason(judgement: Judgement, pair: Pair) -> str:
+    """Why, in words; where the values are apart, also that no webhook feeds the vehicle."""
+    if pair.fed is False and judgement.verdict in AGEING:
+        return f"{judgement.reason}; no webhook subscription feeds this vehicle, so V3 may be a day old"
+    return judgement.reason
 
 
 def _waived(row: Field, pair: Pair, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import TypeVar
 
-from smartcar_ops.errors import AuthenticationError, SmartcarError
+from smartcar_ops.errors import AuthenticationError, ServiceIllError, SmartcarError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -26,7 +26,8 @@ def fan_out(
     """Each item's result, or the SmartcarError it ended with, as they come.
 
     An error of the class ``stop_on`` ends the submitting and is not given: those items count as not done.
-    AuthenticationError is raised: the application's own credentials are refused, and every item would be.
+    AuthenticationError and ServiceIllError are raised: the application's own credentials are refused, or the
+    service is ill, and every item would fare alike.
     """
     waiting = iter(items)
     running: set[Future[Result]] = set()
@@ -47,7 +48,7 @@ def fan_out(
             except stop_on:
                 stopped = True
                 continue
-            except AuthenticationError:
+            except (AuthenticationError, ServiceIllError):
                 for other in running:
                     other.cancel()
                 raise

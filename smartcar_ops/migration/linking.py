@@ -15,19 +15,22 @@ from typing import Any
 from smartcar_ops.company import judging
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import desk
-from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.ledger import SUBSCRIPTIONS, Ledger
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.errors import (
     AllowanceSpentError,
     AuthenticationError,
     NotFoundError,
     NotPermittedError,
+    ServiceIllError,
     SmartcarError,
 )
 from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.sources import Asked, Cost, Progress
+from smartcar_ops.smartcar.connections import Connection
+from smartcar_ops.smartcar.management import ManagementV3
 from smartcar_ops.smartcar.v2 import V2
-from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3, Connection
+from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
 
 LISTING_LASTS = timedelta(hours=1)
 """A whole listing of connections younger than this is not asked for again."""
@@ -39,8 +42,18 @@ CHUNK = 50
 class Linker:
     """Asks the sources for one company; ``now`` is fixed for the act."""
 
-    def __init__(self, company: Company, ledger: Ledger, v2: V2, v3: V3, *, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        company: Company,
+        ledger: Ledger,
+        v2: V2,
+        v3: V3,
+        *,
+        management: ManagementV3 | None = None,
+        now: datetime | None = None,
+    ) -> None:
         self._company, self._ledger, self._v2, self._v3 = company, ledger, v2, v3
+        self._management = management
         self._now = now or datetime.now(UTC)
 
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
@@ -50,6 +63,8 @@ class Linker:
         known = len(self._ledger.connections())
         if "connections" in sources and (relist or not self._listed()):
             units["connections"] = max(1, -(-max(known, len(self._cars())) // PAGE_SIZE))
+            if self._management:
+                units["subscriptions"] = units["connections"]
         tokens = {car.token for car in self._token_cars(unlinked)} if "tokens" in sources else set()
         if tokens:
             units["tokens"] = 2 * len(tokens)
@@ -92,6 +107,27 @@ class Linker:
         asked.answers["connections"] = len(rows)
         if not listing.complete:
             asked.failed["connections"] = 1
+        self._ask_subscriptions(asked)
+
+    def _ask_subscriptions(self, asked: Asked) -> None:
+        """Which vehicles a webhook is fed with; no audit fails for not knowing."""
+        if self._management is None:
+            return
+        try:
+            found = self._management.subscriptions(self._ledger.scope.mode)
+        except AllowanceSpentError:
+            asked.not_read["subscriptions"] = 1
+            return
+        except ServiceIllError:
+            raise
+        except SmartcarError:
+            asked.failed["subscriptions"] = 1
+            return
+        entry = {"source": SUBSCRIPTIONS, "asked_at": self._naive(), "answer": "fed"}
+        vehicles = sorted({subscription.vehicle_id for subscription in found})
+        rows = [{**entry, "subject": vehicle_id} for vehicle_id in vehicles]
+        self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, {**entry, "subject": "*", "answer": "complete"}])
+        asked.answers["subscriptions"] = len(vehicles)
 
     def _listed(self) -> bool:
         """Whether a whole listing is recent enough."""

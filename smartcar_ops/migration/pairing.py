@@ -27,6 +27,8 @@ class Pair:
     make: str
     powertrain: str
     token: str | None = field(repr=False)
+    fed: bool | None = None
+    """Whether a webhook is fed with this vehicle; V3's data may else be a day old. None: not known."""
 
 
 def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
@@ -42,6 +44,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
     for row in sorted(ledger.connections(), key=lambda row: row["smartcar_user_id"]):
         connected.setdefault(row["vehicle_id"], []).append(row)
     answers = ledger.asked("tokens")
+    fed = ledger.fed()
     refused = {subject: entry for subject, entry in answers.items() if entry[1].startswith("refused")}
     found = []
     for car in company.cars_to_ask(now):
@@ -58,6 +61,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
                 row["make"],
                 row["powertrain"],
                 car.token if car.token_alive and not was_asked(refused.get(car.local_vehicle_id), car.token) else None,
+                None if fed is None else row["vehicle_id"] in fed,
             )
         )
     return found

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, SmartcarError
+from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, ServiceIllError, SmartcarError
 from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.pairing import Pair
 from smartcar_ops.migration.verdicts import wants_another_read
 from smartcar_ops.smartcar.fields import FieldMap
 from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.smartcar.signals import Signals
 from smartcar_ops.smartcar.v2 import V2, Batch
-from smartcar_ops.smartcar.v3 import V3, Signals
+from smartcar_ops.smartcar.v3 import V3
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ def cost(chosen: Sequence[Pair], v2: V2, fields: FieldMap) -> int:
 def record(pair: Pair, v2: V2, v3: V3, fields: FieldMap) -> Recording:
     """Reads one vehicle: V3, then one V2 batch, then V3 again only where a volatile field differs at the same time.
 
-    A side that fails is kept as its error; AllowanceSpentError and a refused application token are raised.
+    A side that fails is kept as its error; AllowanceSpentError, ServiceIllError and a refused application token are
+    raised.
     """
     first = _v3(pair, v3)
     try:
         batch: Batch | SmartcarError = v2.batch(pair.token or "", pair.vehicle_id, fields.v2_paths)
-    except AllowanceSpentError:
+    except (AllowanceSpentError, ServiceIllError):
         raise
     except SmartcarError as error:
         batch = error
@@ -57,7 +59,7 @@ def record(pair: Pair, v2: V2, v3: V3, fields: FieldMap) -> Recording:
 def _v3(pair: Pair, v3: V3) -> Signals | SmartcarError:
     try:
         return v3.signals(pair.vehicle_id, pair.smartcar_user_id)
-    except (AllowanceSpentError, AuthenticationError):
+    except (AllowanceSpentError, AuthenticationError, ServiceIllError):
         raise
     except SmartcarError as error:
         return error

@@ -30,13 +30,15 @@ VEHICLES = sa.Table(
     sa.Column("vehicle_access_token", sa.String(255)),
     sa.Column("token_created_at", sa.DateTime),
 )
+REFRESH_TOKENS = sa.table("vehicles", sa.column("id"), sa.column("vehicle_refresh_token"))
 STORED_IDS = sa.table("users", sa.column("id"), sa.column("smartcar_user_id"))
 
 
-def create_database(url: str, world: World) -> None:
+def create_database(url: str, world: World, *, refresh_tokens: bool = False) -> None:
     """Make the tables `users` and `vehicles` in an empty database of any SQLAlchemy URL, with the world's rows.
 
-    Times are naive UTC with whole seconds.
+    Times are naive UTC with whole seconds. `refresh_tokens`: the company also keeps V2's refresh tokens, in
+    `vehicles.vehicle_refresh_token` (the guide's own schema has no such column).
     """
     users = [{"id": u.id, "email": u.email, "name": u.name, "created_at": _naive(u.created_at)} for u in world.users]
     vehicles = [
@@ -54,6 +56,16 @@ def create_database(url: str, world: World) -> None:
         connection.execute(sa.insert(USERS), users)
         if vehicles:
             connection.execute(sa.insert(VEHICLES), vehicles)
+        if refresh_tokens:
+            _add_refresh_tokens(connection, world)
+
+
+def _add_refresh_tokens(connection: sa.Connection, world: World) -> None:
+    connection.execute(sa.text("ALTER TABLE vehicles ADD COLUMN vehicle_refresh_token VARCHAR(255)"))
+    tokens = [{"key": v.id, "text": world.tokens[v.token].refresh_token} for v in world.vehicles]
+    if tokens:
+        change = sa.update(REFRESH_TOKENS).where(REFRESH_TOKENS.c.id == sa.bindparam("key"))
+        connection.execute(change.values(vehicle_refresh_token=sa.bindparam("text")), tokens)
 
 
 def play_connect_callbacks(url: str, world: World) -> int:

@@ -1,120 +1,100 @@
-"""`GET /v3/connections` and `/v3/connections/{id}`: paging, filters, the JSON:API envelope (section 7)."""
+"""`/v3/connections` and `/v3/users/{id}`: paging, filters, the JSON:API rows, deletion (section 7)."""
 
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from .envelope import answer_one, answer_page, origin, read_page, write_time
 from .errors import V3Error
-from .records import LIVE, Connection
-from .state import State, iso, state_of
-from .v3 import attributes, authorise, origin
+from .records import Connection
+from .state import State, state_of
+from .v3 import attributes, authorise
 
 Json = dict[str, Any]
-DEFAULT_PAGE, MAX_PAGE = 10, 100
-MODE = "filter[vehicle.mode]"
+DEFAULT_PAGE = 10
+USER, VEHICLE, EXTERNAL, MODE = "filter[userId]", "filter[vehicleId]", "filter[user.externalId]", "filter[vehicle.mode]"
+ORDER = {"orderBy": "createdAt", "orderDirection": "DESC"}
 
 
 async def list_connections(request: Request) -> Response:
     """A page of the connections, newest first; an unknown filter is ignored, a size above 100 clamped."""
     authorise(request)
-    number = _number(request, "page[number]", 1)
-    size = min(_number(request, "page[size]", DEFAULT_PAGE), MAX_PAGE)
-    found = _matching(request)
-    page = found[(number - 1) * size : number * size]
     state = state_of(request)
-    return JSONResponse(
-        {
-            "data": [_write(connection, state, origin(request)) for connection in page],
-            "meta": {
-                "pageNumber": number,
-                # An empty list reports zero (seen): a reader must not divide by it.
-                "pageSize": size if found else 0,
-                "totalCount": len(found),
-                "orderBy": "createdAt",
-                "orderDirection": "DESC",
-            },
-            "links": _links(request, number, size, max(1, -(-len(found) // size))),
-        }
-    )
+    wanted = _filters(request)
+    page = read_page(request, wanted, DEFAULT_PAGE)
+    if state.behaviour.pages_shift:
+        state.shifter.shift(state.clock())
+    url = origin(request)
+    return answer_page(request, page, _matching(request, wanted), lambda c: _write(c, state, url), ORDER)
 
 
 async def get_connection(request: Request) -> Response:
-    """One connection by its own id (not the vehicle's)."""
+    """One connection by its own id (not the vehicle's); 404 where there is none."""
     authorise(request)
-    state = state_of(request)
-    wanted = request.path_params["connection_id"]
-    for connection in state.world.connections:
-        if connection.id == wanted:
-            return JSONResponse({"data": _write(connection, state, origin(request))})
-    raise V3Error(404, "RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND", f"Connection with ID {wanted} not found")
+    return answer_one(request, _write(_wanted(request), state_of(request), origin(request)))
 
 
-def _number(request: Request, name: str, default: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise V3Error(400, "VALIDATION", "INVALID_INPUT_FORMAT", f"{name} must be a whole number from 1")
-    return int(text)
+async def delete_connection(request: Request) -> Response:
+    """Disconnect: 204, and 404 the second time (inferred)."""
+    authorise(request)
+    state_of(request).directory.remove([_wanted(request)])
+    return Response(status_code=204)
+
+
+async def delete_user(request: Request) -> Response:
+    """Remove a user with all connections: 204 (documented), 404 where there is no such user."""
+    authorise(request)
+    user = request.path_params["user_id"]
+    if not state_of(request).directory.remove(state_of(request).directory.find(user)):
+        raise V3Error(404, "RESOURCE_NOT_FOUND", "USER_NOT_FOUND", f"User with ID {user} not found")
+    return Response(status_code=204)
+
+
+def _wanted(request: Request) -> Connection:
+    wanted: str = request.path_params["connection_id"]
+    found = state_of(request).directory.by_id.get(wanted)
+    if found is None:
+        raise V3Error(404, "RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND", f"Connection with ID {wanted} not found")
+    return found
 
 
 def _filters(request: Request) -> dict[str, str]:
-    """The filters in force; without a mode filter the mode is live."""
-    known = ("filter[userId]", "filter[vehicleId]", "filter[user.externalId]")
-    asked = {name: request.query_params[name] for name in known if name in request.query_params}
-    return {**asked, MODE: request.query_params.get(MODE, LIVE)}
+    """The filters in force; an unknown one (`filter[user_id]` is one) is ignored, or 400 under that fault."""
+    behaviour = state_of(request).behaviour
+    given = {name: value for name, value in request.query_params.items() if name.startswith("filter[")}
+    known = {name: value for name, value in given.items() if name in (USER, VEHICLE, EXTERNAL, MODE)}
+    if behaviour.unknown_filter_refused and given != known:
+        strange = min(given.keys() - known.keys())
+        raise V3Error(400, "VALIDATION", "INVALID_INPUT_FORMAT", f"{strange} is not a known filter")
+    default = {MODE: behaviour.default_mode} if behaviour.default_mode else {}
+    return {**default, **known}
 
 
-def _matching(request: Request) -> list[Connection]:
-    wanted = _filters(request)
-    user = request.headers.get("sc-user-id")
-    return [
-        connection
-        for connection in state_of(request).world.connections
-        if _values(connection).items() >= wanted.items() and user in (None, connection.user_id)
-    ]
-
-
-def _values(connection: Connection) -> dict[str, str | None]:
-    return {
-        "filter[userId]": connection.user_id,
-        "filter[vehicleId]": connection.vehicle_id,
-        "filter[user.externalId]": connection.external_id,
-        MODE: connection.mode,
-    }
-
-
-def _links(request: Request, number: int, size: int, last: int) -> Json:
-    """Absolute, brackets percent-encoded; `next` and `prev` are null at the ends."""
-
-    def link(page: int) -> str:
-        query = {"page[number]": page, "page[size]": size, **_filters(request)}
-        return f"{origin(request)}/v3/connections?{urlencode(query)}"
-
-    return {
-        "self": link(number),
-        "first": link(1),
-        "last": link(last),
-        "next": link(number + 1) if number < last else None,
-        "prev": link(min(number - 1, last)) if number > 1 else None,
-    }
+def _matching(request: Request, wanted: dict[str, str]) -> list[Connection]:
+    """`sc-user-id` narrows the list too (documented)."""
+    user, named = request.headers.get("sc-user-id"), wanted.get(USER)
+    if None not in (user, named) and user != named:
+        return []
+    directory = state_of(request).directory
+    return directory.find(user or named, wanted.get(VEHICLE), wanted.get(EXTERNAL), wanted.get(MODE))
 
 
 def _write(connection: Connection, state: State, url: str) -> Json:
+    vehicle_url = f"{url}/v3/vehicles/{connection.vehicle_id}"
     user: Json = {"id": connection.user_id}
     if connection.external_id is not None:
         user["externalId"] = connection.external_id
-    vehicle_url = f"{url}/v3/vehicles/{connection.vehicle_id}"
     return {
         "id": connection.id,
         "type": "connection",
         "attributes": {
             "permissions": list(connection.permissions),
-            "vehicle": attributes(state.world.cars[connection.vehicle_id]),
-            "user": user,
+            "vehicle": attributes(state.cars[connection.vehicle_id]),
+            **({"user": user} if state.behaviour.user_attribute else {}),
         },
         "relationships": {
             "vehicle": {
@@ -123,7 +103,10 @@ def _write(connection: Connection, state: State, url: str) -> Json:
             },
             "user": {"data": {"id": connection.user_id, "type": "user"}},
         },
-        "meta": {"createdAt": iso(connection.created_at), "updatedAt": iso(connection.updated_at)},
+        "meta": {
+            "createdAt": write_time(connection.created_at, state, connection.vehicle_id),
+            "updatedAt": write_time(connection.updated_at, state, connection.vehicle_id),
+        },
         "links": {"self": f"{url}/v3/connections/{connection.id}"},
     }
 
@@ -131,4 +114,6 @@ def _write(connection: Connection, state: State, url: str) -> Json:
 routes = [
     Route("/v3/connections", list_connections),
     Route("/v3/connections/{connection_id}", get_connection),
+    Route("/v3/connections/{connection_id}", delete_connection, methods=["DELETE"]),
+    Route("/v3/users/{user_id}", delete_user, methods=["DELETE"]),
 ]

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from .catalogue import with_check_digit
 from .records import CACHED, MISSING, NOT_CAPABLE, NOT_PERMITTED, Car, Difference, LocalVehicle
+from .units import KM_PER_MILE
 
-KM_PER_MILE = 1.609344
 COMPARED = (
     "vin",
     "vehicle-make",

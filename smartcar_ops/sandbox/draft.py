@@ -6,15 +6,23 @@ import random
 from datetime import datetime, timedelta
 
 from .cars import build_car, new_id
+from .chance import id_of
 from .records import LIVE, Car, Connection, LocalUser, LocalVehicle, UserToken
 
 PERMISSIONS = (
     "control_charge",
+    "control_navigation",
+    "control_security",
     "read_battery",
     "read_charge",
+    "read_diagnostics",
+    "read_engine_oil",
     "read_fuel",
+    "read_location",
     "read_odometer",
     "read_security",
+    "read_service_history",
+    "read_tires",
     "read_vehicle_info",
     "read_vin",
 )
@@ -70,12 +78,13 @@ class Draft:
         """A token 5 to 45 minutes old which opens `cars`."""
         return self._token(person, cars, timedelta(seconds=self.rng.randrange(300, 2700)), behaviour)
 
-    def old_token(self, person: str, *cars: Car) -> UserToken:
-        """A token which died days ago."""
-        return self._token(person, cars, timedelta(seconds=self.rng.randrange(86_400, 300 * 86_400)), "normal")
+    def old_token(self, person: str, *cars: Car, behaviour: str = "normal") -> UserToken:
+        """A token which died days ago; a normal one can be refreshed until it is 60 days old."""
+        return self._token(person, cars, timedelta(seconds=self.rng.randrange(86_400, 300 * 86_400)), behaviour)
 
     def _token(self, person: str, cars: tuple[Car, ...], age: timedelta, behaviour: str) -> UserToken:
         created = self.now.replace(microsecond=0) - age
-        token = UserToken(new_id(self.rng), person, tuple(car.id for car in cars), created, behaviour)
+        text = new_id(self.rng)
+        token = UserToken(text, person, tuple(car.id for car in cars), created, behaviour, id_of("refresh", text))
         self.tokens[token.text] = token
         return token

@@ -44,8 +44,8 @@ class V2Error(Exception):
             "resolution": {"type": RESOLUTIONS.get(self.type)},
         }
 
-    def response(self, headers: dict[str, str] | None = None) -> Response:
-        """The whole answer, its request id in the header and in the body."""
+    def response(self, headers: dict[str, str] | None = None, *, flat: bool = True) -> Response:
+        """The whole answer, its request id in the header and in the body; it is flat in any case."""
         request_id = new_request_id()
         sent = {"sc-request-id": request_id, **(headers or {})}
         return JSONResponse(self.body(request_id), self.status, sent)
@@ -73,8 +73,10 @@ class V3Error(Exception):
             ]
         }
 
-    def response(self, headers: dict[str, str] | None = None) -> Response:
-        """The whole answer."""
+    def response(self, headers: dict[str, str] | None = None, *, flat: bool = False) -> Response:
+        """The whole answer; `flat`: in V2's shape."""
+        if flat:
+            return V2Error(self.status, self.type, self.code, self.detail).response(headers)
         return JSONResponse(self.body(new_request_id()), self.status, headers)
 
 
@@ -97,9 +99,13 @@ def unknown_path(path: str) -> WireError:
 async def answer_wire_error(request: Request, error: Exception) -> Response:
     """Turn a raised V2Error or V3Error into its answer."""
     assert isinstance(error, WireError)
-    return error.response()
+    return error.response(flat=_is_flat(request))
 
 
 async def answer_unknown_path(request: Request, error: Exception) -> Response:
     """Turn the router's 404 and 405 into the wire's own."""
-    return unknown_path(request.url.path).response()
+    return unknown_path(request.url.path).response(flat=_is_flat(request))
+
+
+def _is_flat(request: Request) -> bool:
+    return bool(request.app.state.sandbox.behaviour.flat_errors)

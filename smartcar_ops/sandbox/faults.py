@@ -1,116 +1,130 @@
-"""Faults the pretend Smartcar can be given: a name, one sentence, and what it does to a request."""
+"""Faults the pretend Smartcar can be given, alone or together: a name, one sentence, and what it changes."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
-from starlette.responses import HTMLResponse, Response
-
-from .errors import V2Error, data_error
-from .state import State
-
-Strike = Callable[[str], Awaitable[Response | None]]
-"""Given a request's path: the answer that replaces the true one, or None to let the request through."""
-
-SLOWNESS = 0.1
-SHORT_LIFE = timedelta(seconds=2)
-
-
-def is_data(path: str) -> bool:
-    """Whether the request is one of the two data APIs'."""
-    return path.startswith(("/v3/", "/v2.0/"))
-
-
-def _every(nth: int, status: int, type_: str, code: str, text: str, **headers: str) -> Strike:
-    """Every `nth` data request is answered with an error."""
-    count = itertools.count(1)
-
-    async def strike(path: str) -> Response | None:
-        if not is_data(path) or next(count) % nth:
-            return None
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return data_error(path, status, type_, code, text).response(sent)
-
-    return strike
-
-
-def _slow(state: State) -> Strike:
-    async def strike(path: str) -> Response | None:
-        if path != "/health":
-            await asyncio.sleep(SLOWNESS)
-        return None
-
-    return strike
-
-
-def _server_500(state: State) -> Strike:
-    return _every(5, 500, "SERVER", "INTERNAL", "An internal error occurred.")
-
-
-def _rate_limit(state: State) -> Strike:
-    text = "Your application has exceeded its rate limit."
-    return _every(7, 429, "RATE_LIMIT", "SMARTCAR_API", text, retry_after="1")
-
-
-def _billing_430(state: State) -> Strike:
-    text = "The vehicle's monthly number of requests is used up."
-
-    async def strike(path: str) -> Response | None:
-        if not is_data(path) or "/vehicles/" not in path:
-            return None
-        return data_error(path, 430, "BILLING", "VEHICLE_REQUEST_LIMIT", text).response()
-
-    return strike
-
-
-def _v2_off(state: State) -> Strike:
-    async def strike(path: str) -> Response | None:
-        if not path.startswith("/v2.0"):
-            return None
-        text = "Version 2.0 of the API is no longer available."
-        return V2Error(410, "RESOURCE_NOT_FOUND", "VERSION", text).response()
-
-    return strike
-
-
-def _token_expires(state: State) -> Strike:
-    state.token_life = SHORT_LIFE
-
-    async def strike(path: str) -> Response | None:
-        return None
-
-    return strike
-
-
-def _token_html(state: State) -> Strike:
-    async def strike(path: str) -> Response | None:
-        if path != "/oauth2/token":
-            return None
-        return HTMLResponse("<!doctype html><title>Sign in</title><p>Please sign in to the network.</p>")
-
-    return strike
+from . import strikes
+from .behaviour import Behaviour
+from .records import LIVE
+from .strikes import HangUp, Strike, in_turn, is_about_a_vehicle, is_data, refusing
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault: what it does in one sentence, and how it strikes."""
+    """A fault: what it does in one sentence, the switches it sets, and the strike it makes, if any."""
 
     sentence: str
-    make: Callable[[State], Strike]
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    make: Callable[[Behaviour], Strike] | None = None
+
+
+def _server_500(behaviour: Behaviour) -> Strike:
+    text = "An internal error occurred."
+    return in_turn(5, is_data, refusing(500, "SERVER", "INTERNAL", text, behaviour.flat_errors))
+
+
+def _rate_limit(behaviour: Behaviour, headers: dict[str, str] | None = None) -> Strike:
+    text = "Your application has exceeded its rate limit."
+    return in_turn(7, is_data, refusing(429, "RATE_LIMIT", "SMARTCAR_API", text, behaviour.flat_errors, headers))
+
+
+def _rate_limit_told(behaviour: Behaviour) -> Strike:
+    return _rate_limit(behaviour, {"retry-after": "1"})
+
+
+def _vehicle_rate_limit(behaviour: Behaviour) -> Strike:
+    text = "The vehicle was asked too often, try again later."
+    refuse = refusing(429, "RATE_LIMIT", "VEHICLE", text, behaviour.flat_errors, {"retry-after": "1"})
+    return in_turn(7, is_about_a_vehicle, refuse)
+
+
+def _billing_430(behaviour: Behaviour) -> Strike:
+    text = "The vehicle's monthly number of requests is used up."
+    refuse = refusing(430, "BILLING", "VEHICLE_REQUEST_LIMIT", text, behaviour.flat_errors)
+    return in_turn(1, is_about_a_vehicle, refuse)
 
 
 FAULTS = {
-    "slow": Fault("Every request takes 100 ms.", _slow),
-    "server-500": Fault("Every 5th data request is answered with 500.", _server_500),
-    "rate-limit": Fault("Every 7th data request is answered with 429 and Retry-After: 1.", _rate_limit),
-    "billing-430": Fault("Every request about a vehicle is answered with 430.", _billing_430),
-    "v2-off": Fault("V2 is switched off: 410 on every path.", _v2_off),
-    "token-expires": Fault("Application tokens say they live an hour and are refused after 2 seconds.", _token_expires),
-    "token-html": Fault("The token endpoint answers 200 with an HTML page.", _token_html),
+    # every API
+    "slow": Fault("Every request takes 100 ms.", {"delay": 0.1}),
+    "server-500": Fault("Every 5th data request is answered with 500.", make=_server_500),
+    "rate-limit": Fault("Every 7th data request is answered with 429 and Retry-After: 1.", make=_rate_limit_told),
+    "rate-limit-no-retry-after": Fault(
+        "Every 7th data request is answered with 429 and no Retry-After.", make=_rate_limit
+    ),
+    "vehicle-rate-limit": Fault(
+        "Every 7th request about a vehicle is answered with 429 RATE_LIMIT/VEHICLE and Retry-After: 1.",
+        make=_vehicle_rate_limit,
+    ),
+    "billing-430": Fault("Every request about a vehicle is answered with 430.", make=_billing_430),
+    "drop-connection": Fault(
+        "Every 6th data request gets no answer: the connection is closed.",
+        make=lambda _: in_turn(6, is_data, lambda path: HangUp()),
+    ),
+    # tokens
+    "token-expires": Fault(
+        "Application tokens say they live an hour and are refused after 2 seconds.",
+        {"token_life": timedelta(seconds=2)},
+    ),
+    "token-html": Fault("The token endpoint answers 200 with an HTML page.", make=lambda _: strikes.sign_in_page),
+    "refresh-grace-60": Fault(
+        "A used V2 refresh token dies after 60 seconds instead of 10 minutes.",
+        {"refresh_grace": timedelta(seconds=60)},
+    ),
+    "user-token-on-v3": Fault("V3 also accepts a living V2 user token.", {"user_token_on_v3": True}),
+    # Connect
+    "redirect-userId": Fault("Connect's redirect carries userId instead of user_id.", {"redirect_user": ("userId",)}),
+    "redirect-both": Fault(
+        "Connect's redirect carries user_id and userId, and they differ.", {"redirect_user": ("user_id", "userId")}
+    ),
+    "redirect-no-code": Fault("Connect's redirect carries no code.", {"redirect_code": False}),
+    # V3 lists
+    "unknown-filter-400": Fault(
+        "A filter /v3/connections does not know is answered with 400 instead of being ignored.",
+        {"unknown_filter_refused": True},
+    ),
+    "mode-default-live": Fault(
+        "Without a mode filter /v3/connections lists live vehicles only.", {"default_mode": LIVE}
+    ),
+    "page-max-50": Fault("V3 lists give at most 50 a page, whatever is asked for.", {"max_page": 50}),
+    "pages-shift": Fault("Connections arrive and leave while /v3/connections is read.", {"pages_shift": True}),
+    "empty-page-size-zero": Fault("An empty V3 list reports a page size of 0.", {"empty_page_size_zero": True}),
+    "no-user-attribute": Fault("V3 connections name their user under relationships alone.", {"user_attribute": False}),
+    "next-relative": Fault("The links of V3 lists are paths without a host.", {"next_link": "relative"}),
+    "next-other-host": Fault("The next link of V3 lists points to another host.", {"next_link": "foreign"}),
+    "old-envelope": Fault(
+        "V3 writes its older envelope: meta.page, links.previous, relative links, single resources without data.",
+        {"old_envelope": True},
+    ),
+    # V3 vehicles and signals
+    "listed-but-404": Fault(
+        "About one connected vehicle in eight is 404 VEHICLE_NOT_FOUND although it is listed.",
+        {"listed_but_404": True},
+    ),
+    "wrong-user-403": Fault(
+        "Another user's sc-user-id is answered with 403 ACCESS_DENIED instead of 404.", {"wrong_user_status": 403}
+    ),
+    "missing-user-accepted": Fault("Signals are answered without sc-user-id too.", {"missing_user_accepted": True}),
+    "cached-error-bodies": Fault(
+        "About a third of a car's V3 signals are ERROR ASLEEP with their last good body and old times.",
+        {"cached_errors": True},
+    ),
+    "success-with-nulls": Fault("About a third of a car's V3 signals are SUCCESS with null members.", {"nulls": True}),
+    "epoch-times": Fault("V3 writes times as numbers, milliseconds or seconds by car.", {"epoch_times": True}),
+    "empty-store": Fault("V3 has no signals of any car: an empty list, and 404 on each.", {"empty_store": True}),
+    "signal-404": Fault("Every request for a single signal is 404.", {"signal_404": True}),
+    "flat-errors": Fault("V3 writes its errors in V2's flat shape.", {"flat_errors": True}),
+    # V2
+    "v2-off": Fault("V2 is switched off: 410 on every path.", make=lambda _: strikes.switched_off),
+    "imperial": Fault("V2 answers in imperial units, whatever was asked, and says so.", {"imperial": True}),
+    # webhooks
+    "triggers-under-data": Fault(
+        "Webhook events carry their triggers under data instead of beside it.", {"triggers_under_data": True}
+    ),
 }
 
 
@@ -121,3 +135,17 @@ def check_faults(names: Iterable[str]) -> tuple[str, ...]:
         if name not in FAULTS:
             raise ValueError(f"sandbox: unknown fault {name!r}, known are {', '.join(sorted(FAULTS))}")
     return checked
+
+
+def behaviour_of(names: Iterable[str]) -> Behaviour:
+    """The switches of these faults together; where two set the same one, the later holds."""
+    behaviour = Behaviour()
+    for name in names:
+        behaviour = replace(behaviour, **FAULTS[name].switches)
+    return behaviour
+
+
+def strikes_of(names: Iterable[str], behaviour: Behaviour) -> list[Strike]:
+    """The strikes of these faults, each with a count of its own."""
+    makers = [FAULTS[name].make for name in names]
+    return [make(behaviour) for make in makers if make is not None]

@@ -19,7 +19,7 @@ MAX_PAGE = 100
 async def list_connections(request: Request) -> Response:
     """A page of connections of every mode, newest first; the cursor is null on the last page."""
     _authorise(request)
-    found = [c for c in state_of(request).world.connections if _matches(c, request)]
+    found = [c for c in state_of(request).directory.all if _matches(c, request)]
     start, limit = _start(request), _limit(request)
     page = found[start : start + limit]
     more = start + limit < len(found)
@@ -28,6 +28,17 @@ async def list_connections(request: Request) -> Response:
         {"connections": [_write(connection) for connection in page], "paging": paging},
         headers={"sc-request-id": new_request_id()},
     )
+
+
+async def delete_connections(request: Request) -> Response:
+    """Disconnect a user, a vehicle, or the pair (documented); answers what was removed, 400 where nothing is named."""
+    _authorise(request)
+    if not {"user_id", "vehicle_id"} & request.query_params.keys():
+        raise V2Error(400, "VALIDATION", "PARAMETER", "user_id or vehicle_id is needed.")
+    directory = state_of(request).directory
+    gone = directory.remove([c for c in directory.all if _matches(c, request)])
+    removed = [{"userId": connection.user_id, "vehicleId": connection.vehicle_id} for connection in gone]
+    return JSONResponse({"connections": removed}, headers={"sc-request-id": new_request_id()})
 
 
 def _authorise(request: Request) -> None:
@@ -69,4 +80,9 @@ def _write(connection: Connection) -> dict[str, str]:
     }
 
 
-routes = [Route("/v2.0/management/connections", list_connections)]
+# The official Python SDK writes a slash at the end.
+_PATHS = ("/v2.0/management/connections", "/v2.0/management/connections/")
+routes = [
+    *(Route(path, list_connections) for path in _PATHS),
+    *(Route(path, delete_connections, methods=["DELETE"]) for path in _PATHS),
+]

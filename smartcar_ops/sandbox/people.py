@@ -12,13 +12,23 @@ Build = Callable[[Draft, list[LocalUser], int], None]
 """Builds one instance of a persona: the draft, its local users (two for a pair), its number from 0."""
 
 
-def _connected(draft: Draft, user: LocalUser, cars: int, *, live: Callable[[int], bool] = lambda number: False) -> str:
-    """Give `user` connected cars with VINs; `live(n)`: whether the n-th token is alive. Returns the id."""
+def _connected(
+    draft: Draft,
+    user: LocalUser,
+    cars: int,
+    *,
+    live: Callable[[int], bool] = lambda number: False,
+    old: str = "normal",
+) -> str:
+    """Give `user` connected cars with VINs; `live(n)`: whether the n-th token is alive. Returns the id.
+
+    `old`: the behaviour of the tokens which are not; a revoked one cannot be refreshed either.
+    """
     person = draft.person()
     for number in range(cars):
         car = draft.car()
         draft.connect(person, car)
-        token = draft.live_token(person, car) if live(number) else draft.old_token(person, car)
+        token = draft.live_token(person, car) if live(number) else draft.old_token(person, car, behaviour=old)
         draft.own(user, car, token)
     user.smartcar_user_id = person
     return person
@@ -73,7 +83,7 @@ def external_id(draft: Draft, users: list[LocalUser], number: int) -> None:
     """No VIN and no living token; but the connection carries the company's own id of the user."""
     person, car = draft.person(), draft.car()
     draft.connect(person, car, external_id=str(users[0].id))
-    draft.own(users[0], car, draft.old_token(person, car), vin=False, tied=False)
+    draft.own(users[0], car, draft.old_token(person, car, behaviour="revoked"), vin=False, tied=False)
     users[0].smartcar_user_id = person
 
 
@@ -129,7 +139,7 @@ def two_ids_token(draft: Draft, users: list[LocalUser], number: int) -> None:
 
 def family_car(draft: Draft, users: list[LocalUser], number: int) -> None:
     """A car two people connected, and nothing says which of them is the customer."""
-    _connected(draft, users[0], 1)
+    _connected(draft, users[0], 1, old="revoked")
     draft.connect(draft.person(), users[0].vehicles[0].car)
 
 

@@ -15,6 +15,7 @@ NOT_CAPABLE = "COMPATIBILITY"
 NOT_PERMITTED = "PERMISSION"
 CACHED = "VEHICLE_STATE"
 MISSING = "MISSING"
+NOT_CHARGING = "NOT_CHARGING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class UserToken:
     vehicle_ids: tuple[str, ...]
     created_at: datetime
     behaviour: str = "normal"
+    refresh_token: str = field(default="", repr=False)
 
 
 @dataclass(slots=True)

@@ -4,82 +4,54 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import connections, iam, management, pages, v2, v3
+from . import (
+    connect,
+    connections,
+    iam,
+    management,
+    pages,
+    subscriptions,
+    user_tokens,
+    v2,
+    v2_commands,
+    v3,
+    v3_commands,
+    webhooks,
+)
+from .directory import Key
 from .environment import environment
 from .errors import V2Error, V3Error, answer_unknown_path, answer_wire_error
-from .faults import FAULTS, Strike, check_faults
+from .faults import behaviour_of, check_faults, strikes_of
+from .gate import Arrival, Arrivals, Gate
+from .records import Connection
+from .shifting import Shifts
 from .state import Clock, State, utc_now
 from .world import World
 
 HOST = "127.0.0.1"
-Arrival = tuple[float, str, str]
+V3_ROOMS = (connections, subscriptions, v3, v3_commands)
+V2_ROOMS = (management, v2_commands, v2)
 
 
-class Arrivals:
-    """Every request that came in: (monotonic seconds, method, path). Safe to read from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._all: list[Arrival] = []
-        self._active = time.monotonic()
-
-    def add(self, method: str, path: str) -> None:
-        """Note a request; all but /health count as activity."""
-        with self._lock:
-            self._all.append((time.monotonic(), method, path))
-            if path != "/health":
-                self._active = time.monotonic()
-
-    def all(self) -> list[Arrival]:
-        """A copy of what came in so far."""
-        with self._lock:
-            return list(self._all)
-
-    @property
-    def idle_seconds(self) -> float:
-        """How long ago the last request but /health came in."""
-        with self._lock:
-            return time.monotonic() - self._active
-
-
-class Gate:
-    """Middleware: notes each request, then lets the faults strike before the routes answer."""
-
-    def __init__(self, app: ASGIApp, arrivals: Arrivals, strikes: list[Strike]) -> None:
-        self.app, self.arrivals, self.strikes = app, arrivals, strikes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        self.arrivals.add(scope["method"], scope["path"])
-        for strike in self.strikes:
-            answer = await strike(scope["path"])
-            if answer is not None:
-                await answer(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
-
-
-def build_app(world: World, faults: Iterable[str] = (), clock: Clock = utc_now) -> Starlette:
+def build_app(
+    world: World, faults: Iterable[str] = (), clock: Clock = utc_now, shifts: Shifts | None = None
+) -> Starlette:
     """The whole pretend Smartcar; ValueError for an unknown fault. `clock` says when tokens are too old."""
     names = check_faults(faults)
-    state, arrivals = State(world, clock), Arrivals()
-    strikes = [FAULTS[name].make(state) for name in names]
-    rooms = (iam, connections, v3, management, v2, pages)
+    behaviour = behaviour_of(names)
+    state, arrivals = State(world, clock, behaviour, shifts), Arrivals()
+    gate = Middleware(Gate, arrivals=arrivals, strikes=strikes_of(names, behaviour), delay=behaviour.delay)
+    rooms = (iam, connect, user_tokens, *V3_ROOMS, *V2_ROOMS, webhooks, pages)
     app = Starlette(
         routes=[route for room in rooms for route in room.routes],
-        middleware=[Middleware(Gate, arrivals=arrivals, strikes=strikes)],
+        middleware=[gate],
         exception_handlers={
             V2Error: answer_wire_error,
             V3Error: answer_wire_error,
@@ -106,9 +78,16 @@ class _Server(uvicorn.Server):
 class Sandbox:
     """A running pretend Smartcar on 127.0.0.1, served from a thread of this process."""
 
-    def __init__(self, world: World, faults: Iterable[str] = (), port: int = 0, clock: Clock = utc_now) -> None:
+    def __init__(
+        self,
+        world: World,
+        faults: Iterable[str] = (),
+        port: int = 0,
+        clock: Clock = utc_now,
+        shifts: Shifts | None = None,
+    ) -> None:
         self.world = world
-        self._app = build_app(world, faults, clock)
+        self._app = build_app(world, faults, clock, shifts)
         self._socket = _listen(port)
         self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
@@ -123,14 +102,27 @@ class Sandbox:
     @property
     def nonce(self) -> str:
         """What /health answers here and nowhere else."""
-        state: State = self._app.state.sandbox
-        return state.nonce
+        return self._state.nonce
 
     @property
     def stop_asked(self) -> threading.Event:
         """Set once somebody posted the nonce to /stop."""
-        state: State = self._app.state.sandbox
-        return state.stop_asked
+        return self._state.stop_asked
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections there are now, newest first, of every mode: the world's unless some came or went."""
+        return list(self._state.directory.all)
+
+    @property
+    def arrived(self) -> list[Key]:
+        """(user id, vehicle id) of every connection that came since the start, in order."""
+        return list(self._state.directory.arrived)
+
+    @property
+    def left(self) -> list[Key]:
+        """(user id, vehicle id) of every connection that went since the start, in order."""
+        return list(self._state.directory.left)
 
     @property
     def arrivals(self) -> list[Arrival]:
@@ -141,6 +133,11 @@ class Sandbox:
     def idle_seconds(self) -> float:
         """How long ago the last request but /health came in."""
         return self._arrivals.idle_seconds
+
+    @property
+    def _state(self) -> State:
+        state: State = self._app.state.sandbox
+        return state
 
     @property
     def _arrivals(self) -> Arrivals:
@@ -181,9 +178,15 @@ def _listen(port: int) -> socket.socket:
 
 
 @contextmanager
-def running(world: World, faults: Iterable[str] = (), port: int = 0, clock: Clock = utc_now) -> Iterator[Sandbox]:
-    """A sandbox for the length of a `with` block; port 0 takes any free one."""
-    sandbox = Sandbox(world, faults, port, clock)
+def running(
+    world: World,
+    faults: Iterable[str] = (),
+    port: int = 0,
+    clock: Clock = utc_now,
+    shifts: Shifts | None = None,
+) -> Iterator[Sandbox]:
+    """A sandbox for the length of a `with` block; port 0 takes any free one, `shifts` bounds `pages-shift`."""
+    sandbox = Sandbox(world, faults, port, clock, shifts)
     sandbox.start()
     try:
         yield sandbox

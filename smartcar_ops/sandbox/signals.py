@@ -2,89 +2,69 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from .records import CACHED, MISSING, NOT_CAPABLE, NOT_PERMITTED, SUCCESS, Told
-from .state import iso
+from .car_energy import NOTHING
+from .chance import one_in
+from .envelope import write_time
+from .records import CACHED, MISSING, NOT_CAPABLE, NOT_CHARGING, NOT_PERMITTED, SUCCESS, Car, Told
+from .signal_catalogue import SIGNALS, Signal
+from .state import State
 
 Json = dict[str, Any]
 MAX_STORED = timedelta(seconds=1.4)
+LONG_ASLEEP = timedelta(hours=30)
+KEPT = ("row", "column", "rowCount", "columnCount", "unit", "type")
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal: its code, its group and name, the field it tells, and its unit where it has one."""
-
-    code: str
-    group: str
-    name: str
-    field: str
-    unit: str | None = None
-
-
-SIGNALS = (
-    Signal("charge-detailedchargingstatus", "Charge", "DetailedChargingStatus", "charge-state"),
-    Signal("charge-ischarging", "Charge", "IsCharging", "charging"),
-    Signal("charge-ischargingcableconnected", "Charge", "IsChargingCableConnected", "charge-plugged"),
-    Signal("charge-ischargingportflapopen", "Charge", "IsChargingPortFlapOpen", "none"),
-    Signal("closure-doors", "Closure", "Doors", "none"),
-    Signal("closure-enginecover", "Closure", "EngineCover", "none"),
-    Signal("closure-fronttrunk", "Closure", "FrontTrunk", "none"),
-    Signal("closure-islocked", "Closure", "IsLocked", "locked"),
-    Signal("closure-reartrunk", "Closure", "RearTrunk", "none"),
-    Signal("closure-sunroof", "Closure", "Sunroof", "none"),
-    Signal("closure-windows", "Closure", "Windows", "none"),
-    Signal(
-        "internalcombustionengine-amountremaining",
-        "InternalCombustionEngine",
-        "AmountRemaining",
-        "fuel-amount",
-        "liters",
-    ),
-    Signal(
-        "internalcombustionengine-fuellevel",
-        "InternalCombustionEngine",
-        "FuelLevel",
-        "fuel-percent",
-        "percent",
-    ),
-    Signal("internalcombustionengine-range", "InternalCombustionEngine", "Range", "fuel-range", "km"),
-    Signal("odometer-traveleddistance", "Odometer", "TraveledDistance", "odometer", "km"),
-    Signal("tractionbattery-nominalcapacity", "TractionBattery", "NominalCapacity", "capacity", "kWh"),
-    Signal("tractionbattery-range", "TractionBattery", "Range", "battery-range", "km"),
-    Signal("tractionbattery-stateofcharge", "TractionBattery", "StateOfCharge", "battery-percent", "percent"),
-    Signal("vehicleidentification-vin", "VehicleIdentification", "VIN", "vin"),
+UNRESOLVED = "UNKNOWN_RESOLUTION_TYPE"
+PERMISSION_TEXT = (
+    "Your application has insufficient permissions to access the requested resource. "
+    "Please prompt the user to re-authenticate using Smartcar Connect."
 )
-NOTHING = Told(None, None, NOT_CAPABLE)
+ASLEEP_TEXT = "The vehicle is in a sleep state and temporarily unable to perform your request."
+NOT_CHARGING_TEXT = "The vehicle is unable to perform your request because it is not currently charging."
 ERRORS = {
     NOT_CAPABLE: (
+        "COMPATIBILITY",
         "VEHICLE_NOT_CAPABLE",
         "The vehicle is incapable of performing your request.",
-        "UNKNOWN_RESOLUTION_TYPE",
+        UNRESOLVED,
     ),
-    NOT_PERMITTED: (
-        "UNKNOWN",
-        "Your application has insufficient permissions to access the requested resource. "
-        "Please prompt the user to re-authenticate using Smartcar Connect.",
-        "REAUTHENTICATE",
-    ),
-    CACHED: (
-        "ASLEEP",
-        "The vehicle is in a sleep state and temporarily unable to perform your request.",
-        "UNKNOWN_RESOLUTION_TYPE",
-    ),
+    NOT_PERMITTED: ("PERMISSION", "UNKNOWN", PERMISSION_TEXT, "REAUTHENTICATE"),
+    CACHED: ("VEHICLE_STATE", "ASLEEP", ASLEEP_TEXT, UNRESOLVED),
+    NOT_CHARGING: ("VEHICLE_STATE", "NOT_CHARGING", NOT_CHARGING_TEXT, UNRESOLVED),
 }
 
 
-def write_signals(told: dict[str, Told], vehicle_url: str, stored: datetime) -> list[Json]:
-    """All signals the store holds for a car; `stored`: when those without a maker's time came in."""
-    read = [(signal, told.get(signal.field, NOTHING)) for signal in SIGNALS]
-    return [_signal(signal, t, vehicle_url, stored) for signal, t in read if t.status != MISSING]
+def write_signals(car: Car, state: State, vehicle_url: str) -> list[Json]:
+    """All signals the store holds for a car, by code."""
+    told = state.read(car, "v3")
+    read = [(signal, _as_stored(signal, told.get(signal.field, NOTHING), car, state)) for signal in SIGNALS]
+    return [_signal(signal, t, car, state, vehicle_url) for signal, t in read if t.status != MISSING]
 
 
-def _signal(signal: Signal, told: Told, vehicle_url: str, stored: datetime) -> Json:
+def is_cached(vehicle_id: str, code: str) -> bool:
+    """Whether `cached-error-bodies` strikes this signal of this vehicle."""
+    return one_in(3, "cached", vehicle_id, code)
+
+
+def is_nulled(vehicle_id: str, code: str) -> bool:
+    """Whether `success-with-nulls` strikes this signal of this vehicle."""
+    return one_in(3, "nulls", vehicle_id, code)
+
+
+def _as_stored(signal: Signal, told: Told, car: Car, state: State) -> Told:
+    """The reading, or the old one of a car that sleeps."""
+    struck = state.behaviour.cached_errors and is_cached(car.id, signal.code)
+    if not struck or told.status != SUCCESS or told.value is None:
+        return told
+    return replace(told, status=CACHED, at=told.at and told.at - LONG_ASLEEP)
+
+
+def _signal(signal: Signal, told: Told, car: Car, state: State, vehicle_url: str) -> Json:
     attributes: Json = {
         "code": signal.code,
         "name": signal.name,
@@ -93,24 +73,34 @@ def _signal(signal: Signal, told: Told, vehicle_url: str, stored: datetime) -> J
     }
     body = _body(signal, told)
     if body is not None:
-        attributes["body"] = body
+        nulled = state.behaviour.nulls and told.status == SUCCESS and is_nulled(car.id, signal.code)
+        attributes["body"] = without_values(body) if nulled else body
     return {
         "id": signal.code,
         "type": "signal",
         "attributes": attributes,
-        "meta": _meta(told, stored),
+        "meta": {name: write_time(at, state, car.id) for name, at in _times(told, state.world.now).items()},
         "links": {"self": f"{vehicle_url}/signals/{signal.code}"},
     }
+
+
+def without_values(body: Any) -> Any:
+    """The same body with null for every value; places, units and counts stay."""
+    if isinstance(body, dict):
+        return {name: value if name in KEPT else without_values(value) for name, value in body.items()}
+    if isinstance(body, list):
+        return [without_values(value) for value in body if isinstance(value, dict)]
+    return None
 
 
 def _status(told: Told) -> Json:
     if told.status == SUCCESS:
         return {"value": SUCCESS}
-    code, detail, resolution = ERRORS[told.status]
+    type_, code, detail, resolution = ERRORS[told.status]
     return {
         "value": "ERROR",
         "error": {
-            "type": told.status,
+            "type": type_,
             "code": code,
             "title": code.replace("_", " ").title(),
             "detail": detail,
@@ -124,28 +114,12 @@ def _body(signal: Signal, told: Told) -> Json | None:
     """The body; without a value none at all, or (not capable, every second code) one with a null member."""
     if told.value is None and (told.status != NOT_CAPABLE or len(signal.code) % 2):
         return None
-    if signal.field == "capacity":
-        return _capacity(told)
-    body: Json = {"value": told.value}
-    if signal.field == "battery-range":
-        body |= {"type": "DEFAULT", "additionalValues": []}
-    return body | ({"unit": signal.unit} if signal.unit else {})
+    return signal.write(told.value, signal.unit)
 
 
-def _capacity(told: Told) -> Json:
-    if told.value is None:
-        return {"capacity": None}
-    available = [{"capacity": told.value, "description": None}]
-    return {"capacity": told.value, "source": "SMARTCAR", "availableCapacities": available, "unit": "kWh"}
-
-
-def _meta(told: Told, stored: datetime) -> Json:
+def _times(told: Told, stored: datetime) -> dict[str, datetime]:
     """The three times; only `ingestedAt` where the maker gave none."""
     if told.at is None:
-        return {"ingestedAt": iso(stored)}
-    ingested = stored if told.status == CACHED else told.at + MAX_STORED
-    return {
-        "ingestedAt": iso(ingested),
-        "retrievedAt": iso(told.at + MAX_STORED / 2),
-        "oemUpdatedAt": iso(told.at),
-    }
+        return {"ingestedAt": stored}
+    ingested = stored if told.status in (CACHED, NOT_CHARGING) else told.at + MAX_STORED
+    return {"ingestedAt": ingested, "retrievedAt": told.at + MAX_STORED / 2, "oemUpdatedAt": told.at}

@@ -5,17 +5,21 @@ from __future__ import annotations
 import secrets
 import threading
 import uuid
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from starlette.requests import Request
 
-from .records import NOT_CAPABLE, Car, Connection, Told
+from .behaviour import Behaviour
+from .directory import Directory, Key, key_of
+from .grants import Grants
+from .records import NOT_CAPABLE, Car, Connection, Told, UserToken
+from .shifting import Shifter, Shifts
+from .subscribing import is_subscribed, stale_vehicles
 from .world import World
 
 APPLICATION_TOKEN_LIFE = timedelta(hours=1)
-USER_TOKEN_LIFE = timedelta(hours=2)
 Clock = Callable[[], datetime]
 
 
@@ -25,31 +29,46 @@ def utc_now() -> datetime:
 
 
 class State:
-    """Application tokens handed out, journeys of the moving cars, and the world's connections by car."""
+    """Tokens handed out, journeys of the moving cars, and the connections and cars there are by now."""
 
-    def __init__(self, world: World, clock: Clock = utc_now) -> None:
+    def __init__(
+        self, world: World, clock: Clock = utc_now, behaviour: Behaviour | None = None, shifts: Shifts | None = None
+    ) -> None:
         self.world = world
         self.clock = clock
+        self.behaviour = behaviour or Behaviour()
         self.nonce = str(uuid.uuid4())
         self.stop_asked = threading.Event()
-        self.token_life = APPLICATION_TOKEN_LIFE
-        self.by_vehicle: dict[str, list[Connection]] = defaultdict(list)
-        for connection in world.connections:
-            self.by_vehicle[connection.vehicle_id].append(connection)
+        self.directory = Directory(world.connections)
+        self.cars = dict(world.cars)
+        self.shifter = Shifter(self.directory, self.cars, shifts or Shifts(), world.seed)
+        self.stale = stale_vehicles(world)
+        self.subscribed: dict[Key, bool] = {}
+        """What was subscribed (True) or unsubscribed (False) while it runs."""
+        self.grants = Grants(world.tokens.values(), self.behaviour.refresh_grace)
         self._tokens: dict[str, datetime] = {}
         self._reads: Counter[str] = Counter()
         self._read_at: dict[str, datetime] = {}
 
     def hand_out_token(self) -> str:
-        """A new application token, valid for `token_life`; older ones stay valid (assumed)."""
+        """A new application token, valid for the behaviour's `token_life`; older ones stay valid (assumed)."""
         token = "app-" + secrets.token_hex(16)
-        self._tokens[token] = self.clock() + self.token_life
+        self._tokens[token] = self.clock() + self.behaviour.token_life
         return token
 
     def token_is_valid(self, token: str) -> bool:
         """Whether this application token was handed out here and has not expired."""
         expires = self._tokens.get(token)
         return expires is not None and self.clock() < expires
+
+    def user_token(self, text: str) -> UserToken | None:
+        """The V2 user token of this text, if Smartcar still takes it."""
+        return self.grants.alive(text, self.clock())
+
+    def is_subscribed(self, connection: Connection) -> bool:
+        """Whether the webhook gets events about this connection's vehicle now."""
+        changed = self.subscribed.get(key_of(connection))
+        return is_subscribed(connection, self.stale) if changed is None else changed
 
     def read(self, car: Car, version: str) -> dict[str, Told]:
         """What `version` ("v2" or "v3") tells about the car now; a moving car has driven on since the last read."""

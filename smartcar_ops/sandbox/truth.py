@@ -7,6 +7,7 @@ from typing import Any
 
 from .personas import CONFLICT, DECISIONS
 from .records import LIVE, Difference, LocalUser, LocalVehicle
+from .subscribing import is_subscribed, stale_vehicles
 from .world import World, connected_cars, orphans
 
 Json = dict[str, Any]
@@ -16,14 +17,21 @@ def tell_truth(world: World) -> Json:
     """Users with their buckets, vehicles with the ids a correct backfill stores, planted differences.
 
     Ids are text, as in the kit's tables. `orphans`: live connections no local user claims after the callbacks
-    were played; `orphans_uncalled`: if none ever played.
+    were played; `orphans_uncalled`: if none ever played. `subscribed`: whether a webhook keeps the vehicle fresh,
+    null where it is not connected.
     """
     connected = connected_cars(world)
+    stale = stale_vehicles(world)
+    subscribed = {connection.vehicle_id: is_subscribed(connection, stale) for connection in world.connections}
     return {
         "sandbox": True,
         "seed": world.seed,
         "users": [_user(user) for user in world.users],
-        "vehicles": [_vehicle(user, v, connected) for user in world.users for v in user.vehicles],
+        "vehicles": [
+            {**_vehicle(user, v, connected), "subscribed": subscribed.get(v.car.id)}
+            for user in world.users
+            for v in user.vehicles
+        ],
         "differences": [_difference(difference) for difference in world.differences],
         "buckets": {state: count_buckets(world, state) for state in ("before", "after", "uncalled")},
         "connections": sum(connection.mode == LIVE for connection in world.connections),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -12,27 +11,25 @@ from starlette.routing import Route
 
 from .draft import PERMISSIONS
 from .errors import V2Error, new_request_id
-from .records import UserToken
-from .state import USER_TOKEN_LIFE, State, bearer, state_of
-from .v2_bodies import Question, answer
+from .records import Car, UserToken
+from .state import bearer, state_of
+from .v2_answers import Question
+from .v2_bodies import answer
 
 MAX_PAGE = 50
+MAX_PERMISSIONS = 25
 
 
-def _authorise(request: Request) -> UserToken:
+def authorise(request: Request) -> UserToken:
     """The user token of the request; raises 401 where it is unknown, revoked or older than two hours."""
     state = state_of(request)
-    token = state.world.tokens.get(bearer(request))
-    if token is None or token.behaviour == "revoked" or _age(state, token) >= USER_TOKEN_LIFE:
+    token = state.user_token(bearer(request))
+    if token is None:
         text = "The authorization header is missing, malformed, or the access token is expired or revoked."
         raise V2Error(401, "AUTHENTICATION", None, text)
     if token.behaviour == "broken":
         raise V2Error(500, "SERVER", "INTERNAL", "An internal error occurred.")
     return token
-
-
-def _age(state: State, token: UserToken) -> timedelta:
-    return state.clock() - token.created_at
 
 
 def _send(body: Any, headers: dict[str, str] | None = None) -> Response:
@@ -49,12 +46,12 @@ def _number(request: Request, name: str, default: int, least: int) -> int:
 
 async def user(request: Request) -> Response:
     """The Smartcar user behind the token."""
-    return _send({"id": _authorise(request).user_id})
+    return _send({"id": authorise(request).user_id})
 
 
 async def vehicles(request: Request) -> Response:
     """The vehicles of the token, a page of them (`limit` at most 50)."""
-    ids = _authorise(request).vehicle_ids
+    ids = authorise(request).vehicle_ids
     offset, limit = _number(request, "offset", 0, 0), min(_number(request, "limit", 10, 1), MAX_PAGE)
     page = list(ids[offset : offset + limit])
     return _send({"paging": {"count": len(ids), "offset": offset}, "vehicles": page})
@@ -73,17 +70,27 @@ async def batch(request: Request) -> Response:
     return _send({"responses": [_item(path, question) for path in await _paths(request)]})
 
 
-def _question(request: Request) -> Question:
-    token = _authorise(request)
+def own_car(request: Request) -> Car:
+    """The car of the path; raises 403 where the token does not list it."""
     vehicle_id = request.path_params["vehicle_id"]
-    if vehicle_id not in token.vehicle_ids:
+    if vehicle_id not in authorise(request).vehicle_ids:
         text = "Your application has insufficient permissions to access the requested resource."
         raise V2Error(403, "PERMISSION", None, text)
-    state = state_of(request)
-    car = state.world.cars[vehicle_id]
-    permissions = next((c.permissions for c in state.by_vehicle[vehicle_id] if c.user_id == token.user_id), PERMISSIONS)
-    imperial = request.headers.get("sc-unit-system", "metric").lower() == "imperial"
-    return Question(car, state.read(car, "v2"), permissions, imperial, state.clock())
+    return state_of(request).cars[vehicle_id]
+
+
+def _question(request: Request) -> Question:
+    token, car, state = authorise(request), own_car(request), state_of(request)
+    asked = request.headers.get("sc-unit-system", "metric").lower()
+    return Question(
+        car=car,
+        told=state.read(car, "v2"),
+        permissions=next((c.permissions for c in state.directory.find(token.user_id, car.id)), PERMISSIONS),
+        imperial=state.behaviour.imperial or asked == "imperial",
+        now=state.clock(),
+        offset=_number(request, "offset", 0, 0),
+        limit=_number(request, "limit", MAX_PERMISSIONS, 1),
+    )
 
 
 async def _paths(request: Request) -> list[str]:

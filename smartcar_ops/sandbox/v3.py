@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .chance import one_in
+from .envelope import answer_one, origin
 from .errors import V3Error
 from .records import Car
 from .signals import write_signals
@@ -18,14 +20,16 @@ Json = dict[str, Any]
 
 def authorise(request: Request) -> None:
     """Raise 401 unless the request carries a valid application token (a V2 user token is none)."""
-    if not state_of(request).token_is_valid(bearer(request)):
-        text = "The authorization header is missing, malformed, or the access token is expired."
-        raise V3Error(401, "AUTHENTICATION", "UNAUTHORIZED", text)
+    state, token = state_of(request), bearer(request)
+    if state.token_is_valid(token) or (state.behaviour.user_token_on_v3 and state.user_token(token)):
+        return
+    text = "The authorization header is missing, malformed, or the access token is expired."
+    raise V3Error(401, "AUTHENTICATION", "UNAUTHORIZED", text)
 
 
-def origin(request: Request) -> str:
-    """Scheme, host and port as the caller wrote them."""
-    return str(request.base_url).rstrip("/")
+def is_listed_only(vehicle_id: str) -> bool:
+    """Whether `listed-but-404` strikes this vehicle: connected, listed, and 404 all the same (reported)."""
+    return one_in(8, "listed only", vehicle_id)
 
 
 def attributes(car: Car) -> Json:
@@ -34,7 +38,8 @@ def attributes(car: Car) -> Json:
     return {**parts, "mode": car.mode, "powertrainType": car.powertrain}
 
 
-def _resource(car: Car, request: Request) -> Json:
+def write_vehicle(car: Car, request: Request) -> Json:
+    """The vehicle resource, alone and under `included`."""
     return {
         "id": car.id,
         "type": "vehicle",
@@ -43,13 +48,19 @@ def _resource(car: Car, request: Request) -> Json:
     }
 
 
-def _vehicle_url(car: Car, request: Request) -> str:
-    return f"{origin(request)}/v3/vehicles/{car.id}"
+def users_car(request: Request) -> Car:
+    """The car of the path, for the user the header names.
 
-
-def _not_found(vehicle_id: str) -> V3Error:
-    text = f"Vehicle with ID {vehicle_id} not found"
-    return V3Error(404, "RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND", text)
+    Raises 400 without the header, and 404 (or 403 under that fault) for another user.
+    """
+    authorise(request)
+    state, user = state_of(request), request.headers.get("sc-user-id")
+    if not user and not state.behaviour.missing_user_accepted:
+        raise V3Error(400, "VALIDATION", "MISSING_PARAMETER", "missing userId")
+    car = _connected_car(request)
+    if user and not state.directory.find(user, car.id):
+        raise _stranger(car.id, state.behaviour.wrong_user_status)
+    return car
 
 
 def _connected_car(request: Request) -> Car:
@@ -57,54 +68,61 @@ def _connected_car(request: Request) -> Car:
     authorise(request)
     vehicle_id: str = request.path_params["vehicle_id"]
     state = state_of(request)
-    if vehicle_id not in state.by_vehicle:
+    lost = state.behaviour.listed_but_404 and is_listed_only(vehicle_id)
+    if lost or vehicle_id not in state.directory.by_vehicle:
         raise _not_found(vehicle_id)
-    return state.world.cars[vehicle_id]
+    return state.cars[vehicle_id]
 
 
-def _users_car(request: Request) -> Car:
-    """The same, for the user the header names; raises 400 without the header, 404 for another user."""
-    authorise(request)
-    user = request.headers.get("sc-user-id")
-    if not user:
-        raise V3Error(400, "VALIDATION", "MISSING_PARAMETER", "missing userId")
-    car = _connected_car(request)
-    if user not in {connection.user_id for connection in state_of(request).by_vehicle[car.id]}:
-        raise _not_found(car.id)
-    return car
+def _not_found(vehicle_id: str) -> V3Error:
+    text = f"Vehicle with ID {vehicle_id} not found"
+    return V3Error(404, "RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND", text)
+
+
+def _stranger(vehicle_id: str, status: int) -> V3Error:
+    """What a user without a connection to the vehicle meets (unknown; both have been supposed)."""
+    if status == 403:
+        return V3Error(403, "AUTHENTICATION", "ACCESS_DENIED", "The user has no access to this vehicle.")
+    return _not_found(vehicle_id)
+
+
+def _vehicle_url(car: Car, request: Request) -> str:
+    return f"{origin(request)}/v3/vehicles/{car.id}"
 
 
 def _signals(request: Request, car: Car) -> list[Json]:
     state = state_of(request)
-    return write_signals(state.read(car, "v3"), _vehicle_url(car, request), state.world.now)
+    return [] if state.behaviour.empty_store else write_signals(car, state, _vehicle_url(car, request))
 
 
 async def vehicle(request: Request) -> Response:
     """One vehicle; `sc-user-id` is not asked for here (documented)."""
-    return JSONResponse({"data": _resource(_connected_car(request), request)})
+    return answer_one(request, write_vehicle(_connected_car(request), request))
 
 
 async def signals(request: Request) -> Response:
     """All signals of a vehicle on one page, and the vehicle itself under `included`."""
-    car = _users_car(request)
+    car = users_car(request)
     found = _signals(request, car)
+    number = "page" if state_of(request).behaviour.old_envelope else "pageNumber"
     return JSONResponse(
         {
             "data": found,
-            "meta": {"totalCount": len(found), "pageSize": len(found), "pageNumber": 1},
+            "meta": {"totalCount": len(found), "pageSize": len(found), number: 1},
             "links": {"self": f"{_vehicle_url(car, request)}/signals"},
-            "included": {"vehicle": _resource(car, request)},
+            "included": {"vehicle": write_vehicle(car, request)},
         }
     )
 
 
 async def signal(request: Request) -> Response:
     """One signal; 404 where the store has none of that code, mistyped or not."""
-    car = _users_car(request)
+    car = users_car(request)
     code = request.path_params["code"]
-    for found in _signals(request, car):
+    stored = [] if state_of(request).behaviour.signal_404 else _signals(request, car)
+    for found in stored:
         if found["id"] == code:
-            return JSONResponse({"data": found, "included": {"vehicle": _resource(car, request)}})
+            return answer_one(request, found, {"vehicle": write_vehicle(car, request)})
     text = f"Signal with code {code} not found"
     raise V3Error(404, "RESOURCE_NOT_FOUND", "SIGNAL_NOT_FOUND", text)
 

@@ -1,6 +1,7 @@
 """The application's bucket of requests, and the budget one act may spend of it.
 
-Smartcar's documented default: 120 requests, refilled at 2 a minute.
+Smartcar's documented default: 120 requests, refilled at 2 a minute. The bucket's level is kept by a keeper, in
+this process or, through the ledger, for every process and host on one database.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from smartcar_ops.access import Allowance
 from smartcar_ops.errors import AllowanceSpentError
@@ -16,30 +18,53 @@ from smartcar_ops.errors import AllowanceSpentError
 
 @dataclass(frozen=True)
 class Level:
-    """How many units a bucket held, and when (seconds since the epoch)."""
+    """How many units a bucket held, and when (seconds since the epoch); below nothing where units are owed.
+
+    Nothing is taken before ``held_until``: Smartcar itself asked for a pause.
+    """
 
     units: float
     at: float
+    held_until: float = 0.0
+
+
+Change = Callable[[Level | None, float], Level | None]
+"""Given the kept level (None: never used) and the keeper's time: the level to keep, None to leave it."""
+
+
+class Keeper(Protocol):
+    """Where a bucket's level is kept; ``exchange`` lets one caller after the other change it."""
+
+    def exchange(self, change: Change) -> None:
+        """Applies the change while nobody else can."""
+
+
+class OwnKeeper:
+    """Keeps a level for the threads of this process."""
+
+    def __init__(self, level: Level | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._level, self._clock = level, clock
+        self._lock = threading.Lock()
+
+    def exchange(self, change: Change) -> None:
+        """Applies the change under a lock."""
+        with self._lock:
+            self._level = change(self._level, self._clock()) or self._level
 
 
 class Bucket:
-    """A token bucket in units, shared by threads; ``take`` waits for refills.
+    """A token bucket in units; ``take`` reserves them at once and returns when their time has come.
 
-    ``level`` is what an earlier process left; a full bucket without one. An unlimited allowance never waits.
+    Reserving first keeps many waiting threads and processes in order at one exchange a call. An unlimited
+    allowance never waits and keeps nothing.
     """
 
     def __init__(
-        self,
-        allowance: Allowance,
-        level: Level | None = None,
-        *,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
+        self, allowance: Allowance, keeper: Keeper | None = None, *, sleep: Callable[[float], None] | None = None
     ) -> None:
-        self._allowance = allowance
-        self._clock, self._sleep = clock, sleep
-        self._level = level or Level(allowance.burst, clock())
-        self._lock = threading.Lock()
+        self._allowance, self._keeper = allowance, keeper or OwnKeeper()
+        self._ended = threading.Event()
+        self._sleep = sleep or self._ended.wait
 
     @property
     def limited(self) -> bool:
@@ -47,9 +72,10 @@ class Bucket:
         return self._allowance.limited
 
     def level(self) -> Level:
-        """What the bucket holds now."""
-        with self._lock:
-            return self._refilled()
+        """What the bucket holds now, by its keeper's clock."""
+        found: list[Level] = []
+        self._keeper.exchange(lambda kept, now: found.append(self._refilled(kept, now)))
+        return found[0]
 
     def take(self, units: int, until: float) -> None:
         """Takes units, waiting for refills; AllowanceSpentError where they can't come before ``until``.
@@ -59,32 +85,70 @@ class Bucket:
         """
         if not self.limited:
             return
-        while True:
-            with self._lock:
-                now = self._refilled()
-                wanted = min(units, self._allowance.burst)
-                if now.units >= wanted:
-                    self._level = Level(now.units - units, now.at)
-                    return
-                wait = (wanted - now.units) * 60 / self._allowance.per_minute
-                if now.at + wait > until:
-                    raise AllowanceSpentError(
-                        f"allowance: {units} units wanted, {max(now.units, 0):.0f} left; the next come in "
-                        f"{wait:.0f} s, later than this run may wait. Run again later, or raise max_minutes."
-                    )
-            self._sleep(min(wait, 1.0))
+        wait = self._reserve(units, until)
+        while wait > 0:
+            if self._ended.is_set():
+                self._give_back(units)
+                raise AllowanceSpentError("allowance: the run ended while a call waited for its units.")
+            slice_ = min(wait, 1.0)
+            self._sleep(slice_)
+            wait -= slice_
 
-    def _refilled(self) -> Level:
-        now = self._clock()
-        gained = max(0.0, now - self._level.at) * self._allowance.per_minute / 60
-        return Level(min(self._allowance.burst, self._level.units + gained), now)
+    def hold(self, seconds: float) -> None:
+        """Nothing is taken for so many seconds: Smartcar answered that the application asks too much."""
+        if self.limited:
+            self._keeper.exchange(lambda kept, now: self._held(self._refilled(kept, now), now + seconds))
+
+    def end(self) -> None:
+        """Lets nobody wait any longer: the run is being ended."""
+        self._ended.set()
+
+    def _reserve(self, units: int, until: float) -> float:
+        """Seconds until the units' time comes; they are taken off the level already."""
+        waits: list[float] = []
+        refused: list[str] = []
+
+        def change(kept: Level | None, now: float) -> Level | None:
+            level = self._refilled(kept, now)
+            missing = min(units, self._allowance.burst) - level.units
+            wait = max(missing * 60 / self._allowance.per_minute, level.held_until - now, 0.0)
+            if wait and now + wait > until:
+                refused.append(f"{units} units wanted, {max(level.units, 0):.0f} left; the next come in {wait:.0f} s")
+                return None
+            waits.append(wait)
+            return replace(level, units=level.units - units)
+
+        self._keeper.exchange(change)
+        if refused:
+            raise AllowanceSpentError(
+                f"allowance: {refused[0]}, later than this run may wait. Run again later, or raise max_minutes."
+            )
+        return waits[0]
+
+    def _give_back(self, units: int) -> None:
+        def change(kept: Level | None, now: float) -> Level:
+            level = self._refilled(kept, now)
+            return replace(level, units=min(self._allowance.burst, level.units + units))
+
+        self._keeper.exchange(change)
+
+    def _refilled(self, kept: Level | None, now: float) -> Level:
+        """The level now; a clock that was set back gives nothing and takes nothing."""
+        if kept is None:
+            return Level(self._allowance.burst, now)
+        gained = max(0.0, now - kept.at) * self._allowance.per_minute / 60
+        return replace(kept, units=min(self._allowance.burst, kept.units + gained), at=max(now, kept.at))
+
+    @staticmethod
+    def _held(level: Level, until: float) -> Level:
+        return replace(level, held_until=max(level.held_until, until))
 
 
 class Budget:
     """What one act may spend: at most ``max_calls`` units (0: what the bucket gives), for ``max_minutes``."""
 
     def __init__(self, bucket: Bucket, *, max_calls: int = 0, max_minutes: float = 10) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
         self._left = max_calls if max_calls > 0 else None
         self._until = bucket.level().at + max_minutes * 60
         self._lock = threading.Lock()
@@ -97,7 +161,7 @@ class Budget:
                     raise AllowanceSpentError("allowance: max_calls is spent; run again to go on from here.")
                 self._left -= units
         try:
-            self._bucket.take(units, self._until)
+            self.bucket.take(units, self._until)
         except AllowanceSpentError:
             with self._lock:
                 if self._left is not None:

@@ -15,6 +15,16 @@ from typing import Any
 import httpx
 
 from smartcar_ops import errors
+from smartcar_ops.smartcar.oddities import Oddities
+
+KNOWN = frozenset(
+    {
+        *("VALIDATION", "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION", "PERMISSION", "RESOURCE_NOT_FOUND"),
+        *("VEHICLE_STATE", "RATE_LIMIT", "BILLING", "SERVER", "COMPATIBILITY", "UPSTREAM"),
+        *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
+    }
+)
+"""The documented types, and OAuth's words."""
 
 BY_STATUS: dict[int, tuple[type[errors.SmartcarError], str]] = {
     401: (errors.AuthenticationError, "check that the credentials are current and not swapped"),
@@ -54,8 +64,11 @@ def body_of(response: httpx.Response) -> Any:
         ) from None
 
 
-def failure(response: httpx.Response, what: str) -> errors.SmartcarError:
-    """The error of the tree that an unsuccessful answer means; ``what`` names the call for people."""
+def failure(response: httpx.Response, what: str, oddities: Oddities | None = None) -> errors.SmartcarError:
+    """The error of the tree that an unsuccessful answer means; ``what`` names the call for people.
+
+    A type that Smartcar does not document, and a body without one, are counted as oddities.
+    """
     try:
         body = mapping(body_of(response))
     except errors.NotSmartcarError:
@@ -64,6 +77,8 @@ def failure(response: httpx.Response, what: str) -> errors.SmartcarError:
     first = mapping(listed[0]) if isinstance(listed, list) and listed else mapping(inner) or body
     kind = word(first.get("type")) or word(inner)
     code = word(first.get("code"))
+    if oddities is not None and kind not in KNOWN:
+        oddities.note("error: unknown type" if kind else f"error: {response.status_code} without a type", kind or "")
     words = " ".join(filter(None, (kind, code))) or "no Smartcar error in the body"
     cls, advice = BY_STATUS.get(response.status_code, (errors.SmartcarError, "run again later"))
     if not body and response.status_code not in BY_STATUS:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from smartcar_ops.errors import NotSmartcarError, SmartcarError, UnreachableError
 from smartcar_ops.smartcar.fields import Field
+from smartcar_ops.smartcar.signals import Signal, Signals
 from smartcar_ops.smartcar.units import IMPERIAL, convert
 from smartcar_ops.smartcar.v2 import Batch
-from smartcar_ops.smartcar.v3 import Signal, Signals
 
 State = Literal["value", "no_value", "not_capable", "not_permitted", "cached_error", "failed"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 from smartcar_ops.access import Credentials
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError
@@ -42,6 +44,17 @@ class ApplicationToken:
             self._token, lives = self._ask()
             self._until = self._clock() + max(lives - MARGIN, lives / 2)
             return self._token
+
+    def send(self, transport: Transport, request: Request) -> Any:
+        """The JSON a request is answered with, sent with a live token; once more with a new one where it is refused.
+
+        AuthenticationError where the new one is refused as well.
+        """
+        token = self()
+        try:
+            return transport.json(_signed(request, token))
+        except AuthenticationError:
+            return transport.json(_signed(request, self(instead_of=token)))
 
     def _ask(self) -> tuple[str, float]:
         """A new token and its life in seconds; status, content type and key are checked in that order."""
@@ -83,3 +96,7 @@ class ApplicationToken:
                 status=response.status_code,
             )
         return token, float(lives) if isinstance(lives, int | float) else 3600.0
+
+
+def _signed(request: Request, token: str) -> Request:
+    return replace(request, headers={**request.headers, "authorization": f"Bearer {token}"})

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,14 +20,15 @@ import httpx
 import stamina
 
 from smartcar_ops import __version__
-from smartcar_ops.errors import RateLimitError, SmartcarError, UnreachableError
+from smartcar_ops.errors import AllowanceSpentError, RateLimitError, SmartcarError, UnreachableError
 from smartcar_ops.smartcar.allowance import Budget
+from smartcar_ops.smartcar.breaker import Breaker
 from smartcar_ops.smartcar.failures import body_of, failure
+from smartcar_ops.smartcar.oddities import Oddities
+from smartcar_ops.smartcar.retrying import wait_before_repeating
 
-RETRIED = frozenset({429, 502, 503, 504})
 ATTEMPTS = 3
-LONGEST_WAIT = 60.0
-"""Seconds; a longer ``Retry-After`` ends the call instead of holding the run."""
+"""How often one request is sent at most."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,25 @@ class Request:
     json: Any = field(default=None, repr=False)
     units: int = 1
     free: bool = False
-    """True where the request does not draw on the application's bucket (the token endpoint)."""
+    """True where the request does not draw on the application's bucket (the token endpoints)."""
+    timeout: float | None = None
+    """Seconds; None: the transport's own."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is kept of a request that was sent: no id of a car or a person, no token."""
+    """What is kept of a request that was sent: no id of a car or a person, no token.
 
+    ``at`` is when it was sent (UTC); ``error`` and ``code`` are Smartcar's words, or the kit's where it gave none.
+    """
+
+    at: datetime
     api: str
     template: str
     status: int | None
     units: int
     error: str | None
+    code: str | None
     request_id: str | None
     seconds: float
 
@@ -62,7 +71,8 @@ class Call:
 class Transport:
     """Sends requests for all threads of a run; close it at the end.
 
-    ``budget`` is what the current act may spend; ``calls`` is the record, ``spent`` its sum by API in units.
+    ``calls`` is the record of all that was sent, ``spent`` its sum by API in units; ``oddities`` counts the shapes
+    that the readers had not seen before.
     """
 
     def __init__(self, *, timeout: float = 30.0, attempts: int = ATTEMPTS) -> None:
@@ -71,7 +81,9 @@ class Transport:
         self._clients: list[httpx.Client] = []
         self._lock = threading.Lock()
         self._budget: Budget | None = None
+        self._breaker = Breaker()
         self.calls: list[Call] = []
+        self.oddities = Oddities()
 
     @contextmanager
     def spending(self, budget: Budget) -> Iterator[None]:
@@ -96,13 +108,25 @@ class Transport:
         return body_of(self.send(request))
 
     def send(self, request: Request) -> httpx.Response:
-        """A successful answer, after up to three attempts; a SmartcarError otherwise."""
-        for attempt in stamina.retry_context(
-            on=_wait, attempts=self._attempts, timeout=None, wait_initial=0.2, wait_max=5
-        ):
-            with attempt:
-                return self._once(request)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        """A successful answer, after up to three attempts; a SmartcarError otherwise.
+
+        ServiceIllError, with nothing sent, where the last calls of this API say that the service is ill.
+        """
+        self._breaker.check(request.api)
+        try:
+            response = self._repeated(request)
+        except AllowanceSpentError:
+            raise
+        except SmartcarError as error:
+            self._breaker.note(request.api, error)
+            raise
+        self._breaker.note(request.api, None)
+        return response
+
+    def end(self) -> None:
+        """Lets no call wait for the allowance any longer: the run is being ended."""
+        if self._budget:
+            self._budget.bucket.end()
 
     def close(self) -> None:
         """Closes every thread's client."""
@@ -111,10 +135,28 @@ class Transport:
         for client in clients:
             client.close()
 
+    def _repeated(self, request: Request) -> httpx.Response:
+        for attempt in stamina.retry_context(
+            on=wait_before_repeating, attempts=self._attempts, timeout=None, wait_initial=0.2, wait_max=5
+        ):
+            with attempt:
+                return self._once(request)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
     def _once(self, request: Request) -> httpx.Response:
         if self._budget and not request.free:
             self._budget.take(request.units)
-        started = time.perf_counter()
+        at, started = datetime.now(UTC), time.perf_counter()
+        response, problem = self._answer(request)
+        self._record(request, at, time.perf_counter() - started, response, problem)
+        if isinstance(problem, RateLimitError):
+            self._obey(problem)
+        if problem is not None or response is None:
+            raise problem or UnreachableError("smartcar: no answer.")
+        return response
+
+    def _answer(self, request: Request) -> tuple[httpx.Response | None, SmartcarError | None]:
+        """The answer, and the error that it or its absence means."""
         try:
             response = self._client().request(
                 request.method,
@@ -123,20 +165,21 @@ class Transport:
                 params=dict(request.params) or None,
                 data=dict(request.data) if request.data else None,
                 json=request.json,
+                timeout=request.timeout or self._timeout,
             )
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            unreachable = UnreachableError(
+            return None, UnreachableError(
                 f"smartcar: {_host(request.url)} gave no answer to {request.method} {request.template} "
                 f"({type(error).__name__}); check the network and the origin."
             )
-            self._record(request, started, None, unreachable)
-            raise unreachable from None
         if response.is_success:
-            self._record(request, started, response, None)
-            return response
-        problem = failure(response, f"{request.method} {request.template}")
-        self._record(request, started, response, problem)
-        raise problem
+            return response, None
+        return response, failure(response, f"{request.method} {request.template}", self.oddities)
+
+    def _obey(self, error: RateLimitError) -> None:
+        """Holds every caller of the application's bucket; a vehicle's own limit holds nobody else."""
+        if self._budget and error.code != "VEHICLE" and error.retry_after:
+            self._budget.bucket.hold(error.retry_after)
 
     def _client(self) -> httpx.Client:
         client: httpx.Client | None = getattr(self._local, "client", None)
@@ -148,22 +191,24 @@ class Transport:
         return client
 
     def _record(
-        self, request: Request, started: float, response: httpx.Response | None, problem: SmartcarError | None
+        self,
+        request: Request,
+        at: datetime,
+        seconds: float,
+        response: httpx.Response | None,
+        problem: SmartcarError | None,
     ) -> None:
+        told = response.headers.get("sc-request-id") if response is not None else None
         call = Call(
+            at=at,
             api=request.api,
             template=request.template,
             status=response.status_code if response is not None else None,
             units=request.units,
             error=(problem.type or type(problem).__name__) if problem else None,
-            request_id=(
-                problem.request_id
-                if problem
-                else response.headers.get("sc-request-id")
-                if response is not None
-                else None
-            ),
-            seconds=time.perf_counter() - started,
+            code=problem.code if problem else None,
+            request_id=problem.request_id if problem else told,
+            seconds=seconds,
         )
         with self._lock:
             self.calls.append(call)
@@ -175,12 +220,3 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or "no host"
     except ValueError:
         return "no host"
-
-
-def _wait(error: Exception) -> bool | float:
-    """Whether, or after how many seconds, a failed request is worth repeating."""
-    if isinstance(error, UnreachableError):
-        return True
-    if isinstance(error, RateLimitError) and error.retry_after is not None:
-        return error.retry_after if error.retry_after <= LONGEST_WAIT else False
-    return isinstance(error, SmartcarError) and error.status in RETRIED

@@ -9,12 +9,20 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
-from smartcar_ops.errors import AuthenticationError, NotSmartcarError
+from smartcar_ops.errors import AuthenticationError, NotSmartcarError, ParameterError
 from smartcar_ops.smartcar import times
-from smartcar_ops.smartcar.failures import mapping, resolution, text, word
+from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
+
+READABLE = (
+    *("/", "/vin", "/permissions", "/odometer", "/location"),
+    *("/battery", "/battery/capacity", "/battery/nominal_capacity", "/charge", "/charge/limit"),
+    *("/fuel", "/engine/oil", "/tires/pressure", "/security"),
+    *("/diagnostics/system_status", "/diagnostics/dtcs", "/service/history"),
+)
+"""Every endpoint of a vehicle that answers a read; there is no /info (the migration guide's slip)."""
 
 
 @dataclass(frozen=True)
@@ -54,19 +62,26 @@ class V2:
 
     def vehicles(self, token: str) -> tuple[str, ...]:
         """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50."""
-        ids: list[str] = []
-        while True:
-            params = {"limit": str(PAGE_SIZE), "offset": str(len(ids))}
-            body = mapping(self._send("GET", "/vehicles", "/vehicles", token, params=params))
-            page, count = body.get("vehicles"), mapping(body.get("paging")).get("count")
-            if not isinstance(page, list):
-                raise NotSmartcarError("smartcar: V2 /vehicles answered without a list; check SMARTCAR_API_ORIGIN.")
-            found = [str(vehicle).strip().lower() for vehicle in page]
-            nothing_new = set(found) <= set(ids)
-            ids += found
-            whole = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
-            if nothing_new or whole:
-                return tuple(dict.fromkeys(ids))
+        found = self._listed(token, "/vehicles", "vehicles")
+        return tuple(dict.fromkeys(vehicle_id.lower() for vehicle_id in found))
+
+    def read(self, token: str, vehicle_id: str, path: str = "/") -> Item:
+        """One endpoint of a vehicle, in metric units: its body, the maker's time, Smartcar's; one unit.
+
+        ``path`` is one of ``READABLE``; ParameterError for another, since V2 answers 404 to a mistyped path.
+        """
+        if path not in READABLE:
+            raise ParameterError(
+                f"parameters: V2 has no endpoint {path[:40]!r}; expected one of {', '.join(READABLE)}."
+            )
+        place = f"/vehicles/{quote(vehicle_id, safe='')}{path.rstrip('/')}"
+        response = self._transport.send(self._request("GET", place, f"/vehicles/{{id}}{path.rstrip('/')}", token))
+        row = {"path": path, "code": response.status_code, "body": body_of(response), "headers": dict(response.headers)}
+        return _item(row)
+
+    def permissions(self, token: str, vehicle_id: str) -> tuple[str, ...]:
+        """What the vehicle's owner granted; one unit a page of 50."""
+        return self._listed(token, f"/vehicles/{quote(vehicle_id, safe='')}/permissions", "permissions")
 
     def batch(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Batch:
         """Several reads of one vehicle in one request, in metric units.
@@ -89,6 +104,23 @@ class V2:
         """What a batch of so many paths costs, in units."""
         return paths if self._batch_counts == "paths" else 1
 
+    def _listed(self, token: str, path: str, member: str) -> tuple[str, ...]:
+        """A paged list's texts, each once, to its end."""
+        ids: list[str] = []
+        while True:
+            params = {"limit": str(PAGE_SIZE), "offset": str(len(ids))}
+            template = path if path == "/vehicles" else f"/vehicles/{{id}}/{member}"
+            body = mapping(self._send("GET", path, template, token, params=params))
+            page, count = body.get(member), mapping(body.get("paging")).get("count")
+            if not isinstance(page, list):
+                raise NotSmartcarError(f"smartcar: V2 {template} answered without a list; check SMARTCAR_API_ORIGIN.")
+            found = [str(entry).strip() for entry in page]
+            nothing_new = set(found) <= set(ids)
+            ids += found
+            whole = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
+            if nothing_new or whole:
+                return tuple(dict.fromkeys(ids))
+
     def _send(
         self,
         method: str,
@@ -100,6 +132,20 @@ class V2:
         json: Any = None,
         units: int = 1,
     ) -> Any:
+        return self._transport.json(self._request(method, path, template, token, params=params, json=json, units=units))
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        template: str,
+        token: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        units: int = 1,
+    ) -> Request:
+        """A request in metric units; AuthenticationError for a token that no header can carry."""
         if not re.fullmatch(r"[!-~]+", token):
             raise AuthenticationError(
                 f"smartcar: the token for V2 {template} can't be sent: expected printable ASCII without blanks. "
@@ -107,9 +153,7 @@ class V2:
             )
         headers = {"authorization": f"Bearer {token}", "sc-unit-system": "metric"}
         url = f"{self._origin}/v2.0{path}"
-        return self._transport.json(
-            Request("v2", method, url, template, headers=headers, params=params or {}, json=json, units=units)
-        )
+        return Request("v2", method, url, template, headers=headers, params=params or {}, json=json, units=units)
 
 
 def read_batch(body: Any) -> Batch:

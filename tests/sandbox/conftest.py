@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import httpx
 import pytest
 
+from smartcar_ops.sandbox.records import LIVE, Connection
 from smartcar_ops.sandbox.server import Sandbox, running
 from smartcar_ops.sandbox.world import World, build_world
 
@@ -53,3 +56,54 @@ def app(sandbox: Sandbox) -> dict[str, str]:
 def take() -> object:
     """The function which takes a token of any sandbox."""
     return take_token
+
+
+@dataclass
+class Caller:
+    """A sandbox of its own, and how to ask it."""
+
+    sandbox: Sandbox
+    http: httpx.Client
+    app: dict[str, str]
+
+    def v3(self, path: str, user: str | None = None, **query: object) -> httpx.Response:
+        """A GET of V3 with the application token; `query` names brackets by double underscores: page__size."""
+        named = {_bracketed(name): value for name, value in query.items()}
+        headers = {**self.app, **({"sc-user-id": user} if user else {})}
+        return self.http.get(f"/v3{path}", params=named or None, headers=headers)
+
+    def v2(self, path: str, token: str, **headers: str) -> httpx.Response:
+        """A GET of V2 with a user token."""
+        return self.http.get(f"/v2.0{path}", headers={"authorization": f"Bearer {token}", **headers})
+
+    def signals(self, connection: Connection) -> httpx.Response:
+        """All signals of a connected car."""
+        return self.v3(f"/vehicles/{connection.vehicle_id}/signals", connection.user_id)
+
+
+def _bracketed(name: str) -> str:
+    kind, _, rest = name.partition("__")
+    return f"{kind}[{rest.replace('__', '.')}]"
+
+
+Play = Callable[..., Caller]
+
+
+@pytest.fixture
+def play(world: World) -> Iterator[Play]:
+    """Starts a sandbox of the shared world with faults and options of its own."""
+    with ExitStack() as stack:
+
+        def start(*faults: str, world: World = world, **options: object) -> Caller:
+            sandbox = stack.enter_context(running(world, faults, **options))
+            http = stack.enter_context(httpx.Client(base_url=sandbox.url, trust_env=False))
+            token = {} if "token-html" in faults else take_token(sandbox)
+            return Caller(sandbox, http, token)
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def newest(world: World) -> Connection:
+    """The newest live connection."""
+    return next(connection for connection in world.connections if connection.mode == LIVE)

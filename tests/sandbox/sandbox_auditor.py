@@ -31,7 +31,7 @@ class Auditor:
             return [dict(row) for row in connection.execute(sa.text(sql)).mappings()]
 
     def _connections(self) -> None:
-        url: str | None = "/v3/connections?page%5Bsize%5D=100"
+        url: str | None = "/v3/connections?page%5Bsize%5D=100&filter%5Bvehicle.mode%5D=live"
         while url:
             page = self.client.get(url, headers=self.app).json()
             for item in page["data"]:

@@ -37,6 +37,17 @@ def test_before_schema(url):
     assert ["id", "user_id", "vin", "vehicle_access_token", "token_created_at"] == vehicles
 
 
+def test_a_company_that_keeps_refresh_tokens(world, tmp_path):
+    """On request `vehicles` has a column with each row's refresh token, and vehicles that share a token share it."""
+    made = f"sqlite:///{tmp_path}/refreshing.sqlite"
+    create_database(made, world, refresh_tokens=True)
+    found = rows(made, "SELECT id, vehicle_access_token, vehicle_refresh_token FROM vehicles")
+    expected = {v.id: world.tokens[v.token].refresh_token for v in world.vehicles}
+    assert expected == {row["id"]: row["vehicle_refresh_token"] for row in found}
+    pairs = {(row["vehicle_access_token"], row["vehicle_refresh_token"]) for row in found}
+    assert len(pairs) == len({access for access, _ in pairs}) == len({refresh for _, refresh in pairs})
+
+
 def test_rows_are_the_worlds(url, world):
     """Every user and vehicle is a row; token times are naive UTC."""
     assert len(world.users) == len(rows(url, "SELECT id FROM users"))

@@ -32,6 +32,40 @@ def test_truth_health_and_page(client, world):
     assert "Pretend Smartcar" in client.get("/").text
 
 
+def test_the_page_lists_people_cars_and_faults(play, world):
+    """The first fifty users and vehicles with their counts, VINs masked, every fault, those in force marked."""
+    page = play("slow", "imperial").http.get("/").text
+    assert all(f"<code>{name}</code>" in page for name in FAULTS)
+    assert f"2 of {len(FAULTS)} in force" in page
+    assert 2 == page.count("<tr class=on>")
+    assert f"50 of {len(world.users)}" in page
+    assert f"50 of {len(world.vehicles)}" in page
+    assert world.users[0].name in page
+    assert not [v.vin for v in world.vehicles if v.vin and v.vin in page]
+    assert world.vehicles[0].vin[-4:] in page
+    assert "http://" not in page.replace("http://127.0.0.1", "")
+
+
+def test_every_fault_is_known_by_its_name():
+    """The names are those schedules and tests use, from the command line too."""
+    assert {
+        "billing-430", "cached-error-bodies", "drop-connection", "empty-page-size-zero", "empty-store", "epoch-times",
+        "flat-errors", "imperial", "listed-but-404", "missing-user-accepted", "mode-default-live", "next-other-host",
+        "next-relative", "no-user-attribute", "old-envelope", "page-max-50", "pages-shift", "rate-limit",
+        "rate-limit-no-retry-after", "redirect-both", "redirect-no-code", "redirect-userId", "refresh-grace-60",
+        "server-500", "signal-404", "slow", "success-with-nulls", "token-expires", "token-html",
+        "triggers-under-data", "unknown-filter-400", "user-token-on-v3", "v2-off", "vehicle-rate-limit",
+        "wrong-user-403",
+    } == set(FAULTS)  # fmt: skip
+
+
+def test_all_faults_together_still_serve(play):
+    """Whatever is combined, the sandbox answers and tells the truth about itself."""
+    caller = play(*(name for name in FAULTS if name != "token-html"))
+    assert caller.http.get("/health").json()["sandbox"] is True
+    assert 410 == caller.http.get("/v2.0/user").status_code
+
+
 def test_stop_needs_the_nonce(client):
     """Nobody ends a sandbox whose nonce they do not know."""
     assert 403 == client.post("/stop", content="x").status_code

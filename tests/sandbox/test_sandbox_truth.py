@@ -76,6 +76,24 @@ def test_known_share_of_differences():
     assert 16 == len({difference.kind for difference in world.differences})
 
 
+def test_nothing_differs_but_what_was_planted():
+    """Of every car and field both versions tell the same value, unless a difference was planted there."""
+    world = build_world(200, 1, NOW)
+    planted = {(d.vehicle.car.id, d.field) for d in world.differences}
+    for car in world.cars.values():
+        assert car.v2.keys() == car.v3.keys()
+        for name in car.v2.keys() - {field for owner, field in planted if owner == car.id}:
+            v2, v3 = car.v2[name], car.v3[name]
+            assert (v2.value, v2.status) == (v3.value, v3.status), name
+
+
+def test_the_equipment_is_the_cars_own():
+    """The same car has the same tires and place whoever was built before it."""
+    one, two = build_world(60, 3, NOW), build_world(60, 3, NOW)
+    for car_id, car in one.cars.items():
+        assert (car.v2, car.v3) == (two.cars[car_id].v2, two.cars[car_id].v3)
+
+
 def test_vins_are_plausible():
     """17 characters without I, O and Q, and a right check digit."""
     for car in build_world(100, 0, NOW).cars.values():

@@ -104,7 +104,7 @@ def test_info_and_strangers_cars(client, world):
 def test_batch(client, world):
     """HTTP 200 with a code, a body and lower-case headers an item; a failed item has no headers."""
     vehicle = calm(world)
-    paths = ["/", "/battery", "/location", "/nonsense"]
+    paths = ["/", "/battery", "/engine/oil", "/nonsense"]
     answer = client.post(
         f"/v2.0/vehicles/{vehicle.car.id}/batch",
         headers=bearer(vehicle),

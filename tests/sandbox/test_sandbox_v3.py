@@ -77,8 +77,8 @@ def test_without_a_valid_token(client, world):
 
 
 def test_pages_add_up_to_the_world(client, app, world):
-    """Following `next` to its null gives every live connection once, newest first."""
-    url, found = "/v3/connections", []
+    """Following `next` to its null gives every connection of the mode once, newest first."""
+    url, found = "/v3/connections?filter%5Bvehicle.mode%5D=live", []
     while url:
         page = client.get(url, headers=app).json()
         found += page["data"]
@@ -93,7 +93,7 @@ def test_pages_add_up_to_the_world(client, app, world):
 
 def test_page_envelope(client, app):
     """Links are absolute with encoded brackets and null at the ends; a size above 100 is clamped."""
-    first = client.get("/v3/connections", headers=app).json()
+    first = client.get("/v3/connections", params={"filter[vehicle.mode]": "live"}, headers=app).json()
     assert first["links"]["prev"] is None
     assert first["links"]["self"] == first["links"]["first"]
     assert "page%5Bnumber%5D=1&page%5Bsize%5D=10&filter%5Bvehicle.mode%5D=live" in first["links"]["first"]
@@ -113,7 +113,10 @@ def test_bad_page_number(client, app):
 
 
 def test_filters(client, app, world):
-    """User, vehicle, mode and external id narrow the list; the guide's `filter[user_id]` does not."""
+    """User, vehicle, mode and external id narrow the list; without a mode it is of every mode.
+
+    The guide's `filter[user_id]` is no filter.
+    """
 
     def listed(headers=None, **filters):
         query = {f"filter[{name.replace('__', '.')}]": value for name, value in filters.items()}
@@ -122,20 +125,23 @@ def test_filters(client, app, world):
 
     one = one_connection(world)
     live = [c for c in world.connections if c.mode == LIVE]
-    of_user = len([c for c in live if c.user_id == one.user_id])
+    of_user = len([c for c in world.connections if c.user_id == one.user_id])
     outside = next(c for c in live if c.external_id)
     assert of_user == listed(userId=one.user_id) == listed({"sc-user-id": one.user_id})
     assert len([c for c in live if c.vehicle_id == one.vehicle_id]) == listed(vehicleId=one.vehicle_id)
     assert len(world.connections) - len(live) == listed(vehicle__mode=SIMULATED)
     assert 1 == listed(user__externalId=outside.external_id)
-    assert len(live) == listed(user_id=one.user_id)
-    assert 0 == listed(vehicleId=one_connection(world, SIMULATED).vehicle_id)
+    assert len(live) == listed(vehicle__mode=LIVE)
+    assert len(world.connections) == listed() == listed(user_id=one.user_id)
+    assert 0 == listed(vehicleId=one_connection(world, SIMULATED).vehicle_id, vehicle__mode=LIVE)
+    assert 0 == listed({"sc-user-id": one.user_id}, userId=outside.user_id)
 
 
-def test_an_empty_list_reports_page_size_zero(client, app):
-    """A reader that divides by the page size fails here first."""
-    page = client.get("/v3/connections", params={"filter[userId]": "nobody"}, headers=app).json()
-    assert (0, 0, []) == (page["meta"]["pageSize"], page["meta"]["totalCount"], page["data"])
+def test_an_empty_list_reports_the_size_asked_for(client, app):
+    """An empty page has the requested size, a count of zero and no rows."""
+    query = {"filter[userId]": "nobody", "page[size]": 20}
+    page = client.get("/v3/connections", params=query, headers=app).json()
+    assert (20, 0, []) == (page["meta"]["pageSize"], page["meta"]["totalCount"], page["data"])
 
 
 def test_single_connection(client, app, world):
@@ -210,7 +216,7 @@ def test_single_signal(client, app, world):
     body = client.get(f"{path}/vehicleidentification-vin", headers=headers).json()
     assert world.cars[one.vehicle_id].vin == body["data"]["attributes"]["body"]["value"]
     assert one.vehicle_id == body["included"]["vehicle"]["id"]
-    assert 404 == client.get(f"{path}/wheel-tires", headers=headers).status_code
+    assert 404 == client.get(f"{path}/surveillance-brand", headers=headers).status_code
 
 
 @pytest.mark.parametrize("path", ["/v3/vehicles", "/v3/vehicles/x/battery", "/v3/nothing", "/v3"])

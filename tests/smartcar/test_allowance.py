@@ -8,7 +8,7 @@ import pytest
 
 from smartcar_ops.access import Allowance
 from smartcar_ops.errors import AllowanceSpentError
-from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
+from smartcar_ops.smartcar.allowance import Bucket, Budget, Level, OwnKeeper
 
 DEFAULT = Allowance()
 NEVER = 1e9
@@ -32,7 +32,7 @@ class Clock:
 
 def bucket(clock: Clock, allowance: Allowance = DEFAULT, level: Level | None = None) -> Bucket:
     """A bucket on the clock."""
-    return Bucket(allowance, level, clock=clock, sleep=clock.sleep)
+    return Bucket(allowance, OwnKeeper(level, clock), sleep=clock.sleep)
 
 
 def test_full_bucket_gives_its_burst_at_once():
@@ -76,9 +76,9 @@ def test_an_earlier_process_leaves_its_level():
 
 
 def test_a_clock_that_was_set_back_takes_nothing_away():
-    """A level from the future is kept as it is."""
+    """A level from the future is kept as it is, until that time comes."""
     clock = Clock(now=1000.0)
-    assert Level(7, 1000.0) == bucket(clock, level=Level(7, 5000.0)).level()
+    assert Level(7, 5000.0) == bucket(clock, level=Level(7, 5000.0)).level()
 
 
 def test_more_than_the_bucket_holds_is_debt():

@@ -23,9 +23,9 @@ from smartcar_ops.errors import (
     SmartcarError,
 )
 from smartcar_ops.smartcar import times
+from smartcar_ops.smartcar.connections import read_connection
 from smartcar_ops.smartcar.fields import field_map
 from smartcar_ops.smartcar.readings import read_v2, read_v3
-from smartcar_ops.smartcar.v3 import read_connection
 from tests.smartcar.scripted import Answer
 
 ERRORS = {

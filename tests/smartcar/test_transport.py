@@ -20,6 +20,7 @@ from smartcar_ops.errors import (
     NotPermittedError,
     NotSmartcarError,
     RateLimitError,
+    ServiceIllError,
     SmartcarError,
     UnreachableError,
 )
@@ -96,6 +97,61 @@ def test_what_stays_wrong_is_not_repeated(server, transport, status, error):
     with pytest.raises(error) as caught:
         transport.json(ask(server))
     assert (error, 1) == (type(caught.value), len(server.asked))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (502, {"type": "UPSTREAM", "code": "RATE_LIMIT", "resolution": {"type": "RETRY_LATER"}}),
+        (502, {"type": "UPSTREAM", "resolution": {"type": "CONTACT_SUPPORT"}}),
+        (503, {"type": "SERVER", "resolution": "REAUTHENTICATE"}),
+        (500, {"type": "SERVER", "resolution": {"type": "RETRY_LATER"}}),
+    ],
+)
+def test_what_smartcar_says_would_help_decides(server, transport, status, body):
+    """The maker's own limit, and what only a person can cure, is sent once although its status may pass."""
+    server.play("*", Answer(body, status))
+    with pytest.raises(SmartcarError):
+        transport.json(ask(server))
+    assert 1 == len(server.asked)
+
+
+def test_an_ill_service_ends_the_run(server, transport):
+    """After ten calls without a proper answer nothing more is sent to that API; another API is not concerned."""
+    server.play("*", Answer("<html>", 500))
+    for _ in range(10):
+        with pytest.raises(NotSmartcarError):
+            transport.json(ask(server))
+    sent = len(server.asked)
+    with pytest.raises(ServiceIllError, match="10 of the last 10 calls of v3 got no proper answer"):
+        transport.json(ask(server))
+    assert sent == len(server.asked)
+    with pytest.raises(NotSmartcarError):
+        transport.json(ask(server, api="v2"))
+
+
+def test_one_ill_car_ends_no_run(server, transport):
+    """A car that fails for ever among cars that answer leaves the circuit closed."""
+    server.play("/ill", Answer({"type": "SERVER"}, 500))
+    server.play("*", GOOD)
+    for _ in range(20):
+        transport.json(ask(server))
+        transport.json(ask(server))
+        with pytest.raises(SmartcarError):
+            transport.json(ask(server, url=f"{server.url}/ill"))
+    assert 60 == len(server.asked)
+
+
+@pytest.mark.parametrize(("code", "held"), [("SMARTCAR_API", True), ("VEHICLE", False)])
+def test_a_limit_of_the_application_holds_everybody(server, transport, code, held):
+    """A 429 of the application stops every caller of its bucket; one of a vehicle concerns that vehicle."""
+    server.play("*", Answer({"type": "RATE_LIMIT", "code": code}, 429, {"retry-after": "90"}))
+    budget = Budget(Bucket(Allowance()), max_minutes=1)
+    with transport.spending(budget):
+        with pytest.raises(RateLimitError):
+            transport.json(ask(server))
+        with pytest.raises(AllowanceSpentError if held else RateLimitError):
+            transport.json(ask(server))
 
 
 def test_retry_after_in_seconds_is_kept_to(server, waits):

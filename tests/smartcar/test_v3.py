@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from smartcar_ops.errors import AuthenticationError, NotFoundError, NotSmartcarError
-from smartcar_ops.smartcar.v3 import Signal, read_connection, read_signal
+from smartcar_ops.smartcar.connections import read_connection
+from smartcar_ops.smartcar.signals import Signal, read_signal
 from tests.smartcar.scripted import Answer, Scripted, connection, page, signal
 
 LIST = "/v3/connections"
@@ -290,13 +291,20 @@ def test_one_signal_in_both_envelopes(server, v3, wrapped):
         signal("vehicleidentification-vin", {"value": "  "}),
         signal("vehicleidentification-vin", {"value": 7}),
         signal("vehicleidentification-vin"),
-        signal("vehicleidentification-vin", {"value": "OLD"}, status="ERROR", error={"type": "VEHICLE_STATE"}),
+        signal("vehicleidentification-vin", {"value": "X"}, status="ERROR", error={"type": "PERMISSION"}),
     ],
 )
 def test_a_vin_that_cannot_be_told(server, v3, row):
-    """A VIN that is null, blank, no text, missing or in error is none."""
+    """A VIN that is null, blank, no text, missing or not permitted is none."""
     server.play("*", Answer({"data": row}))
     assert v3.vin("v1", "u1") is None
+
+
+def test_a_vin_does_not_age(server, v3):
+    """An error that still carries the VIN of an earlier reading tells it."""
+    row = signal("vehicleidentification-vin", {"value": "old1"}, status="ERROR", error={"type": "VEHICLE_STATE"})
+    server.play("*", Answer({"data": row}))
+    assert "OLD1" == v3.vin("v1", "u1")
 
 
 def test_a_signal_the_store_does_not_have(server, v3):

@@ -1,0 +1,48 @@
+"""How the pretend Smartcar answers where its documentation leaves room, or where a fault says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """The switches; the defaults are the normal case. The rooms ask these, never a fault's name."""
+
+    delay: float = 0
+    """Seconds before each answer but /health."""
+    token_life: timedelta = timedelta(hours=1)
+    """How long an application token really lives."""
+    refresh_grace: timedelta = timedelta(minutes=10)
+    """How long a used V2 refresh token still works (documented; 1 minute in older texts)."""
+
+    redirect_user: tuple[str, ...] = ("user_id",)
+    """The names of the user id in Connect's redirect; the second one carries another id."""
+    redirect_code: bool = True
+
+    unknown_filter_refused: bool = False
+    default_mode: str | None = None
+    """The mode /v3/connections is narrowed to where none is asked for; None: every mode."""
+    max_page: int = 100
+    empty_page_size_zero: bool = False
+    user_attribute: bool = True
+    next_link: str = "absolute"
+    """`absolute`, `relative` or `foreign` (another origin)."""
+    old_envelope: bool = False
+    pages_shift: bool = False
+
+    listed_but_404: bool = False
+    wrong_user_status: int = 404
+    missing_user_accepted: bool = False
+    user_token_on_v3: bool = False
+    flat_errors: bool = False
+
+    cached_errors: bool = False
+    nulls: bool = False
+    epoch_times: bool = False
+    empty_store: bool = False
+    signal_404: bool = False
+
+    imperial: bool = False
+    triggers_under_data: bool = False

@@ -1,0 +1,38 @@
+"""Which failed requests are worth repeating, and after how long."""
+
+from __future__ import annotations
+
+from smartcar_ops.errors import NotSmartcarError, RateLimitError, SmartcarError, UnreachableError
+
+PASSING = frozenset({429, 502, 503, 504})
+"""Statuses that may be over at the next attempt, unless Smartcar says what else would help."""
+
+HELPLESS = frozenset({"REAUTHENTICATE", "CONTACT_SUPPORT"})
+"""Resolutions that no repetition can replace."""
+
+LONGEST_WAIT = 60.0
+"""Seconds; a longer ``Retry-After`` ends the call instead of holding the run."""
+
+
+def wait_before_repeating(error: Exception) -> bool | float:
+    """False: leave it; True: after a back-off with jitter; a number: after so many seconds.
+
+    A billing answer (430) and a missing permission are never repeated, nor is a 500 (each try may be charged) or
+    the maker's own limit (502 RATE_LIMIT): seconds don't lift it.
+    """
+    if isinstance(error, UnreachableError):
+        return True
+    if not isinstance(error, SmartcarError) or error.status is None or error.resolution in HELPLESS:
+        return False
+    if isinstance(error, RateLimitError) and error.retry_after is not None:
+        return error.retry_after if error.retry_after <= LONGEST_WAIT else False
+    if error.status == 502 and error.code == "RATE_LIMIT":
+        return False
+    return error.status in PASSING
+
+
+def is_ill(error: SmartcarError | None) -> bool:
+    """Whether a call's outcome speaks of a service that is ill, not of one car, one user or one maker."""
+    if isinstance(error, UnreachableError | NotSmartcarError):
+        return True
+    return error is not None and error.status in (500, 503, 504)

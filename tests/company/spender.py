@@ -1,0 +1,41 @@
+"""A process that spends one service's allowance with eight threads, until its time is over; run by a test."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from smartcar_ops.access import Allowance
+from smartcar_ops.company.allowances import SharedKeeper
+from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import AllowanceSpentError
+from smartcar_ops.layout import Layout
+from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
+from smartcar_ops.smartcar.transport import Request, Transport
+
+THREADS = 8
+
+
+def main(database: str, reports: str, server: str, burst: str, per_minute: str, seconds: str) -> None:
+    """Sends as fast as the allowance lets it."""
+    ledger = Ledger.open(Company.connect(database, Layout()), Scope("service", "live"), Path(reports))
+    bucket = Bucket(Allowance(burst=int(burst), per_minute=float(per_minute)), SharedKeeper(ledger, Level))
+    transport = Transport()
+
+    def spend(_: int) -> None:
+        try:
+            while True:
+                transport.send(Request("v3", "GET", f"{server}/x", "/x"))
+        except AllowanceSpentError:
+            return
+
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with transport.spending(Budget(bucket, max_minutes=float(seconds) / 60)), ThreadPoolExecutor(THREADS) as executor:
+        list(executor.map(spend, range(THREADS)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
