@@ -56,7 +56,7 @@ def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faul
 @cli.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Is everything in place? At most 3 calls; writes nothing."""
+    """Is everything in place? At most 5 calls; writes nothing."""
     from smartcar_ops import connecting, terminal
     from smartcar_ops.migration.checkup import CALLS, checkup
 

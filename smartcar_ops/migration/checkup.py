@@ -13,16 +13,20 @@ import pandas as pd
 
 from smartcar_ops.company.ledger import Ledger, Scope, in_database
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError
 from smartcar_ops.migration.progress import units_to_come
 from smartcar_ops.settings import Settings
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
 State = Literal["pass", "fail", "unknown"]
-CALLS = "at most 3 calls: one token, one page of connections, one V2 /user"
+CALLS = "at most 5 calls: one token, a page of connections, of subscriptions, of V2 management, one V2 /user"
+SKEW = 60.0
+"""Seconds a clock may be wrong: ages of tokens and readings are judged by it."""
+
 DEADLINE = date(2026, 12, 1)
 PACKAGES = ("pandas", "httpx", "sqlalchemy", "papermill", "jupyterlab")
 
@@ -68,7 +72,7 @@ class Checkup:
 
 
 def checkup(settings: Settings, now: datetime | None = None) -> Checkup:
-    """Asks everything once, at most 3 calls; a failing line does not stop the others."""
+    """Asks everything once, at most 5 calls; a failing line does not stop the others."""
     return _Checkup(settings, now or datetime.now(UTC)).run()
 
 
@@ -80,6 +84,10 @@ class _Checkup:
         self._token = token
         self._v3 = V3(self._transport, settings.origins.vehicle_api_v3, token)
         self._v2 = V2(self._transport, settings.origins.api)
+        self._management_v3 = ManagementV3(self._transport, settings.origins.management_api_v3, token)
+        self._management_v2 = ManagementV2(
+            self._transport, settings.origins.management_api, settings.credentials.management_token
+        )
         self._company: Company | None = None
 
     def run(self) -> Checkup:
@@ -93,6 +101,9 @@ class _Checkup:
             ("users", self._users),
             ("application token", self._application_token),
             ("V3 connections", self._connections),
+            ("webhook subscriptions", self._subscriptions),
+            ("management token", self._management),
+            ("clock", self._clock),
             ("V2 tokens", self._tokens),
             ("V2 answers", self._v2_user),
             ("allowance", self._allowance),
@@ -168,6 +179,37 @@ class _Checkup:
         total = self._v3.connections_page(self._settings.mode)
         step = "" if total else f"none in mode {self._settings.mode}: is SMARTCAR_MODE right?"
         return Line("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
+
+    def _subscriptions(self) -> Line:
+        try:
+            total = self._management_v3.subscriptions_page(self._settings.mode)
+        except SmartcarError as error:
+            return Line("webhook subscriptions", "unknown", str(error), "an audit then can't tell which cars are fresh")
+        return Line(
+            "webhook subscriptions", "pass", f"{total:,} vehicles feed a webhook; others' V3 data may be a day old"
+        )
+
+    def _management(self) -> Line:
+        if not self._settings.credentials.management_token.get_secret_value():
+            return Line("management token", "unknown", "SMARTCAR_MANAGEMENT_TOKEN is not set", "only webhooks need it")
+        try:
+            self._management_v2.connections_page(self._settings.mode)
+        except AuthenticationError:
+            step = 'is it the application management token, and current? README, "Credentials"'
+            return Line("management token", "fail", "V2 management refused SMARTCAR_MANAGEMENT_TOKEN", step, world=True)
+        except SmartcarError as error:
+            return Line("management token", "unknown", str(error))
+        return Line("management token", "pass", "V2 management takes it")
+
+    def _clock(self) -> Line:
+        """How far this machine's clock is from Smartcar's, by the dates of its answers; no call."""
+        apart = self._transport.clock_skew
+        if apart is None:
+            return Line("clock", "unknown", "no answer told the time")
+        if abs(apart) <= SKEW:
+            return Line("clock", "pass", "within a minute of Smartcar's")
+        step = "set the clock: ages of tokens and readings are judged by it"
+        return Line("clock", "fail", f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} Smartcar's", step)
 
     def _tokens(self) -> Line:
         if self._company is None:

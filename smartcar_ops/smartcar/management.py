@@ -63,6 +63,10 @@ class ManagementV2:
                 return tuple(found.values())
         raise NotSmartcarError("smartcar: the pages of V2 management go in circles; check the origin.")
 
+    def connections_page(self, mode: str) -> int:
+        """How many connections the first page of one has; one unit: whether the token is taken."""
+        return len(mapping(self._get("/management/connections", {"limit": "1", "mode": mode})).get("connections") or ())
+
     def _page(self, mode: str, cursor: str) -> tuple[list[ManagedConnection], str]:
         """A page's rows, and the next cursor, empty at the end (null or missing)."""
         params = {"limit": str(PAGE_SIZE), "mode": mode} | ({"cursor": cursor} if cursor else {})
@@ -119,9 +123,14 @@ class ManagementV3:
         ).all()
         return tuple(paged.rows)
 
-    def _page(self, address: str | None, filters: Mapping[str, str]) -> Page:
+    def subscriptions_page(self, mode: str) -> int:
+        """How many subscriptions there are, from a page of one; one unit."""
+        page = self._page(None, {"filter[vehicle.mode]": mode}, size=1)
+        return page.total if page.total is not None else len(page.rows)
+
+    def _page(self, address: str | None, filters: Mapping[str, str], size: int = PAGE_SIZE) -> Page:
         url = address or f"{self._origin}/v3/subscriptions"
-        params = {} if address else {"page[size]": str(PAGE_SIZE), "page[number]": "1", **filters}
+        params = {} if address else {"page[size]": str(size), "page[number]": "1", **filters}
         request = Request("management_v3", "GET", url, "/subscriptions", params=params)
         return read_page(self._token.send(self._transport, request), url, "subscriptions")
 

@@ -6,6 +6,7 @@ and an async client a tenth.
 
 from __future__ import annotations
 
+import email.utils
 import threading
 import time
 from collections import Counter
@@ -82,6 +83,8 @@ class Transport:
         self._lock = threading.Lock()
         self._budget: Budget | None = None
         self._breaker = Breaker()
+        self.clock_skew: float | None = None
+        """Seconds that this machine's clock is ahead of the last answer's own date; None where none told it."""
         self.calls: list[Call] = []
         self.oddities = Oddities()
 
@@ -149,6 +152,7 @@ class Transport:
         at, started = datetime.now(UTC), time.perf_counter()
         response, problem = self._answer(request)
         self._record(request, at, time.perf_counter() - started, response, problem)
+        self.clock_skew = _skew(response, at) if response is not None else self.clock_skew
         if isinstance(problem, RateLimitError):
             self._obey(problem)
         if problem is not None or response is None:
@@ -212,6 +216,15 @@ class Transport:
         )
         with self._lock:
             self.calls.append(call)
+
+
+def _skew(response: httpx.Response, at: datetime) -> float | None:
+    """Seconds between the moment a request was sent and the date of its answer; to the second, as dates are."""
+    try:
+        told = email.utils.parsedate_to_datetime(response.headers["date"])
+        return (at - told).total_seconds()
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def _host(url: str) -> str:

@@ -21,12 +21,12 @@ def asked(house: House, **changed: str) -> Checkup:
     return checkup(house.read_settings(**changed), house.now)
 
 
-def test_a_house_in_order_passes_every_line_in_three_calls(house: House) -> None:
-    """Exit 0, every line passes, with a token, one page of connections and one V2 user."""
+def test_a_house_in_order_passes_every_line_in_five_calls(house: House) -> None:
+    """Exit 0, every line passes, with a token, three pages of one and one V2 user."""
     found = asked(house)
     assert {"pass"} == set(states(found).values())
     assert 0 == found.exit_code
-    assert 3 == len(house.sandbox.arrivals) == sum(found.calls.values())
+    assert 5 == len(house.sandbox.arrivals) == sum(found.calls.values())
     assert f"({len(found.lines)} of {len(found.lines)} lines pass)" in found.verdict
 
 
@@ -56,7 +56,7 @@ def test_a_world_that_fails_is_exit_2_and_the_other_lines_are_asked(
     """A refused secret, a missing database or an unreachable host fails its line; the rest still answer."""
     found = asked(house, **changed)
     assert ("fail", 2) == (states(found)[question], found.exit_code)
-    assert 12 == len(found.lines)
+    assert 15 == len(found.lines)
     assert "pass" == states(found)["allowance"]
     assert question in found.verdict
     assert not [line for line in found.lines if "wrong" in line.found]
@@ -75,7 +75,7 @@ def test_dead_tokens_are_no_failure(house: House) -> None:
     house.execute("UPDATE vehicles SET token_created_at = '2020-01-01 00:00:00'")
     found = asked(house)
     assert ("unknown", "unknown", 0) == (states(found)["V2 tokens"], states(found)["V2 answers"], found.exit_code)
-    assert not [path for _, _, path in house.sandbox.arrivals if path.startswith("/v2.0")]
+    assert "/v2.0/user" not in [path for _, _, path in house.sandbox.arrivals]
 
 
 def test_living_tokens_are_counted(house: House) -> None:
@@ -83,3 +83,19 @@ def test_living_tokens_are_counted(house: House) -> None:
     alive = sum(1 for car in house.company.cars_to_ask(house.now) if car.token_alive)
     line: Any = next(line for line in asked(house).lines if line.question == "V2 tokens")
     assert f"{alive} of {len(house.rows('vehicles'))} vehicles" in line.found
+
+
+def test_a_refused_management_token_is_named(house: House) -> None:
+    """A wrong management token fails its own line with exit 2 and is not shown; without one the line is unknown."""
+    refused = asked(house, SMARTCAR_MANAGEMENT_TOKEN="another-plant")
+    assert ("fail", 2) == (states(refused)["management token"], refused.exit_code)
+    assert "another-plant" not in str(refused.table().to_dict())
+    missing = asked(house, SMARTCAR_MANAGEMENT_TOKEN="")
+    assert ("unknown", 0) == (states(missing)["management token"], missing.exit_code)
+
+
+def test_the_clock_is_told_from_the_answers(house: House) -> None:
+    """The line says how far this clock is from the service's, without a call of its own."""
+    line: Any = next(line for line in asked(house).lines if line.question == "clock")
+    assert "pass" == line.state
+    assert "within a minute of Smartcar's" == line.found
