@@ -107,3 +107,14 @@ def test_locks_have_hashes_and_name_no_host(lock: str) -> None:
     assert "://" not in text
     assert text.count("==") <= text.count("--hash=sha256:")
     assert {package(line) for line in PYPROJECT["project"]["dependencies"]} <= {name.lower() for name in pinned}
+
+
+def test_what_docs_smartcar_names_is_there() -> None:
+    """Every test function and test file that docs/smartcar.md points to exists."""
+    page = (ROOT / "docs" / "smartcar.md").read_text(encoding="utf-8")
+    written = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    functions = set(re.findall(r"`(test_\w+)", page))
+    files = set(re.findall(r"`(tests/[\w/.]+)`", page))
+    assert 20 < len(functions)
+    assert set() == {name for name in functions if f"def {name}(" not in written}
+    assert set() == {name for name in files if not (ROOT / name).exists()}
