@@ -1,10 +1,25 @@
-"""How the company's tables are named: the sections of `smartcar_ops.toml`; defaults are the guide's names."""
+"""How the company's tables are named: the sections of `smartcar_ops.toml`; defaults are the guide's names.
+
+And how the tokens in them are opened and sealed, where the company encrypts what it stores.
+"""
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from smartcar_ops.errors import SettingsError
+
+NAMED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
+"""``module:function``."""
 
 
 class Section(BaseModel):
@@ -40,6 +55,7 @@ class Vehicles(Section):
     from_: str = Field(default="", alias="from")
     where: str = ""
     open_token: str = ""
+    seal_token: str = ""
     refresh: bool = False
 
 
@@ -75,3 +91,62 @@ class Layout(Section):
     gate: Gate = Gate()
     tolerance: dict[str, Tolerance] = {}
     waiver: tuple[Waiver, ...] = ()
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The company's own functions around a stored token; without them a token is stored as it is used."""
+
+    open: Callable[[Any], Any] | None = field(default=None, repr=False)
+    seal: Callable[[str], Any] | None = field(default=None, repr=False)
+
+    def opened(self, stored: Any) -> str | None:
+        """The usable token of a stored one; None where the company's function fails or gives no text."""
+        if self.open is None:
+            return stored if isinstance(stored, str) else None
+        try:
+            token = self.open(stored)
+        except Exception:  # whatever the company's code raises; its words may hold the token, so they are not kept
+            return None
+        return token if isinstance(token, str) and token.strip() else None
+
+    def sealed(self, token: str) -> str | bytes | None:
+        """What is stored for a token; None where the company's function fails or gives neither text nor bytes."""
+        if self.seal is None:
+            return token
+        try:
+            stored = self.seal(token)
+        except Exception:  # as above
+            return None
+        return stored if isinstance(stored, str | bytes) and stored else None
+
+
+def find_vault(vehicles: Vehicles, root: Path) -> Vault:
+    """The vault that ``open_token`` and ``seal_token`` name, looked for in ``root`` and the installed packages.
+
+    SettingsError names the key, where a text is ill-formed or its function is not there.
+    """
+    return Vault(
+        _find_function("open_token", vehicles.open_token, root), _find_function("seal_token", vehicles.seal_token, root)
+    )
+
+
+def _find_function(key: str, named: str, root: Path) -> Callable[[Any], Any] | None:
+    if not named:
+        return None
+    told, parts = f"settings: [vehicles] {key} is {named!r}", NAMED.fullmatch(named)
+    if parts is None:
+        raise SettingsError(f'{told}; expected "module:function".')
+    if str(root) not in sys.path:
+        sys.path.append(str(root))  # last, so that no file there hides an installed package
+        importlib.invalidate_caches()
+    try:
+        function = getattr(importlib.import_module(parts["module"]), parts["function"], None)
+    except (Exception, SystemExit) as error:  # whatever the company's module does when it is imported
+        raise SettingsError(
+            f"{told}, but the module can't be imported ({type(error).__name__}); expected it in {root} or installed."
+        ) from None
+    if not callable(function):
+        found = "has no such function" if function is None else f"has a {type(function).__name__} there, no function"
+        raise SettingsError(f"{told}, but the module {found}.")
+    return function  # type: ignore[no-any-return]

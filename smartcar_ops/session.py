@@ -18,9 +18,11 @@ from smartcar_ops import connecting
 from smartcar_ops.company.allowances import SharedKeeper
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import Company
+from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.migration import renewing
 from smartcar_ops.migration.linking import Linker
+from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.reporting import bundles, plain_errors
 from smartcar_ops.reporting.folders import STAMP
@@ -29,6 +31,7 @@ from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
 from smartcar_ops.smartcar.management import ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Call, Transport
+from smartcar_ops.smartcar.user_tokens import UserTokens
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
@@ -50,7 +53,7 @@ class Session:
         self.notebook, self.settings = notebook, settings
         self.folder = run_folder()
         self.run_id = run_id(self.folder) if self.folder else f"{self.now:{STAMP}}__{notebook}"
-        self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout)
+        self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
         self.ledger = Ledger.open(self.company, Scope(settings.service, settings.mode), settings.reports)
         self.runs = Runs(self.ledger)
         self.transport = Transport()
@@ -58,6 +61,7 @@ class Session:
         token = ApplicationToken(self.transport, settings.origins.iam, settings.credentials)
         self.v2 = V2(self.transport, settings.origins.api, batch_counts=settings.allowance.batch)
         self.v3 = V3(self.transport, settings.origins.vehicle_api_v3, token)
+        self.user_tokens = UserTokens(self.transport, settings.origins.auth, settings.credentials)
         self.management = ManagementV3(self.transport, settings.origins.management_api_v3, token)
         self.asked = Asked()
 
@@ -80,7 +84,19 @@ class Session:
 
     def linker(self) -> Linker:
         """What asks Smartcar who is who."""
-        return Linker(self.company, self.ledger, self.v2, self.v3, management=self.management, now=self.now)
+        return Linker(
+            self.company,
+            self.ledger,
+            self.v2,
+            self.v3,
+            management=self.management,
+            renew=self.renew if self.settings.layout.vehicles.refresh else None,
+            now=self.now,
+        )
+
+    def renew(self, cars: Sequence[Car]) -> Renewed:
+        """Refreshes these cars' V2 tokens where their own are over; called only with ``[vehicles] refresh = true``."""
+        return renewing.renew(self.company, self.ledger, self.user_tokens, cars, run_id=self.run_id, now=self.now)
 
     def ask(
         self,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from smartcar_ops.access import ORIGINS, Allowance, Credentials, Origins
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.layout import Layout
+from smartcar_ops.layout import Layout, Vault, Vehicles, find_vault
 
 DEMO = "SMARTCAR_OPS_DEMO"
 """Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
@@ -41,9 +41,6 @@ SECRETS = (
 REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", "SMARTCAR_MANAGEMENT_TOKEN")
 """With one of these, or an origin, set, the embedded sandbox is never used."""
 
-LATER = ("open_token", "refresh")
-"""Keys of ``[vehicles]`` that the contract names and this version can't obey: a token would be sent as it is stored."""
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -61,6 +58,8 @@ class Settings:
     root: Path
     environment: str = ""
     sandbox: bool = False
+    vault: Vault = field(default_factory=Vault)
+    """How stored tokens are opened and sealed; give it to ``Company.connect`` with the layout."""
 
     @property
     def service(self) -> str:
@@ -135,23 +134,27 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
     for name in SECRETS:
         if values.get(name):
             values[name] = dereference(name, values[name])
+    credentials = _checked(
+        Credentials,
+        values,
+        {
+            "client_id": "SMARTCAR_CLIENT_ID",
+            "client_secret": "SMARTCAR_CLIENT_SECRET",
+            "application_id": "SMARTCAR_APPLICATION_ID",
+            "v2_client_secret": "SMARTCAR_V2_CLIENT_SECRET",
+            "management_token": "SMARTCAR_MANAGEMENT_TOKEN",
+        },
+    )
+    layout = _layout(values, given.folders or (given.root,), sandbox=sandbox)
+    _check_tokens(layout.vehicles, credentials)
     return Settings(
-        credentials=_checked(
-            Credentials,
-            values,
-            {
-                "client_id": "SMARTCAR_CLIENT_ID",
-                "client_secret": "SMARTCAR_CLIENT_SECRET",
-                "application_id": "SMARTCAR_APPLICATION_ID",
-                "v2_client_secret": "SMARTCAR_V2_CLIENT_SECRET",
-                "management_token": "SMARTCAR_MANAGEMENT_TOKEN",
-            },
-        ),
+        credentials=credentials,
         origins=_checked(Origins, values, {name[9:-7].lower(): name for name in ORIGINS}),
         database_url=SecretStr(_database_url(values["SMARTCAR_DATABASE_URL"], given.root)),
         mode=_one_of("SMARTCAR_MODE", values.get("SMARTCAR_MODE") or "live", ("live", "simulated")),
         allowance=_allowance(values, sandbox=sandbox),
-        layout=_layout(values, given.folders or (given.root,), sandbox=sandbox),
+        layout=layout,
+        vault=find_vault(layout.vehicles, given.root),
         reports=reports_folder(given),
         root=given.root,
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
@@ -243,12 +246,29 @@ def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(f"settings: {path.name}: {key}: {_plain(first['msg'])}.") from None
-    for key in LATER:
-        if getattr(layout.vehicles, key):
-            raise SettingsError(
-                f"settings: {path.name}: [vehicles] {key} can't be obeyed by this version; take it out and link by VIN."
-            )
     return layout
+
+
+def _check_tokens(vehicles: Vehicles, credentials: Credentials) -> None:
+    """SettingsError where what ``[vehicles]`` says of tokens contradicts itself or wants what is not there."""
+    if vehicles.seal_token and not vehicles.open_token:
+        raise SettingsError("settings: [vehicles] seal_token is set without open_token; expected both or neither.")
+    if not vehicles.refresh:
+        return
+    refusal = "settings: [vehicles] refresh = true"
+    for key in ("refresh_token", "access_token", "token_created_at"):
+        if not getattr(vehicles, key):
+            raise SettingsError(f"{refusal} needs the column of new tokens; name it in [vehicles] {key}.")
+    if vehicles.from_:
+        raise SettingsError(f"{refusal} can't write through [vehicles] from, which is read only; set one of them.")
+    for name, value in (
+        ("SMARTCAR_APPLICATION_ID", credentials.application_id),
+        ("SMARTCAR_V2_CLIENT_SECRET", credentials.v2_client_secret.get_secret_value()),
+    ):
+        if not value:
+            raise SettingsError(f"{refusal} needs {name}, which is not set; V2 refreshes tokens with both of its pair.")
+    if vehicles.open_token and not vehicles.seal_token:
+        raise SettingsError(f"{refusal} with open_token needs [vehicles] seal_token, the way back for new tokens.")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:

@@ -38,13 +38,25 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 class House:
     """One company; ``environment`` points any process of the kit at it."""
 
-    def __init__(self, url: str, root: Path, *, users: int = 60, seed: int = 0, faults: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        root: Path,
+        *,
+        users: int = 60,
+        seed: int = 0,
+        faults: Iterable[str] = (),
+        toml: str = "",
+        refresh_tokens: bool = False,
+    ) -> None:
         self.url, self.root = url, root
         root.mkdir(parents=True)
         (root / "notebooks").symlink_to(NOTEBOOKS, target_is_directory=True)
         self.world = build_world(users, seed)
         self.truth: dict[str, Any] = tell_truth(self.world)
-        application.create_database(url, self.world)
+        application.create_database(url, self.world, refresh_tokens=refresh_tokens)
+        if toml:
+            (root / "smartcar_ops.toml").write_text(toml)
         self._stack = ExitStack()
         self.sandbox = self._stack.enter_context(running(self.world, faults))
         self.environment = {
@@ -54,7 +66,7 @@ class House:
         }
         self.settings = self.read_settings()
         self.now = datetime.now(UTC)
-        self.company = Company.connect(url, self.settings.layout)
+        self.company = Company.connect(url, self.settings.layout, vault=self.settings.vault)
         self.transport = Transport()
         token = ApplicationToken(self.transport, self.settings.origins.iam, self.settings.credentials)
         self.v2 = V2(self.transport, self.settings.origins.api)

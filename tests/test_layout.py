@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from pydantic import ValidationError
 
-from smartcar_ops.layout import Layout
+from smartcar_ops.layout import Layout, Vault
 
 EVERYTHING = """
 [users]
@@ -33,6 +33,7 @@ smartcar_vehicle_id = "sc_car"
 from = "SELECT 1"
 where = "sold IS NULL"
 open_token = "module:function"
+seal_token = "module:way_back"
 refresh = true
 
 [gate]
@@ -80,12 +81,13 @@ def test_an_empty_file_gives_the_guides_names():
         vehicles.token_created_at,
         vehicles.smartcar_vehicle_id,
     )
-    assert ("", "", "", "", "", False) == (
+    assert ("", "", "", "", "", "", False) == (
         vehicles.schema_,
         vehicles.refresh_token,
         vehicles.from_,
         vehicles.where,
         vehicles.open_token,
+        vehicles.seal_token,
         vehicles.refresh,
     )
     assert (0.0, 0.5, {}, ()) == (layout.gate.lost_share, layout.gate.min_judged, layout.tolerance, layout.waiver)
@@ -135,3 +137,32 @@ def test_a_layout_does_not_change():
     """Nobody changes a name once it is read."""
     with pytest.raises(ValidationError, match="frozen"):
         Layout().users.table = "other"  # type: ignore[misc]
+
+
+def fails(token: object) -> str:
+    """A company's function that fails, and talks."""
+    raise ValueError(f"can't read {token}")
+
+
+@pytest.mark.parametrize("function", [fails, lambda _: None, lambda _: b"bytes", lambda _: " ", lambda _: 7])
+def test_what_can_not_be_opened_is_no_token(function):
+    """A function that fails or gives no text leaves no usable token, and nothing is raised."""
+    assert Vault(function).opened("stored") is None
+
+
+@pytest.mark.parametrize("function", [fails, lambda _: None, lambda _: "", lambda _: b"", lambda _: 7])
+def test_what_can_not_be_sealed_is_not_stored(function):
+    """A function that fails or gives neither text nor bytes leaves nothing to store."""
+    assert Vault(str, function).sealed("usable") is None
+
+
+def test_a_vault_opens_and_seals():
+    """Text and bytes are opened to text and sealed to either; without functions a token stays as it is."""
+    vault = Vault(lambda stored: bytes(stored).decode()[::-1], lambda token: token[::-1].encode())
+    assert ("usable", b"elbasu") == (vault.opened(b"elbasu"), vault.sealed("usable"))
+    assert ("usable", "usable", None) == (Vault().opened("usable"), Vault().sealed("usable"), Vault().opened(b"x"))
+
+
+def test_a_vault_shows_nothing():
+    """The functions, which may hold keys, are in no repr."""
+    assert "Vault()" == repr(Vault(fails, fails))

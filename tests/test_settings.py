@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -300,6 +301,117 @@ def test_secrets_are_in_no_repr(root):
     held = [found, found.credentials, found.database_url, found.where, found.service, told]
     shown = " ".join(f"{one!r} {one}" for one in held) + found.credentials.model_dump_json()
     assert [] == [secret for secret in SECRETS if secret in shown]
+
+
+MODULE = """
+import base64
+KEY = "key-PLANT"
+def unseal(stored): return base64.b64decode(stored).decode()
+def seal(token): return base64.b64encode(token.encode()).decode()
+"""
+
+
+def configured(root: Path, *lines: str) -> None:
+    """A configuration whose `[vehicles]` has these lines."""
+    (root / "smartcar_ops.toml").write_text("\n".join(["[vehicles]", *lines]))
+
+
+def test_a_tokens_functions_are_found_in_the_root(root, monkeypatch):
+    """``open_token`` and ``seal_token`` name functions of a module beside the notebooks."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (root / "own_vault_a.py").write_text(MODULE)
+    configured(root, 'open_token = "own_vault_a:unseal"', 'seal_token = "own_vault_a:seal"')
+    vault = given(root).vault
+    assert ("token", "dG9rZW4=", None) == (vault.opened("dG9rZW4="), vault.sealed("token"), vault.opened("é"))
+
+
+def test_a_tokens_functions_may_be_installed(root):
+    """A function of an installed package will do; without the key a token is used as it is stored."""
+    assert "as it is" == given(root).vault.opened("as it is")
+    configured(root, 'open_token = "html:unescape"')
+    assert "a&b" == given(root).vault.opened("a&amp;b")
+
+
+def test_a_file_of_the_root_hides_no_package(root, monkeypatch):
+    """Putting the root on the path lets no file there replace an installed module."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (root / "colorsys.py").write_text("raise SystemExit")
+    configured(root, 'open_token = "colorsys:rgb_to_hsv"')
+    assert given(root).vault.open is not None
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("own_vault_b", 'expected "module:function".'),
+        ("own_vault_b:", 'expected "module:function".'),
+        ("own_vault_b.unseal", 'expected "module:function".'),
+        ("own vault:unseal", 'expected "module:function".'),
+        ("a:b:c", 'expected "module:function".'),
+        ("../own_vault_b:unseal", 'expected "module:function".'),
+        ("no_such_module:unseal", "but the module can't be imported (ModuleNotFoundError); expected it in "),
+        ("own_vault_c:unseal", "but the module can't be imported (SyntaxError); expected it in "),
+        ("own_vault_d:unseal", "but the module can't be imported (SystemExit); expected it in "),
+        ("own_vault_b:none", "but the module has no such function."),
+        ("own_vault_b:KEY", "but the module has a str there, no function."),
+    ],
+)
+@pytest.mark.parametrize("key", ["open_token", "seal_token"])
+def test_a_function_that_is_not_there_is_refused(root, monkeypatch, key, named, words):
+    """An ill-formed name, a missing module or function, or something else than a function, is one sentence, exit 5."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for module in ("own_vault_b", "own_vault_c", "own_vault_d"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    (root / "own_vault_b.py").write_text(MODULE)
+    (root / "own_vault_c.py").write_text("key-PLANT = (")
+    (root / "own_vault_d.py").write_text("raise SystemExit('key-PLANT')")
+    other = "seal_token" if key == "open_token" else "open_token"
+    configured(root, f'{key} = "{named}"', f'{other} = "html:escape"')
+    message = refusal(root)
+    assert f"settings: [vehicles] {key} is {named!r}" in message
+    assert words in message
+    assert "key-PLANT" not in message
+
+
+REFRESHING = {
+    "SMARTCAR_APPLICATION_ID": UUID,
+    "SMARTCAR_V2_CLIENT_SECRET": SECRETS[1],
+}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_refreshing_is_allowed_where_all_is_named(root, sealed):
+    """With the column, the application's pair, and both ways where tokens are sealed, the kit may refresh."""
+    ways = ('open_token = "html:unescape"', 'seal_token = "html:escape"') if sealed else ()
+    configured(root, "refresh = true", 'refresh_token = "renewal"', *ways)
+    assert given(root, **REFRESHING).layout.vehicles.refresh
+
+
+@pytest.mark.parametrize(
+    ("lines", "without", "words"),
+    [
+        ((), "", "refresh = true needs the column of new tokens; name it in [vehicles] refresh_token."),
+        (('refresh_token = "r"', 'access_token = ""'), "", "name it in [vehicles] access_token."),
+        (('refresh_token = "r"', 'token_created_at = ""'), "", "name it in [vehicles] token_created_at."),
+        (('refresh_token = "r"', 'from = "SELECT 1"'), "", "refresh = true can't write through [vehicles] from"),
+        (('refresh_token = "r"',), "SMARTCAR_APPLICATION_ID", "needs SMARTCAR_APPLICATION_ID, which is not set"),
+        (('refresh_token = "r"',), "SMARTCAR_V2_CLIENT_SECRET", "needs SMARTCAR_V2_CLIENT_SECRET, which is not set"),
+        (('refresh_token = "r"', 'open_token = "html:escape"'), "", "with open_token needs [vehicles] seal_token"),
+    ],
+)
+def test_refreshing_that_can_not_work_is_refused(root, lines, without, words):
+    """``refresh = true`` without what it needs is refused before anything connects, in one sentence."""
+    configured(root, "refresh = true", *lines)
+    message = refusal(root, **{**REFRESHING, **({without: ""} if without else {})})
+    assert message.startswith("settings: [vehicles] refresh = true ")
+    assert words in message
+    assert [] == [secret for secret in SECRETS if secret in message]
+
+
+def test_sealing_without_opening_is_refused(root):
+    """A way back alone contradicts itself."""
+    configured(root, 'seal_token = "html:escape"')
+    assert "settings: [vehicles] seal_token is set without open_token; expected both or neither." == refusal(root)
 
 
 def test_where_it_acts_is_said(root):

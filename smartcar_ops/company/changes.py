@@ -98,7 +98,7 @@ def _set(company: Company, connection: sa.Connection, change: Change) -> str:
     section = company.layout.users if change.table == "users" else company.layout.vehicles
     still = column.is_(None) if change.before is None else _same(connection, column, change.before)
     # The layout's own condition again: no row beside those that were judged is touched.
-    chosen = sa.text(section.where) if section.where else sa.true()
+    chosen = sa.text(f"({section.where})") if section.where else sa.true()
     statement = sa.update(table).where(identity == native(identity, change.row_id), still, chosen)
     try:
         with connection.begin_nested() as savepoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,10 +15,13 @@ from sqlalchemy.exc import NoSuchTableError
 
 from smartcar_ops.company import engines
 from smartcar_ops.errors import DatabaseError
-from smartcar_ops.layout import Layout
+from smartcar_ops.layout import Layout, Vault
 
 TOKEN_LIFE = timedelta(hours=2)
 """A V2 access token's documented life; an older one is not sent."""
+
+IDS = 500
+"""How many ids one query names."""
 
 Phase = Literal["before", "partial", "expanded", "contracted"]
 
@@ -33,34 +36,50 @@ class Car:
     vin: str | None = field(repr=False)
     token: str | None = field(repr=False)
     token_alive: bool
+    unopened: bool = False
+    """Its stored token is young but can't be opened, so it has no usable one."""
+    stored_refresh_token: str | bytes | None = field(default=None, repr=False)
+    """As it stands in the table, perhaps sealed; None where there is none or the kit may not refresh."""
+
+    @property
+    def refreshable(self) -> bool:
+        """Whether the kit may try to get this car a new token."""
+        return self.stored_refresh_token is not None
 
 
 class Company:
-    """The company's users and vehicles behind one engine; everything here reads only."""
+    """The company's users and vehicles behind one engine; everything here reads only.
 
-    def __init__(self, engine: sa.Engine, layout: Layout) -> None:
+    Without the ``vault`` that ``open_token`` names, no stored token can be opened, and none is used.
+    """
+
+    def __init__(self, engine: sa.Engine, layout: Layout, *, vault: Vault | None = None) -> None:
         self.engine, self.layout = engine, layout
+        self.vault = vault or Vault((lambda _: None) if layout.vehicles.open_token else None)
 
     @classmethod
-    def connect(cls, url: str, layout: Layout) -> Company:
+    def connect(cls, url: str, layout: Layout, *, vault: Vault | None = None) -> Company:
         """The company at this URL; DatabaseError where it can't be reached or lacks a table or column."""
         engine = engines.create(url)
         engines.refuse_missing_file(engine)
         with engines.failures(engine, "connecting"), engine.connect():
             pass
-        company = cls(engine, layout)
+        company = cls(engine, layout, vault=vault)
         company.check()
         return company
 
     def check(self) -> None:
-        """DatabaseError where a table or a column that every act needs is missing."""
+        """DatabaseError where a table or a column that every act, or refreshing, needs is missing."""
         _ = self.users, self.vehicles
+        names = self.layout.vehicles
+        if names.refresh and self._vehicle_column(names.access_token) is not None:  # else the schema is contracted
+            self._need("vehicles", names.table, self.vehicles, ("refresh_token", "token_created_at"))
 
     @cached_property
     def users(self) -> sa.Table:
         """The table of people, as the database describes it."""
         names = self.layout.users
-        return self._table("users", names.table, names.schema_, {"id": names.id})
+        return self._table("users", names.table, names.schema_, ("id",))
 
     @cached_property
     def vehicles(self) -> sa.FromClause:
@@ -68,7 +87,7 @@ class Company:
         names = self.layout.vehicles
         if names.from_:
             return self._selected(names.from_)
-        return self._table("vehicles", names.table, names.schema_, {"id": names.id, "user_id": names.user_id})
+        return self._table("vehicles", names.table, names.schema_, ("id", "user_id"))
 
     @property
     def phase(self) -> Phase:
@@ -128,11 +147,22 @@ class Company:
         return _narrowed(query, names.where)
 
     def cars_to_ask(self, now: datetime) -> Iterator[Car]:
-        """Every car with what asking needs, in the order of its id; streamed."""
+        """Every car with what asking needs, in the order of its id, its living token opened; streamed."""
+        return self._read_cars(self._asking(now), execution_options={"yield_per": 2000})
+
+    def cars_by_id(self, ids: Sequence[str], now: datetime) -> Iterator[Car]:
+        """These cars as they stand now; those that are gone are left out."""
+        identity = self._vehicle(self.layout.vehicles.id)
+        for start in range(0, len(ids), IDS):
+            chosen = identity.in_([native(identity, one) for one in ids[start : start + IDS]])
+            yield from self._read_cars(self._asking(now).where(chosen))
+
+    def _asking(self, now: datetime) -> sa.Select[Any]:
         names = self.layout.vehicles
         vin, token, stored = (
             self._vehicle_column(name) for name in (names.vin, names.access_token, names.smartcar_vehicle_id)
         )
+        refresh = self._vehicle_column(names.refresh_token) if names.refresh and token is not None else None
         nothing = sa.null()
         identity = self._vehicle(names.id)
         query = sa.select(
@@ -142,11 +172,25 @@ class Company:
             sa.func.upper(sa.func.trim(text_of(vin))) if vin is not None else nothing,
             token if token is not None else nothing,
             sa.case((self._alive(now), 1), else_=0),
+            refresh if refresh is not None else nothing,
         ).order_by(identity)
+        return _narrowed(query, names.where)
+
+    def _read_cars(self, query: sa.Select[Any], **options: Any) -> Iterator[Car]:
         with engines.failures(self.engine, "reading the vehicles"), self.engine.connect() as connection:
-            rows = connection.execution_options(yield_per=2000).execute(_narrowed(query, names.where))
-            for local, user, known, number, secret, alive in rows:
-                yield Car(local, user, known, number or None, secret or None, bool(alive and secret))
+            for local, user, known, number, stored, alive, refresh in connection.execute(query, **options):
+                # A dead token is not opened: with a key service each opening is a call.
+                token = self.vault.opened(stored) if alive or self.vault.open is None else None
+                yield Car(
+                    local,
+                    user,
+                    known,
+                    number or None,
+                    token or None,
+                    token_alive=bool(alive and token),
+                    unopened=bool(alive and not token),
+                    stored_refresh_token=refresh if refresh and refresh.strip() else None,
+                )
 
     def count(self) -> int:
         """The number of users the layout names."""
@@ -155,13 +199,17 @@ class Company:
             return int(connection.execute(query).scalar_one())
 
     def count_tokens(self, now: datetime) -> tuple[int, int]:
-        """(vehicles whose token is younger than two hours, all vehicles the layout names)."""
+        """(vehicles with a usable token younger than two hours, all vehicles the layout names)."""
         cars = self.cars(now).subquery()
         alive = sa.func.coalesce(sa.func.sum(cars.c.token_alive), 0)
         query = sa.select(alive, sa.func.count()).select_from(cars)
         with engines.failures(self.engine, "counting tokens"), self.engine.connect() as connection:
             living, every = connection.execute(query).one()
-        return int(living), int(every)
+        return int(living) - self.count_unopened(now), int(every)
+
+    def count_unopened(self, now: datetime) -> int:
+        """The number of vehicles whose token is young and that ``open_token`` can't open; 0 without one."""
+        return sum(car.unopened for car in self.cars_to_ask(now)) if self.vault.open else 0
 
     def _alive(self, now: datetime) -> sa.ColumnElement[bool]:
         names = self.layout.vehicles
@@ -184,7 +232,7 @@ class Company:
     def _vehicle_column(self, name: str) -> sa.ColumnElement[Any] | None:
         return self.vehicles.c.get(name) if name else None
 
-    def _table(self, section: str, name: str, schema: str, needed: dict[str, str]) -> sa.Table:
+    def _table(self, section: str, name: str, schema: str, needed: tuple[str, ...]) -> sa.Table:
         with engines.failures(self.engine, f"reading the table {name}"):
             try:
                 table = sa.Table(
@@ -195,13 +243,18 @@ class Company:
                     f"database: there is no table {name!r}; expected the company's {section}. "
                     f"Name it in smartcar_ops.toml, [{section}] table."
                 ) from None
-        for key, column in needed.items():
-            if column not in table.columns:
+        self._need(section, name, table, needed)
+        return table
+
+    def _need(self, section: str, name: str, table: sa.FromClause, keys: Iterable[str]) -> None:
+        """DatabaseError where the table lacks a column that one of the section's keys names."""
+        for key in keys:
+            column = getattr(getattr(self.layout, section), key)
+            if column not in table.c:
                 raise DatabaseError(
                     f"database: the table {name!r} has no column {column!r}; "
                     f"name the right one in smartcar_ops.toml, [{section}] {key}."
                 )
-        return table
 
     def _selected(self, select: str) -> sa.FromClause:
         """The layout's SELECT as a table; its columns are learnt by asking for no row of it."""
@@ -240,4 +293,4 @@ def _filled(column: sa.ColumnElement[Any] | None) -> sa.ColumnElement[bool]:
 
 
 def _narrowed(query: sa.Select[Any], where: str) -> sa.Select[Any]:
-    return query.where(sa.text(where)) if where else query
+    return query.where(sa.text(f"({where})")) if where else query

@@ -138,7 +138,9 @@ class _Checkup:
         return Line("credentials", "pass", "client id and secret, application id and management token are set")
 
     def _database(self) -> Line:
-        self._company = Company.connect(self._settings.database_url.get_secret_value(), self._settings.layout)
+        known = self._settings
+        url = known.database_url.get_secret_value()
+        self._company = Company.connect(url, known.layout, vault=known.vault)
         users, vehicles = self._settings.layout.users.table, self._settings.layout.vehicles
         cars = "[vehicles] from" if vehicles.from_ else vehicles.table
         return Line("database", "pass", f"{self._company.engine.dialect.name}, tables {users} and {cars} are there")
@@ -216,6 +218,13 @@ class _Checkup:
             return _no_database("V2 tokens")
         living, all_cars = self._company.count_tokens(self._now)
         found = f"{living:,} of {all_cars:,} vehicles have a token younger than two hours"
+        unopened = self._company.count_unopened(self._now)
+        if unopened:
+            step = "is [vehicles] open_token the right function?"
+            return Line("V2 tokens", "fail", f"{found}; {unopened:,} young ones can't be opened", step)
+        if self._settings.layout.vehicles.refresh:
+            dead = sum(car.refreshable and not car.token_alive for car in self._company.cars_to_ask(self._now))
+            found = f"{found}; {dead:,} others can be refreshed"
         if not living:
             return Line("V2 tokens", "unknown", found, "linking by VIN works without; comparing needs living tokens")
         return Line("V2 tokens", "pass", found)

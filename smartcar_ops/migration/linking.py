@@ -26,6 +26,7 @@ from smartcar_ops.errors import (
     SmartcarError,
 )
 from smartcar_ops.migration.fanning import fan_out
+from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.smartcar.connections import Connection
 from smartcar_ops.smartcar.management import ManagementV3
@@ -50,10 +51,11 @@ class Linker:
         v3: V3,
         *,
         management: ManagementV3 | None = None,
+        renew: Callable[[Sequence[Car]], Renewed] | None = None,
         now: datetime | None = None,
     ) -> None:
         self._company, self._ledger, self._v2, self._v3 = company, ledger, v2, v3
-        self._management = management
+        self._management, self._renew = management, renew
         self._now = now or datetime.now(UTC)
 
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
@@ -65,8 +67,9 @@ class Linker:
             units["connections"] = max(1, -(-max(known, len(self._cars())) // PAGE_SIZE))
             if self._management:
                 units["subscriptions"] = units["connections"]
-        tokens = {car.token for car in self._token_cars(unlinked)} if "tokens" in sources else set()
-        if tokens:
+        tokens: set[Any] = {car.token for car in self._token_cars(unlinked)}
+        tokens |= {car.stored_refresh_token for car in self._dead_token_cars(self._unlinked())}
+        if tokens and "tokens" in sources:
             units["tokens"] = 2 * len(tokens)
         by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
         if "vins" in sources and by_vin:
@@ -154,6 +157,12 @@ class Linker:
     # --- tokens ------------------------------------------------------------------------------------------
 
     def _ask_tokens(self, asked: Asked, executor: Executor, report: Progress) -> None:
+        if self._renew is not None:
+            renewed = self._renew(self._dead_token_cars(self._unlinked()))
+            if renewed.failed:
+                asked.failed["refresh"] = renewed.failed
+            if renewed.not_tried:
+                asked.not_read["refresh"] = renewed.not_tried
         by_token: dict[str, list[Car]] = defaultdict(list)
         for car in self._token_cars(self._unlinked()):
             by_token[car.token or ""].append(car)
@@ -171,6 +180,16 @@ class Linker:
         """Cars whose living token was not asked yet; a token that replaced the one asked is a new one."""
         done = self._ledger.asked("tokens")
         return [car for car in unlinked if car.token_alive and not was_asked(done.get(car.local_vehicle_id), car.token)]
+
+    def _dead_token_cars(self, unlinked: Sequence[Car]) -> list[Car]:
+        """Cars whose token is over, may be refreshed, and never answered: only a new token can tell whose they are."""
+        if self._renew is None:
+            return []
+        known = self._ledger.asked("tokens")
+        answered = {car_id for car_id, (_, word) in known.items() if word.startswith("answered")}
+        return [
+            car for car in unlinked if car.refreshable and not car.token_alive and car.local_vehicle_id not in answered
+        ]
 
     def _token(self, token: str, cars: list[Car]) -> dict[str, Any]:
         """Whose the token is and which vehicles it opens: two units. A refused token is an answer too."""

@@ -13,7 +13,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.changes import Change
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import LockedError, ParameterError, PlanError, SettingsError
+from smartcar_ops.errors import LockedError, ParameterError, PlanError
 from smartcar_ops.layout import Layout
 from smartcar_ops.migration import backfilling, pairing
 from smartcar_ops.reporting.backfill import PLAN, Backfill, find_plan
@@ -150,14 +150,6 @@ def test_a_budget_below_nothing_is_refused(session: Session, wrong: dict[str, in
         pytest.fail("the block must not run")
 
 
-@pytest.mark.parametrize("key", ['open_token = "module:function"', "refresh = true"])
-def test_what_can_not_be_obeyed_is_refused(house: House, key: str) -> None:
-    """A key that this version would have to overlook ends it before a token is sent as it is stored."""
-    (house.root / "smartcar_ops.toml").write_text(f"[vehicles]\n{key}\n")
-    with pytest.raises(SettingsError, match="can't be obeyed by this version"):
-        house.read_settings()
-
-
 def test_a_writer_that_lost_its_lock_stops(house: House) -> None:
     """Where another took the writer's lock meanwhile, the next batch is not written."""
     house.ask()
@@ -183,3 +175,15 @@ def test_the_ledgers_file_is_its_owners(make_house: Callable[..., House]) -> Non
     house = make_house(users=40)
     (file,) = Path(house.settings.reports).glob(".ledger-*.sqlite")
     assert 0o600 == file.stat().st_mode & 0o777
+
+
+def test_a_condition_with_or_still_names_one_row(make_house: Callable[..., House]) -> None:
+    """A ``where`` that holds an OR narrows what is written and never widens it."""
+    house = make_house(users=40, toml='[users]\nwhere = "email IS NULL OR email IS NOT NULL"\n').expand()
+    house.ask()
+    plan = house.plan().rows
+    wanted = {row.row_id: row.proposed for row in plan.itertuples() if (row.table, row.decision) == ("users", "set")}
+    backfilling.apply(house.company, house.ledger, house.plan(), "run")
+    written = {str(row["id"]): row["smartcar_user_id"] for row in house.rows("users") if row["smartcar_user_id"]}
+    assert wanted
+    assert wanted == written
