@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
 from smartcar_ops.smartcar.management import ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Call, Transport
+from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.user_tokens import UserTokens
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
@@ -42,8 +42,6 @@ OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
 
 THREADS = 8
-
-CALL_COLUMNS = [column.name for column in fields(Call)]
 
 
 class Session:
@@ -148,7 +146,8 @@ class Session:
         calls = self.transport.spent
         self.register()
         self.runs.finish(self.run_id, status, content, calls)
-        self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls], columns=CALL_COLUMNS))
+        if self.transport.calls:
+            self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls]))
         hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts)
         self.transport.close()
         return Verdict(verdict, exit_code)

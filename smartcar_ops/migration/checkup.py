@@ -187,9 +187,8 @@ class _Checkup:
             total = self._management_v3.subscriptions_page(self._settings.mode)
         except SmartcarError as error:
             return Line("webhook subscriptions", "unknown", str(error), "an audit then can't tell which cars are fresh")
-        return Line(
-            "webhook subscriptions", "pass", f"{total:,} vehicles feed a webhook; others' V3 data may be a day old"
-        )
+        found = f"{total:,} subscriptions; V3 data of vehicles without one may be a day old"
+        return Line("webhook subscriptions", "pass", found)
 
     def _management(self) -> Line:
         if not self._settings.credentials.management_token.get_secret_value():

@@ -61,16 +61,18 @@ class Linker:
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
         """What asking would cost; reads the database and the ledger, sends nothing."""
         units: dict[str, int] = {}
-        unlinked = [car for car in self._unlinked() if car.vin or car.token_alive]
+        every = self._unlinked()
+        unlinked = [car for car in every if car.vin or car.token_alive]
         known = len(self._ledger.connections())
         if "connections" in sources and (relist or not self._listed()):
             units["connections"] = max(1, -(-max(known, len(self._cars())) // PAGE_SIZE))
             if self._management:
                 units["subscriptions"] = units["connections"]
-        tokens: set[Any] = {car.token for car in self._token_cars(unlinked)}
-        tokens |= {car.stored_refresh_token for car in self._dead_token_cars(self._unlinked())}
-        if tokens and "tokens" in sources:
-            units["tokens"] = 2 * len(tokens)
+        if "tokens" in sources:
+            living = {car.token for car in self._token_cars(unlinked)}
+            to_come = {car.stored_refresh_token for car in self._dead_token_cars(every)}
+            if living or to_come:
+                units["tokens"] = 2 * (len(living) + len(to_come))
         by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
         if "vins" in sources and by_vin:
             units["vins"] = len(self._unread()) if self._listed() else len(by_vin)

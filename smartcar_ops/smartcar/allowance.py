@@ -89,7 +89,7 @@ class Bucket:
         while wait > 0:
             if self._ended.is_set():
                 self._give_back(units)
-                raise AllowanceSpentError("allowance: the run ended while a call waited for its units.")
+                raise AllowanceSpentError("allowance: the act was ended while a call waited for its units.")
             slice_ = min(wait, 1.0)
             self._sleep(slice_)
             wait -= slice_
@@ -99,8 +99,12 @@ class Bucket:
         if self.limited:
             self._keeper.exchange(lambda kept, now: self._held(self._refilled(kept, now), now + seconds))
 
+    def begin(self) -> None:
+        """Lets callers wait for refills, also after an act that was ended."""
+        self._ended.clear()
+
     def end(self) -> None:
-        """Lets nobody wait any longer: the run is being ended."""
+        """Lets nobody wait any longer: the act is being ended."""
         self._ended.set()
 
     def _reserve(self, units: int, until: float) -> float:

@@ -21,6 +21,9 @@ from smartcar_ops.smartcar.transport import Request, Transport
 PAGE_SIZE = 100
 """The documented maximum of both lists."""
 
+MANAGED = frozenset({"userId", "vehicleId", "connectedAt", "createdAt", "mode"})
+"""The members of V2's rows."""
+
 
 @dataclass(frozen=True)
 class ManagedConnection:
@@ -88,9 +91,6 @@ class ManagementV2:
         basic = base64.b64encode(f"default:{secret}".encode()).decode()
         url, headers = f"{self._origin}/v2.0{path}", {"authorization": f"Basic {basic}"}
         return self._transport.json(Request("management", "GET", url, path, headers=headers, params=params))
-
-
-MANAGED = frozenset({"userId", "vehicleId", "connectedAt", "createdAt", "mode"})
 
 
 def read_managed(row: Any) -> ManagedConnection:

@@ -92,6 +92,7 @@ class Transport:
     def spending(self, budget: Budget) -> Iterator[None]:
         """Within this block, every request is taken from ``budget``, in every thread."""
         before, self._budget = self._budget, budget
+        budget.bucket.begin()
         try:
             yield
         finally:
@@ -155,12 +156,13 @@ class Transport:
         self.clock_skew = _skew(response, at) if response is not None else self.clock_skew
         if isinstance(problem, RateLimitError):
             self._obey(problem)
-        if problem is not None or response is None:
-            raise problem or UnreachableError("smartcar: no answer.")
+        if problem is not None:
+            raise problem
+        assert response is not None
         return response
 
     def _answer(self, request: Request) -> tuple[httpx.Response | None, SmartcarError | None]:
-        """The answer, and the error that it or its absence means."""
+        """The answer, and the error that it or its absence means: never neither."""
         try:
             response = self._client().request(
                 request.method,

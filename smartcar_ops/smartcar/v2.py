@@ -55,7 +55,7 @@ class V2:
 
     def user(self, token: str) -> str:
         """The Smartcar user id the token speaks for, lower case; one unit."""
-        found = text(mapping(self._send("GET", "/user", "/user", token)).get("id"))
+        found = text(mapping(self._transport.json(self._request("GET", "/user", "/user", token))).get("id"))
         if not found:
             raise NotSmartcarError("smartcar: V2 /user answered without an id; check SMARTCAR_API_ORIGIN.")
         return found.strip().lower()
@@ -90,7 +90,7 @@ class V2:
         where items failed: each has its own code.
         """
         wanted = list(paths)
-        body = self._send(
+        request = self._request(
             "POST",
             f"/vehicles/{quote(vehicle_id, safe='')}/batch",
             "/vehicles/{id}/batch",
@@ -98,7 +98,7 @@ class V2:
             json={"requests": [{"path": path} for path in wanted]},
             units=self.batch_units(len(wanted)),
         )
-        return read_batch(body)
+        return read_batch(self._transport.json(request))
 
     def batch_units(self, paths: int) -> int:
         """What a batch of so many paths costs, in units."""
@@ -110,7 +110,7 @@ class V2:
         while True:
             params = {"limit": str(PAGE_SIZE), "offset": str(len(ids))}
             template = path if path == "/vehicles" else f"/vehicles/{{id}}/{member}"
-            body = mapping(self._send("GET", path, template, token, params=params))
+            body = mapping(self._transport.json(self._request("GET", path, template, token, params=params)))
             page, count = body.get(member), mapping(body.get("paging")).get("count")
             if not isinstance(page, list):
                 raise NotSmartcarError(f"smartcar: V2 {template} answered without a list; check SMARTCAR_API_ORIGIN.")
@@ -120,19 +120,6 @@ class V2:
             whole = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
             if nothing_new or whole:
                 return tuple(dict.fromkeys(ids))
-
-    def _send(
-        self,
-        method: str,
-        path: str,
-        template: str,
-        token: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        json: Any = None,
-        units: int = 1,
-    ) -> Any:
-        return self._transport.json(self._request(method, path, template, token, params=params, json=json, units=units))
 
     def _request(
         self,

@@ -9,6 +9,7 @@ import pytest
 from smartcar_ops.access import Allowance
 from smartcar_ops.errors import AllowanceSpentError
 from smartcar_ops.smartcar.allowance import Bucket, Budget, Level, OwnKeeper
+from smartcar_ops.smartcar.transport import Transport
 
 DEFAULT = Allowance()
 NEVER = 1e9
@@ -152,3 +153,28 @@ def test_what_the_bucket_refuses_is_not_counted():
     budget.take(1)
     with pytest.raises(AllowanceSpentError, match="max_calls"):
         budget.take(1)
+
+
+def test_an_act_that_is_ended_stops_waiting_and_gives_back():
+    """A call that waits for its units ends with the act and returns them; the next act waits as ever."""
+    clock = Clock()
+    low = bucket(clock, Allowance(burst=4, per_minute=60), Level(0, clock.now))
+    low.end()
+    with pytest.raises(AllowanceSpentError, match="the act was ended"):
+        low.take(3, until=NEVER)
+    assert 0.0 == low.level().units
+    low.begin()
+    low.take(3, until=NEVER)
+    assert 3.0 == pytest.approx(clock.slept)
+
+
+def test_ending_an_act_does_not_end_the_next_one():
+    """In one session, spending begins anew after an act that was interrupted."""
+    transport = Transport()
+    clock = Clock()
+    shared = bucket(clock, Allowance(burst=4, per_minute=60), Level(0, clock.now))
+    with transport.spending(Budget(shared)):
+        transport.end()
+    with transport.spending(Budget(shared)):
+        shared.take(1, until=NEVER)
+    assert 1.0 == pytest.approx(clock.slept)
