@@ -29,6 +29,9 @@ MOST = 4
 SHORT = 10
 """A list of so many pages is read again where rows left it."""
 
+FEW = 50
+"""One in so many rows of a page is too few to ask a page again for."""
+
 FRONT_PAGES = 10
 """How many pages of newcomers are followed at the end of a pass."""
 
@@ -75,14 +78,35 @@ class Pager(Generic[Key, Row]):
     def _pass(self) -> int:
         """Reads the list from its first page to its last; returns how many pages it has."""
         way = _Way()
+        stood: dict[Key, tuple[int, int]] = {}
         while not way.ended:
             page = self._ask(way.address)
-            way.step(page, self._take(page))
+            new = self._take(page)
+            way.step(page, new, self._left_beyond(page, way.first, stood))
             if way.steps > MOST * (way.furthest + 1) + FRONT_PAGES:
                 raise NotSmartcarError("smartcar: a V3 list changes faster than it can be read; run again later.")
         if way.moved:
             self._look_at_the_front()
         return way.furthest + 1
+
+    def _left_beyond(self, page: Page, first: int, stood: dict[Key, tuple[int, int]]) -> int:
+        """How many rows beyond this page have left since it was last read: as many as its last known row moved to
+        the back more than the list grew. Remembers in ``stood`` where its rows stand now, and the list's length.
+
+        0, as if nothing were known, where more rows were pushed off the page than one in fifty: one of these may
+        be what left.
+        """
+        if page.total is None:
+            return 0
+        keys = [self._key(self._read(row)) for row in page.rows]
+        beyond = 0
+        for place, key in enumerate(keys, start=first):
+            if key in stood:
+                before, length = stood[key]
+                moved = place - before
+                beyond = moved - (page.total - length) if moved <= len(keys) // FEW else 0
+            stood[key] = place, page.total
+        return max(0, beyond)
 
     def _look_at_the_front(self) -> None:
         """Reads from the front until a page brings nothing but newcomers no more."""
@@ -114,8 +138,9 @@ class _Way:
         self._place, self._size = 0, 1
         self._total: int | None = None
         self._ahead: _Ahead | None = None
-        self._still, self._caught = True, 0
-        """Since going back: whether the list never grew, and how many rows were caught."""
+        self._still, self._caught, self._beyond = True, 0, 0
+        """Since going back: whether the list never grew, how many rows were caught, and how many are known to have
+        left further on, where they pulled none past the reader."""
 
     @property
     def address(self) -> str | None:
@@ -127,8 +152,14 @@ class _Way:
         """The last page known, from 0."""
         return len(self._addresses) - 1
 
-    def step(self, page: Page, new: int) -> None:
-        """Chooses the next page after this one was read and brought so many new rows."""
+    @property
+    def first(self) -> int:
+        """Where the page's first row stands in the list, from 0."""
+        return self._place * self._size
+
+    def step(self, page: Page, new: int, beyond: int) -> None:
+        """Chooses the next page after this one was read and brought so many new rows; ``beyond`` are the rows that
+        are known to have left further on since it was last read."""
         self.steps += 1
         self._caught += new
         self._size = max(self._size, len(page.rows))
@@ -142,7 +173,10 @@ class _Way:
         self._still = self._still and shrunk >= 0
         if shrunk > 0 and self._place and page.total is not None and not self._ahead:
             self._ahead = _Ahead(self._place, page.total + shrunk, shrunk)
-            self._still, self._caught = True, 0
+            self._still, self._caught, self._beyond = True, 0, 0
+        elif self._ahead:
+            # Only what the page next to the gap tells, and before more rows left, is about the gap.
+            self._beyond = beyond if shrunk <= 0 and self._place == self._ahead.place - 1 else 0
         if self._ahead and page.total is not None and shrunk > 0 and self._place > self._behind(page.total):
             self._place = self._behind(page.total)
         else:
@@ -160,7 +194,7 @@ class _Way:
             ahead, self._ahead = self._ahead, None
             # A page that slid by half its size may show rows from beyond the page ahead, which prove nothing.
             few = page.total is not None and ahead.before - page.total <= self._size // 2
-            if self._place == ahead.place and (self._still or (few and self._caught >= ahead.slipped)):
+            if self._place == ahead.place and (self._still or (few and self._caught + self._beyond >= ahead.slipped)):
                 self._total = max(self._total or 0, ahead.before - ahead.slipped)
                 self._place += 1
         self.ended = self._place > self.furthest
