@@ -23,7 +23,7 @@ from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import renewing
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
-from smartcar_ops.migration.sources import Asked, Progress
+from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.reporting import bundles, plain_errors
 from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
@@ -91,6 +91,14 @@ class Session:
             renew=self.renew if self.settings.layout.vehicles.refresh else None,
             now=self.now,
         )
+
+    def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
+        """What asking the sources would cost, in units and in time; sends nothing."""
+        return self.priced(self.linker().cost(sources, relist=relist).units)
+
+    def priced(self, units: dict[str, int]) -> Cost:
+        """A cost of so many units, and how long the allowance makes it last."""
+        return Cost(units, self.bucket.seconds_for(sum(units.values())))
 
     def renew(self, cars: Sequence[Car]) -> Renewed:
         """Refreshes these cars' V2 tokens where their own are over; called only with ``[vehicles] refresh = true``."""

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -23,6 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the two switches of this suite."""
     parser.addoption("--bodies", help="a folder with real answers of Smartcar, to try every reader on")
     parser.addoption("--full", action="store_true", help="everything at full length")
+
+
+hypothesis.settings.register_profile("short", max_examples=50)
+hypothesis.settings.register_profile("full", max_examples=2000)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A property is tried on 50 examples, with ``--full`` on 2,000."""
+    hypothesis.settings.load_profile("full" if config.getoption("--full") else "short")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -23,6 +23,12 @@ TOKEN_LIFE = timedelta(hours=2)
 IDS = 500
 """How many ids one query names."""
 
+COLUMNS = {
+    "users": ("id", "smartcar_user_id"),
+    "vehicles": ("id", "user_id", "vin", "access_token", "token_created_at", "refresh_token", "smartcar_vehicle_id"),
+}
+"""The layout's keys that name a column the kit reads, by section."""
+
 Phase = Literal["before", "partial", "expanded", "contracted"]
 
 
@@ -108,6 +114,18 @@ class Company:
     def vehicle_id_column(self) -> sa.ColumnElement[Any] | None:
         """``vehicles.smartcar_vehicle_id``, None before expand."""
         return self._vehicle_column(self.layout.vehicles.smartcar_vehicle_id)
+
+    def columns(self, section: Literal["users", "vehicles"]) -> tuple[list[str], dict[str, str]]:
+        """(names of the layout that the table has, key -> name of those it has not); keys without a name are left out.
+
+        The names of people are never read: e-mail and name are not among them.
+        """
+        names, table = getattr(self.layout, section), getattr(self, section)
+        wanted = {key: getattr(names, key) for key in COLUMNS[section] if getattr(names, key)}
+        return (
+            [column for column in wanted.values() if column in table.c],
+            {key: column for key, column in wanted.items() if column not in table.c},
+        )
 
     def refresh(self) -> None:
         """Forgets what the database said of its tables, after they changed."""

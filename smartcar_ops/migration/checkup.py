@@ -27,6 +27,8 @@ CALLS = "at most 5 calls: one token, a page of connections, of subscriptions, of
 SKEW = 60.0
 """Seconds a clock may be wrong: ages of tokens and readings are judged by it."""
 
+OPTIONAL = "40_schema_phases adds the ids' columns; name others in smartcar_ops.toml, [{}], or do without"
+
 DEADLINE = date(2026, 12, 1)
 PACKAGES = ("pandas", "httpx", "sqlalchemy", "papermill", "jupyterlab")
 
@@ -96,6 +98,8 @@ class _Checkup:
             ("settings", self._where),
             ("credentials", self._optional_credentials),
             ("database", self._database),
+            ("users' columns", lambda: self._columns("users")),
+            ("vehicles' columns", lambda: self._columns("vehicles")),
             ("schema phase", self._phase),
             ("rights", self._rights),
             ("users", self._users),
@@ -144,6 +148,18 @@ class _Checkup:
         users, vehicles = self._settings.layout.users.table, self._settings.layout.vehicles
         cars = "[vehicles] from" if vehicles.from_ else vehicles.table
         return Line("database", "pass", f"{self._company.engine.dialect.name}, tables {users} and {cars} are there")
+
+    def _columns(self, section: Literal["users", "vehicles"]) -> Line:
+        """Each name that the layout gives, and whether the table has it; those that every act needs are there."""
+        question = f"{section}' columns"
+        if self._company is None:
+            return _no_database(question)
+        there, missing = self._company.columns(section)
+        found = ", ".join(there)
+        if not missing:
+            return Line(question, "pass", found)
+        named = ", ".join(f"{column} ({key})" for key, column in missing.items())
+        return Line(question, "pass", f"{found}; not there: {named}", OPTIONAL.format(section))
 
     def _phase(self) -> Line:
         if self._company is None:

@@ -18,9 +18,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Cost:
-    """What asking would cost, in units, by source; an upper bound where the number is not known yet."""
+    """What an act would cost, in units, by source; an upper bound where the number is not known yet.
+
+    ``seconds`` is how long the allowance makes that last: 0 where the bucket holds it all, or nothing binds.
+    """
 
     units: dict[str, int]
+    seconds: float = 0.0
 
     @property
     def total(self) -> int:
@@ -29,7 +33,16 @@ class Cost:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{source} {units:,}" for source, units in self.units.items())
-        return f"at most {self.total:,} units ({parts or 'nothing to ask'})"
+        lasting = f"; the allowance makes that last {_duration(self.seconds)}" if self.seconds else ""
+        return f"at most {self.total:,} units ({parts or 'nothing to ask'}){lasting}"
+
+
+def _duration(seconds: float) -> str:
+    """A time in the largest unit that leaves at least two of it, rounded up."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{-(-seconds // size):,.0f} {unit}"
+    return f"{-(-seconds // 1):.0f} seconds"
 
 
 @dataclass

@@ -61,7 +61,7 @@ class Backfill:
 
     def cost(self) -> Cost:
         """What asking will cost; applying and undoing ask nobody."""
-        return self.session.linker().cost(self.sources) if self.plans else Cost({})
+        return self.session.cost(self.sources) if self.plans else Cost({})
 
     def prepare(self, progress: AskProgress | None = None) -> Backfill:
         """Asks and plans, or reads the plan or the way back that the parameters name; writes no company row."""

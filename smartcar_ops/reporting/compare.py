@@ -37,7 +37,7 @@ class Compare:
 
     def cost(self) -> Cost:
         """What reading will cost at most."""
-        return Cost({"recording": recording.cost(self.chosen, self.session.v2, self.fields)})
+        return self.session.priced({"recording": recording.cost(self.chosen, self.session.v2, self.fields)})
 
     def read(self, progress: Callable[[int, int], None] | None = None) -> Comparison:
         """Reads and judges; SmartcarError where V2 answers for no vehicle at all."""

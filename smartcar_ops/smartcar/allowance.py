@@ -77,6 +77,12 @@ class Bucket:
         self._keeper.exchange(lambda kept, now: found.append(self._refilled(kept, now)))
         return found[0]
 
+    def seconds_for(self, units: int) -> float:
+        """How long so many units take from now: 0 where the bucket holds them all, or nothing binds."""
+        if not self.limited:
+            return 0.0
+        return max(0.0, (units - self.level().units) * 60 / self._allowance.per_minute)
+
     def take(self, units: int, until: float) -> None:
         """Takes units, waiting for refills; AllowanceSpentError where they can't come before ``until``.
 

@@ -11,6 +11,9 @@ from typing import Any
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-\[\]]{0,63}")
 """What a member, a word or a code looks like; anything else might be somebody's data and is not repeated."""
 
+DATA = re.compile(r"(?=.*\d)[A-HJ-NPR-Z0-9]{17}|(.*\d){6}.*", re.IGNORECASE)
+"""What a VIN or an id looks like, though it could be a name."""
+
 MOST = 200
 """Different oddities kept; a service that went mad would else fill the record."""
 
@@ -33,7 +36,8 @@ class Oddities:
 
     def note(self, what: str, word: Any = "") -> None:
         """Counts an oddity; ``word`` is shown only where it looks like a name and not like data."""
-        shown = str(word) if isinstance(word, str) and NAME.fullmatch(word) else ""
+        named = isinstance(word, str) and NAME.fullmatch(word) and not DATA.fullmatch(word)
+        shown = str(word) if named else ""
         key = f"{what} {shown}".rstrip() if shown or not word else f"{what} (not shown)"
         with self._lock:
             if key in self._counts or len(self._counts) < MOST:

@@ -56,7 +56,7 @@ def test_a_world_that_fails_is_exit_2_and_the_other_lines_are_asked(
     """A refused secret, a missing database or an unreachable host fails its line; the rest still answer."""
     found = asked(house, **changed)
     assert ("fail", 2) == (states(found)[question], found.exit_code)
-    assert 15 == len(found.lines)
+    assert 17 == len(found.lines)
     assert "pass" == states(found)["allowance"]
     assert question in found.verdict
     assert not [line for line in found.lines if "wrong" in line.found]
@@ -99,3 +99,16 @@ def test_the_clock_is_told_from_the_answers(house: House) -> None:
     line: Any = next(line for line in asked(house).lines if line.question == "clock")
     assert "pass" == line.state
     assert "within a minute of Smartcar's" == line.found
+
+
+def test_columns_are_listed_by_name(make_house: Callable[..., House]) -> None:
+    """Each table's line has the columns it reads, by the layout's names, and those that are not there yet."""
+    house = make_house(users=40, toml='[vehicles]\nvin = "chassis"\n')
+    lines = {line.question: line for line in asked(house).lines}
+    assert ("pass", "id; not there: smartcar_user_id (smartcar_user_id)") == (
+        lines["users' columns"].state,
+        lines["users' columns"].found,
+    )
+    assert "vehicle_access_token" in lines["vehicles' columns"].found
+    assert "chassis (vin)" in lines["vehicles' columns"].found
+    assert "[vehicles]" in lines["vehicles' columns"].next_step

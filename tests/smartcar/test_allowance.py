@@ -178,3 +178,19 @@ def test_ending_an_act_does_not_end_the_next_one():
     with transport.spending(Budget(shared)):
         shared.take(1, until=NEVER)
     assert 1.0 == pytest.approx(clock.slept)
+
+
+@pytest.mark.parametrize(
+    ("units", "seconds"),
+    [(0, 0.0), (20, 0.0), (21, 30.0), (140, 3600.0)],
+)
+def test_how_long_units_last_is_told_before(units: int, seconds: float) -> None:
+    """What a full bucket holds comes at once; the rest at so many a minute. Telling takes nothing."""
+    bucket = Bucket(Allowance(burst=20, per_minute=2), OwnKeeper(clock=lambda: 1000.0))
+    assert seconds == bucket.seconds_for(units)
+    assert 20 == bucket.level().units
+
+
+def test_nothing_lasts_where_nothing_binds() -> None:
+    """Without a limit, any number of units comes at once."""
+    assert 0.0 == Bucket(Allowance(limited=False)).seconds_for(10**9)

@@ -69,7 +69,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("name", READERS)
 @given(body=BODIES)
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_any_json_is_read_or_refused(name: str, body: Any) -> None:
     """Wrong types, huge numbers and missing members end in an answer or an error of the tree."""
     try:
@@ -79,7 +79,7 @@ def test_any_json_is_read_or_refused(name: str, body: Any) -> None:
 
 
 @given(raw=st.binary(max_size=60) | st.text(max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_any_bytes_are_an_event_or_refused(raw: bytes | str) -> None:
     """Truncated JSON and invalid UTF-8 are refused as no event."""
     try:
@@ -89,7 +89,7 @@ def test_any_bytes_are_an_event_or_refused(raw: bytes | str) -> None:
 
 
 @given(url=st.text(max_size=60) | st.builds("https://c.example/cb?{}={}".format, MEMBERS, st.text(max_size=20)))
-@settings(max_examples=50, deadline=None)
+@settings(deadline=None)
 def test_any_text_is_a_redirect_or_refused(url: str) -> None:
     """Whatever stands where a redirect should is read or refused."""
     try:
@@ -131,7 +131,7 @@ def test_any_body_on_the_wire(server: Scripted, v2: V2, v3: V3, name: str, statu
 
 
 @given(body=BODIES)
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_error_body(server: Scripted, body: Any) -> None:
     """Whatever JSON comes with a refusal, it is an error of the tree with its status."""
     server.play("*", Answer(json.dumps(body), 409))

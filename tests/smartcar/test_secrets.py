@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 
 import pytest
+from pydantic import SecretStr
 
-from smartcar_ops.errors import SmartcarError
+from smartcar_ops.errors import SmartcarError, SmartcarOpsError
 from smartcar_ops.smartcar.fields import Field, Place, field_map
+from smartcar_ops.smartcar.management import ManagementV2, read_managed, read_subscription
+from smartcar_ops.smartcar.oddities import Oddities
 from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.smartcar.redirects import read_redirect
 from smartcar_ops.smartcar.transport import Request
+from smartcar_ops.smartcar.webhooks import read_event
 from tests.smartcar.scripted import Answer, signal
 
-APP, USER, SECRET, VIN, PLACE = "app-PLANT", "user-PLANT", "s3cr3t-plant", "WVWPLANTED", 52.123987
+APP, USER, SECRET, VIN, PLACE = "app-PLANT", "user-PLANT", "s3cr3t-plant", "WVWZZZ1KZ6W000042", 52.123987
 PLANTED = (APP, USER, SECRET, VIN, str(PLACE))
 TALK = f"token {APP} {USER} secret {SECRET} of car {VIN} at {PLACE}"
 """What a talkative server may repeat in its error's words."""
@@ -120,3 +126,47 @@ def test_a_token_with_a_line_break_is_not_shown(server, v2, caplog):
     with pytest.raises(SmartcarError) as caught:
         v2.user(f"{USER}\n")
     assert [] == found_in(f"{''.join(traceback.format_exception(caught.value))} {caplog.text}")
+
+
+CAR = {"id": "v1", "vin": VIN, "location": {"latitude": PLACE}, "token": USER}
+EVENT = {
+    "eventType": "VEHICLE_STATE",
+    "data": {"user": {"id": "u1", "token": APP}, "vehicle": CAR, "signals": [{"code": "x", "body": CAR}]},
+    "triggers": [{"type": "SIGNAL_UPDATED", "signal": CAR}],
+    "meta": {"mode": "LIVE", "secret": SECRET},
+}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: read_event(json.dumps(EVENT)),
+        lambda: read_event(json.dumps({**EVENT, "eventType": TALK})),
+        lambda: read_event(TALK),
+        lambda: read_managed({"userId": "u1", "vehicleId": "v1", "mode": "live", "vin": VIN, "place": PLACE}),
+        lambda: read_managed({"userId": None, "vin": VIN, "place": PLACE}),
+        lambda: read_subscription({"id": "s", "attributes": {"vehicleId": "v1", "vin": VIN, "at": PLACE}}),
+        lambda: read_subscription({"attributes": {"vin": VIN, "at": PLACE, "secret": SECRET}}),
+        lambda: read_redirect(f"https://app.example/cb?user_id=u1&code={SECRET}&vin={VIN}"),
+        lambda: read_redirect(f"https://app.example/cb?user_id=u1&userId={USER}&code={SECRET}&vin={VIN}"),
+    ],
+)
+def test_what_arrives_is_read_without_a_trace(read):
+    """Events, management rows and redirects keep no VIN, place, token or code: neither what is read nor a refusal."""
+    try:
+        told = repr(read())
+    except SmartcarOpsError as error:
+        told = "".join(traceback.format_exception(error))
+    assert [] == found_in(told)
+
+
+def test_v2_management_leaves_no_trace(server, transport, caplog):
+    """A listing with members nobody expected counts them by name alone; nothing of them is kept or logged."""
+    caplog.set_level(logging.DEBUG)
+    row = {"userId": "u1", "vehicleId": "v1", "mode": "live", "vin": VIN, VIN: PLACE, "place": PLACE}
+    server.play("*", Answer({"connections": [row], "paging": {"cursor": None}}))
+    management = ManagementV2(transport, server.url, SecretStr(SECRET))
+    found = management.connections("live")
+    kept = f"{found!r} {transport.calls!r} {transport.oddities.counts} {management!r} {Oddities()!r} {caplog.text}"
+    assert ["v1"] == [row.vehicle_id for row in found]
+    assert [] == found_in(kept)

@@ -1,0 +1,25 @@
+"""What asking costs, in words: units by source, and how long the allowance makes them last."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartcar_ops.migration.sources import Cost
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, ""),
+        (1.2, "; the allowance makes that last 2 seconds"),
+        (119, "; the allowance makes that last 119 seconds"),
+        (600, "; the allowance makes that last 10 minutes"),
+        (7201, "; the allowance makes that last 3 hours"),
+        (3 * 86400, "; the allowance makes that last 3 days"),
+    ],
+)
+def test_a_cost_says_how_long_it_lasts(seconds: float, words: str) -> None:
+    """Nothing is said where the bucket holds it all; else the time, rounded up."""
+    assert f"at most 1,203 units (connections 3, vins 1,200){words}" == str(
+        Cost({"connections": 3, "vins": 1200}, seconds)
+    )
