@@ -7,12 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from smartcar_ops import __version__
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
+
+if TYPE_CHECKING:
+    from smartcar_ops.company.ledger import Ledger
+    from smartcar_ops.company.tables import Company
+    from smartcar_ops.settings import Settings
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,18 +105,32 @@ def run(context: click.Context, notebook: str, given: tuple[tuple[str, str], ...
 
 
 @cli.command()
+@click.argument("user")
+@click.argument("smartcar_user_id", metavar="ID")
+@click.option("--by", "name", required=True, metavar="NAME", help="Who decides.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why.")
+def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
+    """Decides which Smartcar id a user has (ID, or none) where the evidence can't; the next plan sets it."""
+    from datetime import UTC, datetime
+
+    from smartcar_ops.migration import deciding
+
+    chosen, company, ledger = _opened()
+    click.echo(f"Acting on {chosen.where}.")
+    now = datetime.now(UTC)
+    click.echo(deciding.decide(company, ledger, user, smartcar_user_id, by=name, reason=reason, now=now))
+
+
+@cli.command()
 @click.argument("wish", type=click.Choice(["pause", "resume", "cancel"]), required=False)
 @click.argument("run_id", required=False)
 def runs(wish: str | None, run_id: str | None) -> None:
     """Lists the runs, or asks a running one to pause, resume or cancel."""
-    from smartcar_ops import connecting, terminal
-    from smartcar_ops.company.ledger import Ledger, Scope
+    from smartcar_ops import terminal
     from smartcar_ops.company.runs import Runs
-    from smartcar_ops.company.tables import Company
 
-    chosen = connecting.settle()
-    company = Company.connect(chosen.database_url.get_secret_value(), chosen.layout)
-    register = Runs(Ledger.open(company, Scope(chosen.service, chosen.mode), chosen.reports))
+    chosen, _, ledger = _opened()
+    register = Runs(ledger)
     click.echo(f"Acting on {chosen.where}.")
     if wish is None:
         terminal.runs(register.all())
@@ -131,6 +150,17 @@ def lab(arguments: tuple[str, ...]) -> None:
 
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={find_root()}", *arguments]
     raise SystemExit(subprocess.call(command, env={**os.environ}))
+
+
+def _opened() -> tuple[Settings, Company, Ledger]:
+    """The settings in force, the company's database, and the ledger where it is."""
+    from smartcar_ops import connecting
+    from smartcar_ops.company.ledger import Ledger, Scope
+    from smartcar_ops.company.tables import Company
+
+    chosen = connecting.settle()
+    company = Company.connect(chosen.database_url.get_secret_value(), chosen.layout)
+    return chosen, company, Ledger.open(company, Scope(chosen.service, chosen.mode), chosen.reports)
 
 
 def _announce(words: str) -> None:

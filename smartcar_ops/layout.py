@@ -52,6 +52,7 @@ class Vehicles(Section):
     token_created_at: str = "token_created_at"  # noqa: S105 (a column's name)
     refresh_token: str = ""
     smartcar_vehicle_id: str = "smartcar_vehicle_id"
+    smartcar_user_id: str = ""
     from_: str = Field(default="", alias="from")
     where: str = ""
     open_token: str = ""
@@ -64,6 +65,13 @@ class Gate(Section):
 
     lost_share: float = Field(default=0.0, ge=0, le=1)
     min_judged: float = Field(default=0.5, ge=0, le=1)
+
+
+class Health(Section):
+    """When an apply stops by itself: a query that no longer gives 1, or too large a share of failed rows."""
+
+    query: str = ""
+    failed_share: float = Field(default=0.05, ge=0, le=1)
 
 
 class Tolerance(Section):
@@ -89,6 +97,7 @@ class Layout(Section):
     users: Users = Users()
     vehicles: Vehicles = Vehicles()
     gate: Gate = Gate()
+    health: Health = Health()
     tolerance: dict[str, Tolerance] = {}
     waiver: tuple[Waiver, ...] = ()
 

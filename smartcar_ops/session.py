@@ -24,11 +24,12 @@ from smartcar_ops.migration import renewing
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
+from smartcar_ops.migration.spool import Spool
 from smartcar_ops.reporting import bundles, plain_errors
 from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
-from smartcar_ops.smartcar.management import ManagementV3
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.user_tokens import UserTokens
@@ -61,6 +62,9 @@ class Session:
         self.v3 = V3(self.transport, settings.origins.vehicle_api_v3, token)
         self.user_tokens = UserTokens(self.transport, settings.origins.auth, settings.credentials)
         self.management = ManagementV3(self.transport, settings.origins.management_api_v3, token)
+        secret = settings.credentials.management_token
+        known = secret.get_secret_value() != ""
+        self.managed = ManagementV2(self.transport, settings.origins.management_api, secret) if known else None
         self.asked = Asked()
 
     def __repr__(self) -> str:
@@ -88,6 +92,7 @@ class Session:
             self.v2,
             self.v3,
             management=self.management,
+            managed=self.managed,
             renew=self.renew if self.settings.layout.vehicles.refresh else None,
             now=self.now,
         )
@@ -138,7 +143,7 @@ class Session:
                 self.transport.end()  # or leaving would wait for calls that wait for the allowance
                 raise
 
-    def save(self, **tables: pd.DataFrame) -> None:
+    def save(self, **tables: pd.DataFrame | Spool) -> None:
         """Keeps tables in the run's folder; in JupyterLab, without one, they are shown and not kept."""
         if self.folder:
             for name, frame in tables.items():

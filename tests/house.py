@@ -20,13 +20,13 @@ from smartcar_ops.migration import auditing, backfilling
 from smartcar_ops.migration.auditing import Audit
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.plans import Plan
-from smartcar_ops.migration.sources import SOURCES, Asked
+from smartcar_ops.migration.sources import AUTO, Asked
 from smartcar_ops.sandbox import application
 from smartcar_ops.sandbox.server import running
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
 from smartcar_ops.settings import Settings, Source
-from smartcar_ops.smartcar.management import ManagementV3
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
@@ -72,6 +72,8 @@ class House:
         self.v2 = V2(self.transport, self.settings.origins.api)
         self.v3 = V3(self.transport, self.settings.origins.vehicle_api_v3, token)
         self.management = ManagementV3(self.transport, self.settings.origins.management_api_v3, token)
+        secret = self.settings.credentials.management_token
+        self.managed = ManagementV2(self.transport, self.settings.origins.management_api, secret)
         self.ledger = self.open_ledger()
 
     def read_settings(self, **changed: str) -> Settings:
@@ -96,9 +98,17 @@ class House:
 
     def linker(self) -> Linker:
         """What asks Smartcar."""
-        return Linker(self.company, self.ledger, self.v2, self.v3, management=self.management, now=self.now)
+        return Linker(
+            self.company,
+            self.ledger,
+            self.v2,
+            self.v3,
+            management=self.management,
+            managed=self.managed,
+            now=self.now,
+        )
 
-    def ask(self, sources: Iterable[str] = SOURCES) -> Asked:
+    def ask(self, sources: Iterable[str] = AUTO) -> Asked:
         """Asks the sources, side by side, without a budget."""
         with ThreadPoolExecutor(8) as executor:
             return self.linker().ask(tuple(sources), executor)

@@ -30,11 +30,16 @@ access_token = "token"
 token_created_at = "made"
 refresh_token = "refresh"
 smartcar_vehicle_id = "sc_car"
+smartcar_user_id = "sc_person"
 from = "SELECT 1"
 where = "sold IS NULL"
 open_token = "module:function"
 seal_token = "module:way_back"
 refresh = true
+
+[health]
+query = "SELECT 1"
+failed_share = 0.1
 
 [gate]
 lost_share = 0.02
@@ -81,8 +86,9 @@ def test_an_empty_file_gives_the_guides_names():
         vehicles.token_created_at,
         vehicles.smartcar_vehicle_id,
     )
-    assert ("", "", "", "", "", "", False) == (
+    assert ("", "", "", "", "", "", "", False) == (
         vehicles.schema_,
+        vehicles.smartcar_user_id,
         vehicles.refresh_token,
         vehicles.from_,
         vehicles.where,
@@ -90,6 +96,7 @@ def test_an_empty_file_gives_the_guides_names():
         vehicles.seal_token,
         vehicles.refresh,
     )
+    assert ("", 0.05) == (layout.health.query, layout.health.failed_share)
     assert (0.0, 0.5, {}, ()) == (layout.gate.lost_share, layout.gate.min_judged, layout.tolerance, layout.waiver)
 
 
@@ -100,6 +107,7 @@ def test_every_key_can_be_set():
     assert given["users"] == layout.users.model_dump(by_alias=True)
     assert given["vehicles"] == layout.vehicles.model_dump(by_alias=True)
     assert given["gate"] == layout.gate.model_dump()
+    assert given["health"] == layout.health.model_dump()
     assert {"battery-percent": (2, None), "odometer": (1, 0.01)} == {
         name: (one.absolute, one.relative) for name, one in layout.tolerance.items()
     }
@@ -114,6 +122,7 @@ def test_every_key_can_be_set():
         '[users]\nsmartcar_user = "x"\n',
         '[vehicles]\ntoken = "x"\n',
         "[gate]\nlost_share = 1.1\n",
+        "[health]\nfailed_share = 2\n",
         "[gate]\nmin_judged = -0.1\n",
         "[gate]\nlost = 0\n",
         "[tolerance]\nodometer = 2\n",

@@ -6,11 +6,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
 
+from smartcar_ops.company.runs import WRITER, Runs, lock
+from smartcar_ops.migration import backfilling
 from smartcar_ops.reporting.backfill import Backfill
 from smartcar_ops.reporting.panels import BackfillPanel
 from smartcar_ops.session import Session
@@ -51,6 +56,42 @@ def press(panel: BackfillPanel, name: str) -> None:
     panel.wait(60)
 
 
+def until(holds: Callable[[], Any], seconds: float = 30) -> Any:
+    """Waits for what a thread is about to do; a failure after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+class Gate:
+    """Holds every run after so many batches, until it is opened: there is always time to press a button."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
+        self.left, self.open, asked = batches, threading.Event(), Runs.requested
+
+        def requested(runs: Runs, run_id: str) -> str:
+            self.left -= 1
+            assert self.left >= 0 or self.open.wait(60)
+            return asked(runs, run_id)
+
+        monkeypatch.setattr(Runs, "requested", requested)
+
+
+def hand_written(house: House) -> int:
+    """Rows the ledger has as written."""
+    return sum(row["outcome"] == "written" for row in house.rows("smartcar_ops_changes"))
+
+
+def paused(panel: BackfillPanel, gate: Gate) -> None:
+    """Presses Pause while the gate holds the run, then opens the gate."""
+    until(lambda: not panel.pause.disabled)
+    panel.pause.click()
+    gate.open.set()
+    assert "paused" in panel.watch.line.value
+
+
 def test_plan_writes_nothing_and_apply_writes_the_plan(house: House, session: Session) -> None:
     """Apply is locked until there is a plan; then the two buttons do what the two headless runs do."""
     panel = BackfillPanel(session, Backfill(session))
@@ -68,10 +109,10 @@ def test_plan_writes_nothing_and_apply_writes_the_plan(house: House, session: Se
 def test_stop_keeps_what_was_answered(house: House, session: Session) -> None:
     """Stop, pressed while Smartcar is asked, ends the asking; Plan goes on from there and ends right."""
     panel = BackfillPanel(session, Backfill(session))
-    panel.bar.observe(lambda _: panel.stop.click(), "value")
+    panel.asking.observe(lambda _: panel.stop.click(), "value")
     press(panel, "plan")
     assert "stopped" in panel.status.value
-    panel.bar.unobserve_all()
+    panel.asking.unobserve_all()
     press(panel, "plan")
     press(panel, "apply")
     assert right_ids(house) == stored_ids(house)
@@ -86,13 +127,194 @@ def test_a_failure_is_one_sentence_in_the_panel(house: House, session: Session) 
     assert not panel.plan.disabled
 
 
+def test_a_run_is_paused_and_resumed(house: House, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paused, a run stands between two batches, however long; resumed, it does exactly the rest."""
+    panel, gate = BackfillPanel(session, Backfill(session, batch_size=1).prepare()), Gate(monkeypatch, 3)
+    panel.apply.click()
+    assert panel.plan.disabled and panel.apply.disabled and panel.undo.disabled
+    paused(panel, gate)
+    until(lambda: "3 of" in panel.watch.line.value)
+    panel.wait(1.5)
+    assert 3 == hand_written(house) == panel.bar.value
+    assert (True, False, False) == (panel.pause.disabled, panel.resume.disabled, panel.cancel.disabled)
+    panel.resume.click()
+    panel.wait(60)
+    assert right_ids(house) == stored_ids(house)
+    assert "done" in panel.watch.line.value
+    assert {True} == {button.disabled for button in (panel.pause, panel.resume, panel.cancel)}
+    until(lambda: not panel.watch.following)
+
+
+def test_a_paused_run_is_cancelled_and_apply_goes_on(
+    house: House, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled, a run leaves whole batches; Apply then does the rest of the same plan."""
+    panel, gate = BackfillPanel(session, Backfill(session, batch_size=2).prepare()), Gate(monkeypatch, 2)
+    panel.apply.click()
+    paused(panel, gate)
+    panel.cancel.click()
+    panel.wait(60)
+    assert 4 == hand_written(house)
+    assert "cancelled before its end" in panel.status.value
+    assert "cancelled" in panel.watch.line.value
+    press(panel, "apply")
+    assert right_ids(house) == stored_ids(house)
+
+
+def test_a_panel_attaches_to_a_run_started_elsewhere(
+    house: House, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A panel opened anew shows who runs what, pauses and resumes it; Apply meanwhile is one sentence."""
+    house.ask()
+    plan, gate = house.plan(), Gate(monkeypatch, 5)
+    elsewhere = threading.Thread(
+        target=backfilling.apply, args=(house.company, house.ledger, plan, "elsewhere"), kwargs={"batch_size": 1}
+    )
+    elsewhere.start()
+    until(lambda: 5 == hand_written(house))
+    panel = BackfillPanel(session, Backfill(session).prepare())
+    assert "running" in panel.watch.line.value and "run elsewhere · " in panel.watch.line.value
+    assert socket.gethostname() in panel.watch.line.value
+    assert (5, len(plan.changes())) == (panel.bar.value, panel.bar.max)
+    paused(panel, gate)
+    press(panel, "apply")
+    assert "run elsewhere) holds the lock" in panel.status.value
+    assert 5 == hand_written(house)
+    panel.resume.click()
+    elsewhere.join(60)
+    until(lambda: not panel.watch.following)
+    assert "done" in panel.watch.line.value
+    assert "Run elsewhere is done: " in panel.status.value
+    assert f"{len(plan.changes()):,} changes of it stand" in panel.way_back.value
+    assert right_ids(house) == stored_ids(house)
+    assert "elsewhere" == panel.target.value
+
+
+def test_a_killed_run_is_told(house: House, session: Session) -> None:
+    """A run whose process is gone is shown as interrupted, not as running; nobody waits for it."""
+    session.runs.start("killed", NOTEBOOK, "apply")
+    panel = BackfillPanel(session, Backfill(session))
+    assert "interrupted" in panel.watch.line.value
+    assert panel.pause.disabled and not panel.watch.following
+    with lock(session.ledger, WRITER, "killed"):
+        assert panel.watch.look()
+        assert "running" in panel.watch.line.value
+
+
+def test_a_closed_panel_watches_no_more(house: House, session: Session) -> None:
+    """Closing a panel ends its looking; the run it showed is left alone."""
+    session.runs.start("long", NOTEBOOK, "apply")
+    with lock(session.ledger, WRITER, "long"):
+        panel = BackfillPanel(session, Backfill(session))
+        assert panel.watch.following
+        panel.close()
+        until(lambda: not panel.watch.following)
+        run = session.runs.one("long")
+    assert run and ("running", "") == (run["status"], run["requested"])
+
+
+def test_one_row_is_undone(house: House, session: Session) -> None:
+    """Undo takes RUN:BATCH:ROW, says how many changes that is, and puts back no other row."""
+    panel = BackfillPanel(session, Backfill(session).prepare())
+    before = house.rows("users")
+    press(panel, "apply")
+    after, user = house.rows("users"), next(iter(right_ids(house)))
+    assert "changes of it stand" in panel.way_back.value
+    panel.target.value += f":1:{user}"
+    assert "1 changes of it stand" in panel.way_back.value
+    press(panel, "undo")
+    assert "1 rows put back" in panel.status.value
+    expected = [old if str(old["id"]) == user else new for old, new in zip(before, after, strict=True)]
+    assert expected == house.rows("users")
+    assert "0 changes of it stand" in panel.way_back.value
+    panel.target.value = "nobody"
+    assert "no run &#x27;nobody&#x27;" in panel.way_back.value
+    press(panel, "undo")
+    assert "no run &#x27;nobody&#x27;" in panel.status.value
+
+
+def test_failed_rows_are_listed_and_tried_again(house: House, session: Session) -> None:
+    """A row that the database refuses is listed with the reason; mended, Retry these writes it alone."""
+    panel = BackfillPanel(session, Backfill(session).prepare())
+    user, id = next(iter(right_ids(house).items()))
+    other = next(one["user_id"] for one in house.truth["users"] if one["bucket_uncalled"] == "no_vehicles")
+    house.execute(f"CREATE UNIQUE INDEX one_id ON users (smartcar_user_id) WHERE smartcar_user_id = '{id}'")
+    house.execute("UPDATE users SET smartcar_user_id = :x WHERE id = :id", x=id, id=int(other))
+    press(panel, "apply")
+    assert "1 failed" in panel.status.value
+    assert "" == panel.watch.failed.layout.display
+    for told in (">users<", f">{user}<", ">smartcar_user_id<", ">IntegrityError<"):
+        assert told in panel.watch.failures.value
+    assert id not in panel.watch.failures.value
+    house.execute("UPDATE users SET smartcar_user_id = NULL WHERE id = :id", id=int(other))
+    written = hand_written(house)
+    press(panel, "retry")
+    assert "1 rows written, 0 skipped, 0 failed" in panel.status.value
+    assert (written + 1, right_ids(house)) == (hand_written(house), stored_ids(house))
+    assert "none" == panel.watch.failed.layout.display
+
+
+def test_a_conflict_is_decided_and_planned_again(house: House, session: Session) -> None:
+    """A choice with name and reason is marked, and set by the next plan, which asks nothing that was answered."""
+    panel = BackfillPanel(session, Backfill(session).prepare())
+    queue = panel.queue
+    wanted = [str(user["user_id"]) for user in house.truth["users"] if user["decision"] == "conflict"]
+    assert len(wanted) == len(queue.which.options)
+    user = next(str(one["user_id"]) for one in house.truth["users"] if one["persona"] == "wrong_id")
+    while queue.conflict.user_id != user:
+        queue.forward.click()
+    stored = next(row["smartcar_user_id"] for row in house.rows("users") if str(row["id"]) == user)
+    assert stored in queue.facts.value and "vins" in queue.facts.value
+    assert None is queue.choice.value
+    panel.decide.click()
+    assert "Choose an id" in queue.said.value
+    chosen = next(id for _, id in queue.choice.options if id not in (stored, "none"))
+    queue.choice.value = chosen
+    panel.decide.click()
+    assert "the name has 0 characters" in queue.said.value
+    queue.by.value, queue.reason.value = "<b>Ada</b>", "asked them"
+    panel.decide.click()
+    assert "&lt;b&gt;Ada&lt;/b&gt; chose. Plan again" in queue.said.value
+    assert user != queue.conflict.user_id
+    assert [f"user {user} ✓ decided"] == [name.split(" · ")[1] for name, _ in queue.which.options if "✓" in name]
+    other = BackfillPanel(session, Backfill(session, plan=panel._planned.plan).prepare())
+    assert 1 == sum("✓" in name for name, _ in other.queue.which.options)
+    asked = len(session.transport.calls)
+    press(panel, "plan")
+    assert {500} == {call.status for call in session.transport.calls[asked:]}  # what failed before is still open
+    assert len(wanted) - 1 == len(queue.which.options)
+    press(panel, "apply")
+    assert chosen == next(row["smartcar_user_id"] for row in house.rows("users") if str(row["id"]) == user)
+
+
+def test_what_is_no_id_is_not_shown(house: House, session: Session) -> None:
+    """An e-mail in the id's column stands nowhere in the panel."""
+    user = next(str(one["user_id"]) for one in house.truth["users"] if one["persona"] == "malformed")
+    house.execute("UPDATE users SET smartcar_user_id = 'ada@example.com' WHERE id = :id", id=int(user))
+    queue = BackfillPanel(session, Backfill(session).prepare()).queue
+    while queue.conflict.user_id != user:
+        queue.forward.click()
+    assert "no UUID, 15 characters" in queue.facts.value
+    assert "ada@" not in f"{queue.facts.value} {queue.choice.options}"
+
+
 @pytest.fixture
-def lab(house: House) -> Iterator[Callable[[str], str]]:
-    """JupyterLab on the house's notebooks: gives a notebook's address."""
+def crowd(make_house: Callable[..., House]) -> House:
+    """A company of 300 users, everything asked: with a row a batch there is time to press Pause."""
+    house = make_house(users=300).expand().play_callbacks()
+    house.ask()
+    return house
+
+
+@pytest.fixture
+def lab(crowd: House) -> Iterator[Callable[[str], str]]:
+    """JupyterLab on the crowd's notebooks, a row a batch: gives a notebook's address."""
     if not CHROMIUM.exists():
         pytest.skip(f"no browser: {CHROMIUM} is not installed (Debian: chromium)")
-    (house.root / "notebooks").unlink()
-    shutil.copytree(NOTEBOOKS, house.root / "notebooks")
+    (crowd.root / "notebooks").unlink()
+    shutil.copytree(NOTEBOOKS, crowd.root / "notebooks")
+    copy = crowd.root / "notebooks" / f"{NOTEBOOK}.ipynb"
+    copy.write_text(copy.read_text().replace("batch_size: int = 5000", "batch_size: int = 1"))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -100,9 +322,9 @@ def lab(house: House) -> Iterator[Callable[[str], str]]:
     options = ["--no-browser", "--allow-root", f"--port={port}", "--IdentityProvider.token=", "--expose-app-in-browser"]
     quiet = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", f"--notebook-dir={house.root}", *options, *quiet],
-        cwd=house.root,
-        env=house.process_environment(),
+        [sys.executable, "-m", "jupyterlab", f"--notebook-dir={crowd.root}", *options, *quiet],
+        cwd=crowd.root,
+        env=crowd.process_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -121,21 +343,88 @@ def lab(house: House) -> Iterator[Callable[[str], str]]:
     process.wait(20)
 
 
-def test_an_operator_plans_and_applies_in_jupyterlab(house: House, lab: Callable[[str], str]) -> None:
-    """In a real browser: run the notebook, press Plan (nothing is written), press Apply (the right ids are)."""
-    before = house.rows("users")
+class Walk:
+    """The panel in JupyterLab, as an operator has it in a browser."""
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page, self.panel = page, page.locator(".widget-vbox")
+        page.goto(address, timeout=2 * MINUTE)
+
+    def run_all(self) -> None:
+        """Runs the notebook, and waits for its panel."""
+        self.page.get_by_text("| Idle").wait_for(timeout=2 * MINUTE)
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+        self.panel.get_by_role("button", name="Apply").wait_for(timeout=2 * MINUTE)
+
+    def press(self, name: str) -> None:
+        """Presses a button as soon as it may be pressed."""
+        self.panel.locator(f"button:has-text('{name}'):not([disabled])").click(timeout=MINUTE)
+
+    def fill(self, label: str, text: str) -> None:
+        """Types into a field."""
+        self.panel.locator(f".widget-text:has(.widget-label:text-is('{label}')) input").first.fill(text)
+
+    def sees(self, words: str) -> None:
+        """Waits for words in the panel."""
+        self.panel.get_by_text(words).first.wait_for(timeout=MINUTE)
+
+
+def changed_rows(house: House, before: dict[str, list[dict[str, Any]]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The company's rows that are not as they were."""
+    return {
+        (table, str(new["id"])): new
+        for table, rows in before.items()
+        for old, new in zip(rows, house.rows(table), strict=True)
+        if old != new
+    }
+
+
+def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[str], str]) -> None:
+    """In a browser: plan, decide, apply, pause, reload, resume, done, undo a row; the database agrees at each step."""
+    before = {table: crowd.rows(table) for table in ("users", "vehicles")}
     with browser() as chromium:
-        page = chromium.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(lab(NOTEBOOK), timeout=2 * MINUTE)
-        page.get_by_text("| Idle").wait_for(timeout=2 * MINUTE)
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        panel = page.locator(".widget-vbox")
-        panel.get_by_role("button", name="Apply").wait_for(timeout=2 * MINUTE)
-        panel.get_by_role("button", name="Plan").click()
-        apply = panel.locator("button:has-text('Apply'):not([disabled])")
-        apply.wait_for(timeout=MINUTE)
-        assert before == house.rows("users")
-        apply.click()
-        panel.get_by_text("Undo with undo=").wait_for(timeout=MINUTE)
-    assert right_ids(house) == stored_ids(house)
+        walk = Walk(chromium.new_page(viewport={"width": 1400, "height": 1500}), lab(NOTEBOOK))
+        walk.run_all()
+        walk.press("Plan")
+        walk.sees("Planned: ")
+        assert {} == changed_rows(crowd, before)
+
+        walk.panel.locator(".widget-radio-box label").first.click()
+        walk.fill("Your name", "Ada")
+        walk.fill("Reason", "asked them")
+        walk.press("Decide")
+        walk.sees("Ada chose. Plan again to set it.")
+        (choice,) = crowd.rows("smartcar_ops_choices")
+        assert ("Ada", "asked them") == (choice["chosen_by"], choice["reason"])
+        assert {} == changed_rows(crowd, before)
+        walk.press("Plan")
+        walk.panel.get_by_text("Ada chose.").wait_for(state="hidden", timeout=MINUTE)
+
+        walk.press("Apply")
+        walk.press("Pause")
+        walk.panel.locator("span:text-is('paused')").wait_for(timeout=MINUTE)
+        (run,) = Runs(crowd.ledger).all("apply")
+        assert ("running", "pause") == (run["status"], run["requested"])
+        walk.page.reload(timeout=2 * MINUTE)
+        walk.run_all()
+        walk.panel.locator("span:text-is('paused')").wait_for(timeout=MINUTE)
+        written = hand_written(crowd)
+        assert 0 < written == len(changed_rows(crowd, before)) < run["total"]
+
+        walk.press("Resume")
+        walk.panel.locator("span:text-is('done')").wait_for(timeout=MINUTE)
+        assert run["total"] == hand_written(crowd) == len(changed_rows(crowd, before))
+        decided = changed_rows(crowd, before)["users", choice["user_id"]]
+        assert choice["smartcar_user_id"] == decided["smartcar_user_id"]
+        assert right_ids(crowd) == stored_ids(crowd)
+
+        after = {table: crowd.rows(table) for table in ("users", "vehicles")}
+        first = crowd.rows("smartcar_ops_changes")[0]
+        walk.fill("Undo of", f"{run['run_id']}:{first['batch']}:{first['row_id']}")
+        walk.panel.locator("input").last.press("Tab")
+        walk.sees("1 changes of it stand")
+        walk.press("Undo")
+        walk.sees("1 rows put back, 0 skipped, 0 failed.")
+    assert [(first["table_name"], first["row_id"])] == list(changed_rows(crowd, after))
+    assert run["total"] - 1 == len(changed_rows(crowd, before))

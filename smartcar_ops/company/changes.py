@@ -1,19 +1,30 @@
-"""The only writes to the company's rows: compare and set, each with its record in the same transaction."""
+"""The only writes to the company's rows: compare and set, each with its record in the same transaction.
+
+A batch is one statement for its rows and one for their records, however many rows it has. Where the database refuses
+a batch, it is halved until the rows that it refuses stand alone: these are recorded as failed, the others are written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import utcnow
-from smartcar_ops.company.tables import Company, native
+from smartcar_ops.company.staging import COLUMNS, Section
+from smartcar_ops.company.tables import Company, text_of
+
+OWN_REFUSALS = (1644, 3819, 4025)
+"""MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
+
+Note = Callable[[sa.Connection, Counter[str]], None]
+"""Called within each transaction, with what it wrote: outcome -> rows."""
 
 
 @dataclass(frozen=True)
@@ -29,117 +40,216 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a change: ``written``, ``skipped`` (the row was no longer as planned) or ``failed``."""
+class Batch:
+    """A range of staged places, under its number in the run."""
 
-    change: Change
-    batch: int
-    outcome: str
-
-
-def write(company: Company, ledger: Ledger, run_id: str, batch: int, wanted: Sequence[Change]) -> list[Outcome]:
-    """Sets one batch in one transaction, its records included; all of it or nothing.
-
-    A row that no longer is as planned is skipped, a row the database refuses is failed; neither stops the others.
-    DatabaseError where the database itself fails.
-    """
-    outcomes = []
-    engine = engines.writer(company.engine)
-    with engines.failures(engine, f"writing batch {batch}"), engine.begin() as connection:
-        for change in wanted:
-            outcomes.append(Outcome(change, batch, _set(company, connection, change)))
-        connection.execute(sa.insert(t.changes), [_record(run_id, outcome) for outcome in outcomes])
-    return outcomes
+    number: int
+    first: int
+    last: int
 
 
-def written(ledger: Ledger, run_id: str, batch: int | None = None, row: str | None = None) -> list[Outcome]:
-    """The recorded changes of a run that were written, newest batch first; narrowed to a batch or a row.
+class Changes:
+    """Carries out staged rows of one section after the other, as one run."""
 
-    A row is an id, or ``users/ID`` or ``vehicles/ID`` where both tables have it.
-    """
-    query = sa.select(t.changes).where(t.changes.c.run_id == run_id, t.changes.c.outcome == "written")
-    if batch is not None:
-        query = query.where(t.changes.c.batch == batch)
-    if row is not None:
-        table, slash, row_id = row.partition("/")
-        named = slash and table in ("users", "vehicles")
-        query = query.where(t.changes.c.row_id == (row_id if named else row))
-        query = query.where(t.changes.c.table_name == table) if named else query
-    return recorded(ledger, query.order_by(t.changes.c.batch.desc(), t.changes.c.table_name, t.changes.c.row_id))
+    def __init__(self, company: Company, run_id: str) -> None:
+        self._company, self._run_id = company, run_id
+        self._engine = engines.writer(company.engine)
+
+    def check_right(self, section: Section) -> None:
+        """DatabaseError where this account may not write the section's column: tried on no row."""
+        table, _, column = self._place(section)
+        doing = f"trying to write {table.name}.{column.name}"
+        with engines.failures(self._engine, doing), self._engine.connect() as connection:
+            connection.execute(sa.update(table).where(sa.false()).values({column: column}))
+            connection.rollback()
+
+    def next_batch(self, section: Section, after: int, size: int, number: int) -> Batch | None:
+        """The next so many staged rows of a section; None at its end."""
+        places = (
+            sa.select(t.stage.c.place)
+            .where(t.stage.c.place > after, t.stage.c.place <= section.last)
+            .order_by(t.stage.c.place)
+            .limit(size)
+            .subquery()
+        )
+        query = sa.select(sa.func.min(places.c.place), sa.func.max(places.c.place))
+        with engines.failures(self._engine, "reading the stage"), self._engine.connect() as connection:
+            first, last = connection.execute(query).one()
+        return None if first is None else Batch(number, first, last)
+
+    def write(self, section: Section, batch: Batch, note: Note) -> Counter[str]:
+        """Sets a batch: outcome -> rows. ``note`` is called within each transaction, with what it wrote.
+
+        A row that no longer is as planned is skipped, a row that the database refuses is failed; neither stops the
+        others. DatabaseError where the database itself fails: what is committed by then is whole.
+        """
+        for attempt in range(1, engines.TRIES + 1):
+            try:
+                return self._write(section, batch, note)
+            except DBAPIError as error:
+                if error.connection_invalidated or not _is_of_rows(error):
+                    if attempt < engines.TRIES and engines.is_passing(error):
+                        continue
+                    with engines.failures(self._engine, f"writing batch {batch.number}"):
+                        raise
+                if batch.first == batch.last:
+                    return self._fail(batch, error, note)
+                break
+        found: Counter[str] = Counter()
+        middle = (batch.first + batch.last) // 2
+        for first, last in ((batch.first, middle), (middle + 1, batch.last)):
+            found += self.write(section, Batch(batch.number, first, last), note)
+        return found
+
+    def _write(self, section: Section, batch: Batch, note: Note) -> Counter[str]:
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                self._set_and_record(connection, section, batch)
+            else:
+                self._record_and_set(connection, section, batch)
+            found = self._found(connection, batch)
+            note(connection, found)
+        return found
+
+    def _set_and_record(self, connection: sa.Connection, section: Section, batch: Batch) -> None:
+        """PostgreSQL: the rows that the update returns are those that were written."""
+        table, _, column = self._place(section)
+        wanted = _staged(batch).cte("staged").prefix_with("MATERIALIZED")
+        done = (
+            sa.update(table)
+            .where(self._is_row(section, wanted), self._near(connection, section, batch))
+            .where(_as_planned(column, wanted.c.staged_before_value), self._chosen(section))
+            .values({column: wanted.c.staged_after_value})
+            .returning(wanted.c.staged_place.label("place"))
+            .cte("done")
+        )
+        rows = wanted.outerjoin(done, wanted.c.staged_place == done.c.place)
+        self._record(connection, batch, wanted, rows, _outcome(done.c.place.is_not(None)))
+
+    def _record_and_set(self, connection: sa.Connection, section: Section, batch: Batch) -> None:
+        """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded."""
+        table, identity, column = self._place(section)
+        wanted = _staged(batch).subquery("staged")
+        is_row = sa.and_(self._is_row(section, wanted), self._chosen(section))
+        if connection.dialect.name != "sqlite":
+            connection.execute(sa.select(identity).join_from(wanted, table, is_row).with_for_update()).all()
+        as_planned = _as_planned(column, wanted.c.staged_before_value, exactly=connection.dialect.name != "sqlite")
+        rows = wanted.outerjoin(table, sa.and_(is_row, as_planned))
+        self._record(connection, batch, wanted, rows, _outcome(identity.is_not(None)))
+        done = (
+            sa.select(t.changes.c.row_id.label("staged_row_id"), t.changes.c.after_value.label("staged_after_value"))
+            .where(self._mine(batch), t.changes.c.outcome == "written")
+            .subquery("done")
+        )
+        result = connection.execute(
+            sa.update(table).where(self._is_row(section, done)).values({column: done.c.staged_after_value})
+        )
+        told = connection.execute(sa.select(sa.func.count()).select_from(done)).scalar_one()
+        if result.rowcount != told:
+            raise IntegrityError("one id, several rows", None, ValueError("an id of the plan names several rows"))
+
+    def _record(
+        self,
+        connection: sa.Connection,
+        batch: Batch,
+        wanted: sa.FromClause,
+        rows: sa.FromClause,
+        outcome: sa.ColumnElement[str],
+        reason: str | None = None,
+    ) -> None:
+        values: dict[str, sa.ColumnElement[Any]] = {
+            "run_id": sa.literal(self._run_id),
+            "batch": sa.literal(batch.number),
+            **{name: wanted.c[f"staged_{name}"] for name in COLUMNS},
+            "outcome": outcome,
+            "reason": sa.cast(sa.literal(reason), t.changes.c.reason.type),
+            "at": sa.literal(utcnow(), t.changes.c.at.type),
+        }
+        query = sa.select(*[value.label(name) for name, value in values.items()]).select_from(rows)
+        connection.execute(sa.insert(t.changes).from_select(list(values), query))
+
+    def _fail(self, batch: Batch, error: DBAPIError, note: Note) -> Counter[str]:
+        """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
+        reason = type(error.orig if error.orig is not None else error).__name__[:64]
+        staged = _staged(batch).subquery("staged")
+        with engines.failures(self._engine, "recording a failed row"), self._engine.begin() as connection:
+            self._record(connection, batch, staged, staged, sa.literal("failed"), reason)
+            found = self._found(connection, batch)
+            note(connection, found)
+        return found
+
+    def _found(self, connection: sa.Connection, batch: Batch) -> Counter[str]:
+        outcome = t.changes.c.outcome
+        query = sa.select(outcome, sa.func.count()).where(self._mine(batch)).group_by(outcome)
+        return Counter({row[0]: row[1] for row in connection.execute(query)})
+
+    def _mine(self, batch: Batch) -> sa.ColumnElement[bool]:
+        """That a record is of this run and batch."""
+        row = t.changes.c
+        return sa.and_(
+            row.run_id == self._run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
+        )
+
+    def _place(self, section: Section) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+        """(table, its id, the column to set)."""
+        layout, company = self._company.layout, self._company
+        table = company.users if section.table == "users" else company.vehicles
+        assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
+        names = layout.users if section.table == "users" else layout.vehicles
+        return table, table.c[names.id], table.c[section.column]
+
+    def _chosen(self, section: Section) -> sa.ColumnElement[bool]:
+        """The layout's own condition again: no row beside those that were judged is touched."""
+        names = self._company.layout.users if section.table == "users" else self._company.layout.vehicles
+        return sa.text(f"({names.where})") if names.where else sa.true()  # type: ignore[return-value]
+
+    def _is_row(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+        """That a row of the company's is the one a staged row names; by its own type, so that its index is used."""
+        _, identity, _ = self._place(section)
+        named: sa.ColumnElement[Any] = staged.c.staged_row_id
+        if not isinstance(identity.type, sa.String):
+            return identity == sa.cast(named, identity.type)
+        if self._engine.dialect.name not in ("mysql", "mariadb"):
+            return identity == named
+        alike = identity == (sa.collate(named, identity.type.collation) if identity.type.collation else named)
+        return sa.and_(alike, _bytes(identity) == _bytes(named))
+
+    def _near(self, connection: sa.Connection, section: Section, batch: Batch) -> sa.ColumnElement[bool]:
+        """Between which ids the batch's rows are, where ids are numbers: the database then reads no others."""
+        _, identity, _ = self._place(section)
+        if not isinstance(identity.type, sa.Integer):
+            return sa.true()
+        number = sa.cast(t.stage.c.row_id, identity.type)
+        within = t.stage.c.place.between(batch.first, batch.last)
+        lowest, highest = connection.execute(sa.select(sa.func.min(number), sa.func.max(number)).where(within)).one()
+        return identity.between(lowest, highest)
 
 
-def of_run(ledger: Ledger, run_id: str) -> list[Outcome]:
-    """Every recorded change of a run, whatever became of it."""
-    return recorded(ledger, sa.select(t.changes).where(t.changes.c.run_id == run_id))
+def _outcome(written: sa.ColumnElement[bool]) -> sa.ColumnElement[str]:
+    return sa.case((written, "written"), else_="skipped")
 
 
-def recorded(ledger: Ledger, query: sa.Select[Any]) -> list[Outcome]:
-    """Outcomes from rows of the ledger's changes."""
-    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
-        return [
-            Outcome(
-                Change(
-                    row["table_name"],
-                    row["row_id"],
-                    row["user_id"],
-                    row["column_name"],
-                    row["before_value"],
-                    row["after_value"],
-                ),
-                row["batch"],
-                row["outcome"],
-            )
-            for row in connection.execute(query).mappings()
-        ]
+def _staged(batch: Batch) -> sa.Select[Any]:
+    """A batch's staged rows; no column has a name that the company's own condition may mean."""
+    columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
+    return sa.select(*columns).where(t.stage.c.place.between(batch.first, batch.last))
 
 
-def _set(company: Company, connection: sa.Connection, change: Change) -> str:
-    table, identity, column = _place(company, change.table)
-    section = company.layout.users if change.table == "users" else company.layout.vehicles
-    still = column.is_(None) if change.before is None else _same(connection, column, change.before)
-    # The layout's own condition again: no row beside those that were judged is touched.
-    chosen = sa.text(f"({section.where})") if section.where else sa.true()
-    statement = sa.update(table).where(identity == native(identity, change.row_id), still, chosen)
-    try:
-        with connection.begin_nested() as savepoint:
-            result = connection.execute(statement.values({column: change.after}))
-            if result.rowcount > 1:
-                savepoint.rollback()
-                return "failed"
-    except DBAPIError as error:
-        if error.connection_invalidated:
-            raise
-        return "failed"
-    return "written" if result.rowcount == 1 else "skipped"
+def _as_planned(
+    column: sa.ColumnElement[Any], before: sa.ColumnElement[Any], *, exactly: bool = False
+) -> sa.ColumnElement[bool]:
+    """That a value is still what it was, letter for letter: MySQL's own comparison overlooks case and blanks."""
+    same = _bytes(column) == _bytes(before) if exactly else text_of(column) == before
+    return sa.or_(sa.and_(column.is_(None), before.is_(None)), same)
 
 
-def _same(connection: sa.Connection, column: sa.ColumnElement[Any], before: str) -> sa.ColumnElement[bool]:
-    """Letter for letter: MySQL's own comparison overlooks case and blanks at the end."""
-    if connection.dialect.name in ("mysql", "mariadb"):
-        return sa.cast(column, sa.LargeBinary) == sa.cast(sa.literal(before), sa.LargeBinary)
-    return column == before
+def _bytes(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.cast(value, sa.LargeBinary)
 
 
-def _place(company: Company, name: str) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
-    if name == "users":
-        names = company.layout.users
-        return company.users, company.users.c[names.id], company.users.c[names.smartcar_user_id]
-    cars, table = company.layout.vehicles, company.vehicles
-    assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
-    return table, table.c[cars.id], table.c[cars.smartcar_vehicle_id]
-
-
-def _record(run_id: str, outcome: Outcome) -> dict[str, Any]:
-    change = outcome.change
-    return {
-        "run_id": run_id,
-        "table_name": change.table,
-        "row_id": change.row_id,
-        "batch": outcome.batch,
-        "user_id": change.user_id,
-        "column_name": change.column,
-        "before_value": change.before,
-        "after_value": change.after,
-        "outcome": outcome.outcome,
-        "at": utcnow(),
-    }
+def _is_of_rows(error: DBAPIError) -> bool:
+    """Whether the database refused what a row would hold, and not the work as a whole."""
+    if not isinstance(error, OperationalError):
+        return True
+    arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
+    return bool(arguments) and arguments[0] in OWN_REFUSALS

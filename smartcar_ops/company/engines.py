@@ -18,6 +18,12 @@ from smartcar_ops.settings import mask_url
 WAIT = 30
 """Seconds a SQLite connection waits for another's write."""
 
+TRIES = 3
+"""How often a transaction is tried where another may fare better."""
+
+PASSING = ("deadlock", "lock wait timeout", "lock timeout", "could not serialize", "database is locked")
+"""Words of an error that another try may not meet."""
+
 EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
 
 
@@ -72,6 +78,11 @@ def failures(engine: sa.Engine, doing: str) -> Iterator[None]:
     except SQLAlchemyError as error:
         where = mask_url(engine.url.render_as_string(hide_password=True))
         raise DatabaseError(f"database: {doing} failed on {where}: {_first_line(error)}") from None
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether another try of the same transaction may not meet this error."""
+    return not error.connection_invalidated and any(word in str(error.orig).lower() for word in PASSING)
 
 
 def _own_transactions(engine: sa.Engine) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, step
+from smartcar_ops.company.evidence import Evidence
 
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
@@ -19,236 +20,247 @@ Rules = Sequence[tuple[str, Sequence[tuple[str, bool]]]]
 """(bucket, the facts that must be true or false); the first that holds wins, the last holds always."""
 
 
-class Facts:
-    """The query's parts, each one named question; build once for a desk."""
+class Facts(Evidence):
+    """The evidence, what follows from it for each user, and the bucket that this means."""
 
     def __init__(self, at: Desk) -> None:
-        self._people, self._cars, self._scope = at.people, at.cars, at.scope
-        self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
-        self.links = self._links()
-        self.named_by_car = step(
-            sa.select(self.links.c.user_id, self.links.c.local_vehicle_id, t.connections.c.smartcar_user_id.label("id"))
-            .join_from(self.links, t.connections, self._connected())
-            .distinct(),
-            "named_by_car",
-        )
-        self.named_personally = step(
-            sa.select(t.personal.c.user_id, t.personal.c.smartcar_user_id.label("id"))
-            .where(self._scope.of(t.personal))
-            .distinct(),
-            "named_personally",
-        )
+        super().__init__(at)
+        self._fed = at.fed
 
     def judged(self, rules: Rules) -> sa.Select[Any]:
-        """(user_id, stored, current, named, bucket, vehicles, vehicles_unlinked, and every fact), by user."""
+        """(user_id, stored, current, named, sources, bucket, vehicles, vehicles_unlinked, and every fact), by user.
+
+        Shorter ids come first, so that numbers stand in their own order.
+        """
         facts = self._facts()
         bucket = sa.case(*((self._all(facts, wanted), name) for name, wanted in rules[:-1]), else_=rules[-1][0])
-        return sa.select(facts, bucket.label("bucket")).order_by(facts.c.user_id)
+        return sa.select(facts, bucket.label("bucket")).order_by(sa.func.length(facts.c.user_id), facts.c.user_id)
 
     def counted(self, rules: Rules) -> sa.Select[Any]:
         """(bucket, users): counted in the database."""
         judged = self.judged(rules).order_by(None).subquery()
         return sa.select(judged.c.bucket, sa.func.count().label("users")).group_by(judged.c.bucket)
 
-    def evidence(self) -> sa.Select[Any]:
-        """(user_id, source, id): who names which id for whom."""
-        person = sa.select(t.personal.c.user_id, t.personal.c.source, t.personal.c.smartcar_user_id.label("id"))
-        by_car = sa.select(
-            self.links.c.user_id, self.links.c.source, t.connections.c.smartcar_user_id.label("id")
-        ).join_from(self.links, t.connections, self._connected())
-        both = sa.union(person.where(self._scope.of(t.personal)), by_car).subquery()
-        return sa.select(both).order_by(both.c.user_id, both.c.source, both.c.id)
-
-    def cars(self) -> sa.Select[Any]:
-        """(local_vehicle_id, user_id, current, vehicle_id, source): each car and the ids a connection links it to.
-
-        A row per linked vehicle id; one row with a null id where none is.
-        """
-        linked = step(
-            sa.select(self.links.c.local_vehicle_id, self.links.c.vehicle_id, self.links.c.source)
-            .join_from(self.links, t.connections, self._connected())
-            .distinct(),
-            "linked",
-        )
-        cars = self._cars
-        return (
-            sa.select(cars.c.local_vehicle_id, cars.c.user_id, cars.c.current, linked.c.vehicle_id, linked.c.source)
-            .join_from(cars, linked, cars.c.local_vehicle_id == linked.c.local_vehicle_id, isouter=True)
-            .order_by(cars.c.user_id, cars.c.local_vehicle_id, linked.c.vehicle_id, linked.c.source)
-        )
-
-    def orphans(self) -> sa.Select[Any]:
-        """(smartcar_user_id, vehicle_id, mode, first_seen): connections that no local user claims."""
-        row = t.connections
-        linked = sa.select(self.links.c.vehicle_id)
-        claimed = sa.select(self._people.c.stored).where(self._people.c.stored.is_not(None))
-        personal = sa.select(self.named_personally.c.id).join_from(
-            self.named_personally, self._people, self.named_personally.c.user_id == self._people.c.user_id
-        )
-        return (
-            sa.select(row.c.smartcar_user_id, row.c.vehicle_id, row.c.mode, row.c.first_seen)
-            .where(
-                self._scope.of(row),
-                row.c.gone_at.is_(None),
-                row.c.vehicle_id.not_in(linked),
-                row.c.smartcar_user_id.not_in(claimed),
-                row.c.smartcar_user_id.not_in(personal),
-            )
-            .order_by(row.c.smartcar_user_id, row.c.vehicle_id)
-        )
-
-    def unread_vehicles(self) -> sa.Select[Any]:
-        """(vehicle_id, id): connected vehicles no car is linked to and whose VIN was not asked; one user each."""
-        asked = sa.select(t.asked.c.subject).where(self._scope.of(t.asked), t.asked.c.source == "vins")
-        vehicle = t.connections.c.vehicle_id
-        return (
-            sa.select(vehicle, sa.func.min(t.connections.c.smartcar_user_id).label("id"))
-            .where(self._known, vehicle.not_in(sa.select(self.links.c.vehicle_id)), vehicle.not_in(asked))
-            .group_by(vehicle)
-            .order_by(vehicle)
-        )
-
-    def _connected(self) -> sa.ColumnElement[bool]:
-        """That a connection known now is of a link's vehicle; on the table itself, for its index."""
-        return sa.and_(self._known, self.links.c.vehicle_id == t.connections.c.vehicle_id)
-
-    def _links(self) -> sa.CTE:
-        """(local_vehicle_id, user_id, vehicle_id, source): by the company's own column, and by ties."""
-        cars = self._cars
-        stored = sa.select(
-            cars.c.local_vehicle_id, cars.c.user_id, cars.c.vehicle_id, sa.literal("stored").label("source")
-        ).where(cars.c.vehicle_id.is_not(None))
-        tied = (
-            sa.select(cars.c.local_vehicle_id, cars.c.user_id, t.ties.c.vehicle_id, t.ties.c.source)
-            .join_from(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id)
-            .where(self._scope.of(t.ties))
-        )
-        return step(sa.union_all(stored, tied), "links")
-
     def _car_counts(self) -> sa.CTE:
-        """By user: how many cars, how many of them unlinked, how many a source could still speak of."""
+        """By user: how many cars."""
         cars = self._cars
-        linked = sa.select(self.links.c.local_vehicle_id).distinct().subquery("linked")
+        return step(sa.select(cars.c.user_id, sa.func.count().label("vehicles")).group_by(cars.c.user_id), "car_counts")
+
+    def _unlinked(self) -> sa.CTE:
+        """By user: how many cars are linked to none, and how many of these a source could still speak of."""
+        cars, links = self._cars, self.links
         asked = (
             sa.select(t.asked.c.subject)
             .where(self._scope.of(t.asked), t.asked.c.source == "tokens")
             .subquery("asked_tokens")
         )
-        unread = sa.exists(self.unread_vehicles().subquery().select())
-        unlinked = linked.c.local_vehicle_id.is_(None)
+        unread = sa.exists(self.unread_vehicles().order_by(None).subquery().select())
         could_speak = sa.or_(
             sa.and_(cars.c.token_alive == 1, asked.c.subject.is_(None)), sa.and_(cars.c.has_vin == 1, unread)
         )
         return step(
             sa.select(
                 cars.c.user_id,
-                sa.func.count().label("vehicles"),
-                sa.func.sum(sa.case((unlinked, 1), else_=0)).label("unlinked"),
-                sa.func.sum(sa.case((sa.and_(unlinked, could_speak), 1), else_=0)).label("open"),
+                sa.func.count().label("unlinked"),
+                sa.func.sum(sa.case((could_speak, 1), else_=0)).label("open"),
             )
             .select_from(
-                cars.outerjoin(linked, cars.c.local_vehicle_id == linked.c.local_vehicle_id).outerjoin(
+                cars.outerjoin(links, cars.c.local_vehicle_id == links.c.local_vehicle_id).outerjoin(
                     asked, cars.c.local_vehicle_id == asked.c.subject
                 )
             )
+            .where(links.c.local_vehicle_id.is_(None))
             .group_by(cars.c.user_id),
-            "car_counts",
+            "unlinked",
         )
 
-    def _unbacked(self, personally: sa.CTE) -> sa.CTE:
+    def _unfed(self) -> sa.CTE:
+        """By user: how many linked vehicles no webhook is fed with."""
+        mine = sa.select(self.seen.c.user_id, self.seen.c.vehicle_id).distinct().subquery("mine")
+        fed = (
+            sa.select(t.asked.c.subject)
+            .where(self._scope.of(t.asked), t.asked.c.source == "subscriptions")
+            .subquery("fed")
+        )
+        return step(
+            sa.select(mine.c.user_id, sa.func.count().label("unfed"))
+            .select_from(mine.outerjoin(fed, mine.c.vehicle_id == fed.c.subject))
+            .where(fed.c.subject.is_(None))
+            .group_by(mine.c.user_id),
+            "unfed",
+        )
+
+    def _unbacked(self) -> sa.CTE:
         """Users whose one personal id is none of those that a car of theirs is connected under."""
-        named = self.named_by_car
-        backs = sa.case((named.c.id == personally.c.id, 1), else_=0)
+        seen, person = self.seen, self.person
+        backs = sa.case((seen.c.id == person.c.lowest, 1), else_=0)
         cars = (
-            sa.select(named.c.user_id)
-            .join_from(named, personally, named.c.user_id == personally.c.user_id)
-            .where(personally.c.ids == 1)
-            .group_by(named.c.user_id, named.c.local_vehicle_id)
+            sa.select(seen.c.user_id)
+            .join_from(seen, person, seen.c.user_id == person.c.user_id)
+            .where(person.c.lowest == person.c.highest)
+            .group_by(seen.c.user_id, seen.c.local_vehicle_id)
             .having(sa.func.max(backs) == 0)
-            .subquery()
+            .subquery("unbacked_cars")
         )
         return step(sa.select(cars.c.user_id).distinct(), "unbacked")
 
-    def _one_id(self, named: sa.CTE, name: str) -> sa.CTE:
-        ids, smallest = sa.func.count(named.c.id.distinct()), sa.func.min(named.c.id)
-        return step(sa.select(named.c.user_id, ids.label("ids"), smallest.label("id")).group_by(named.c.user_id), name)
+    def _split(self) -> sa.CTE:
+        """(user_id, settled): users whose cars carry one id each, and not the same; settled where all are stored.
 
-    def _facts(self) -> sa.CTE:
-        people, counts = self._people, self._car_counts()
-        person, car = self._one_id(self.named_personally, "person"), self._one_id(self.named_by_car, "car")
-        unbacked = self._unbacked(person)
+        Empty where the company keeps the id on the user alone: two ids are then a conflict.
+        """
+        seen, cars = self.seen, self._cars
+        each = (
+            sa.select(
+                seen.c.user_id,
+                sa.func.min(seen.c.id).label("lowest"),
+                sa.func.max(seen.c.id).label("highest"),
+                sa.func.max(cars.c.stored_holder).label("holder"),
+            )
+            .join_from(seen, cars, seen.c.local_vehicle_id == cars.c.local_vehicle_id)
+            .where(sa.true() if self._per_vehicle else sa.false())
+            .group_by(seen.c.user_id, seen.c.local_vehicle_id)
+            .subquery("each_car")
+        )
+        stored = sa.case((each.c.holder == each.c.lowest, 1), else_=0)
+        return step(
+            sa.select(each.c.user_id, sa.func.min(stored).label("settled"))
+            .group_by(each.c.user_id)
+            .having(
+                sa.func.min(sa.case((each.c.lowest == each.c.highest, 1), else_=0)) == 1,
+                sa.func.min(each.c.lowest) < sa.func.max(each.c.lowest),
+            ),
+            "split",
+        )
+
+    def _facts(self) -> sa.Subquery:
+        people, counts, unlinked = self._people, self._car_counts(), self._unlinked()
+        person, car = self.person, self.car
+        chosen, unbacked, split = self.chosen, self._unbacked(), self._split()
         stored = people.c.stored
         malformed = sa.and_(
             stored.is_not(None), sa.or_(sa.func.length(stored) != 36, sa.not_(stored.regexp_match(UUID_PATTERN)))
         )
-        named = sa.case((person.c.ids == 1, person.c.id), (sa.and_(person.c.ids.is_(None), car.c.ids == 1), car.c.id))
+        is_chosen, personally = chosen.c.user_id.is_not(None), person.c.user_id.is_not(None)
+        of_one_person = sa.and_(personally, person.c.lowest == person.c.highest)
+        of_one_car = sa.and_(sa.not_(personally), car.c.lowest == car.c.highest)
+        named = sa.case((is_chosen, chosen.c.id), (of_one_person, person.c.lowest), (of_one_car, car.c.lowest))
+        is_split = sa.and_(sa.not_(personally), split.c.user_id.is_not(None))
         two_ids = sa.or_(
-            sa.func.coalesce(person.c.ids, 0) > 1,
-            sa.and_(person.c.ids.is_(None), sa.func.coalesce(car.c.ids, 0) > 1),
+            person.c.lowest < person.c.highest,
+            sa.and_(sa.not_(personally), sa.not_(is_split), car.c.lowest < car.c.highest),
             unbacked.c.user_id.is_not(None),
         )
-        contradicted = sa.or_(two_ids, sa.and_(stored.is_not(None), named.is_not(None), stored != named))
+        another = sa.and_(stored.is_not(None), sa.case((named.is_(None), is_chosen), else_=stored != named))
+        contradicted = sa.or_(sa.and_(sa.not_(is_chosen), two_ids), another)
+        same = sa.or_(sa.not_(personally), car.c.lowest == person.c.lowest)
+        agreeing = sa.case((sa.and_(car.c.lowest == car.c.highest, same), car.c.sources), else_=0)
+        sources = sa.case((is_chosen, 1), else_=sa.func.coalesce(person.c.sources, 0) + agreeing)
         weighed = step(
             sa.select(
                 people.c.user_id,
                 stored,
                 people.c.current,
                 named.label("named"),
+                sources.label("sources"),
+                _bit(is_chosen).label("chosen"),
+                _bit(sa.and_(is_split, sa.not_(is_chosen))).label("split"),
+                sa.func.coalesce(split.c.settled, 0).label("settled"),
                 _bit(malformed).label("malformed"),
                 _bit(contradicted).label("contradicted"),
                 sa.func.coalesce(counts.c.vehicles, 0).label("vehicles"),
-                sa.func.coalesce(counts.c.unlinked, 0).label("vehicles_unlinked"),
-                sa.func.coalesce(counts.c.open, 0).label("open"),
+                sa.func.coalesce(unlinked.c.unlinked, 0).label("vehicles_unlinked"),
+                sa.func.coalesce(unlinked.c.open, 0).label("open"),
             ).select_from(
                 people.outerjoin(person, people.c.user_id == person.c.user_id)
                 .outerjoin(car, people.c.user_id == car.c.user_id)
+                .outerjoin(chosen, people.c.user_id == chosen.c.user_id)
                 .outerjoin(unbacked, people.c.user_id == unbacked.c.user_id)
+                .outerjoin(split, people.c.user_id == split.c.user_id)
                 .outerjoin(counts, people.c.user_id == counts.c.user_id)
+                .outerjoin(unlinked, people.c.user_id == unlinked.c.user_id)
             ),
             "weighed",
         )
         return self._with_others(weighed)
 
-    def _with_others(self, weighed: sa.CTE) -> sa.CTE:
+    def _with_others(self, weighed: sa.CTE) -> sa.Subquery:
         """The facts that need the other users, and the connections as a whole."""
-        would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
-        holds = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))
-        held = sa.select(holds.label("id")).where(holds.is_not(None)).subquery("held")
-        twins = step(sa.select(held.c.id).group_by(held.c.id).having(sa.func.count() > 1), "twins")
-        own_cars = step(sa.select(self.named_by_car.c.user_id, self.named_by_car.c.id).distinct(), "own_cars")
-        anyone = sa.select(t.connections.c.smartcar_user_id.label("id")).where(self._known)
-        anywhere = step(anyone.distinct(), "anywhere")
-        by_own_car = sa.and_(own_cars.c.user_id == weighed.c.user_id, own_cars.c.id == weighed.c.stored)
-        confirmed = sa.or_(own_cars.c.id.is_not(None), sa.and_(weighed.c.vehicles == 0, anywhere.c.id.is_not(None)))
+        twins, own = self._twins(weighed), self._confirmed_by_car(weighed)
+        anywhere, unfed = self._connected_walk_ins(weighed), self._unfed() if self._fed else None
+        holds = self._holds(weighed)
         listed = sa.exists().where(
             self._scope.of(t.asked), t.asked.c.source == "connections", t.asked.c.answer == "complete"
         )
-        return step(
+        settled = sa.and_(weighed.c.split == 1, weighed.c.settled == 1)
+        rows = (
+            weighed.outerjoin(twins, holds == twins.c.id)
+            .outerjoin(own, weighed.c.user_id == own.c.user_id)
+            .outerjoin(anywhere, weighed.c.stored == anywhere.c.id)
+        )
+        unsubscribed: sa.ColumnElement[Any] = sa.cast(sa.null(), sa.Integer)
+        if unfed is not None:
+            rows = rows.outerjoin(unfed, weighed.c.user_id == unfed.c.user_id)
+            unsubscribed = sa.func.coalesce(unfed.c.unfed, 0)
+        by_none = sa.and_(weighed.c.vehicles == 0, anywhere.c.id.is_not(None))
+        return (
             sa.select(
                 weighed.c.user_id,
                 weighed.c.stored,
                 weighed.c.current,
                 weighed.c.named,
+                weighed.c.sources,
                 weighed.c.vehicles,
                 weighed.c.vehicles_unlinked,
+                unsubscribed.label("vehicles_unsubscribed"),
+                weighed.c.chosen,
+                weighed.c.split,
                 weighed.c.malformed,
                 weighed.c.contradicted,
                 _bit(twins.c.id.is_not(None)).label("twinned"),
-                _bit(weighed.c.stored.is_not(None)).label("has_id"),
-                _bit(confirmed).label("confirmed"),
-                _bit(weighed.c.named.is_not(None)).label("has_name"),
+                _bit(sa.or_(weighed.c.stored.is_not(None), settled)).label("has_id"),
+                _bit(sa.or_(own.c.user_id.is_not(None), by_none, settled)).label("confirmed"),
+                _bit(sa.or_(weighed.c.named.is_not(None), weighed.c.split == 1)).label("has_name"),
                 _bit(weighed.c.vehicles > 0).label("has_vehicles"),
                 _bit(sa.or_(weighed.c.open > 0, sa.not_(listed))).label("open_question"),
-            ).select_from(
-                weighed.outerjoin(twins, holds == twins.c.id)
-                .outerjoin(own_cars, by_own_car)
-                .outerjoin(anywhere, anywhere.c.id == weighed.c.stored)
-            ),
-            "facts",
+            )
+            .select_from(rows)
+            .subquery("facts")
         )
 
     @staticmethod
-    def _all(facts: sa.CTE, wanted: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
+    def _holds(weighed: sa.CTE) -> sa.ColumnElement[Any]:
+        """The id a user holds, or would get; what a person chose goes before what is stored."""
+        would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
+        held = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))
+        return sa.case((weighed.c.chosen == 1, weighed.c.named), else_=held)
+
+    def _twins(self, weighed: sa.CTE) -> sa.CTE:
+        """Ids that two users hold or would get; not where a person chose it for each of them."""
+        holds = self._holds(weighed)
+        held = sa.select(holds.label("id"), weighed.c.chosen).where(holds.is_not(None)).subquery("held")
+        several = sa.and_(sa.func.count() > 1, sa.func.min(held.c.chosen) == 0)
+        return step(sa.select(held.c.id).group_by(held.c.id).having(several), "twins")
+
+    def _confirmed_by_car(self, weighed: sa.CTE) -> sa.CTE:
+        """Users whose stored id a connection of an own car names."""
+        seen = self.seen
+        same = sa.and_(seen.c.user_id == weighed.c.user_id, seen.c.id == weighed.c.stored)
+        holding = sa.select(weighed.c.user_id).join_from(weighed, seen, same).where(weighed.c.stored.is_not(None))
+        return step(holding.distinct(), "own_cars")
+
+    def _connected_walk_ins(self, weighed: sa.CTE) -> sa.CTE:
+        """Stored ids of users without a car that any connection names."""
+        walk_ins = sa.select(weighed.c.stored).where(weighed.c.vehicles == 0, weighed.c.stored.is_not(None))
+        ids = t.connections.c.smartcar_user_id
+        connected = sa.select(ids.label("id")).where(self._known, ids.in_(walk_ins))
+        sighted = sa.select(t.sightings.c.smartcar_user_id).where(
+            self._scope.of(t.sightings), t.sightings.c.smartcar_user_id.in_(walk_ins)
+        )
+        return step(sa.union(connected, sighted), "anywhere")
+
+    @staticmethod
+    def _all(facts: sa.Subquery, wanted: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
         return sa.and_(sa.true(), *(facts.c[name] == int(value) for name, value in wanted))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
@@ -24,7 +24,7 @@ LEVEL = "allowance"
 SUBSCRIPTIONS = "subscriptions"
 """Under this source the ledger keeps which vehicles a webhook is fed with."""
 
-EVIDENCE = (t.connections, t.personal, t.ties, t.asked)
+EVIDENCE = (t.connections, t.sightings, t.personal, t.choices, t.ties, t.asked)
 KEPT = (*EVIDENCE, t.runs, t.changes)
 
 
@@ -150,10 +150,19 @@ class Ledger:
         query = sa.select(t.asked).where(self.scope.of(t.asked), t.asked.c.source == source)
         return {row["subject"]: (row["asked_at"], row["answer"]) for row in self._rows(query)}
 
+    def knows(self, source: str) -> bool:
+        """Whether a source was ever asked as a whole."""
+        known = sa.and_(self.scope.of(t.asked), t.asked.c.source == source, t.asked.c.subject == "*")
+        return bool(self._rows(sa.select(t.asked.c.subject).where(known)))
+
     def fed(self) -> frozenset[str] | None:
         """The vehicles that a webhook is fed with, whose V3 data are fresh; None where that was never asked."""
         known = self.asked(SUBSCRIPTIONS)
         return frozenset(known) - {"*"} if "*" in known else None
+
+    def choices(self) -> dict[str, dict[str, Any]]:
+        """What people decided: user id -> the choice in force."""
+        return {row["user_id"]: row for row in self.rows(t.choices)}
 
     def record(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Keeps rows of an evidence table in this scope, over those with the same key."""
@@ -168,12 +177,25 @@ class Ledger:
                 connection.execute(sa.insert(table), chunk)
 
     def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Inserts rows, replacing those with the same primary key; one transaction."""
+        """Inserts rows, replacing those with the same primary key; one transaction.
+
+        Where another process puts the same rows at the same moment, one of the two has to try again.
+        """
+        for attempt in range(1, engines.TRIES + 1):
+            with engines.failures(self.engine, "writing the ledger"):
+                try:
+                    self._put(table, rows)
+                    return
+                except DBAPIError as error:
+                    if attempt == engines.TRIES or not (isinstance(error, IntegrityError) or engines.is_passing(error)):
+                        raise
+
+    def _put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
         keys = [column.name for column in table.primary_key.columns]
         gone = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
-        with engines.failures(self.engine, "writing the ledger"), self.begin() as connection:
+        with self.begin() as connection:
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
                 connection.execute(gone, [{f"key_{key}": row[key] for key in keys} for row in chunk])

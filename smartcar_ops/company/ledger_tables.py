@@ -42,6 +42,16 @@ connections = _table(
 )
 """The mirror of Smartcar's connections; ``gone_at`` where a later whole listing no longer had the row."""
 
+sightings = _table(
+    "sightings",
+    *_scope(),
+    sa.Column("vehicle_id", ID, primary_key=True),
+    sa.Column("smartcar_user_id", ID, primary_key=True),
+    sa.Column("source", WORD, primary_key=True),
+    sa.Column("seen_at", MOMENT, nullable=False),
+)
+"""Who else names a user of a vehicle: V2 management (its last whole listing), stored webhooks."""
+
 personal = _table(
     "personal",
     *_scope(),
@@ -50,7 +60,21 @@ personal = _table(
     sa.Column("smartcar_user_id", ID, primary_key=True),
     sa.Column("seen_at", MOMENT, nullable=False),
 )
-"""Evidence that speaks for one local user alone: a token's ``/user``, an ``externalId``."""
+"""Evidence that speaks for one local user alone: a token's ``/user``, an ``externalId``, a Connect redirect."""
+
+choices = _table(
+    "choices",
+    *_scope(),
+    sa.Column("user_id", LOCAL, primary_key=True),
+    sa.Column("smartcar_user_id", ID),
+    sa.Column("chosen_by", sa.String(128), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("chosen_at", MOMENT, nullable=False),
+)
+"""What a person decided for a user, the last word on it; null: this user has no Smartcar id.
+
+Earlier choices stay in the runs, act ``decide``.
+"""
 
 ties = _table(
     "ties",
@@ -72,7 +96,8 @@ asked = _table(
 )
 """What was asked and finally answered, so that asking twice costs nothing.
 
-``connections``: subject ``*``; ``tokens``: the local vehicle; ``vins``: Smartcar's vehicle, the answer a digest.
+``connections``, ``management``: subject ``*``; ``tokens``: the local vehicle; ``vins``: Smartcar's vehicle, the answer
+a digest.
 """
 
 runs = _table(
@@ -86,28 +111,57 @@ runs = _table(
     sa.Column("host", sa.String(128), nullable=False),
     sa.Column("service", WORD, nullable=False),
     sa.Column("mode", WORD, nullable=False),
-    sa.Column("plan", sa.String(64)),
+    sa.Column("plan", sa.String(255)),
     sa.Column("started", MOMENT, nullable=False),
     sa.Column("ended", MOMENT),
     sa.Column("summary", sa.Text),
     sa.Column("calls", sa.Text),
+    sa.Column("total", sa.Integer),
+    sa.Column("written", sa.Integer),
+    sa.Column("skipped", sa.Integer),
+    sa.Column("failed", sa.Integer),
+    sa.Column("batch", sa.Integer),
+    sa.Column("beat", MOMENT),
 )
-"""Who did what: audits, comparisons, plans, applies, undos; ``summary`` and ``calls`` are JSON."""
+"""Who did what: audits, comparisons, plans, applies, undos, choices; ``summary`` and ``calls`` are JSON.
+
+An apply or an undo also keeps how far it is: rows in all, rows by outcome, its batch, its last sign of life; written
+in the same transaction as the batch itself.
+"""
 
 changes = _table(
     "changes",
     sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("table_name", WORD, primary_key=True),
-    sa.Column("row_id", LOCAL, primary_key=True),
-    sa.Column("batch", sa.Integer, nullable=False),
+    sa.Column("batch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("table_name", WORD, nullable=False),
+    sa.Column("row_id", LOCAL, nullable=False),
     sa.Column("user_id", LOCAL),
     sa.Column("column_name", sa.String(128), nullable=False),
     sa.Column("before_value", sa.String(255)),
     sa.Column("after_value", sa.String(255)),
     sa.Column("outcome", WORD, nullable=False),
+    sa.Column("reason", sa.String(64)),
+    sa.Column("undone_by", sa.String(64)),
     sa.Column("at", MOMENT, nullable=False),
 )
-"""Every change to the company's rows, written in the same transaction as the change itself."""
+"""Every change to the company's rows, written in the same transaction as the change itself.
+
+``reason`` is the database's class of error for a failed row; ``undone_by`` the run that put a written one back.
+A row's ``place`` is that in its run: keys that only grow are the cheapest to keep.
+"""
+
+stage = _table(
+    "stage",
+    sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("table_name", WORD, nullable=False),
+    sa.Column("row_id", LOCAL, nullable=False),
+    sa.Column("user_id", LOCAL),
+    sa.Column("column_name", sa.String(128), nullable=False),
+    sa.Column("before_value", sa.String(255)),
+    sa.Column("after_value", sa.String(255)),
+)
+"""What the one act that holds the writer lock is about to write; empty between two acts."""
 
 locks = _table(
     "locks",

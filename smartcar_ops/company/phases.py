@@ -42,6 +42,14 @@ def expand_steps(company: Company) -> tuple[Step, ...]:
                 company.vehicle_id_column is not None,
             )
         )
+        if vehicles.smartcar_user_id:
+            steps.append(
+                Step(
+                    "vehicle's user id column",
+                    f"add {vehicles.table}.{vehicles.smartcar_user_id} VARCHAR(36) NULL",
+                    company.holder_column is not None,
+                )
+            )
     steps.append(
         Step("ledger", "create the smartcar_ops_… tables (the kit's own)", ledgers.in_database(company.engine))
     )
@@ -60,6 +68,9 @@ def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
         "user id column": lambda: _add_column(company, users.table, users.schema_, users.smartcar_user_id),
         "vehicle id column": lambda: _add_column(
             company, vehicles.table, vehicles.schema_, vehicles.smartcar_vehicle_id
+        ),
+        "vehicle's user id column": lambda: _add_column(
+            company, vehicles.table, vehicles.schema_, vehicles.smartcar_user_id
         ),
         "ledger": lambda: _create_ledger(company),
     }

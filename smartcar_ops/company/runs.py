@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +27,10 @@ BEAT = 15.0
 
 WRITER = "writer"
 """The one lock of everything that writes to the company's tables."""
+
+
+WRITING = ("apply", "undo")
+"""Acts that write to the company's rows."""
 
 
 def utcnow() -> datetime:
@@ -64,6 +69,9 @@ class Runs:
             "ended": None,
             "summary": None,
             "calls": None,
+            "total": None,
+            **dict.fromkeys(("written", "skipped", "failed", "batch"), 0),
+            "beat": utcnow(),
         }
         self._ledger.put(t.runs, [row])
 
@@ -78,6 +86,52 @@ class Runs:
             "calls": json.dumps(dict(calls or {})),
         }
         self._update(run_id, values)
+
+    def plan_made(self, run_id: str, plan: str) -> None:
+        """Notes which plan a run made: dry runs are told apart, too."""
+        self._update(run_id, {"plan": plan})
+
+    def expect(self, run_id: str, total: int) -> None:
+        """Notes how many rows an act is about to write."""
+        self._update(run_id, {"total": total, "beat": utcnow()})
+
+    def advance(self, connection: sa.Connection, run_id: str, batch: int, found: Mapping[str, int]) -> None:
+        """Notes what a batch came to, in the batch's own transaction."""
+        row = t.runs.c
+        counts = {name: getattr(row, name) + found.get(name, 0) for name in ("written", "skipped", "failed")}
+        connection.execute(sa.update(t.runs).where(row.run_id == run_id).values(batch=batch, beat=utcnow(), **counts))
+
+    def of_plan(self, plan: str) -> bool:
+        """Whether an earlier run has begun to carry out this plan."""
+        known = sa.and_(self._ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
+        return bool(self._read(sa.select(t.runs).where(known, t.runs.c.written > 0).limit(1)))
+
+    def interrupted(self, holder: str) -> None:
+        """Marks acts that wrote and are dead: whoever holds the writer lock is the only one alive."""
+        dead = sa.and_(t.runs.c.act.in_(WRITING), t.runs.c.status == "running", t.runs.c.run_id != holder)
+        with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+            connection.execute(sa.update(t.runs).where(dead).values(status="interrupted", ended=utcnow()))
+
+    def under_way(self, act: str) -> list[dict[str, Any]]:
+        """The runs of an act that have not noted their end, of every scope: they are alive, or were killed."""
+        row = t.runs.c
+        return self._read(sa.select(t.runs).where(row.act == act, row.status == "running").order_by(row.started))
+
+    def one(self, run_id: str) -> dict[str, Any] | None:
+        """A run as it is now; None where there is none of this name."""
+        return next(iter(self._read(sa.select(t.runs).where(t.runs.c.run_id == run_id))), None)
+
+    def writing(self) -> dict[str, Any] | None:
+        """The newest act that writes or wrote to the company's tables, whoever started it."""
+        acts = sa.select(t.runs).where(self._ledger.scope.of(t.runs), t.runs.c.act.in_(WRITING))
+        return next(iter(self._read(acts.order_by(t.runs.c.started.desc(), t.runs.c.run_id.desc()).limit(1))), None)
+
+    def lives(self, run_id: str) -> bool:
+        """Whether this act holds the writer lock, and its holder lives; one that was killed does not."""
+        held = sa.select(t.locks).where(t.locks.c.name == WRITER, t.locks.c.run_id == run_id)
+        with engines.failures(self._ledger.engine, "reading the locks"), self._ledger.reading.connect() as connection:
+            row = connection.execute(held).mappings().first()
+        return row is not None and _lives({**row})
 
     def forget(self, run_id: str) -> None:
         """Takes back that an act began."""
@@ -101,6 +155,9 @@ class Runs:
             query = query.where(t.runs.c.act == act)
         if status:
             query = query.where(t.runs.c.status == status)
+        return self._read(query)
+
+    def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.reading.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [{**row, "summary": _loads(row["summary"]), "calls": _loads(row["calls"])} for row in rows]
@@ -111,6 +168,25 @@ class Runs:
             statement = statement.where(t.runs.c.status == "running")
         with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
             return bool(connection.execute(statement).rowcount)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far an act is: rows done of all, rows a second since it began, seconds left; None where not to be told."""
+
+    done: int
+    total: int
+    per_second: float | None
+    left: float | None
+
+
+def pace(run: Mapping[str, Any]) -> Pace:
+    """An act's pace, from its row in the ledger."""
+    done, total = sum(run[name] or 0 for name in ("written", "skipped", "failed")), run["total"] or 0
+    seconds = ((run["beat"] or run["started"]) - run["started"]).total_seconds()
+    if not done or seconds <= 0:
+        return Pace(done, total, None, None)
+    return Pace(done, total, done / seconds, max(0, total - done) * seconds / done)
 
 
 def _loads(value: str | None) -> dict[str, Any]:
@@ -154,15 +230,13 @@ def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
 
 def _take(ledger: Ledger, name: str, run_id: str) -> None:
     row = {"run_id": run_id, "operator": operator(), "host": socket.gethostname(), "pid": os.getpid()}
+    query = sa.select(t.locks).where(t.locks.c.name == name)
     with engines.failures(ledger.engine, f"taking the lock {name}"):
         with ledger.begin() as connection:
-            held = connection.execute(sa.select(t.locks).where(t.locks.c.name == name)).mappings().first()
+            held = connection.execute(query).mappings().first()
             if held is not None:
                 if _lives(held):
-                    raise LockedError(
-                        f"locked: {held['operator']} on {held['host']} (process {held['pid']}, run {held['run_id']}) "
-                        f"holds the lock {name!r}; wait for it, or end that run."
-                    )
+                    raise _refusal(name, held)
                 stale = sa.and_(
                     t.locks.c.name == name, t.locks.c.run_id == held["run_id"], t.locks.c.beat == held["beat"]
                 )
@@ -171,7 +245,19 @@ def _take(ledger: Ledger, name: str, run_id: str) -> None:
             with ledger.begin() as connection:
                 connection.execute(sa.insert(t.locks), [{"name": name, "beat": utcnow(), **row}])
         except IntegrityError:
-            raise LockedError(f"locked: another run took the lock {name!r} at the same moment.") from None
+            with ledger.reading.connect() as connection:
+                first = connection.execute(query).mappings().first()
+            raise _refusal(name, first) from None
+
+
+def _refusal(name: str, held: Mapping[Any, Any] | None) -> LockedError:
+    """Who holds the lock; None where it was another a moment ago."""
+    if held is None:
+        return LockedError(f"locked: another run took the lock {name!r} at the same moment; run again.")
+    return LockedError(
+        f"locked: {held['operator']} on {held['host']} (process {held['pid']}, run {held['run_id']}) "
+        f"holds the lock {name!r}; wait for it, or end that run."
+    )
 
 
 def _lives(held: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from smartcar_ops.company import engines
 from smartcar_ops.errors import DatabaseError
@@ -25,7 +25,16 @@ IDS = 500
 
 COLUMNS = {
     "users": ("id", "smartcar_user_id"),
-    "vehicles": ("id", "user_id", "vin", "access_token", "token_created_at", "refresh_token", "smartcar_vehicle_id"),
+    "vehicles": (
+        "id",
+        "user_id",
+        "vin",
+        "access_token",
+        "token_created_at",
+        "refresh_token",
+        "smartcar_vehicle_id",
+        "smartcar_user_id",
+    ),
 }
 """The layout's keys that name a column the kit reads, by section."""
 
@@ -127,6 +136,11 @@ class Company:
             {key: column for key, column in wanted.items() if column not in table.c},
         )
 
+    @property
+    def holder_column(self) -> sa.ColumnElement[Any] | None:
+        """``vehicles.smartcar_user_id``, None where the company keeps the id on its users alone."""
+        return self._vehicle_column(self.layout.vehicles.smartcar_user_id)
+
     def refresh(self) -> None:
         """Forgets what the database said of its tables, after they changed."""
         for name in ("users", "vehicles"):
@@ -150,15 +164,21 @@ class Company:
         return _narrowed(query, self.layout.users.where)
 
     def cars(self, now: datetime) -> sa.Select[Any]:
-        """(local_vehicle_id, user_id, vehicle_id, current, token_alive, has_vin), the last two 0 or 1."""
+        """(local_vehicle_id, user_id, vehicle_id, current, stored_holder, current_holder, token_alive, has_vin).
+
+        An id as it is compared and as it stands, for the vehicle and for whom it is connected under; the last two
+        are 0 or 1.
+        """
         names = self.layout.vehicles
-        stored, vin = self.vehicle_id_column, self._vehicle_column(names.vin)
+        stored, vin, holder = self.vehicle_id_column, self._vehicle_column(names.vin), self.holder_column
         nothing = sa.cast(sa.null(), sa.String(36))
         query = sa.select(
             text_of(self._vehicle(names.id)).label("local_vehicle_id"),
             text_of(self._vehicle(names.user_id)).label("user_id"),
             (tidy(text_of(stored)) if stored is not None else nothing).label("vehicle_id"),
             (text_of(stored) if stored is not None else nothing).label("current"),
+            (tidy(text_of(holder)) if holder is not None else nothing).label("stored_holder"),
+            (text_of(holder) if holder is not None else nothing).label("current_holder"),
             sa.case((self._alive(now), 1), else_=0).label("token_alive"),
             sa.case((_filled(vin), 1), else_=0).label("has_vin") if vin is not None else sa.literal(0).label("has_vin"),
         )
@@ -209,6 +229,33 @@ class Company:
                     unopened=bool(alive and not token),
                     stored_refresh_token=refresh if refresh and refresh.strip() else None,
                 )
+
+    def is_healthy(self) -> bool:
+        """Whether the layout's health query gives a first value that is true; an error of it says no."""
+        try:
+            with self.engine.connect() as connection:
+                return bool(connection.execute(sa.text(self.layout.health.query)).scalar())
+        except SQLAlchemyError:
+            return False
+
+    def has_user(self, user_id: str) -> bool:
+        """Whether the layout names a user with this id."""
+        people = self.people().subquery()
+        query = sa.select(people.c.user_id).where(people.c.user_id == user_id)
+        with engines.failures(self.engine, "looking for the user"), self.engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
+    def values(self, section: str, column: str, ids: Sequence[str]) -> dict[str, str | None]:
+        """What a column of these users or vehicles holds now, as text; rows that are gone are left out."""
+        table: sa.FromClause = self.users if section == "users" else self.vehicles
+        names = self.layout.users if section == "users" else self.layout.vehicles
+        identity, found = table.c[names.id], dict[str, str | None]()
+        for start in range(0, len(ids), IDS):
+            chosen = identity.in_([native(identity, one) for one in ids[start : start + IDS]])
+            query = sa.select(text_of(identity), text_of(table.c[column])).where(chosen)
+            with engines.failures(self.engine, f"reading the {section}"), self.engine.connect() as connection:
+                found |= {row[0]: row[1] for row in connection.execute(query)}
+        return found
 
     def count(self) -> int:
         """The number of users the layout names."""
@@ -291,8 +338,11 @@ def text_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
 
 
 def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Trimmed and in lower case; empty text is null."""
-    return sa.func.nullif(sa.func.lower(sa.func.trim(value)), "")
+    """Trimmed and in lower case; empty text is null.
+
+    Text by its type, too: SQLite indexes no step of a query whose column has none, and goes through it for each row.
+    """
+    return text_of(sa.func.nullif(sa.func.lower(sa.func.trim(value)), ""))
 
 
 def native(column: sa.ColumnElement[Any], value: str) -> Any:

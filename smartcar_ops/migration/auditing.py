@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,37 +12,66 @@ from typing import Any
 import pandas as pd
 
 from smartcar_ops.company import judging
-from smartcar_ops.company.desk import desk
+from smartcar_ops.company.desk import Desk, desk
+from smartcar_ops.company.evidence import sources_of
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.migration import buckets
+from smartcar_ops.migration.spool import Spool
 
-USER_COLUMNS = [
-    "user_id",
-    "smartcar_user_id",
-    "bucket",
-    "reason",
-    "next_action",
-    "vehicles",
-    "vehicles_unlinked",
-    "vehicles_unsubscribed",
-]
+USER_COLUMNS = {
+    "user_id": "str",
+    "smartcar_user_id": "str",
+    "bucket": "str",
+    "reason": "str",
+    "next_action": "str",
+    "vehicles": "int64",
+    "vehicles_unlinked": "int64",
+    "vehicles_unsubscribed": "Int64",
+}
+"""The columns of ``users`` with their types."""
+
+HIDDEN = "(no UUID, "
+"""How a stored text begins that people may not see."""
+
+ORPHAN_COLUMNS = {"smartcar_user_id": "str", "vehicle_id": "str", "mode": "str", "first_seen": "datetime64[us, UTC]"}
 SLIP = re.compile(r"[a-z ]{1,16}|\[object object\]|[0-9a-f-]{1,35}", re.IGNORECASE)
 """What code writes in an id's place by mistake: undefined, null, [object Object], a cut-off id."""
 
-ORPHAN_COLUMNS = ["smartcar_user_id", "vehicle_id", "mode", "first_seen"]
+UUID = re.compile(r"\s*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*", re.IGNORECASE)
+
+Named = Mapping[str, Sequence[str]]
+"""Smartcar user id -> the sources that name it."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One audit: users by bucket (counted in the database), a row a user, the orphans."""
+    """One audit: users by bucket (counted in the database), a row a user, the orphans.
+
+    ``for_decision`` are the users that somebody must look at. The whole tables stay on disk: `users` and `orphans`
+    read all of them, `tables` hands them on as they are.
+    """
 
     counts: dict[str, int]
-    users: pd.DataFrame
-    orphans: pd.DataFrame
+    for_decision: pd.DataFrame
+    kept: dict[str, Spool]
 
     def __repr__(self) -> str:
         return f"<Audit: {self.verdict}>"
+
+    @property
+    def users(self) -> pd.DataFrame:
+        """A row a user."""
+        return self.kept["users"].frame()
+
+    @property
+    def orphans(self) -> pd.DataFrame:
+        """A row a connection that no local user claims."""
+        return self.kept["orphans"].frame()
+
+    def tables(self) -> dict[str, Spool]:
+        """The tables by name, to be kept with a run."""
+        return self.kept
 
     @property
     def total(self) -> int:
@@ -72,8 +101,7 @@ class Audit:
 
     def people(self) -> pd.DataFrame:
         """The users that somebody must look at."""
-        chosen = self.users[self.users["bucket"].isin(buckets.FOR_PEOPLE)]
-        return chosen[["user_id", "bucket", "reason", "next_action"]]
+        return self.for_decision[["user_id", "bucket", "reason", "next_action"]]
 
     def summary(self) -> dict[str, Any]:
         """The contract's keys of summary.json."""
@@ -95,79 +123,83 @@ class Audit:
 
 
 def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
-    """Judges every user by what the database and the ledger hold now; reads only, asks nobody."""
+    """Judges every user by what the database and the ledger hold now; reads only, asks nobody.
+
+    Holds a part of the users at a time, however many there are.
+    """
+    users, orphans = Spool(USER_COLUMNS), Spool(ORPHAN_COLUMNS)
     with desk(company, ledger, now) as at:
         facts = judging.Facts(at)
         counts = {row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))}
-        judged = list(at.rows(facts.judged(buckets.RULES)))
-        suspects = {row["user_id"] for row in judged if row["bucket"] == "conflict"}
-        named = evidence_by_user(at.rows(facts.evidence()), suspects)
-        orphans = list(at.rows(facts.orphans()))
-        unfed = unsubscribed(at.rows(facts.cars()), ledger.fed())
-    rows = [_user_row(row, named.get(row["user_id"], {}), unfed) for row in judged]
+        named = disputed(at, facts)
+        for_people = [_for_people(users, part) for part in judged_parts(at, facts, named)]
+        for table in at.tables(facts.orphans()):
+            part: pd.DataFrame = table.to_pandas()
+            orphans.append(part.assign(first_seen=part["first_seen"].dt.tz_localize("UTC")))
     return Audit(
         counts=buckets.complete(counts),
-        users=pd.DataFrame(rows, columns=USER_COLUMNS).astype({"vehicles_unsubscribed": "Int64"}),
-        orphans=pd.DataFrame(orphans, columns=ORPHAN_COLUMNS).assign(first_seen=_utc),
+        for_decision=pd.concat([pd.DataFrame(columns=list(USER_COLUMNS)), *for_people], ignore_index=True),
+        kept={"users": users.close(), "orphans": orphans.close()},
     )
 
 
-def unsubscribed(cars: Iterable[Mapping[str, Any]], fed: frozenset[str] | None) -> Counter[str] | None:
-    """How many linked vehicles of each user no webhook is fed with; None where subscriptions were never asked."""
-    if fed is None:
-        return None
-    pairs = {(row["user_id"], row["vehicle_id"]) for row in cars if row["vehicle_id"] and row["user_id"]}
-    return Counter(user_id for user_id, vehicle_id in pairs if vehicle_id not in fed)
+def judged_parts(at: Desk, facts: judging.Facts, named: Mapping[str, Named]) -> Iterable[pd.DataFrame]:
+    """Every user's facts, so many at a time, with ``bucket``, ``shown`` (the stored id as people may see it),
+    ``reason`` and ``evidence`` in words."""
+    for table in at.tables(facts.judged(buckets.RULES)):
+        part: pd.DataFrame = table.to_pandas()
+        part["reason"] = part["bucket"].map(REASONS)
+        words = {mask: ", ".join(sources_of(mask)) for mask in part["sources"].unique()}
+        told = part["named"] + " (" + part["sources"].map(words) + ")"
+        part["evidence"] = told.where(part["named"].notna(), "")
+        part["shown"] = part["stored"]
+        for place in part.index[(part["malformed"] == 1) | part["user_id"].isin(named.keys())]:
+            row = part.loc[place]
+            part.at[place, "shown"] = shown_id(row)
+            if row["user_id"] in named:
+                part.at[place, "evidence"] = in_words(named[row["user_id"]])
+        for place in part.index[part["bucket"] == "conflict"]:
+            part.at[place, "reason"] = _conflict(part.loc[place])
+        yield part
 
 
-def evidence_by_user(
-    rows: Iterable[Mapping[str, Any]], wanted: set[str] | None = None
-) -> dict[str, dict[str, list[str]]]:
-    """user id -> Smartcar user id -> the sources that name it; of the wanted users, or of all."""
-    named: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if wanted is None or row["user_id"] in wanted:
-            named[row["user_id"]][row["id"]].append(row["source"])
+def disputed(at: Desk, facts: judging.Facts) -> dict[str, dict[str, list[str]]]:
+    """user id -> Smartcar user id -> the sources that name it, where a user's evidence names more than one."""
+    named: dict[str, dict[str, list[str]]] = defaultdict(dict)
+    for row in at.rows(facts.disputed()):
+        named[row["user_id"]][row["id"]] = sources_of(row["sources"])
     return named
 
 
-def in_words(named: Mapping[str, list[str]]) -> str:
+def in_words(named: Named) -> str:
     """``id (source, source); id (source)``: the evidence side by side."""
     return "; ".join(
         f"{smartcar_user_id} ({', '.join(sources)})" for smartcar_user_id, sources in sorted(named.items())
     )
 
 
-def reason(row: Mapping[str, Any], named: Mapping[str, list[str]]) -> str:
-    """Why the user is in this bucket, in words; a conflict names the evidence."""
-    words = buckets.BY_NAME[row["bucket"]].reason
-    if row["bucket"] != "conflict":
-        return words
-    stored = f"stored {row['stored']}; " if row["stored"] else ""
-    return f"{words}: {stored}named {in_words(named)}"
-
-
 def shown_id(row: Mapping[str, Any], key: str = "stored") -> str | None:
     """The stored id as people may see it: text that is no id and no known slip may be anybody's e-mail or token."""
     value: str | None = row[key]
-    if value is None or not row["malformed"] or SLIP.fullmatch(value):
+    if not isinstance(value, str) or not row["malformed"] or SLIP.fullmatch(value):
         return value
-    return f"(no UUID, {len(value)} characters)"
+    return f"{HIDDEN}{len(value)} characters)"
 
 
-def _utc(frame: pd.DataFrame) -> pd.Series[Any]:
-    """The ledger's times with the zone they are in."""
-    return pd.to_datetime(frame["first_seen"], utc=True)
+def _conflict(row: Mapping[str, Any]) -> str:
+    """Why a user is contradicted, with the evidence."""
+    stored = f"stored {row['stored']}; " if isinstance(row["stored"], str) else ""
+    if row["chosen"]:
+        return f"a person chose {row['named'] if isinstance(row['named'], str) else 'no id'}, which is not stored yet"
+    return f"{REASONS['conflict']}: {stored}named {row['evidence']}"
 
 
-def _user_row(row: Mapping[str, Any], named: Mapping[str, list[str]], unfed: Counter[str] | None) -> dict[str, Any]:
-    return {
-        "user_id": row["user_id"],
-        "smartcar_user_id": shown_id(row),
-        "bucket": row["bucket"],
-        "reason": reason(row, named),
-        "next_action": buckets.BY_NAME[row["bucket"]].next_action,
-        "vehicles": row["vehicles"],
-        "vehicles_unlinked": row["vehicles_unlinked"],
-        "vehicles_unsubscribed": None if unfed is None else unfed[row["user_id"]],
-    }
+def _for_people(users: Spool, part: pd.DataFrame) -> pd.DataFrame:
+    """Keeps a part of the users; returns those of it that somebody must look at."""
+    table = part.assign(smartcar_user_id=part["shown"], next_action=part["bucket"].map(ACTIONS))[list(USER_COLUMNS)]
+    users.append(table)
+    return table[table["bucket"].isin(buckets.FOR_PEOPLE)]
+
+
+REASONS = {bucket.name: bucket.reason for bucket in buckets.BUCKETS}
+ACTIONS = {bucket.name: bucket.next_action for bucket in buckets.BUCKETS}

@@ -1,32 +1,63 @@
-"""A plan first, then exactly that plan, then, if need be, the way back.
+"""Exactly a plan, then, if need be, the way back: in batches, each with its records, as a run that lives in SQL.
 
-Planning writes nothing. Applying changes only rows that still are as planned, in batches, each with its record.
+A batch is as large as the database answers quickly; between two batches the run looks whether somebody asked it to
+pause or cancel, whether the company's health query still says yes, and whether too many rows fail. Killed anywhere,
+the same plan applied again goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import groupby
-from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from smartcar_ops.company import changes, judging, phases
-from smartcar_ops.company.changes import Change, Outcome
-from smartcar_ops.company.desk import desk
+from smartcar_ops.company import phases, records
+from smartcar_ops.company.changes import Changes, Note
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import WRITER, Runs, lock
+from smartcar_ops.company.runs import WRITER, Held, Runs, lock
+from smartcar_ops.company.staging import SCHEMA, Stage
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import PlanError
-from smartcar_ops.migration import auditing, buckets
-from smartcar_ops.migration.plans import PLAN_COLUMNS, Binding, Plan
+from smartcar_ops.errors import DatabaseError, PlanError
+from smartcar_ops.migration import auditing
+from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service
+from smartcar_ops.migration.plans import Plan
+from smartcar_ops.migration.spool import Spool
 
-CHANGE_COLUMNS = ["run_id", "batch", "table", "row_id", "user_id", "column", "before", "after", "outcome"]
+__all__ = ["Applied", "apply", "binding", "plan", "refuse_foreign_service", "undo", "way_back"]
+
+CHANGE_COLUMNS = {
+    "run_id": "str",
+    "batch": "int64",
+    "table": "str",
+    "row_id": "str",
+    "user_id": "str",
+    "column": "str",
+    "before": "str",
+    "after": "str",
+    "outcome": "str",
+    "reason": "str",
+}
+"""The columns of ``changes`` with their types; ``reason`` is why a failed row failed."""
+
+NOTEBOOK = "30_backfill_user_ids"
 POLL = 0.5
 """Seconds between two looks at a paused run's wishes."""
+
+FIRST_BATCH = 1000
+"""Rows of the first batch; the next ones are larger while the database answers quickly."""
+
+QUICK, SLOW = 0.5, 2.0
+"""Seconds: below, the next batch is twice as large; above, half as large."""
+
+LEAST_BATCH = 50
+FAILED_AT_LEAST = 20
+"""So many rows must have failed before their share stops a run."""
 
 Progress = Callable[[int, int, int], None]
 """(rows done, of, written)."""
@@ -34,15 +65,23 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass
 class Applied:
-    """What became of a plan's rows, and whether it ran to its end."""
+    """What became of a plan's rows, and whether it ran to its end; the rows themselves are in the ledger."""
 
     run_id: str
-    outcomes: list[Outcome] = field(default_factory=list)
+    ledger: Ledger = field(repr=False)
+    counts: Counter[str] = field(default_factory=Counter)
     cancelled: bool = False
+    stopped: str = ""
+    """Why the run stopped by itself; empty where it did not."""
+
+    @property
+    def done(self) -> int:
+        """Rows dealt with."""
+        return self.counts.total()
 
     def count(self, outcome: str) -> int:
         """How many rows ended so."""
-        return sum(row.outcome == outcome for row in self.outcomes)
+        return self.counts[outcome]
 
     @property
     def summary(self) -> dict[str, int]:
@@ -55,51 +94,26 @@ class Applied:
 
     @property
     def exit_code(self) -> int:
-        """0; 1 where some row failed; 3 where nothing was open."""
-        if not self.outcomes and not self.cancelled:
+        """0; 1 where some row failed, or the run stopped by itself; 3 where nothing was open."""
+        if self.stopped:
+            return 1
+        if not self.done and not self.cancelled:
             return 3
         return int(self.count("failed") > 0)
 
-    def table(self) -> pd.DataFrame:
-        """A row a change, under the contract's names."""
-        return pd.DataFrame([_change_row(self.run_id, row) for row in self.outcomes], columns=CHANGE_COLUMNS)
+    def kept(self, outcome: str = "") -> Spool:
+        """A row a change, under the contract's names, or those with one outcome; read from the ledger."""
+        spool = Spool(CHANGE_COLUMNS)
+        for rows in records.of_run(self.ledger, self.run_id, outcome):
+            part = pd.DataFrame.from_records(rows, columns=list(CHANGE_COLUMNS))
+            for name in ("before", "after"):
+                part[name] = part[name].map(_shown, na_action="ignore")
+            spool.append(part)
+        return spool.close()
 
-
-def plan(company: Company, ledger: Ledger, now: datetime) -> Plan:
-    """Decides for every user and vehicle by what the ledger holds; reads only, asks nobody."""
-    with desk(company, ledger, now) as at:
-        facts = judging.Facts(at)
-        judged = list(at.rows(facts.judged(buckets.RULES)))
-        named = auditing.evidence_by_user(at.rows(facts.evidence()))
-        cars = list(at.rows(facts.cars()))
-    users, vehicles = company.layout.users, company.layout.vehicles
-    rows = [_user_row(row, named.get(row["user_id"], {}), users.smartcar_user_id) for row in judged]
-    contested = {row["user_id"] for row in rows if row["decision"] == "conflict"}
-    rows += [
-        _vehicle_row(list(group), contested, vehicles.smartcar_vehicle_id, writable=not vehicles.from_)
-        for _, group in groupby(cars, key=lambda car: (car["user_id"], car["local_vehicle_id"]))
-    ]
-    return Plan(pd.DataFrame(rows, columns=PLAN_COLUMNS), binding(company, ledger))
-
-
-def binding(company: Company, ledger: Ledger) -> Binding:
-    """What a plan made now is tied to: database, schema phase, service, mode."""
-    identity = ledger.fact("database_id") if ledger.in_database else None
-    return Binding(
-        database=f"{company.fingerprint()}/{identity or '-'}",
-        phase=company.phase,
-        service=ledger.scope.service,
-        mode=ledger.scope.mode,
-    )
-
-
-def refuse_foreign_service(ledger: Ledger) -> None:
-    """PlanError where the ledger's evidence came from another service than the settings name now."""
-    if ledger.bound_service() != ledger.scope.service:
-        raise PlanError(
-            "plan: this database's ledger holds evidence from another Smartcar service (other origins or client id); "
-            "plan and apply against that one, or use the database that belongs to this one."
-        )
+    def table(self, outcome: str = "") -> pd.DataFrame:
+        """The same, all at once."""
+        return self.kept(outcome).frame()
 
 
 def apply(
@@ -113,28 +127,22 @@ def apply(
 ) -> Applied:
     """Does exactly what the plan says, row by row where the row still is as planned.
 
-    Writes the company's rows and their records; needs the ledger in the database. Pausing and cancelling are
-    asked for in the ledger (`Runs.request`) and obeyed between batches. Errors: PlanError for a foreign plan,
-    LockedError while another run writes.
+    Writes the company's rows and their records; needs the ledger in the database. ``batch_size`` is the most rows a
+    transaction. Pausing and cancelling are asked for in the ledger (`Runs.request`) and obeyed between batches.
+    Errors: PlanError for a foreign plan, LockedError while another run writes.
     """
     refuse_foreign_service(ledger)
+    if not ledger.in_database:
+        phases.scope_ledger(company, ledger.scope)
     wanted.check(binding(company, ledger))
-    done = written_before(ledger, wanted)
-    left = [change for change in wanted.changes() if (change.table, change.row_id) not in done]
-    return _carry_out(company, ledger, left, run_id, "apply", wanted.hash, batch_size, progress)
 
+    def fill(stage: Stage) -> None:
+        stage.fill(_staged(company, wanted))
+        if Runs(ledger).of_plan(wanted.hash):
+            stage.drop(records.done_by_plan(ledger, wanted.hash))
 
-def written_before(ledger: Ledger, wanted: Plan) -> set[tuple[str, str]]:
-    """(table, row id) of what earlier, interrupted runs of this plan have written, and nobody has undone since."""
-    runs = Runs(ledger)
-    done: set[tuple[str, str]] = set()
-    for run in runs.all():
-        rows = {(row.change.table, row.change.row_id) for row in changes.written(ledger, run["run_id"])}
-        if run["act"] == "apply" and run["plan"] == wanted.hash:
-            done |= rows
-        elif run["act"] == "undo":
-            done -= rows
-    return done
+    with _Act(company, ledger, run_id, "apply", wanted.hash) as act:
+        return act.carry_out(fill, batch_size, progress)
 
 
 def undo(
@@ -146,147 +154,168 @@ def undo(
     batch_size: int = 5000,
     progress: Progress | None = None,
 ) -> Applied:
-    """Puts back what a run, a batch or a row of it (``RUN[:BATCH[:ROW]]``) changed, newest batch first.
+    """Puts back what a run, a batch or a row of it (``RUN[:BATCH[:ROW]]``) changed and nobody has put back since.
 
     A row changed since is skipped.
     """
-    return _carry_out(company, ledger, way_back(ledger, target), run_id, "undo", target, batch_size, progress)
+    condition = _condition(ledger, target)
+    with _Act(company, ledger, run_id, "undo", target) as act:
+        return act.carry_out(lambda stage: stage.fill_from(records.way_back(condition)), batch_size, progress)
 
 
-def way_back(ledger: Ledger, target: str) -> list[Change]:
-    """The changes that would undo ``RUN[:BATCH[:ROW]]``; PlanError where the ledger has no such run."""
+def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
+    """How many changes would undo ``RUN[:BATCH[:ROW]]``, and the first of them; PlanError for an unknown run."""
+    count, found = records.first(ledger, _condition(ledger, target), rows)
+    names = ["place", "table", "row_id", "user_id", "column", "before", "after"]
+    frame = pd.DataFrame.from_records(found, columns=names).drop(columns="place")
+    for name in ("before", "after"):
+        frame[name] = frame[name].map(_shown, na_action="ignore")
+    return count, frame
+
+
+def _condition(ledger: Ledger, target: str) -> records.Condition:
+    """Which changes ``RUN[:BATCH[:ROW]]`` names; PlanError where the ledger has no such run."""
     run, _, rest = target.partition(":")
     batch, _, row = rest.partition(":")
     if batch and not batch.isdigit():
         raise PlanError(f"undo: {target!r} names the batch {batch!r}; expected RUN, RUN:BATCH or RUN:BATCH:ROW.")
-    known = {entry["run_id"] for entry in Runs(ledger).all()}
-    if run not in known:
+    if Runs(ledger).one(run) is None:
         raise PlanError(f"undo: the ledger has no run {run!r}; `smartcar-ops runs` lists them.")
-    done = changes.written(ledger, run, int(batch) if batch else None, row or None)
-    if row and len({old.change.table for old in done}) > 1:
-        raise PlanError(
-            f"undo: {target!r} names a user and a vehicle; expected {run}:{batch}:users/{row} or …:vehicles/{row}."
-        )
-    return [
-        Change(
-            old.change.table,
-            old.change.row_id,
-            old.change.user_id,
-            old.change.column,
-            old.change.after,
-            old.change.before,
-        )
-        for old in done
-    ]
+    return records.standing(run, int(batch) if batch else None, row or None)
 
 
-def _carry_out(
-    company: Company,
-    ledger: Ledger,
-    wanted: Sequence[Change],
-    run_id: str,
-    act: str,
-    plan_hash: str,
-    batch_size: int,
-    progress: Progress | None,
-) -> Applied:
-    """One writer at a time sets the rows in batches; what was recorded is what was done."""
-    applied, runs = Applied(run_id), Runs(ledger)
-    phases.scope_ledger(company, ledger.scope)
-    with lock(ledger, WRITER, run_id) as held:
-        runs.start(run_id, "30_backfill_user_ids", act, plan=plan_hash)
-        status = "failed"
+class _Act:
+    """One act that writes, from the lock to its last record; there is one at a time."""
+
+    def __init__(self, company: Company, ledger: Ledger, run_id: str, name: str, plan_hash: str) -> None:
+        self._company, self._ledger, self._run_id = company, ledger, run_id
+        self._name, self._plan = name, plan_hash
+        self._runs, self._stage = Runs(ledger), Stage(company.engine)
+        self._changes = Changes(company, run_id)
+        self._applied = Applied(run_id, ledger)
+        self._status = "failed"
+
+    def __enter__(self) -> _Act:
+        phases.scope_ledger(self._company, self._ledger.scope)
+        self._lock = lock(self._ledger, WRITER, self._run_id)
+        self._held: Held = self._lock.__enter__()
         try:
-            for number, batch in enumerate(_batches(wanted, batch_size), start=1):
-                held.check()
-                if not _may_go_on(runs, run_id):
-                    applied.cancelled = True
-                    break
-                applied.outcomes += changes.write(company, ledger, run_id, number, batch)
-                if progress:
-                    progress(len(applied.outcomes), len(wanted), applied.count("written"))
-            status = "cancelled" if applied.cancelled else "done"
+            self._settle()
+            self._runs.interrupted(self._run_id)
+            self._runs.start(self._run_id, NOTEBOOK, self._name, plan=self._plan)
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """What was undone is noted before the run's end: killed in between, the next act does so."""
+        try:
+            with suppress(DatabaseError) if kind else nullcontext():  # the first failure says more than the next
+                self._settle()
+                self._runs.finish(self._run_id, self._status, self._applied.summary)
+                self._stage.clear()
         finally:
-            runs.finish(run_id, status, applied.summary)
-    return applied
+            self._lock.__exit__(None, None, None)
+
+    def carry_out(self, fill: Callable[[Stage], None], batch_size: int, progress: Progress | None) -> Applied:
+        """Stages the rows, then writes them in batches; what was recorded is what was done."""
+        applied = self._applied
+        fill(self._stage)
+        total = self._stage.count()
+        self._runs.expect(self._run_id, total)
+        number, size = 1, min(batch_size, FIRST_BATCH)
+        sections = self._stage.sections()
+        for section in sections:
+            self._changes.check_right(section)
+        for section in sections:
+            after = section.first - 1
+            while (batch := self._changes.next_batch(section, after, size, number)) is not None:
+                if not self._may_go_on():
+                    return applied
+                started = time.perf_counter()
+                applied.counts += self._changes.write(section, batch, self._note(number))
+                size = _next_size(size, time.perf_counter() - started, batch_size)
+                number, after = number + 1, batch.last
+                if progress:
+                    progress(applied.done, total, applied.count("written"))
+        self._status = "done"
+        return applied
+
+    def _note(self, number: int) -> Note:
+        return lambda connection, found: self._runs.advance(connection, self._run_id, number, found)
+
+    def _may_go_on(self) -> bool:
+        """Waits while the run is paused; False where it was cancelled, or something says stop."""
+        self._held.check()
+        while (word := self._runs.requested(self._run_id)) == "pause":
+            time.sleep(POLL)
+            self._held.check()
+        if word == "cancel":
+            self._status, self._applied.cancelled = "cancelled", True
+        self._applied.stopped = self._reason_to_stop()
+        if self._applied.stopped:
+            self._status = "stopped"
+        return not self._applied.cancelled and not self._applied.stopped
+
+    def _reason_to_stop(self) -> str:
+        health, failed = self._company.layout.health, self._applied.count("failed")
+        if failed >= FAILED_AT_LEAST and failed > health.failed_share * self._applied.done:
+            share = health.failed_share
+            return (
+                f"{failed:,} of {self._applied.done:,} rows failed, more than [health] failed_share = {share:g} allows"
+            )
+        if health.query and not self._company.is_healthy():
+            return "the [health] query says no"
+        return ""
+
+    def _settle(self) -> None:
+        """Notes what undos have put back: this one, and any that was killed before it could; each one once."""
+        for run in self._runs.under_way("undo"):
+            records.mark_undone(self._ledger, *self._chain(run))
+
+    def _chain(self, undo: Mapping[str, object]) -> list[str]:
+        """The undo, the run that it undoes, the run that this one undoes, if it is an undo itself, and so on."""
+        names, run = [str(undo["run_id"])], undo
+        while run and run["act"] == "undo":
+            names.append(str(run["plan"]).partition(":")[0])
+            run = self._runs.one(names[-1]) or {}
+        return names
 
 
-def _may_go_on(runs: Runs, run_id: str) -> bool:
-    """Waits while the run is paused; False where it was cancelled."""
-    while (word := runs.requested(run_id)) == "pause":
-        time.sleep(POLL)
-    return word != "cancel"
+def _next_size(size: int, seconds: float, most: int) -> int:
+    """How large the next batch is, by how long this one took."""
+    if seconds < QUICK:
+        return min(size * 2, most)
+    return max(size // 2, min(LEAST_BATCH, most)) if seconds > SLOW else size
 
 
-def _batches(wanted: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
-    for start in range(0, len(wanted), max(1, size)):
-        yield wanted[start : start + max(1, size)]
+def _staged(company: Company, wanted: Plan) -> Iterator[pa.Table]:
+    """The plan's rows to set, a column of a table after the other, each at its place in that order."""
+    done = 0
+    for table, column in wanted.columns():
+        for part in wanted.to_set(table, column):
+            places = pa.array(range(done + 1, done + 1 + len(part)), pa.int64())
+            done += len(part)
+            before = _before(company, table, column, part)
+            columns = [places, part["table"], part["row_id"], part["user_id"], part["column"], before, part["proposed"]]
+            yield pa.Table.from_arrays(columns, SCHEMA.names).cast(SCHEMA)
 
 
-def _user_row(row: dict[str, Any], named: dict[str, list[str]], column: str) -> dict[str, Any]:
-    decision = buckets.BY_NAME[row["bucket"]].decision
-    return {
-        "table": "users",
-        "row_id": row["user_id"],
-        "user_id": row["user_id"],
-        "column": column,
-        "current": auditing.shown_id(row, "current"),
-        "proposed": row["named"] if decision == "set" else None,
-        "decision": decision,
-        "evidence": auditing.in_words(named),
-        "reason": auditing.reason(row, named),
-    }
+def _before(company: Company, table: str, column: str, part: pa.Table) -> pa.ChunkedArray:
+    """What the rows must still hold: as planned, or, where the plan does not show it, as it is and would be shown."""
+    current = part["current"]
+    if not pc.any(pc.starts_with(current, auditing.HIDDEN)).as_py():
+        return current
+    planned = dict(zip(part["row_id"].to_pylist(), current.to_pylist(), strict=True))
+    hidden = [row for row, told in planned.items() if told and told.startswith(auditing.HIDDEN)]
+    for row, now in company.values(table, column, hidden).items():
+        if now and _shown(now) == planned[row]:
+            planned[row] = now
+    return pa.chunked_array([pa.array(planned.values(), pa.string())])
 
 
-def _vehicle_row(links: list[dict[str, Any]], contested: set[str], column: str, *, writable: bool) -> dict[str, Any]:
-    """One car's decision, from its rows of (vehicle id, source)."""
-    car = links[0]
-    ids = sorted({link["vehicle_id"] for link in links if link["vehicle_id"]})
-    sources = auditing.in_words({id: [row["source"] for row in links if row["vehicle_id"] == id] for id in ids})
-    decision, why = _vehicle_decision(car, ids, contested, writable=writable)
-    return {
-        "table": "vehicles",
-        "row_id": car["local_vehicle_id"],
-        "user_id": car["user_id"],
-        "column": column,
-        "current": car["current"],
-        "proposed": ids[0] if decision == "set" else None,
-        "decision": decision,
-        "evidence": sources,
-        "reason": why,
-    }
-
-
-def _vehicle_decision(
-    car: dict[str, Any], ids: Sequence[str], contested: set[str], *, writable: bool
-) -> tuple[buckets.Decision, str]:
-    current = (car["current"] or "").strip().lower()
-    if current:
-        if [current] == list(ids):
-            return "keep", "the stored vehicle id is that of the car's connection"
-        if ids:
-            return "conflict", "a connection tied to this car names another vehicle id than the stored one"
-        return "keep", "a vehicle id is stored; no connection is known for it"
-    if not ids:
-        return "skip", "no connection is tied to this car"
-    if car["user_id"] in contested:
-        return "skip", "its user's id is for a person to decide first"
-    if len(ids) > 1:
-        return "conflict", "more than one vehicle id is tied to this car"
-    if not writable:
-        return "skip", "the cars come from a SELECT ([vehicles] from) and can't be written"
-    return "set", "one vehicle id is tied to this car, and a connection names it"
-
-
-def _change_row(run_id: str, row: Outcome) -> dict[str, Any]:
-    return {
-        "run_id": run_id,
-        "batch": row.batch,
-        "table": row.change.table,
-        "row_id": row.change.row_id,
-        "user_id": row.change.user_id,
-        "column": row.change.column,
-        "before": row.change.before,
-        "after": row.change.after,
-        "outcome": row.outcome,
-    }
+def _shown(value: str) -> str | None:
+    """A value as people may see it: an id, or a known slip; anything else may be somebody's e-mail."""
+    is_id = auditing.UUID.fullmatch(value)
+    return auditing.shown_id({"value": value, "malformed": not is_id}, "value")

@@ -9,39 +9,38 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from smartcar_ops.company import judging
+from smartcar_ops.company import captures, judging
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import desk
-from smartcar_ops.company.ledger import SUBSCRIPTIONS, Ledger
+from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.errors import (
     AllowanceSpentError,
     AuthenticationError,
     NotFoundError,
     NotPermittedError,
-    ServiceIllError,
     SmartcarError,
 )
 from smartcar_ops.migration.fanning import fan_out
+from smartcar_ops.migration.listing import Listing
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
-from smartcar_ops.smartcar.connections import Connection
-from smartcar_ops.smartcar.management import ManagementV3
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
-from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
-
-LISTING_LASTS = timedelta(hours=1)
-"""A whole listing of connections younger than this is not asked for again."""
+from smartcar_ops.smartcar.v3 import V3
 
 CHUNK = 50
 """Answers are kept every so many; an interrupted run loses no more."""
 
 
 class Linker:
-    """Asks the sources for one company; ``now`` is fixed for the act."""
+    """Asks the sources for one company; ``now`` is fixed for the act.
+
+    Without ``managed`` there is no token for V2 management: a ParameterError where that is named.
+    """
 
     def __init__(
         self,
@@ -51,23 +50,20 @@ class Linker:
         v3: V3,
         *,
         management: ManagementV3 | None = None,
+        managed: ManagementV2 | None = None,
         renew: Callable[[Sequence[Car]], Renewed] | None = None,
         now: datetime | None = None,
     ) -> None:
         self._company, self._ledger, self._v2, self._v3 = company, ledger, v2, v3
-        self._management, self._renew = management, renew
-        self._now = now or datetime.now(UTC)
+        self._renew, self._now = renew, now or datetime.now(UTC)
+        self._lists = Listing(ledger, v3, management=management, managed=managed, now=self._now)
 
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
         """What asking would cost; reads the database and the ledger, sends nothing."""
-        units: dict[str, int] = {}
+        self._lists.refuse_unset_token(sources)
         every = self._unlinked()
         unlinked = [car for car in every if car.vin or car.token_alive]
-        known = len(self._ledger.connections())
-        if "connections" in sources and (relist or not self._listed()):
-            units["connections"] = max(1, -(-max(known, len(self._cars())) // PAGE_SIZE))
-            if self._management:
-                units["subscriptions"] = units["connections"]
+        units = self._lists.cost(sources, len(self._cars()), relist=relist)
         if "tokens" in sources:
             living = {car.token for car in self._token_cars(unlinked)}
             to_come = {car.stored_refresh_token for car in self._dead_token_cars(every)}
@@ -75,7 +71,7 @@ class Linker:
                 units["tokens"] = 2 * (len(living) + len(to_come))
         by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
         if "vins" in sources and by_vin:
-            units["vins"] = len(self._unread()) if self._listed() else len(by_vin)
+            units["vins"] = len(self._unread()) if self._lists.listed() else len(by_vin)
         return Cost(units)
 
     def ask(
@@ -83,78 +79,23 @@ class Linker:
     ) -> Asked:
         """Asks the sources in order, within the transport's budget; keeps what they answer.
 
-        AuthenticationError where the application's own credentials are refused; a single token's or vehicle's
-        failure is counted, not raised.
+        AuthenticationError where the application's own credentials, or the management token, are refused; a single
+        token's or vehicle's failure is counted, not raised.
         """
+        self._lists.refuse_unset_token(sources)
         asked, report = Asked(), progress or (lambda what, done, of: None)
         steps: dict[str, Callable[[], None]] = {
-            "connections": lambda: self._ask_connections(asked, relist, report),
-            "external_id": lambda: self._read_external_ids(asked),
+            "connections": lambda: self._lists.ask_connections(asked, report, relist=relist),
+            "external_id": lambda: self._lists.read_external_ids(asked),
+            "management": lambda: self._lists.ask_managed(asked, report, relist=relist),
             "tokens": lambda: self._ask_tokens(asked, executor, report),
             "vins": lambda: self._ask_vins(asked, executor, report, after_tokens="tokens" in sources),
+            "webhooks": lambda: self._count_known(asked, "webhooks"),
+            "redirects": lambda: self._count_known(asked, "redirects"),
         }
         for source in sources:
             steps[source]()
         return asked
-
-    # --- connections -------------------------------------------------------------------------------------
-
-    def _ask_connections(self, asked: Asked, relist: bool, report: Progress) -> None:
-        if self._listed() and not relist:
-            return
-        try:
-            listing = self._v3.connections(self._ledger.scope.mode, lambda done, of: report("connections", done, of))
-        except AllowanceSpentError:
-            asked.not_read["connections"] = 1
-            return
-        rows = [_connection_row(connection) for connection in listing.connections]
-        self._ledger.record_connections(rows, complete=listing.complete, now=self._naive())
-        asked.answers["connections"] = len(rows)
-        if not listing.complete:
-            asked.failed["connections"] = 1
-        self._ask_subscriptions(asked)
-
-    def _ask_subscriptions(self, asked: Asked) -> None:
-        """Which vehicles a webhook is fed with; no audit fails for not knowing."""
-        if self._management is None:
-            return
-        try:
-            found = self._management.subscriptions(self._ledger.scope.mode)
-        except AllowanceSpentError:
-            asked.not_read["subscriptions"] = 1
-            return
-        except ServiceIllError:
-            raise
-        except SmartcarError:
-            asked.failed["subscriptions"] = 1
-            return
-        entry = {"source": SUBSCRIPTIONS, "asked_at": self._naive(), "answer": "fed"}
-        vehicles = sorted({subscription.vehicle_id for subscription in found})
-        rows = [{**entry, "subject": vehicle_id} for vehicle_id in vehicles]
-        self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, {**entry, "subject": "*", "answer": "complete"}])
-        asked.answers["subscriptions"] = len(vehicles)
-
-    def _listed(self) -> bool:
-        """Whether a whole listing is recent enough."""
-        when, answer = self._ledger.asked("connections").get("*", (datetime.min, ""))
-        return answer == "complete" and self._naive() - when < LISTING_LASTS
-
-    def _read_external_ids(self, asked: Asked) -> None:
-        """The company's own ids that came with connections: no call."""
-        rows = [
-            {
-                "source": "external_id",
-                "user_id": row["external_id"],
-                "smartcar_user_id": row["smartcar_user_id"],
-                "seen_at": self._naive(),
-            }
-            for row in self._ledger.connections()
-            if row["external_id"]
-        ]
-        unique = {(row["user_id"], row["smartcar_user_id"]): row for row in rows}
-        self._ledger.replace(t.personal, "external_id", list(unique.values()))
-        if unique:
-            asked.answers["external_id"] = len(unique)
 
     # --- tokens ------------------------------------------------------------------------------------------
 
@@ -266,6 +207,13 @@ class Linker:
         with desk(self._company, self._ledger, self._now) as at:
             return [(row["vehicle_id"], row["id"]) for row in at.rows(judging.Facts(at).unread_vehicles())]
 
+    # --- what arrived by itself ---------------------------------------------------------------------------
+
+    def _count_known(self, asked: Asked, source: str) -> None:
+        """Evidence that 50_capture_user_ids kept: judged as it is, nothing to ask."""
+        known = sum(captures.pieces(self._ledger, table, source) for table in (t.sightings, t.personal))
+        asked.told[source] = f"{known:,} known to the ledger"
+
     # --- shared ------------------------------------------------------------------------------------------
 
     def _in_chunks(
@@ -312,21 +260,6 @@ class Linker:
 def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:
     """Whether an entry of what tokens were asked is about this very token."""
     return known is not None and known[1].rpartition(" ")[2] == _digest(token or "")
-
-
-def _connection_row(connection: Connection) -> dict[str, Any]:
-    external_id = connection.external_id or ""
-    return {
-        "vehicle_id": connection.vehicle_id,
-        "smartcar_user_id": connection.user_id,
-        "connection_id": connection.id,
-        "make": connection.make[:64],
-        "model": connection.model[:128],
-        "year": connection.year,
-        "powertrain": connection.powertrain[:16],
-        # An id too long for any company's key names nobody.
-        "external_id": external_id if 0 < len(external_id) <= 191 else None,
-    }
 
 
 def _tie(source: str, car: Car, vehicle_id: str, now: datetime) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
     """
     with desk(company, ledger, now) as at:
         facts = judging.Facts(at)
-        links = {row["local_vehicle_id"]: row["vehicle_id"] for row in at.rows(facts.cars()) if row["vehicle_id"]}
+        links = {row["local_vehicle_id"]: row["highest"] for row in at.rows(facts.cars()) if row["highest"]}
         own = {row["user_id"]: (row["stored"], row["named"]) for row in at.rows(facts.judged(buckets.RULES))}
     connected: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(ledger.connections(), key=lambda row: row["smartcar_user_id"]):

@@ -1,18 +1,26 @@
-"""A plan as a file: its rows, what it is tied to, and the hash that shows an edit."""
+"""A plan as a file: its rows, what it is tied to, and the hash that shows an edit.
+
+A plan may have millions of rows, so it is written, hashed and read part by part.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from smartcar_ops.company.changes import Change
 from smartcar_ops.errors import PlanError
+from smartcar_ops.migration.spool import Spool
 
 PLAN_COLUMNS = [
     "table",
@@ -26,8 +34,11 @@ PLAN_COLUMNS = [
     "reason",
 ]
 DECISIONS = ("set", "keep", "conflict", "skip")
-KEY = b"smartcar_ops.plan"
+SEAL = "smartcar_ops.plan"
 """Where a Parquet file's own metadata holds the binding and the hash."""
+
+SHOWN = 10_000
+"""Conflicts that are read at once, to be shown; the file has all."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +53,28 @@ class Binding:
 
 @dataclass(frozen=True, repr=False)
 class Plan:
-    """A decision a row: users first, then vehicles."""
+    """A decision a row: users first, then vehicles. Read only as far as it is asked for."""
 
-    rows: pd.DataFrame
+    kept: Spool
     binding: Binding
+    hash: str
+    tally: Counter[tuple[str, str, str]]
+    """(table, column, decision) -> rows."""
 
     def __repr__(self) -> str:
         return f"<Plan {self.hash}: {self.verdict}>"
 
     @property
-    def hash(self) -> str:
-        """A short hash of every cell and of the binding."""
-        cells = self.rows[PLAN_COLUMNS].astype(object).where(self.rows[PLAN_COLUMNS].notna(), None)
-        text = json.dumps([asdict(self.binding), cells.to_numpy().tolist()], default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+    def rows(self) -> pd.DataFrame:
+        """All rows at once."""
+        return self.kept.frame()
 
     def counts(self, table: str | None = None) -> dict[str, int]:
         """Rows by decision, of one table or of both."""
-        rows = self.rows if table is None else self.rows[self.rows["table"] == table]
-        found = rows["decision"].value_counts()
-        return {decision: int(found.get(decision, 0)) for decision in DECISIONS}
+        found = dict.fromkeys(DECISIONS, 0)
+        for (name, _, decision), rows in self.tally.items():
+            found[decision] += rows if table in (None, name) else 0
+        return found
 
     @property
     def verdict(self) -> str:
@@ -77,20 +90,44 @@ class Plan:
         """0; 3 where there is no row to set."""
         return 0 if self.counts()["set"] else 3
 
+    def first(self, decision: str, rows: int, table: str | None = None) -> pd.DataFrame:
+        """The first rows with this decision, of one table or of both."""
+        found: list[pd.DataFrame] = []
+        left = rows
+        for part in self.kept.parts():
+            wanted = part["decision"] == decision
+            part = part[wanted if table is None else wanted & (part["table"] == table)].head(left)
+            found.append(part)
+            left -= len(part)
+            if left <= 0:
+                break
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=PLAN_COLUMNS)
+
     def conflicts(self) -> pd.DataFrame:
-        """The rows that are for people, with the evidence side by side."""
-        return self.rows[self.rows["decision"] == "conflict"]
+        """The rows that are for people, with the evidence side by side; the first 10,000."""
+        return self.first("conflict", SHOWN)
+
+    def to_set(self, table: str, column: str) -> Iterator[pa.Table]:
+        """The rows to set in a column, so many at a time, in the plan's order."""
+        wanted = (pc.field("decision") == "set") & (pc.field("table") == table) & (pc.field("column") == column)
+        for part in self.kept.tables():
+            yield part.filter(wanted)
+
+    def columns(self) -> list[tuple[str, str]]:
+        """(table, column) of the rows to set: users first."""
+        return sorted({(table, column) for (table, column, decision), rows in self.tally.items() if decision == "set"})
 
     def changes(self) -> list[Change]:
-        """The rows to set, in the plan's order."""
-        wanted = self.rows[self.rows["decision"] == "set"]
+        """The rows to set, all at once."""
         return [
-            Change(row.table, row.row_id, _text(row.user_id), row.column, _text(row.current), row.proposed)
-            for row in wanted.itertuples(index=False)
+            Change(row.table, row.row_id, text(row.user_id), row.column, text(row.current), text(row.proposed))
+            for table, column in self.columns()
+            for part in self.to_set(table, column)
+            for row in part.to_pandas().itertuples(index=False)
         ]
 
     def check(self, now: Binding) -> None:
-        """PlanError where the plan does not belong here; never for its age."""
+        """PlanError where the plan does not belong here, or its file is not as it was read; never for its age."""
         if self.binding.phase == "before":
             raise PlanError(
                 "plan: it was made before expand, when there was no column to write; run 40_schema_phases "
@@ -104,35 +141,87 @@ class Plan:
         ):
             if mine != theirs:
                 raise PlanError(f"plan: it was made for another {name}; expected one made here. Plan again.")
+        if Plan.load(self.kept.path).hash != self.hash:
+            raise PlanError("plan: another plan is in its file than the one that was read; read it again.")
 
     def save(self, path: Path) -> None:
-        """Writes the plan as Parquet, its binding and hash inside."""
-        table = pa.Table.from_pandas(self.rows[PLAN_COLUMNS], schema=_schema(), preserve_index=False)
-        seal = json.dumps({"binding": asdict(self.binding), "hash": self.hash}).encode()
-        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: seal}), path)
+        """Copies the plan to a file."""
+        if path != self.kept.path:
+            shutil.copyfile(self.kept.path, path)
 
     @classmethod
     def load(cls, path: Path) -> Plan:
         """The plan in a file; PlanError where it is none, or was edited."""
         try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
+            with pq.ParquetFile(path) as file:
+                names, notes = file.schema_arrow.names, file.metadata.metadata or {}
+                sealed = notes.get(SEAL.encode())
+                if sealed is None or names != PLAN_COLUMNS:
+                    raise PlanError(f"plan: {path.name} is no plan of this kit, or was edited; plan again.")
+                known, sums = json.loads(sealed), _Sums()
+                for batch in file.iter_batches():
+                    sums.add(pa.Table.from_batches([batch]))
+            binding, sealed_hash = Binding(**known["binding"]), known["hash"]
+        except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise PlanError(
                 f"plan: {path.name} can't be read as a plan ({type(error).__name__}); plan again."
             ) from None
-        seal = (table.schema.metadata or {}).get(KEY)
-        if seal is None or list(table.column_names) != PLAN_COLUMNS:
-            raise PlanError(f"plan: {path.name} is no plan of this kit, or was edited; plan again.")
-        sealed = json.loads(seal)
-        loaded = cls(table.to_pandas(), Binding(**sealed["binding"]))
-        if loaded.hash != sealed["hash"]:
+        if sums.hash(binding) != sealed_hash:
             raise PlanError(f"plan: {path.name} was edited after it was made; plan again.")
-        return loaded
+        return cls(Spool.opened(path), binding, sealed_hash, sums.tally)
 
 
-def _schema() -> pa.Schema:
-    return pa.schema([(column, pa.string()) for column in PLAN_COLUMNS])
+class PlanWriter:
+    """Writes a plan part by part; without a path, to a file that goes with the plan."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._spool, self._sums = Spool(dict.fromkeys(PLAN_COLUMNS, "str"), path), _Sums()
+
+    def add(self, part: pd.DataFrame) -> None:
+        """Adds rows."""
+        self._sums.add(self._spool.append(part))
+
+    def finish(self, binding: Binding) -> Plan:
+        """Seals the file: its binding and hash inside."""
+        made = self._sums.hash(binding)
+        self._spool.close({SEAL: json.dumps({"binding": asdict(binding), "hash": made})})
+        return Plan(self._spool, binding, made, self._sums.tally)
 
 
-def _text(value: object) -> str | None:
+class _Sums:
+    """What a plan's rows come to: a hash that does not depend on how they were cut into parts, and their counts."""
+
+    def __init__(self) -> None:
+        self._columns = {name: (hashlib.sha256(), hashlib.sha256()) for name in PLAN_COLUMNS}
+        self.tally: Counter[tuple[str, str, str]] = Counter()
+
+    def add(self, table: pa.Table) -> None:
+        for name, (lengths, texts) in self._columns.items():
+            cells = pa.concat_arrays(pc.cast(table[name], pa.large_string()).chunks)
+            known = pc.fill_null(pc.cast(pc.binary_length(cells), pa.int64()), -1)
+            lengths.update(known.to_numpy(zero_copy_only=False).astype("<i8").tobytes())
+            texts.update(_characters(cells.drop_null()))
+        by = ["table", "column", "decision"]
+        for row in table.select(by).group_by(by).aggregate([([], "count_all")]).to_pylist():
+            self.tally[row["table"], row["column"], row["decision"]] += row["count_all"]
+
+    def hash(self, binding: Binding) -> str:
+        """A short hash of every cell and of the binding."""
+        whole = hashlib.sha256(json.dumps(asdict(binding)).encode())
+        for lengths, texts in self._columns.values():
+            whole.update(lengths.digest() + texts.digest())
+        return whole.hexdigest()[:32]
+
+
+def _characters(texts: pa.LargeStringArray) -> memoryview:
+    """The bytes of all texts, one after the other."""
+    _, ends, characters = texts.buffers()
+    if not len(texts) or characters is None:
+        return memoryview(b"")
+    places = memoryview(ends).cast("q")
+    return memoryview(characters)[places[texts.offset] : places[texts.offset + len(texts)]]
+
+
+def text(value: object) -> str | None:
+    """A cell's text; None where it is empty."""
     return None if value is None or pd.isna(value) else str(value)

@@ -17,7 +17,7 @@ from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import buckets, pairing
 from smartcar_ops.migration.linking import Linker
-from smartcar_ops.migration.sources import SOURCES
+from smartcar_ops.migration.sources import AUTO
 from smartcar_ops.smartcar.fields import field_map
 from smartcar_ops.smartcar.v2 import V2
 
@@ -190,7 +190,7 @@ def _needed(
     linked = len(pairing.pairs(company, ledger, now))
     read = max((int(run["summary"].get("vehicles", 0)) for run in compared), default=0)
     each = 2 + v2.batch_units(len(field_map().v2_paths))
-    return {"linking": linker.cost(SOURCES).total, "recording": max(0, linked - read) * each}
+    return {"linking": linker.cost(AUTO).total, "recording": max(0, linked - read) * each}
 
 
 def _end_of(day: date) -> datetime:

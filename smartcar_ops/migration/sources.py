@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 
 from smartcar_ops.errors import ParameterError
 
-SOURCES = ("connections", "external_id", "tokens", "vins")
-LATER = ("management", "webhooks", "redirects")
-"""Sources the contract names and this version can't ask yet."""
+SOURCES = ("connections", "external_id", "management", "tokens", "vins", "webhooks", "redirects")
+"""Every source, in the order they are asked."""
+
+AUTO = ("connections", "external_id", "tokens", "vins")
+"""What ``auto`` asks; judging always takes in all that the ledger knows, ``webhooks`` and ``redirects`` too.
+
+``management`` needs a credential of its own and is asked only where it is named.
+"""
 
 Progress = Callable[[str, int, int], None]
 """(what, done, of)."""
@@ -47,11 +52,15 @@ def _duration(seconds: float) -> str:
 
 @dataclass
 class Asked:
-    """What one asking came to: how many answers by source, what was not reached, how many failed."""
+    """What one asking came to: how many answers by source, what was not reached, how many failed.
+
+    ``told`` says more of a source than a count can, in words.
+    """
 
     answers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     not_read: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    told: dict[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -59,7 +68,8 @@ class Asked:
         return not self.not_read
 
     def __str__(self) -> str:
-        parts = [f"{source}: {count:,} answers" for source, count in self.answers.items()]
+        words = {source: f"{count:,} answers" for source, count in self.answers.items()} | self.told
+        parts = [f"{source}: {said}" for source, said in words.items()]
         parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
         parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
         return "; ".join(parts) or "nothing was asked"
@@ -69,10 +79,8 @@ def parse_sources(text: str) -> tuple[str, ...]:
     """The sources that a parameter names, in the order they are asked; ParameterError for an unknown one."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names in ([], ["auto"]):
-        return SOURCES
+        return AUTO
     for name in names:
-        if name in LATER:
-            raise ParameterError(f"parameters: the source {name!r} can't be asked by this version; use {SOURCES}.")
         if name not in SOURCES:
             raise ParameterError(
                 f"parameters: sources names {name!r}; expected auto, or some of {', '.join(SOURCES)}, "

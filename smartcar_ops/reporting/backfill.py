@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from smartcar_ops.company.changes import Change
 from smartcar_ops.errors import ParameterError, PlanError
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.backfilling import Applied
@@ -55,7 +55,8 @@ class Backfill:
         self._plan_given, self._undo = plan, undo
         self.batch_size, self.max_calls, self.max_minutes = batch_size, max_calls, max_minutes
         self.plan = plan if isinstance(plan, Plan) else None
-        self.way_back: list[Change] = []
+        self.to_undo = 0
+        self._way_back = pd.DataFrame()
         self.asked = Asked()
         self.applied: Applied | None = None
 
@@ -67,7 +68,7 @@ class Backfill:
         """Asks and plans, or reads the plan or the way back that the parameters name; writes no company row."""
         session = self.session
         if self._undo:
-            self.way_back = backfilling.way_back(session.ledger, self._undo)
+            self.to_undo, self._way_back = backfilling.way_back(session.ledger, self._undo, SAMPLE)
         elif isinstance(self._plan_given, Plan):
             self.plan = self._plan_given
         elif self._plan_given:
@@ -77,23 +78,24 @@ class Backfill:
             self.asked = session.ask(
                 self.sources, max_calls=self.max_calls, max_minutes=self.max_minutes, progress=progress
             )
-            self.plan = backfilling.plan(session.company, session.ledger, session.now)
+            path = session.folder / PLAN if session.folder else None
+            self.plan = backfilling.plan(session.company, session.ledger, session.now, path)
             if session.folder:
-                self.plan.save(session.folder / PLAN)
+                session.runs.plan_made(session.run_id, self.plan.hash)
         return self
 
     def counts(self) -> pd.DataFrame:
         """Decisions by table: what would happen."""
         if self.plan is None:
-            return pd.DataFrame({"rows to put back": [len(self.way_back)]}, index=[self._undo])
+            return pd.DataFrame({"rows to put back": [self.to_undo]}, index=[self._undo])
         return pd.DataFrame({table: self.plan.counts(table) for table in ("users", "vehicles")}).T
 
     def sample(self) -> pd.DataFrame:
         """The first rows to set, of each table."""
         if self.plan is None:
-            return pd.DataFrame([vars(change) for change in self.way_back[:SAMPLE]])
-        wanted = self.plan.rows[self.plan.rows["decision"] == "set"]
-        return wanted.groupby("table").head(SAMPLE // 2)[["table", "row_id", "user_id", "proposed", "evidence"]]
+            return self._way_back
+        found = [self.plan.first("set", SAMPLE // 2, table) for table in ("users", "vehicles")]
+        return pd.concat(found)[["table", "row_id", "user_id", "proposed", "evidence"]]
 
     def conflicts(self) -> pd.DataFrame:
         """The rows for people, with the evidence side by side; never written."""
@@ -126,25 +128,37 @@ class Backfill:
                 batch_size=self.batch_size,
                 progress=progress,
             )
+        nothing = pd.DataFrame(columns=["table", "outcome", "rows"])
         if self.applied is None:
-            return pd.DataFrame(columns=["table", "outcome", "rows"])
-        changes = self.applied.table()
+            return nothing
+        changes = self.applied.kept()
         session.save(changes=changes)
-        return changes.groupby(["table", "outcome"]).size().rename("rows").reset_index()
+        found = [part[["table", "outcome"]].value_counts() for part in changes.parts()]
+        if not found:
+            return nothing
+        return pd.concat(found).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
+
+    def failures(self) -> pd.DataFrame:
+        """The rows that failed, and why; the same plan applied again tries them again."""
+        if self.applied is None or not self.applied.count("failed"):
+            return pd.DataFrame()
+        return self.applied.table("failed")[["table", "row_id", "column", "after", "reason"]]
 
     def finish(self) -> Verdict:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
         done = self.applied.summary if self.applied else {"applied": 0, "skipped": 0, "failed": 0}
-        ended = "cancelled" if self.applied and self.applied.cancelled else "failed" if done["failed"] else "done"
+        ended = "failed" if done["failed"] else "done"
+        if self.applied and (self.applied.cancelled or self.applied.stopped):
+            ended = "cancelled" if self.applied.cancelled else "stopped"
         return self.session.finish(
             self.verdict, exit_code=self.exit_code, complete=self.complete, status=ended, decisions=decisions, **done
         )
 
     @property
     def complete(self) -> bool:
-        """False where the allowance ended, or the run was cancelled, before the end."""
-        return self.asked.complete and not (self.applied and self.applied.cancelled)
+        """False where the allowance ended, or the run was cancelled or stopped, before the end."""
+        return self.asked.complete and not (self.applied and (self.applied.cancelled or self.applied.stopped))
 
     @property
     def exit_code(self) -> int:
@@ -153,7 +167,7 @@ class Backfill:
             return self.applied.exit_code
         if self.plan:
             return self.plan.exit_code
-        return 0 if self.way_back else 3
+        return 0 if self.to_undo else 3
 
     @property
     def verdict(self) -> str:
@@ -164,10 +178,11 @@ class Backfill:
             done = self.applied.summary
             act = "put back" if self._undo else "written"
             ended = " The run was cancelled before its end." if self.applied.cancelled else ""
+            ended = f" The run stopped: {self.applied.stopped}." if self.applied.stopped else ended
             return f"{done['applied']:,} rows {act}, {done['skipped']:,} skipped, {done['failed']:,} failed.{ended}"
         if self.plan:
             return f"Plan only, nothing written: {self.plan.verdict}"
-        return f"Undo only shown, nothing written: {len(self.way_back):,} rows would be put back."
+        return f"Undo only shown, nothing written: {self.to_undo:,} rows would be put back."
 
 
 def find_plan(session: Session, given: str) -> Plan:
@@ -181,6 +196,16 @@ def find_plan(session: Session, given: str) -> Plan:
         if file.is_file():
             return Plan.load(file)
     raise PlanError(f"plan: {given!r} is no run's folder, plan file or 'latest'; expected one of these.")
+
+
+def plan_of(session: Session, hash: str) -> Plan | None:
+    """The plan with this hash among the runs' folders, the newest first; None where it is not there."""
+    for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
+        with suppress(PlanError):
+            plan = Plan.load(file)
+            if plan.hash == hash:
+                return plan
+    return None
 
 
 def _latest(session: Session) -> Plan:

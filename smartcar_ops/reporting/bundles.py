@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from smartcar_ops.errors import SettingsError
+from smartcar_ops.migration.spool import Spool
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -29,9 +31,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_table(folder: Path, name: str, frame: pd.DataFrame) -> None:
-    """Writes one table of a run."""
-    frame.to_parquet(folder / f"{name}.parquet", index=False)
+def write_table(folder: Path, name: str, table: pd.DataFrame | Spool) -> None:
+    """Writes one table of a run; one that is on disk already is copied, not read."""
+    path = folder / f"{name}.parquet"
+    if isinstance(table, pd.DataFrame):
+        table.to_parquet(path, index=False)
+    elif table.path != path:
+        shutil.copyfile(table.path, path)
 
 
 class Bundle(Mapping[str, pd.DataFrame]):

@@ -32,7 +32,8 @@ class Event:
 
 def is_signed(raw: bytes, signature: str, management_token: SecretStr) -> bool:
     """Whether ``SC-Signature`` is that of the raw bytes; compared in constant time."""
-    return hmac.compare_digest(_digest(management_token, raw), signature.strip().lower())
+    given = signature.strip().lower().encode("utf-8", "replace")
+    return hmac.compare_digest(_digest(management_token, raw).encode(), given)
 
 
 def answer(challenge: str, management_token: SecretStr) -> str:

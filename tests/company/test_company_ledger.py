@@ -62,6 +62,10 @@ def test_expand_copies_the_file_into_the_database(any_house: House) -> None:
     """What was learnt before expand is in the database after it, row for row, runs included."""
     any_house.ask()
     Runs(any_house.ledger).start("run0", "20_audit_user_ids", "audit")
+    chosen = {"chosen_by": "Ada", "reason": "asked", "chosen_at": EARLIER}
+    any_house.ledger.record(t.choices, [{"user_id": "1", "smartcar_user_id": None, **chosen}])
+    told = {"source": "webhooks", "vehicle_id": "v", "smartcar_user_id": "u", "seen_at": EARLIER}
+    any_house.ledger.record(t.sightings, [told])
     known = evidence(any_house.ledger)
     assert all(known[table.name] for table in EVIDENCE)
     any_house.expand()

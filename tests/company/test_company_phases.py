@@ -15,7 +15,22 @@ from tests.conftest import DATABASES
 from tests.house import House
 
 TABLES = {
-    f"smartcar_ops_{name}" for name in ("meta", "connections", "personal", "ties", "asked", "runs", "changes", "locks")
+    f"smartcar_ops_{name}"
+    for name in (
+        *(
+            "meta",
+            "connections",
+            "sightings",
+            "personal",
+            "choices",
+            "ties",
+            "asked",
+            "runs",
+            "changes",
+            "stage",
+            "locks",
+        ),
+    )
 }
 
 

@@ -30,6 +30,10 @@ class PlainCompany:
     """(vehicle id, Smartcar user id), those still there."""
     personal: set[tuple[str, str]] = field(default_factory=set)
     """(local user, Smartcar user id)."""
+    sightings: set[tuple[str, str]] = field(default_factory=set)
+    """(vehicle id, Smartcar user id), by V2 management or a stored webhook."""
+    choices: dict[str, str | None] = field(default_factory=dict)
+    """Local user -> what a person chose; None: no id."""
     ties: set[tuple[str, str]] = field(default_factory=set)
     """(local vehicle, vehicle id)."""
     listed: bool = True
@@ -62,9 +66,11 @@ def _bucket(company: PlainCompany, user: str, held: Counter[str | None]) -> str:
         return "conflict"
     mine = would_hold(company, user)
     if mine is not None and held[mine] > 1:
-        return "shared"
+        twins = [other for other in company.people if would_hold(company, other) == mine]
+        if any(other not in company.choices for other in twins):
+            return "shared"
     if id is not None:
-        named = {person for _, person in company.connections} if not own else by_cars(company, user)
+        named = {person for _, person in company.connections | company.sightings} if not own else by_cars(company, user)
         return "mapped" if id in named else "unconfirmed"
     if evidence(company, user):
         return "ready"
@@ -85,7 +91,9 @@ def is_invalid(company: PlainCompany, user: str) -> bool:
 
 
 def is_conflict(company: PlainCompany, user: str) -> bool:
-    """Whether the evidence names two ids, or one that is not the stored id."""
+    """Whether the evidence names two ids, or one that is not the stored id; a person's choice is the last word."""
+    if user in company.choices:
+        return stored(company, user) not in (None, company.choices[user])
     personal, id = personally(company, user), stored(company, user)
     if len(personal) > 1:
         return True
@@ -102,13 +110,18 @@ def is_conflict(company: PlainCompany, user: str) -> bool:
 
 
 def evidence(company: PlainCompany, user: str) -> set[str]:
-    """The ids the evidence names: the personal ones where there are any, for they settle a car of several people."""
+    """The ids the evidence names: the personal ones where there are any, for they settle a car of several people;
+    the one a person chose, before all others."""
+    if user in company.choices:
+        return {id for id in (company.choices[user],) if id is not None}
     return personally(company, user) or by_cars(company, user)
 
 
 def would_hold(company: PlainCompany, user: str) -> str | None:
     """The id the user holds, or would get by a backfill; none where the stored id is no UUID or people decide."""
     id = stored(company, user)
+    if user in company.choices:
+        return company.choices[user]
     if is_invalid(company, user):
         return None
     if id is not None:
@@ -141,7 +154,7 @@ def by_cars(company: PlainCompany, user: str) -> set[str]:
 def connected(company: PlainCompany, car: PlainCar) -> set[str]:
     """The Smartcar users connected to a car."""
     vehicles = vehicles_of(company, car)
-    return {id for vehicle, id in company.connections if vehicle in vehicles}
+    return {id for vehicle, id in company.connections | company.sightings if vehicle in vehicles}
 
 
 def vehicles_of(company: PlainCompany, car: PlainCar) -> set[str]:

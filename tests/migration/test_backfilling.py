@@ -127,7 +127,7 @@ def test_applying_twice_does_nothing_the_second_time(asked: House) -> None:
     assert 0 == apply(asked, plan, "first").exit_code
     after = company_rows(asked)
     again = apply(asked, plan, "second")
-    assert (3, []) == (again.exit_code, again.outcomes)
+    assert (3, []) == (again.exit_code, again.table().to_dict("records"))
     assert after == company_rows(asked)
     assert 3 == asked.plan().exit_code
 
@@ -147,14 +147,15 @@ def test_a_batch_and_a_row_are_undone_alone(asked: House) -> None:
     before = company_rows(asked)
     applied = apply(asked, asked.plan(), batch_size=6)
     after = company_rows(asked)
-    second = {(row.change.table, row.change.row_id) for row in applied.outcomes if row.batch == 2}
+    rows = applied.table()
+    second = set(rows[rows["batch"] == 2][["table", "row_id"]].itertuples(index=False, name=None))
     assert 6 == len(second)
     undo(asked, "run:2")
     assert second == differing(after, company_rows(asked))
     assert not second & differing(before, company_rows(asked))
-    first = next(row for row in applied.outcomes if row.batch == 1)
-    undo(asked, f"run:1:{first.change.row_id}", "undo-row")
-    assert second | {(first.change.table, first.change.row_id)} == differing(after, company_rows(asked))
+    first = next(rows[rows["batch"] == 1].itertuples())
+    undo(asked, f"run:1:{first.row_id}", "undo-row")
+    assert second | {(first.table, first.row_id)} == differing(after, company_rows(asked))
 
 
 def differing(one: dict[str, list[dict[str, Any]]], other: dict[str, list[dict[str, Any]]]) -> set[tuple[str, str]]:
@@ -171,9 +172,7 @@ def test_undo_keeps_rows_changed_since(asked: House, change: str) -> None:
     text = {"another": "by hand", "upper": (user.after or "").upper(), "null": None}[change]
     asked.execute("UPDATE users SET smartcar_user_id = :text WHERE id = :id", text=text, id=int(user.row_id))
     undone = undo(asked, "run")
-    assert [("users", user.row_id)] == [
-        (row.change.table, row.change.row_id) for row in undone.outcomes if row.outcome == "skipped"
-    ]
+    assert [("users", user.row_id)] == [(row.table, row.row_id) for row in undone.table("skipped").itertuples()]
     assert text == next(r["smartcar_user_id"] for r in asked.rows("users") if str(r["id"]) == user.row_id)
 
 
@@ -200,7 +199,7 @@ def test_a_cancel_between_batches_stops_and_the_next_apply_goes_on(asked: House)
     (run,) = Runs(asked.ledger).all("apply")
     assert ("cancelled", 5) == (run["status"], run["summary"]["applied"])
     rest = apply(asked, plan, "rest", batch_size=5)
-    assert len(plan.changes()) - 5 == rest.count("written") == len(rest.outcomes)
+    assert len(plan.changes()) - 5 == rest.count("written") == rest.done
     assert expected == company_rows(asked)
 
 
@@ -209,12 +208,12 @@ def test_what_is_recorded_is_what_was_done(one: House) -> None:
     plan = one.plan()
     applied = apply(one, plan, batch_size=7)
     recorded = one.rows("smartcar_ops_changes")
-    assert len(applied.outcomes) == len(recorded)
+    assert applied.done == len(recorded)
     by_row = {(row["table_name"], row["row_id"]): row for row in recorded}
     for row in applied.table().itertuples():
         kept = by_row[row.table, row.row_id]
         assert (row.batch, row.after, row.outcome) == (kept["batch"], kept["after_value"], kept["outcome"])
-    names = ["run_id", "batch", "table", "row_id", "user_id", "column", "before", "after", "outcome"]
+    names = ["run_id", "batch", "table", "row_id", "user_id", "column", "before", "after", "outcome", "reason"]
     assert names == list(applied.table().columns)
 
 
@@ -229,7 +228,7 @@ def test_a_row_the_database_refuses_fails_alone(make_house: Callable[..., House]
         other = next(u["user_id"] for u in house.truth["users"] if u["bucket_uncalled"] == "no_vehicles")
         house.execute("UPDATE users SET smartcar_user_id = :x WHERE id = :id", x=user.after, id=int(other))
         applied = apply(house, plan)
-        assert [user.row_id] == [row.change.row_id for row in applied.outcomes if row.outcome == "failed"]
+        assert [user.row_id] == applied.table("failed")["row_id"].tolist()
         assert len(plan.changes()) - 1 == applied.count("written")
         assert 1 == applied.exit_code
 
@@ -261,7 +260,10 @@ def test_an_edited_plan_is_refused(one: House, tmp_path: Path) -> None:
     table = pq.read_table(path)
     frame: pd.DataFrame = table.to_pandas()
     frame.loc[frame["decision"] == "conflict", "decision"] = "skip"
-    pq.write_table(table.from_pandas(frame, schema=table.schema), path)
+    notes = pq.read_metadata(path).metadata
+    with pq.ParquetWriter(path, table.schema) as edited:
+        edited.write_table(table.from_pandas(frame, schema=table.schema))
+        edited.add_key_value_metadata({key: notes[key] for key in notes if key != b"ARROW:schema"})
     with pytest.raises(PlanError, match="was edited after it was made") as raised:
         Plan.load(path)
     assert 5 == raised.value.exit_code

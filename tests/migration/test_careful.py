@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import changes, runs
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.changes import Change
+from smartcar_ops.company import runs
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import LockedError, ParameterError, PlanError
+from smartcar_ops.errors import LockedError, ParameterError
 from smartcar_ops.layout import Layout
 from smartcar_ops.migration import backfilling, pairing
+from smartcar_ops.migration.plans import Plan, PlanWriter
 from smartcar_ops.reporting.backfill import PLAN, Backfill, find_plan
 from smartcar_ops.session import Session
 from tests.house import House
 
 NOTEBOOK = "30_backfill_user_ids"
+SOMEBODY = "f3a1e8a4-0000-4000-8000-000000000001"
 
 
 @pytest.fixture
@@ -75,30 +77,41 @@ def test_each_act_of_a_session_has_its_own_records(house: House, session: Sessio
     undone.prepare().carry_out()
     assert undone.applied is not None
     assert forward != undone.applied.run_id
-    assert len(changes.written(house.ledger, forward)) == len(changes.written(house.ledger, undone.applied.run_id)) > 0
+    assert applied.applied.count("written") == undone.applied.count("written") > 0
+    assert {forward, undone.applied.run_id} == {row["run_id"] for row in house.rows("smartcar_ops_changes")}
     assert before == (house.rows("users"), house.rows("vehicles"))
 
 
-def test_a_row_that_two_tables_have_must_be_named(house: House) -> None:
-    """`RUN:BATCH:ROW` is refused where a user and a vehicle have the id; `users/ROW` puts back the user alone."""
+def test_a_row_that_two_tables_have_is_told_by_its_batch(house: House) -> None:
+    """A batch is of one table, so that `RUN:BATCH:ROW` names one row where a user and a vehicle have the id."""
     house.ask()
     (user,) = [change for change in house.plan().changes() if change.table == "users"][:1]
     house.execute("UPDATE vehicles SET id = :new WHERE id = (SELECT min(id) FROM vehicles)", new=int(user.row_id))
-    car = Change("vehicles", user.row_id, None, "smartcar_vehicle_id", None, "f3a1e8a4-0000-4000-8000-000000000001")
-    Runs(house.ledger).start("both", NOTEBOOK, "apply")
-    changes.write(house.company, house.ledger, "both", 1, [user, car])
-    with pytest.raises(PlanError, match="names a user and a vehicle"):
-        backfilling.way_back(house.ledger, f"both:1:{user.row_id}")
-    assert ["users"] == [change.table for change in backfilling.way_back(house.ledger, f"both:1:users/{user.row_id}")]
+    backfilling.apply(house.company, house.ledger, planned(house, user.row_id), "both")
+    for batch, table in ((1, "users"), (2, "vehicles")):
+        for row in (user.row_id, f"{table}/{user.row_id}"):
+            count, rows = backfilling.way_back(house.ledger, f"both:{batch}:{row}", 9)
+            assert (1, [table]) == (count, rows["table"].tolist())
+
+
+def planned(house: House, row_id: str) -> Plan:
+    """A plan that sets the same id in a user and in a vehicle of this id."""
+    writer = PlanWriter()
+    row = {"row_id": row_id, "user_id": row_id, "proposed": SOMEBODY, "decision": "set", "evidence": "", "reason": ""}
+    tables = (("users", "smartcar_user_id"), ("vehicles", "smartcar_vehicle_id"))
+    rows = [{**row, "table": table, "column": column, "current": None} for table, column in tables]
+    writer.add(pd.DataFrame(rows))
+    return writer.finish(backfilling.binding(house.company, house.ledger))
 
 
 def test_no_row_beside_the_layouts_own_is_written(house: House) -> None:
     """A user that `[users] where` leaves out by now is skipped, whatever an earlier plan says."""
     house.ask()
-    change = next(change for change in house.plan().changes() if change.table == "users")
+    plan = house.plan()
+    change = next(change for change in plan.changes() if change.table == "users")
     narrowed = Company(house.company.engine, Layout.model_validate({"users": {"where": f"id <> {change.row_id}"}}))
-    (outcome,) = changes.write(narrowed, house.ledger, "narrow", 1, [change])
-    assert "skipped" == outcome.outcome
+    applied = backfilling.apply(narrowed, house.ledger, plan, "narrow")
+    assert [("users", change.row_id)] == [(row.table, row.row_id) for row in applied.table("skipped").itertuples()]
     assert None is next(row for row in house.rows("users") if str(row["id"]) == change.row_id)["smartcar_user_id"]
 
 
@@ -160,7 +173,7 @@ def test_a_writer_that_lost_its_lock_stops(house: House) -> None:
 
     with pytest.raises(LockedError, match="was taken over"):
         backfilling.apply(house.company, house.ledger, house.plan(), "slow", batch_size=5, progress=taken_over)
-    assert 5 == len(changes.of_run(house.ledger, "slow"))
+    assert 5 == len(house.rows("smartcar_ops_changes"))
 
 
 def test_expand_keeps_what_the_allowance_held(make_house: Callable[..., House]) -> None:

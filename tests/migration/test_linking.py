@@ -9,7 +9,7 @@ import pytest
 
 from smartcar_ops.company.ledger import EVIDENCE
 from smartcar_ops.errors import AuthenticationError, ParameterError
-from smartcar_ops.migration.sources import SOURCES, Asked, parse_sources
+from smartcar_ops.migration.sources import AUTO, SOURCES, Asked, parse_sources
 from smartcar_ops.smartcar.allowance import Bucket, Budget
 from tests.house import House
 
@@ -30,7 +30,7 @@ def known(house: House) -> dict[str, set[tuple[object, ...]]]:
     }
 
 
-def ask_within(house: House, max_calls: int, sources: Iterable[str] = SOURCES) -> Asked:
+def ask_within(house: House, max_calls: int, sources: Iterable[str] = AUTO) -> Asked:
     """Asks with a budget of so many units, nothing waited for."""
     budget = Budget(Bucket(house.settings.allowance), max_calls=max_calls, max_minutes=0)
     with house.transport.spending(budget):
@@ -41,7 +41,7 @@ def ask_within(house: House, max_calls: int, sources: Iterable[str] = SOURCES) -
 def test_asking_costs_at_most_what_was_said(make_house: Callable[..., House], users: int, seed: int) -> None:
     """The cost shown before the first call is an upper bound of what is spent, and sends nothing itself."""
     house = make_house(users=users, seed=seed).expand()
-    said = house.linker().cost(SOURCES)
+    said = house.linker().cost(AUTO)
     assert [] == house.transport.calls
     asked = house.ask()
     assert asked.complete
@@ -76,7 +76,7 @@ def test_asking_twice_costs_nothing_but_what_failed(make_house: Callable[..., Ho
     assert first.failed["tokens"] > 0
     assert first.failed["tokens"] == second.failed["tokens"] == spent(house) - before
     assert kept == known(house)
-    assert spent(house) - before <= house.linker().cost(SOURCES).total
+    assert spent(house) - before <= house.linker().cost(AUTO).total
 
 
 def test_a_budget_stops_and_later_runs_end_where_one_run_would(make_house: Callable[..., House]) -> None:
@@ -145,7 +145,7 @@ def test_old_tokens_are_never_sent(make_house: Callable[..., House]) -> None:
     """A token older than two hours by the company's own column costs nothing."""
     house = make_house(users=60).expand()
     house.execute("UPDATE vehicles SET token_created_at = '2020-01-01 00:00:00'")
-    assert "tokens" not in house.linker().cost(SOURCES).units
+    assert "tokens" not in house.linker().cost(AUTO).units
     house.ask()
     assert not [path for _, _, path in house.sandbox.arrivals if path.startswith("/v2.0/")]
 
@@ -169,23 +169,29 @@ def test_progress_counts_to_the_end(make_house: Callable[..., House]) -> None:
     house = make_house(users=40).expand()
     heard: dict[str, tuple[int, int]] = {}
     with ThreadPoolExecutor(2) as executor:
-        house.linker().ask(SOURCES, executor, progress=lambda what, done, of: heard.__setitem__(what, (done, of)))
+        house.linker().ask(AUTO, executor, progress=lambda what, done, of: heard.__setitem__(what, (done, of)))
     assert {"connections", "tokens", "vins"} == set(heard)
     assert all(done == of > 0 for done, of in heard.values())
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("auto", SOURCES), ("", SOURCES), ("vins, connections", ("connections", "vins")), ("tokens", ("tokens",))],
+    [
+        ("auto", AUTO),
+        ("", AUTO),
+        ("vins, connections", ("connections", "vins")),
+        ("tokens", ("tokens",)),
+        ("redirects,webhooks,vins,tokens,management,external_id,connections", SOURCES),
+    ],
 )
 def test_sources_are_read_in_the_order_they_are_asked(text: str, expected: tuple[str, ...]) -> None:
-    """`auto` is all; a list is kept in the order of asking, whatever order it was written in."""
+    """`auto` is what the application itself can ask; a list, however it was written, is in the order of asking."""
     assert expected == parse_sources(text)
 
 
-@pytest.mark.parametrize("text", ["tokenz", "auto,vins,x", "webhooks"])
+@pytest.mark.parametrize("text", ["tokenz", "auto,vins,x", "webhook"])
 def test_an_unknown_source_is_refused_by_name(text: str) -> None:
-    """A source nobody knows, or that can't be asked yet, is exit 5 with its name."""
+    """A source nobody knows is exit 5 with its name."""
     with pytest.raises(ParameterError, match=text.rpartition(",")[2] if "auto" not in text else "auto") as raised:
         parse_sources(text)
     assert 5 == raised.value.exit_code

@@ -2,181 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smartcar_ops.company import judging, phases
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.desk import desk
-from smartcar_ops.company.ledger import KEPT, Ledger, Scope
-from smartcar_ops.company.tables import Company
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing, buckets
 from tests.migration import plain_rules
+from tests.migration.plain_desks import NOBODY, PERSONS, VEHICLES, Desk, companies, elsewhere, quickly
 from tests.migration.plain_rules import PlainCar, PlainCompany
-
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-NAIVE = NOW.replace(tzinfo=None)
-PERSONS = [str(uuid.UUID(int=0xA << 124 | number)) for number in range(3)]
-VEHICLES = [str(uuid.UUID(int=0xC << 124 | number)) for number in range(4)]
-USERS = ["1", "2", "3"]
-CARS = ["11", "12", "13", "14"]
-OTHERS = [Scope("other", "live"), Scope("here", "simulated")]
-HERE = Scope("here", "live")
-
-stored_texts = st.one_of(
-    st.none(),
-    st.sampled_from(PERSONS),
-    st.sampled_from(
-        [PERSONS[0].upper(), f" {PERSONS[1]}  ", "", "   ", "undefined", PERSONS[2][:35], PERSONS[2] + "0"]
-    ),
-    st.sampled_from([f"{PERSONS[0][:-1]}g", PERSONS[0].replace("-", "")]),
-)
-cars = st.builds(
-    PlainCar,
-    id=st.just(""),
-    user=st.sampled_from([*USERS, None]),
-    vehicle_id=st.one_of(st.none(), st.none(), st.sampled_from([*VEHICLES, VEHICLES[0].upper(), ""])),
-    token_alive=st.booleans(),
-    has_vin=st.booleans(),
-)
-connections = st.sets(st.tuples(st.sampled_from(VEHICLES), st.sampled_from(PERSONS)), max_size=6)
-personal = st.sets(st.tuples(st.sampled_from([*USERS, "99"]), st.sampled_from(PERSONS)), max_size=3)
-ties = st.sets(st.tuples(st.sampled_from([*CARS, "98"]), st.sampled_from(VEHICLES)), max_size=4)
-
-
-def numbered(rows: list[PlainCar]) -> list[PlainCar]:
-    """The cars under the ids of their places."""
-    return [
-        PlainCar(id, car.user, car.vehicle_id, car.token_alive, car.has_vin)
-        for id, car in zip(CARS, rows, strict=False)
-    ]
-
-
-companies = st.builds(
-    PlainCompany,
-    people=st.dictionaries(st.sampled_from(USERS), stored_texts, min_size=1),
-    cars=st.lists(cars, max_size=4).map(numbered),
-    connections=connections,
-    personal=personal,
-    ties=ties,
-    listed=st.booleans(),
-    tokens_asked=st.sets(st.sampled_from(CARS)),
-    vins_asked=st.sets(st.sampled_from(VEHICLES)),
-)
-elsewhere = st.builds(PlainCompany, people=st.just({}), connections=connections, personal=personal, ties=ties)
-
-
-class Desk:
-    """One expanded database, or one before expand with its ledger in a file, filled anew for every example."""
-
-    def __init__(self, url: str, reports: Path, *, expanded: bool = True) -> None:
-        engine = sa.create_engine(url)
-        wide = ", smartcar_user_id VARCHAR(64)" if expanded else ""
-        car = ", smartcar_vehicle_id VARCHAR(64)" if expanded else ""
-        with engine.begin() as connection:
-            connection.execute(sa.text(f"CREATE TABLE users (id INTEGER PRIMARY KEY{wide})"))
-            connection.execute(
-                sa.text(
-                    "CREATE TABLE vehicles (id INTEGER PRIMARY KEY, user_id INTEGER, vin VARCHAR(17), "
-                    f"vehicle_access_token VARCHAR(255), token_created_at TIMESTAMP NULL{car})"
-                )
-            )
-        engine.dispose()
-        self.company, self.expanded = Company.connect(url, Layout()), expanded
-        self.ledger = Ledger.open(self.company, HERE, reports)
-        if expanded:
-            phases.expand(self.company, self.ledger)
-            self.ledger = Ledger.open(self.company, HERE, reports)
-        assert expanded == self.ledger.in_database
-
-    def fill(self, plain: PlainCompany, others: list[PlainCompany]) -> None:
-        """Puts the rows and the evidence straight into their tables."""
-        with self.ledger.begin() as connection:
-            for table in KEPT:
-                connection.execute(sa.delete(table))
-        self._rows(plain)
-        self._evidence(HERE, plain)
-        for scope, other in zip(OTHERS, others, strict=True):
-            self._evidence(scope, other)
-
-    def _rows(self, plain: PlainCompany) -> None:
-        users: list[dict[str, Any]] = [{"id": int(id)} for id in plain.people]
-        rows: list[dict[str, Any]] = [
-            {
-                "id": int(car.id),
-                "user_id": int(car.user) if car.user else None,
-                "vin": f"VIN{car.id}" if car.has_vin else None,
-                "vehicle_access_token": "tok",
-                "token_created_at": NAIVE - timedelta(hours=0.5 if car.token_alive else 5),
-            }
-            for car in plain.cars
-        ]
-        if self.expanded:
-            users = [{"id": int(id), "smartcar_user_id": text} for id, text in plain.people.items()]
-            rows = [{**row, "smartcar_vehicle_id": car.vehicle_id} for row, car in zip(rows, plain.cars, strict=True)]
-        with self.company.engine.begin() as connection:
-            for table, wanted in ((self.company.users, users), (self.company.vehicles, rows)):
-                connection.execute(sa.delete(table))  # type: ignore[arg-type]
-                if wanted:
-                    connection.execute(sa.insert(table), wanted)  # type: ignore[arg-type]
-
-    def _evidence(self, scope: Scope, plain: PlainCompany) -> None:
-        gone = {(VEHICLES[0], PERSONS[2]), (VEHICLES[3], PERSONS[0])} - plain.connections
-        seen = {"seen_at": NAIVE}
-        links = [
-            scope.row(
-                vehicle_id=vehicle,
-                smartcar_user_id=person,
-                make="A",
-                model="B",
-                powertrain="BEV",
-                first_seen=NAIVE,
-                gone_at=NAIVE if (vehicle, person) in gone else None,
-            )
-            for vehicle, person in plain.connections | gone
-        ]
-        persons = [
-            scope.row(source=source, user_id=user, smartcar_user_id=id, **seen)
-            for user, id in plain.personal
-            for source in ("tokens", "external_id")
-        ]
-        tied = [
-            scope.row(source=source, local_vehicle_id=car, vehicle_id=vehicle, **seen)
-            for car, vehicle in plain.ties
-            for source in ("tokens", "vins")
-        ]
-        asked = [("tokens", car) for car in plain.tokens_asked] + [("vins", vehicle) for vehicle in plain.vins_asked]
-        answers = [scope.row(source=source, subject=it, asked_at=NAIVE, answer="answered") for source, it in asked]
-        word = "complete" if plain.listed else "incomplete"
-        answers.append(scope.row(source="connections", subject="*", asked_at=NAIVE, answer=word))
-        with self.ledger.begin() as connection:
-            for table, rows in ((t.connections, links), (t.personal, persons), (t.ties, tied), (t.asked, answers)):
-                if rows:
-                    connection.execute(sa.insert(table), rows)
-
-    def judged(self) -> dict[str, str]:
-        """user id -> bucket, by the SQL rules."""
-        with desk(self.company, self.ledger, NOW) as at:
-            return {row["user_id"]: row["bucket"] for row in at.rows(judging.Facts(at).judged(buckets.RULES))}
-
-    def counted(self) -> dict[str, int]:
-        """Users by bucket, counted in the database."""
-        with desk(self.company, self.ledger, NOW) as at:
-            return {row["bucket"]: row["users"] for row in at.rows(judging.Facts(at).counted(buckets.RULES))}
-
-    def orphans(self) -> set[tuple[str, str]]:
-        """(Smartcar user, vehicle) of the connections nobody claims."""
-        found = auditing.audit(self.company, self.ledger, NOW).orphans
-        return set(zip(found["smartcar_user_id"], found["vehicle_id"], strict=True))
 
 
 def agree(desk: Desk, plain: PlainCompany, others: list[PlainCompany]) -> None:
@@ -199,15 +35,6 @@ def agree(desk: Desk, plain: PlainCompany, others: list[PlainCompany]) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the module's databases and ledger files are."""
     return tmp_path_factory.mktemp("rules")
-
-
-LOOSE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-NOBODY = PlainCompany({})
-
-
-def quickly(examples: int) -> Callable[[Any], Any]:
-    """So many examples, the same ones every time, no deadline."""
-    return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=LOOSE)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +65,7 @@ FAMILY = PlainCompany(
 )
 
 
-@quickly(150)
+@quickly(80)
 @given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
 @example(plain=FAMILY, others=[NOBODY, NOBODY])
 def test_sql_equals_the_plain_rules_on_sqlite(sqlite_desk: Desk, plain: PlainCompany, others: Any) -> None:
@@ -295,6 +122,14 @@ def one(**changes: Any) -> PlainCompany:
         ("unasked", one(connections=set(), ties=set(), tokens_asked={"11"}, listed=False)),
         ("reconnect", one(ties=set(), tokens_asked={"11"}, vins_asked={VEHICLES[0]})),
         ("shared", one(people={"1": None, "2": PERSONS[0]})),
+        ("ready", one(connections=set(), sightings={(VEHICLES[0], PERSONS[0])})),
+        ("conflict", one(sightings={(VEHICLES[0], PERSONS[1])})),
+        ("ready", one(sightings={(VEHICLES[0], PERSONS[1])}, choices={"1": PERSONS[1]})),
+        ("conflict", one(people={"1": PERSONS[1]}, choices={"1": PERSONS[0]})),
+        ("mapped", one(people={"1": PERSONS[0]}, choices={"1": PERSONS[0]}, personal={("1", PERSONS[1])})),
+        ("ready", one(people={"1": None, "2": PERSONS[0]}, choices={"1": PERSONS[0], "2": None})),
+        ("shared", one(people={"1": None, "2": PERSONS[0]}, choices={"1": PERSONS[0]})),
+        ("reconnect", one(choices={"1": None}, tokens_asked={"11"}, vins_asked={VEHICLES[0]})),
     ],
 )
 def test_known_cases_fall_where_the_contract_says(sqlite_desk: Desk, bucket: str, plain: PlainCompany) -> None:

@@ -1,0 +1,240 @@
+"""Who names which Smartcar user for whom, and by what: one SQL query each, over the company's rows and the ledger.
+
+Where a row is looked for among millions, it is joined and found missing, never ``NOT IN``: PostgreSQL would go
+through the list for every row.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.desk import Desk, step
+
+SOURCES = ("choice", "external_id", "management", "redirects", "stored", "tokens", "vins", "webhooks")
+"""What evidence can come from; a set of them is a number in SQL, a power of two each, in this order."""
+
+
+def sources_of(mask: int | None) -> list[str]:
+    """The names of a set of sources."""
+    return [name for place, name in enumerate(SOURCES) if (mask or 0) & 1 << place]
+
+
+class Evidence:
+    """The query's parts, each one named question; build once for a desk."""
+
+    def __init__(self, at: Desk) -> None:
+        self._at, self._people, self._cars, self._scope = at, at.people, at.cars, at.scope
+        self._per_vehicle = at.per_vehicle
+        self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
+
+    def disputed(self) -> sa.Select[Any]:
+        """(user_id, id, sources): who names which id for whom, where a user's evidence names more than one."""
+        person, car = self.person, self.car
+        several = step(
+            sa.union(
+                sa.select(person.c.user_id).where(person.c.lowest < person.c.highest),
+                sa.select(car.c.user_id).where(car.c.lowest < car.c.highest),
+                sa.select(car.c.user_id)
+                .join_from(person, car, person.c.user_id == car.c.user_id)
+                .where(person.c.lowest != car.c.lowest),
+            ),
+            "several",
+        )
+        both = sa.union_all(
+            *(
+                sa.select(rows.c.user_id, rows.c.id, rows.c.source).join_from(
+                    several, rows, rows.c.user_id == several.c.user_id
+                )
+                for rows in (self.personal, self.seen)
+            )
+        ).subquery("both_kinds")
+        return (
+            sa.select(both.c.user_id, both.c.id, _sources(both).label("sources"))
+            .group_by(both.c.user_id, both.c.id)
+            .order_by(both.c.user_id, both.c.id)
+        )
+
+    def cars(self) -> sa.Select[Any]:
+        """A row a car: (local_vehicle_id, user_id, current, lowest, highest, sources, holder, current_holder).
+
+        ``lowest`` and ``highest`` are the vehicle ids that a connection ties to the car: equal where it is one, null
+        where there is none. ``holder`` is the one Smartcar user the car is its user's under, ``current_holder`` what
+        is stored for it; both null where the id is not kept per vehicle.
+        """
+        cars, seen = self._cars, self.seen
+        grouped = step(
+            sa.select(
+                seen.c.local_vehicle_id,
+                sa.func.min(seen.c.vehicle_id).label("lowest"),
+                sa.func.max(seen.c.vehicle_id).label("highest"),
+                _sources(seen).label("sources"),
+            ).group_by(seen.c.local_vehicle_id),
+            "grouped",
+        )
+        holders = self._holders() if self._per_vehicle else None
+        query = sa.select(
+            cars.c.local_vehicle_id,
+            cars.c.user_id,
+            cars.c.current,
+            grouped.c.lowest,
+            grouped.c.highest,
+            grouped.c.sources,
+            (holders.c.holder if holders is not None else sa.null()).label("holder"),
+            cars.c.current_holder,
+        )
+        rows = cars.outerjoin(grouped, cars.c.local_vehicle_id == grouped.c.local_vehicle_id)
+        if holders is not None:
+            rows = rows.outerjoin(holders, cars.c.local_vehicle_id == holders.c.local_vehicle_id)
+        return query.select_from(rows).order_by(sa.func.length(cars.c.local_vehicle_id), cars.c.local_vehicle_id)
+
+    def orphans(self) -> sa.Select[Any]:
+        """(smartcar_user_id, vehicle_id, mode, first_seen): connections that no local user claims."""
+        row, people = t.connections, self._people
+        linked = step(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
+        stored = sa.select(people.c.stored.label("id")).where(people.c.stored.is_not(None))
+        personal = sa.select(self.personal.c.id).join_from(
+            self.personal, people, self.personal.c.user_id == people.c.user_id
+        )
+        claimed = step(sa.union(stored, personal), "claimed")
+        return (
+            sa.select(row.c.smartcar_user_id, row.c.vehicle_id, row.c.mode, row.c.first_seen)
+            .select_from(
+                row.outerjoin(linked, row.c.vehicle_id == linked.c.vehicle_id).outerjoin(
+                    claimed, row.c.smartcar_user_id == claimed.c.id
+                )
+            )
+            .where(self._known, linked.c.vehicle_id.is_(None), claimed.c.id.is_(None))
+            .order_by(row.c.smartcar_user_id, row.c.vehicle_id)
+        )
+
+    def unread_vehicles(self) -> sa.Select[Any]:
+        """(vehicle_id, id): connected vehicles no car is linked to and whose VIN was not asked; one user each."""
+        row = t.connections
+        linked = step(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
+        asked = (
+            sa.select(t.asked.c.subject)
+            .where(self._scope.of(t.asked), t.asked.c.source == "vins")
+            .subquery("asked_vins")
+        )
+        return (
+            sa.select(row.c.vehicle_id, sa.func.min(row.c.smartcar_user_id).label("id"))
+            .select_from(
+                row.outerjoin(linked, row.c.vehicle_id == linked.c.vehicle_id).outerjoin(
+                    asked, row.c.vehicle_id == asked.c.subject
+                )
+            )
+            .where(self._known, linked.c.vehicle_id.is_(None), asked.c.subject.is_(None))
+            .group_by(row.c.vehicle_id)
+            .order_by(row.c.vehicle_id)
+        )
+
+    @cached_property
+    def links(self) -> sa.FromClause:
+        """(local_vehicle_id, user_id, vehicle_id, source): by the company's own column, and by ties."""
+        cars = self._cars
+        stored = sa.select(
+            cars.c.local_vehicle_id, cars.c.user_id, cars.c.vehicle_id, sa.literal("stored").label("source")
+        ).where(cars.c.vehicle_id.is_not(None))
+        tied = (
+            sa.select(cars.c.local_vehicle_id, cars.c.user_id, t.ties.c.vehicle_id, t.ties.c.source)
+            .join_from(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id)
+            .where(self._scope.of(t.ties))
+        )
+        return self._at.keep(sa.union_all(stored, tied), "links")
+
+    @cached_property
+    def seen(self) -> sa.FromClause:
+        """(user_id, local_vehicle_id, vehicle_id, id, source): by the user's own cars, who is connected to them."""
+        links, listed, told = self.links, t.connections, t.sightings
+        connected = (
+            sa.select(
+                links.c.user_id,
+                links.c.local_vehicle_id,
+                links.c.vehicle_id,
+                listed.c.smartcar_user_id.label("id"),
+                links.c.source,
+            )
+            .join_from(links, listed, links.c.vehicle_id == listed.c.vehicle_id)
+            .where(self._known)
+        )
+        sighted = (
+            sa.select(
+                links.c.user_id,
+                links.c.local_vehicle_id,
+                links.c.vehicle_id,
+                told.c.smartcar_user_id.label("id"),
+                told.c.source,
+            )
+            .join_from(links, told, links.c.vehicle_id == told.c.vehicle_id)
+            .where(self._scope.of(told))
+        )
+        return self._at.keep(sa.union_all(connected, sighted), "seen")
+
+    @cached_property
+    def personal(self) -> sa.FromClause:
+        """(user_id, id, source): what speaks for one user alone."""
+        row = t.personal
+        return self._at.keep(
+            sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"), row.c.source).where(self._scope.of(row)),
+            "personal",
+        )
+
+    def _holders(self) -> sa.CTE:
+        """(local_vehicle_id, holder): the one Smartcar user of a car, or, of several, the one that is its user's."""
+        seen, people, person, chosen = self.seen, self._people, self.person, self.chosen
+        own = sa.or_(seen.c.id == chosen.c.id, seen.c.id == people.c.stored, seen.c.id == person.c.lowest)
+        lowest, highest = sa.func.min(seen.c.id), sa.func.max(seen.c.id)
+        return step(
+            sa.select(
+                seen.c.local_vehicle_id,
+                sa.case((lowest == highest, lowest), else_=sa.func.min(sa.case((own, seen.c.id)))).label("holder"),
+            )
+            .select_from(
+                seen.outerjoin(people, seen.c.user_id == people.c.user_id)
+                .outerjoin(person, seen.c.user_id == person.c.user_id)
+                .outerjoin(chosen, seen.c.user_id == chosen.c.user_id)
+            )
+            .group_by(seen.c.local_vehicle_id),
+            "holders",
+        )
+
+    @cached_property
+    def person(self) -> sa.FromClause:
+        """What speaks for a user alone: (user_id, lowest, highest, sources)."""
+        return self._at.keep(_one_id(self.personal), "person")
+
+    @cached_property
+    def car(self) -> sa.FromClause:
+        """What a user's own cars say: (user_id, lowest, highest, sources)."""
+        return self._at.keep(_one_id(self.seen), "car")
+
+    @cached_property
+    def chosen(self) -> sa.FromClause:
+        """(user_id, id): what people chose; a null id: none."""
+        row = t.choices
+        return self._at.keep(
+            sa.select(row.c.user_id, row.c.smartcar_user_id.label("id")).where(self._scope.of(row)), "chosen"
+        )
+
+
+def _one_id(named: sa.FromClause) -> sa.Select[Any]:
+    """(user_id, lowest, highest, sources): equal ids where the evidence names one."""
+    return sa.select(
+        named.c.user_id,
+        sa.func.min(named.c.id).label("lowest"),
+        sa.func.max(named.c.id).label("highest"),
+        _sources(named).label("sources"),
+    ).group_by(named.c.user_id)
+
+
+def _sources(rows: sa.FromClause) -> sa.ColumnElement[Any]:
+    """The set of sources in a group of rows."""
+    bits = (sa.func.max(sa.case((rows.c.source == name, 1 << place), else_=0)) for place, name in enumerate(SOURCES))
+    total: sa.ColumnElement[Any] = next(bits)
+    for bit in bits:
+        total = total + bit
+    return total

@@ -1,0 +1,107 @@
+"""What was changed, as the ledger has it: by run, batch or row, and what of it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.ledger import CHUNK, Ledger
+
+COLUMNS = (
+    t.changes.c.run_id,
+    t.changes.c.batch,
+    t.changes.c.table_name.label("table"),
+    t.changes.c.row_id,
+    t.changes.c.user_id,
+    t.changes.c.column_name.label("column"),
+    t.changes.c.before_value.label("before"),
+    t.changes.c.after_value.label("after"),
+    t.changes.c.outcome,
+    t.changes.c.reason,
+)
+"""A recorded change under the contract's names, and why a failed one failed."""
+
+
+Condition = sa.ColumnElement[bool]
+"""Which recorded changes are meant."""
+
+
+def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Any]]:
+    """Every recorded change of a run, or those with one outcome, so many at a time."""
+    query = sa.select(*COLUMNS).where(t.changes.c.run_id == run_id).order_by(t.changes.c.batch, t.changes.c.place)
+    query = query.where(t.changes.c.outcome == outcome) if outcome else query
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        yield from connection.execute(query, execution_options={"yield_per": CHUNK}).partitions()
+
+
+def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
+    """(table, row id, column, reason) of the first failed rows of a run."""
+    of = t.changes.c
+    query = sa.select(of.table_name, of.row_id, of.column_name, of.reason).order_by(of.batch, of.place).limit(most)
+    query = query.where(of.run_id == run_id, of.outcome == "failed")
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return connection.execute(query).all()
+
+
+def standing(run_id: str, batch: int | None = None, row: str | None = None) -> Condition:
+    """That a change of this run was written and not undone since; narrowed to a batch or a row.
+
+    A batch is of one table, so that a row is an id; ``users/ID`` and ``vehicles/ID`` are taken, too.
+    """
+    of = t.changes.c
+    wanted = [of.run_id == run_id, of.outcome == "written", of.undone_by.is_(None)]
+    if batch is not None:
+        wanted.append(of.batch == batch)
+    if row is not None:
+        table, slash, row_id = row.partition("/")
+        named = slash and table in ("users", "vehicles")
+        wanted.append(of.row_id == (row_id if named else row))
+        if named:
+            wanted.append(of.table_name == table)
+    return sa.and_(*wanted)
+
+
+def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Any]]:
+    """How many staged rows would undo these changes, and the first of them."""
+    query = way_back(condition)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
+        return int(count), connection.execute(query.order_by("place").limit(rows)).all()
+
+
+def way_back(condition: Condition) -> sa.Select[Any]:
+    """The staged rows that would undo these changes."""
+    of = t.changes.c
+    return sa.select(
+        of.place, of.table_name, of.row_id, of.user_id, of.column_name, of.after_value, of.before_value
+    ).where(condition)
+
+
+def done_by_plan(ledger: Ledger, plan: str) -> sa.Select[Any]:
+    """The places of a plan that earlier, interrupted runs of it have written, and nobody has undone since."""
+    runs = sa.select(t.runs.c.run_id).where(ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
+    of = t.changes.c
+    return sa.select(of.place).where(of.run_id.in_(runs), of.outcome == "written", of.undone_by.is_(None))
+
+
+def mark_undone(ledger: Ledger, undo: str, target: str, *before_that: str) -> None:
+    """Notes at the changes of a run that an undo has put them back; once more changes nothing.
+
+    Where the run was an undo itself, what it had put back stands again; where that was an undo, too, what that had put
+    back is undone again, and so on through the runs ``before_that``.
+    """
+    of = t.changes.c
+    written = sa.select(of.place).where(of.run_id == undo, of.outcome == "written").subquery()
+    back = of.place.in_(sa.select(written.c.place))
+    with engines.failures(ledger.engine, "noting what was undone"), ledger.begin() as connection:
+        undone = sa.update(t.changes).where(of.run_id == target, of.outcome == "written", back)
+        connection.execute(undone.values(undone_by=undo))
+        for number, run in enumerate(before_that):
+            by = (target, *before_that)[number]
+            was, now = (by, None) if number % 2 == 0 else (None, by)
+            turned = sa.update(t.changes).where(of.run_id == run, of.outcome == "written", of.undone_by == was, back)
+            connection.execute(turned.values(undone_by=now))

@@ -1,0 +1,104 @@
+"""What a capture came to: a row a line of the files, counted and in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+COLUMNS = ["kind", "line", "outcome", "reason", "user_id", "smartcar_user_id", "vehicle_id"]
+OUTCOMES = {
+    "kept": "evidence in the ledger, which audit and backfill take in",
+    "unroutable": "names nobody of the company, or no id of Smartcar",
+    "invalid": "can't be read, contradicts itself, or is not signed by Smartcar",
+    "other_mode": "of another mode than this run's",
+    "declined": "Connect ended with an error: no consent was given",
+    "verify": "a webhook's VERIFY, which is about no car",
+}
+"""What becomes of a line, and what that means."""
+
+FOR_PEOPLE = ("unroutable", "invalid")
+"""Outcomes that somebody must look at."""
+
+SHOWN = 1000
+"""Kept rows of a kind that the table holds; of all others it holds every one."""
+
+
+class Row(NamedTuple):
+    """What became of a line; never its address, code, state or signature."""
+
+    kind: str
+    line: int
+    outcome: str
+    reason: str
+    user_id: str | None = None
+    smartcar_user_id: str | None = None
+    vehicle_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What became of the lines of the files: counted all, listed in part; ``new`` pieces of evidence were added."""
+
+    files: int
+    counts: dict[tuple[str, str], int]
+    rows: pd.DataFrame
+    new: int = 0
+    unsigned: int = 0
+    unchecked: int = 0
+
+    def __repr__(self) -> str:
+        return f"<Captured: {self.verdict}>"
+
+    def count(self, outcome: str) -> int:
+        """Lines of an outcome, of both kinds."""
+        return sum(lines for (_, name), lines in self.counts.items() if name == outcome)
+
+    @property
+    def total(self) -> int:
+        """All lines that were not blank."""
+        return sum(self.counts.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0; 1 where some line is unroutable or invalid; 3 where there was nothing to read."""
+        return 3 if self.total == 0 else int(any(self.count(outcome) for outcome in FOR_PEOPLE))
+
+    @property
+    def verdict(self) -> str:
+        """The capture in one sentence."""
+        if not self.files:
+            return "No file given: name one with the parameter redirects or webhooks."
+        if not self.total:
+            return "Nothing arrived: the files are empty."
+        others = ", ".join(f"{lines:,} {name}" for name in OUTCOMES if name != "kept" and (lines := self.count(name)))
+        rest = f"; the others: {others}" if others else ""
+        return f"{self.count('kept'):,} of {self.total:,} lines are kept as evidence (new pieces: {self.new:,}){rest}."
+
+    @property
+    def remarks(self) -> str:
+        """What else a person should know: what was believed unproved, and what the table leaves out."""
+        if not self.total:
+            return "nothing was read"
+        left = self.total - len(self.rows)
+        words = {
+            "webhooks kept without a signature": self.unsigned,
+            "signatures not checked, for SMARTCAR_MANAGEMENT_TOKEN is not set": self.unchecked,
+            f"the table has the first {SHOWN:,} kept lines of a kind, and leaves out": left,
+        }
+        return "; ".join(f"{what}: {lines:,}" for what, lines in words.items() if lines) or "the table has every line"
+
+    def table(self) -> pd.DataFrame:
+        """Kind, outcome, lines, what it means: for people."""
+        rows = [(kind, name, lines, OUTCOMES[name]) for (kind, name), lines in sorted(self.counts.items())]
+        return pd.DataFrame(rows, columns=["kind", "outcome", "lines", "means"])
+
+    def people(self) -> pd.DataFrame:
+        """The lines that somebody must look at."""
+        return self.rows[self.rows["outcome"].isin(FOR_PEOPLE)][["kind", "line", "outcome", "reason"]]
+
+    def summary(self) -> dict[str, Any]:
+        """The counts of summary.json: lines by outcome, new pieces of evidence, webhooks nobody proved."""
+        proved = {"new": self.new, "unsigned": self.unsigned, "unchecked": self.unchecked}
+        return {name: self.count(name) for name in OUTCOMES} | proved

@@ -1,0 +1,77 @@
+"""A table that may be larger than memory: it grows in a Parquet file, part by part, and is read back the same way."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROWS = 10_000
+"""Rows read at a time."""
+
+
+class Spool:
+    """A growing table; ``close`` it before it is read. Without a path it is in a file that goes with this object.
+
+    ``dtypes`` are the columns with their pandas types: a part in which a column is empty has the same types.
+    """
+
+    def __init__(self, dtypes: Mapping[str, str], path: Path | None = None) -> None:
+        self.dtypes = dict(dtypes)
+        if path is None:
+            folder = tempfile.mkdtemp(prefix="smartcar-ops-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "table.parquet"
+        self.path = path
+        empty = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in self.dtypes.items()})
+        self.schema = pa.Table.from_pandas(empty, preserve_index=False).schema
+        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(path, self.schema)
+
+    @classmethod
+    def opened(cls, path: Path) -> Spool:
+        """A table that is whole already, and may come from elsewhere: what it notes for pandas is not followed."""
+        table = cls.__new__(cls)
+        table.path, table.schema, table._writer = path, pq.read_schema(path).remove_metadata(), None
+        return table
+
+    def append(self, part: pd.DataFrame) -> pa.Table:
+        """Adds rows; returns them as they are kept."""
+        assert self._writer is not None, "a closed table does not grow"
+        typed = part[list(self.dtypes)].astype(self.dtypes)
+        table = pa.Table.from_pandas(typed, schema=self.schema, preserve_index=False)
+        self._writer.write_table(table)
+        pa.default_memory_pool().release_unused()
+        return table
+
+    def close(self, notes: Mapping[str, str] | None = None) -> Spool:
+        """Ends the table; ``notes`` are kept in the file's own metadata."""
+        if self._writer is not None:
+            if notes:
+                self._writer.add_key_value_metadata(dict(notes))
+            self._writer.close()
+            self._writer = None
+        return self
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows as Arrow has them, so many at a time."""
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(ROWS):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata(self.schema.metadata)
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """The rows, so many at a time."""
+        for table in self.tables():
+            yield table.to_pandas()
+
+    def frame(self) -> pd.DataFrame:
+        """All rows at once."""
+        return pq.read_table(self.path).replace_schema_metadata(self.schema.metadata).to_pandas()
+
+    def __len__(self) -> int:
+        return int(pq.read_metadata(self.path).num_rows)

@@ -1,0 +1,420 @@
+"""What arrived at the company, kept as evidence: every outcome, every form of a file, nothing else written."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from smartcar_ops.company import captures
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import ParameterError
+from smartcar_ops.layout import Layout
+from smartcar_ops.migration import arrivals, capturing
+from smartcar_ops.migration.captured import COLUMNS, Captured
+from smartcar_ops.reporting import bundles, runs
+from smartcar_ops.sandbox.state import State, utc_now
+from smartcar_ops.sandbox.webhook_events import write_events
+from smartcar_ops.sandbox.webhooks import sign
+from tests.house import House
+
+ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
+CAR, OTHER_CAR = "cccccccc-0000-4000-8000-000000000003", "dddddddd-0000-4000-8000-000000000004"
+BACK = "https://app.example.com/callback"
+
+
+@pytest.fixture
+def quiet(make_house: Callable[..., House]) -> House:
+    """A small company on SQLite before expand: its ledger is a file."""
+    return make_house(users=40)
+
+
+def user_of(house: House) -> str:
+    """One of the company's own ids."""
+    return str(house.rows("users")[0]["id"])
+
+
+def write(house: House, *lines: str | dict[str, Any]) -> Path:
+    """A file of these lines."""
+    path = house.root / "arrived.txt"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n")
+    return path
+
+
+def capture(house: House, *, token: str | None = None, **files: Path) -> Captured:
+    """Captures the files; with the house's management token unless another is given."""
+    secret = house.settings.credentials.management_token if token is None else SecretStr(token)
+    return capturing.capture(house.company, house.ledger, **files, management_token=secret, now=house.now)
+
+
+def redirects(house: House, *lines: str | dict[str, Any]) -> Captured:
+    """Captures redirects."""
+    return capture(house, redirects=write(house, *lines))
+
+
+def webhooks(house: House, *lines: str | dict[str, Any], token: str | None = None) -> Captured:
+    """Captures webhooks."""
+    return capture(house, webhooks=write(house, *lines), token=token)
+
+
+def event(user: str | None = ANN, vehicle: str | None = CAR, mode: str = "LIVE", **user_more: Any) -> dict[str, Any]:
+    """An event about a car."""
+    who = ({"id": user} if user else {}) | user_more
+    what = {"id": vehicle} if vehicle else {}
+    return {"eventType": "VEHICLE_STATE", "data": {"user": who, "vehicle": what}, "meta": {"mode": mode}}
+
+
+def outcomes(captured: Captured) -> list[str]:
+    """What became of the lines, in their order."""
+    return [str(outcome) for outcome in captured.rows["outcome"]]
+
+
+def personal(house: House) -> set[tuple[str, str, str]]:
+    """The personal evidence: who, by which source, is whom."""
+    return {(row["user_id"], row["source"], row["smartcar_user_id"]) for row in house.ledger.rows(t.personal)}
+
+
+def sightings(house: House) -> set[tuple[str, str, str]]:
+    """The evidence by car."""
+    return {(row["vehicle_id"], row["source"], row["smartcar_user_id"]) for row in house.ledger.rows(t.sightings)}
+
+
+# --- redirects: every outcome ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "named", "outcome", "words"),
+    [
+        (f"user_id={ANN}&state=s&code=c", True, "kept", "names a user"),
+        (f"userId={ANN.upper()}", True, "kept", "names a user"),
+        ("error=access_denied&error_description=no", True, "declined", "ended with an error"),
+        ("code=c&state=s", True, "unroutable", "has no user_id"),
+        (f"user_id={ANN}", False, "unroutable", "names no local user"),
+        (f"user_id={ANN}&external_id=nobody-here", False, "unroutable", "does not have"),
+        (f"user_id={ANN}&userId={BEN}", True, "invalid", "2 different values"),
+        ("user_id=undefined", True, "invalid", "no UUID"),
+    ],
+)
+def test_what_becomes_of_a_redirect(quiet: House, query: str, named: bool, outcome: str, words: str) -> None:
+    """Each outcome by its own rule; evidence is kept for the kept one alone."""
+    local = user_of(quiet)
+    found = redirects(quiet, {"url": f"{BACK}?{query}", **({"user_id": local} if named else {})})
+    assert [outcome] == outcomes(found)
+    assert words in found.rows["reason"][0]
+    assert ({(local, "redirects", ANN)} if outcome == "kept" else set()) == personal(quiet)
+    assert int(outcome in ("unroutable", "invalid")) == found.exit_code
+
+
+def test_a_redirect_names_its_user_by_the_column_or_by_external_id(quiet: House) -> None:
+    """The company's own column comes first; where it is empty, the external id that Connect sent back."""
+    first, second = (str(row["id"]) for row in quiet.rows("users")[:2])
+    redirects(
+        quiet,
+        {"url": f"{BACK}?user_id={ANN}&external_id={second}", "user_id": int(first)},
+        {"url": f"{BACK}?user_id={BEN}&external_id={second}", "user_id": ""},
+    )
+    assert {(first, "redirects", ANN), (second, "redirects", BEN)} == personal(quiet)
+
+
+FORMS: dict[str, Callable[[str], Iterable[str]]] = {
+    "csv": lambda user: ("id,URL,user_id", f'1,"{BACK}?user_id={ANN}",{user}'),
+    "csv, query": lambda user: ("query;user_id", f"user_id={ANN};{user}"),
+    "csv, a cell of two lines": lambda user: ("url\tuser_id\tnote", f'?user_id={ANN}\t{user}\t"a', 'b"'),
+    "csv, first cell empty": lambda user: ("note\turl\tuser_id", f"\t?user_id={ANN}\t{user}"),
+    "csv, a byte order mark": lambda user: ("\ufeffurl,user_id", f"?user_id={ANN},{user}"),
+    "json": lambda user: (json.dumps({"url": f"{BACK}?user_id={ANN}", "user_id": user}),),
+    "json, query": lambda user: ("", "  " + json.dumps({"query": f"user_id={ANN}", "user_id": int(user)})),
+    "addresses": lambda user: (f"{BACK}?user_id={ANN}&external_id={user}", "", ""),
+    "query strings": lambda user: (f"?user_id={ANN}&external_id={user}\r",),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_redirects_may_have_any_form(quiet: House, form: str) -> None:
+    """CSV with a header, JSON Lines or an address a line; blank lines are none."""
+    local = user_of(quiet)
+    found = redirects(quiet, *FORMS[form](local))
+    assert (["kept"], {(local, "redirects", ANN)}) == (outcomes(found), personal(quiet))
+
+
+@pytest.mark.parametrize("line", ["{not json", "[1, 2]", '{"url": ""}', '{"user_id": "1"}', "https://[?user_id=1"])
+def test_a_line_that_cannot_be_read_ends_nothing(quiet: House, line: str) -> None:
+    """It is counted, and the next line is read."""
+    found = redirects(quiet, {"url": f"?user_id={ANN}", "user_id": user_of(quiet)}, line)
+    assert "kept" == outcomes(found)[0]
+    assert outcomes(found)[1] in ("invalid", "unroutable")
+    assert [1, 2] == list(found.rows["line"])
+
+
+def test_rows_below_a_broken_one_are_read(quiet: House) -> None:
+    """A row that no CSV reader takes is invalid, one without an address too; each is known by its line."""
+    local = user_of(quiet)
+    found = redirects(
+        quiet, "url,user_id", f"{'x' * 200_000},1", ",1", " , ", f"?user_id={ANN},{local}", f"?user_id={BEN}"
+    )
+    assert ["invalid", "invalid", "kept", "unroutable"] == outcomes(found)
+    assert [2, 3, 5, 6] == list(found.rows["line"])
+
+
+def test_a_line_without_end_is_not_held_in_memory(quiet: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a line longer than any event only the beginning is read, and it is one invalid line."""
+    monkeypatch.setattr(arrivals, "LONGEST_LINE", 1000)
+    path = write(quiet, json.dumps(event()) + " " * 5000 + "x", event(BEN))
+    assert ["kept", "kept"] == outcomes(capture(quiet, webhooks=path))
+    path = write(quiet, '{"eventType": "' + "x" * 5000, event(BEN))
+    found = capture(quiet, webhooks=path)
+    assert (["invalid", "kept"], [1, 2]) == (outcomes(found), list(found.rows["line"]))
+
+
+# --- webhooks: every outcome ----------------------------------------------------------------------------------
+
+
+def test_signed_webhooks_of_the_sandbox_are_kept(quiet: House) -> None:
+    """Real events, each with its signature over the raw body: who is connected to which car, and nothing invalid."""
+    known = quiet.settings.credentials.management_token.get_secret_value()
+    events = write_events(State(quiet.world, utc_now), 20)
+    raw = [json.dumps(one, indent=1) for one in events]
+    found = webhooks(quiet, *({"body": body, "signature": sign(known, body.encode())} for body in raw))
+    pairs = {(e["data"]["vehicle"]["id"], "webhooks", e["data"]["user"]["id"]) for e in events}
+    assert (20, 0, 0) == (found.count("kept"), found.unsigned, found.exit_code)
+    assert pairs == sightings(quiet)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda body, signed: {"body": body, "SC-Signature": signed},
+        lambda body, signed: {"Body": body, "headers": {"Sc-Signature": signed}},
+        lambda body, signed: {"body": body, "headers": {"sc_signature": [signed.upper()]}},
+        lambda body, signed: {"body": body, "sc-signature": f" {signed} "},
+    ],
+)
+def test_a_signature_may_stand_anywhere(quiet: House, wrap: Callable[[str, str], dict[str, Any]]) -> None:
+    """Beside the body or among the headers, in any case; right it is kept, wrong it is invalid."""
+    body = json.dumps(event())
+    right = sign(quiet.settings.credentials.management_token.get_secret_value(), body.encode())
+    found = webhooks(quiet, wrap(body, right), wrap(body + " ", right), wrap(body, "ü"))
+    assert ["kept", "invalid", "invalid"] == outcomes(found)
+    assert (0, {(CAR, "webhooks", ANN)}) == (found.unsigned, sightings(quiet))
+
+
+def test_a_body_that_was_parsed_is_checked_as_the_sdk_writes_it(quiet: House) -> None:
+    """An object in place of the raw text counts as its shortest JSON: signed so it is kept, else invalid."""
+    known = quiet.settings.credentials.management_token.get_secret_value()
+    short = json.dumps(event(), separators=(",", ":"))
+    found = webhooks(
+        quiet,
+        {"body": event(), "signature": sign(known, short.encode())},
+        {"body": event(), "signature": sign(known, json.dumps(event()).encode())},
+    )
+    assert ["kept", "invalid"] == outcomes(found)
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "words"),
+    [
+        (event(), "kept", "without a signature"),
+        (event(mode=""), "kept", "without a signature"),
+        ({**event(), "meta": {}}, "kept", "without a signature"),
+        (event(mode="SIMULATED"), "other_mode", "mode live"),
+        (event(mode="TEST"), "other_mode", "mode live"),
+        (event(user=None), "unroutable", "names no user"),
+        (event(vehicle=None), "unroutable", "names no vehicle"),
+        (event(user="[object Object]"), "invalid", "no UUID"),
+        ({"eventType": "VERIFY", "data": {"challenge": "abc"}}, "verify", "prove"),
+        ({"some": "thing"}, "invalid", "no event"),
+        ("no json", "invalid", "no JSON"),
+        ({"body": ""}, "invalid", "no body"),
+        ({"body": "plain words"}, "invalid", "no event"),
+    ],
+)
+def test_what_becomes_of_a_webhook(quiet: House, body: str | dict[str, Any], outcome: str, words: str) -> None:
+    """Each outcome by its own rule; evidence is kept for the kept one alone."""
+    found = webhooks(quiet, body)
+    assert [outcome] == outcomes(found)
+    assert words in found.rows["reason"][0]
+    assert ({(CAR, "webhooks", ANN)} if outcome == "kept" else set()) == sightings(quiet)
+    assert (1 if outcome in ("unroutable", "invalid") else 0) == found.exit_code
+    assert int(outcome == "kept") == found.unsigned == found.summary()["unsigned"]
+
+
+def test_without_a_management_token_no_signature_is_checked(quiet: House) -> None:
+    """A signed webhook is kept, and counted as unchecked."""
+    found = webhooks(quiet, {"body": json.dumps(event()), "signature": "whatever"}, token="")
+    assert (["kept"], 1, 0) == (outcomes(found), found.unchecked, found.unsigned)
+    assert "signatures not checked, for SMARTCAR_MANAGEMENT_TOKEN is not set: 1" == found.remarks
+
+
+def test_an_external_id_in_a_webhook_is_personal_evidence(quiet: House) -> None:
+    """Where it names a user of the company, it speaks for that user; else only for the car."""
+    local = user_of(quiet)
+    found = webhooks(quiet, event(externalId=local), event(BEN, OTHER_CAR, externalId="somebody@example.com"))
+    assert {(local, "webhooks", ANN)} == personal(quiet)
+    assert {(CAR, "webhooks", ANN), (OTHER_CAR, "webhooks", BEN)} == sightings(quiet)
+    assert [local, None] == [None if pd.isna(name) else name for name in found.rows["user_id"]]
+
+
+# --- kept once, on every database -----------------------------------------------------------------------------
+
+
+def everything(house: House) -> list[dict[str, Any]]:
+    """The ledger's evidence with its times."""
+    return [*house.ledger.rows(t.personal), *house.ledger.rows(t.sightings)]
+
+
+def test_a_second_reading_changes_nothing(make_house: Callable[..., House], any_database: str) -> None:
+    """On every database: doubles collapse, a second reading adds nothing, and no company row is changed."""
+    house = make_house(any_database, users=40).expand()
+    local, before = user_of(house), (house.rows("users"), house.rows("vehicles"))
+    path = write(house, *[event(externalId=local)] * 3, event(BEN))
+    sent = house.root / "redirects.csv"
+    far = "99999999999999999999999"
+    lines = (local, local, "999999999", "3000000000", far, "-1", "x'; --", "007", "e\u0301", "a\0b")
+    sent.write_text("url,user_id\n" + "\n".join(f"?user_id={ANN},{name}" for name in lines) + "\n")
+    first = capture(house, webhooks=path, redirects=sent)
+    kept = everything(house)
+    house.now = house.now.replace(year=house.now.year + 1)
+    second = capture(house, webhooks=path, redirects=sent)
+    assert (6, len(lines) - 2, 4) == (first.count("kept"), first.count("unroutable"), first.new)
+    assert (6, len(lines) - 2, 0) == (second.count("kept"), second.count("unroutable"), second.new)
+    assert kept == everything(house)
+    assert 4 == len(kept)
+    assert before == (house.rows("users"), house.rows("vehicles"))
+    assert [] == house.transport.calls
+
+
+def test_later_files_add_to_what_is_known(quiet: House) -> None:
+    """What an earlier file said stays."""
+    webhooks(quiet, event())
+    assert 1 == webhooks(quiet, event(BEN)).new
+    assert {(CAR, "webhooks", ANN), (CAR, "webhooks", BEN)} == sightings(quiet)
+
+
+@pytest.mark.parametrize("database", ["postgresql", "mariadb"])
+def test_a_user_is_found_by_ids_of_any_type(make_house: Callable[..., House], database: str) -> None:
+    """UUIDs and texts as the company's keys: found as they are written, a UUID in either case."""
+    house = make_house(database, users=40)
+    kind = "UUID" if database == "postgresql" else "VARCHAR(64)"
+    house.execute(f"CREATE TABLE people (id {kind} PRIMARY KEY, email VARCHAR(99))")
+    house.execute(f"INSERT INTO people VALUES ('{ANN}', 'x')")
+    company = Company(house.company.engine, Layout.model_validate({"users": {"table": "people"}}))
+    found = captures.known_users(company, [ANN, BEN, "7", "", "x" * 300, "a\nb"])
+    assert {ANN: ANN} == found
+    if kind == "UUID":
+        assert {ANN.upper(): ANN} == captures.known_users(company, [ANN.upper()])
+
+
+def test_users_the_layout_leaves_out_are_not_known(make_house: Callable[..., House]) -> None:
+    """`[users] where` narrows whom a redirect may name."""
+    house = make_house(users=40, toml='[users]\nwhere = "id > 3 OR id > 4"\n')
+    ids = [str(row["id"]) for row in house.rows("users")]
+    assert {one for one in ids if int(one) > 3} == set(captures.known_users(house.company, ids))
+
+
+# --- big files, and what is shown -----------------------------------------------------------------------------
+
+
+def test_a_big_file_is_streamed_and_its_table_capped(quiet: House) -> None:
+    """30,000 lines in little memory; the table has the first 1,000 kept lines and every other, and says so."""
+    local, path = user_of(quiet), quiet.root / "many.csv"
+    with path.open("w") as file:
+        file.write("url,user_id,note\n")
+        for number in range(30_000):
+            file.write(f"?user_id={ANN}&code=c{number},{local if number % 1000 else 'nobody'},{'n' * 300}\n")
+    tracemalloc.start()
+    found = capture(quiet, redirects=path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert path.stat().st_size / 2 > peak
+    assert (29_970, 30, 1) == (found.count("kept"), found.count("unroutable"), found.new)
+    assert 1030 == len(found.rows)
+    assert "leaves out: 28,970" in found.remarks
+
+
+def test_no_secret_of_a_line_is_shown(quiet: House) -> None:
+    """No address, code, state, signature, e-mail or VIN stands in the table, the sentences or a repr."""
+    lines = [
+        {"url": f"{BACK}?user_id={ANN}&code=secret-code&state=secret-state", "user_id": "secret@example.com"},
+        {"url": f"{BACK}?user_id=secret-user&external_id=secret-two", "user_id": user_of(quiet)},
+        {"url": f"{BACK}?user_id={ANN}&userId=secret-three"},
+        {"url": f"{BACK}?error=secret-error&vehicle_id=SECRETVIN12345678"},
+    ]
+    first = redirects(quiet, *lines)
+    second = webhooks(quiet, {"body": json.dumps(event("secret-id", "secret-car")), "signature": "secret-signature"})
+    reprs = [repr(row) for row in arrivals.redirects(write(quiet, *lines))]
+    shown = [first.rows.to_json(), second.rows.to_json(), first.verdict, second.remarks, repr(first), *reprs[:1]]
+    assert "secret" not in " ".join(shown).lower().replace("secret@example.com", "")
+    assert "secret@" not in first.rows.to_json()
+
+
+# --- the notebook ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., runs.Result]:
+    """Runs the notebook on the quiet house."""
+    monkeypatch.chdir(quiet.root)
+    for name, value in quiet.environment.items():
+        monkeypatch.setenv(name, value)
+    return lambda **given: runs.run("50", given.items())
+
+
+def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..., runs.Result]) -> None:
+    """0 where all is well, 1 where a line is for a person; tables, summary, no call, no company row changed."""
+    before = quiet.rows("users"), quiet.rows("vehicles")
+    write(quiet, event(), event(mode="TEST"))
+    result = run(webhooks="arrived.txt")
+    assert (0, {}) == (result.exit_code, result.calls)
+    assert {"kept": 1, "unroutable": 0, "invalid": 0, "other_mode": 1}.items() <= result.summary.items()
+    assert "1 of 2 lines are kept as evidence (new pieces: 1); the others: 1 other_mode." == result.verdict
+    assert result.folder
+    table = bundles.load(result.folder)["captured"]
+    assert (COLUMNS, ["kept", "other_mode"]) == (list(table.columns), list(table["outcome"]))
+    (quiet.root / "sent.txt").write_text(f"{BACK}?user_id={ANN}\n")
+    again = run(webhooks="arrived.txt", redirects="sent.txt")
+    assert (1, 1, 0) == (again.exit_code, again.summary["unroutable"], again.summary["new"])
+    assert before == (quiet.rows("users"), quiet.rows("vehicles"))
+    assert [] == quiet.sandbox.arrivals
+
+
+def test_the_notebook_without_a_line_has_nothing_to_do(quiet: House, run: Callable[..., runs.Result]) -> None:
+    """Exit 3 where no file is given."""
+    result = run()
+    assert (3, True) == (result.exit_code, result.verdict.startswith("No file given"))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("webhooks", "nothing.jsonl", "there is no such file"),
+        ("redirects", ".", "there is no such file"),
+        ("redirects", f"{BACK}?user_id={ANN}&code=abc", "expected the path of a file"),
+        ("redirects", "zeros.bin", "is no text"),
+        ("redirects", "prose.txt", "no header"),
+    ],
+)
+def test_a_file_that_is_none_is_refused_before_anything(quiet: House, name: str, given: str, words: str) -> None:
+    """ParameterError, exit 5, naming the parameter; an address given by mistake is not repeated."""
+    (quiet.root / "zeros.bin").write_bytes(b"PK\0\0")
+    (quiet.root / "prose.txt").write_text("Dear Ann,\n")
+    given = str(quiet.root / given) if "://" not in given else given
+    with pytest.raises(ParameterError, match=words) as raised:
+        capture(quiet, **{name: arrivals.find(name, given)})  # type: ignore[dict-item]
+    assert 5 == raised.value.exit_code
+    assert name in str(raised.value)
+    assert "code=abc" not in str(raised.value)
+    assert [] == everything(quiet)
+
+
+def test_the_notebook_leaves_no_folder_for_a_missing_file(quiet: House, run: Callable[..., runs.Result]) -> None:
+    """Exit 5, one sentence, nothing left behind."""
+    result = run(redirects="nothing.csv")
+    assert (5, None) == (result.exit_code, result.folder)
+    assert "redirects is 'nothing.csv'" in result.verdict

@@ -1,0 +1,150 @@
+"""A person's word where the evidence can't decide: recorded, planned, written, and nothing else overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.errors import ParameterError
+from smartcar_ops.migration import backfilling, deciding
+from tests.conftest import DATABASES
+from tests.house import House
+
+SOMEBODY = "f3a1e8a4-0000-4000-8000-000000000001"
+PER_VEHICLE = '[vehicles]\nsmartcar_user_id = "holder_id"\n'
+
+
+@pytest.fixture(params=DATABASES)
+def asked(request: pytest.FixtureRequest, make_house: Callable[..., House]) -> House:
+    """A company of 60 users on every database in turn: expanded, callbacks played, sources asked."""
+    house = make_house(request.param).expand().play_callbacks()
+    house.ask()
+    return house
+
+
+def user_of(house: House, persona: str) -> str:
+    """The first user of a persona."""
+    return next(str(user["user_id"]) for user in house.truth["users"] if user["persona"] == persona)
+
+
+def decide(house: House, user: str, id: str, **changed: str) -> str:
+    """Ada decides."""
+    given = {"by": "Ada", "reason": "asked them", **changed}
+    return deciding.decide(house.company, house.ledger, user, id, now=house.now, **given)  # type: ignore[arg-type]
+
+
+def planned(house: House, user: str) -> dict[str, Any]:
+    """The plan's row of a user."""
+    rows = house.plan().rows
+    row: dict[str, Any] = rows[(rows["table"] == "users") & (rows["row_id"] == user)].iloc[0].to_dict()
+    return row
+
+
+def stored(house: House, user: str) -> str | None:
+    """What the company stores for a user."""
+    return next(row["smartcar_user_id"] for row in house.rows("users") if str(row["id"]) == user)
+
+
+@pytest.mark.parametrize("persona", ["wrong_id", "malformed", "two_ids_vin", "family_car"])
+def test_what_a_person_chose_is_set(asked: House, persona: str) -> None:
+    """A conflict becomes a row to set, with name and reason; applied, it is mapped or at least kept."""
+    user = user_of(asked, persona)
+    (conflict,) = [found for found in deciding.conflicts(asked.plan()) if found.user_id == user]
+    chosen = next((id for id in conflict.ids if id != stored(asked, user)), SOMEBODY)
+    decide(asked, user, chosen.upper())
+    row = planned(asked, user)
+    assert ("set", chosen, "Ada chose: asked them") == (row["decision"], row["proposed"], row["reason"])
+    applied = backfilling.apply(asked.company, asked.ledger, asked.plan(), "run")
+    assert 0 == applied.exit_code
+    assert chosen == stored(asked, user)
+    assert "keep" == planned(asked, user)["decision"]
+
+
+def test_none_takes_an_id_away(asked: House) -> None:
+    """Where a person says that a user has no id, the stored one is taken out; undo puts it back."""
+    user = user_of(asked, "wrong_id")
+    before = stored(asked, user)
+    decide(asked, user, "none")
+    backfilling.apply(asked.company, asked.ledger, asked.plan(), "run")
+    assert None is stored(asked, user)
+    backfilling.undo(asked.company, asked.ledger, "run", "undo")
+    assert before == stored(asked, user) is not None
+
+
+def test_an_id_that_another_holds_wants_both_decided(asked: House) -> None:
+    """Of two users with one id, deciding for one sets nothing; once the other has none, the first keeps it."""
+    one, two = [str(user["user_id"]) for user in asked.truth["users"] if user["persona"] == "couple"][:2]
+    (id,) = next(found.ids for found in deciding.conflicts(asked.plan()) if found.user_id == one)
+    decide(asked, one, id)
+    assert "conflict" == planned(asked, one)["decision"] == planned(asked, two)["decision"]
+    assert "decide for that user, too" in planned(asked, one)["reason"]
+    decide(asked, two, "none")
+    backfilling.apply(asked.company, asked.ledger, asked.plan(), "run")
+    assert (id, None) == (stored(asked, one), stored(asked, two))
+
+
+def test_the_last_choice_counts_and_all_are_known(asked: House) -> None:
+    """A second choice takes the first one's place; both stay in the runs, with who and why."""
+    user = user_of(asked, "wrong_id")
+    decide(asked, user, SOMEBODY)
+    decide(asked, user, "none", by="Grace", reason="they left")
+    assert "Grace chose: they left" == planned(asked, user)["reason"]
+    told = [run["summary"] for run in Runs(asked.ledger).all("decide")]
+    assert [("Ada", SOMEBODY), ("Grace", None)] == [(row["chosen_by"], row["smartcar_user_id"]) for row in told]
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"user": "999999"}, "no user '999999'"),
+        ({"user": "ada'; --"}, "there is no user"),
+        ({"id": "ada@example.com"}, "is no UUID"),
+        ({"by": " "}, "the name has 0 characters"),
+        ({"reason": ""}, "the reason has 0 characters"),
+        ({"reason": "x" * 2001}, "the reason has 2001 characters"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused(house: House, changed: dict[str, str], says: str) -> None:
+    """An unknown user, no UUID, no name or no reason: exit 5, nothing recorded, the id given not repeated."""
+    given = {"user": user_of(house, "wrong_id"), "id": SOMEBODY, **changed}
+    with pytest.raises(ParameterError, match=says) as raised:
+        decide(house, given.pop("user"), given.pop("id"), **given)
+    assert 5 == raised.value.exit_code
+    assert "ada@" not in str(raised.value)
+    assert {} == house.ledger.choices()
+
+
+def test_a_hidden_text_is_replaced_where_a_person_says_so(house: House) -> None:
+    """An e-mail in the id's column is shown nowhere, and overwritten once a person chose; undo brings it back."""
+    house.ask()
+    user = user_of(house, "malformed")
+    house.execute("UPDATE users SET smartcar_user_id = 'ada@example.com' WHERE id = :id", id=int(user))
+    decide(house, user, SOMEBODY)
+    assert "(no UUID, 15 characters)" == planned(house, user)["current"]
+    applied = backfilling.apply(house.company, house.ledger, house.plan(), "run")
+    assert SOMEBODY == stored(house, user)
+    assert "ada@" not in applied.table().to_csv()
+    backfilling.undo(house.company, house.ledger, "run", "undo")
+    assert "ada@example.com" == stored(house, user)
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_ids_kept_per_vehicle_settle_two_ids(make_house: Callable[..., House], kind: str) -> None:
+    """With a column per vehicle, a user whose cars carry an id each is no conflict: each car gets its own."""
+    house = make_house(kind, toml=PER_VEHICLE).expand().play_callbacks()
+    house.ask()
+    user = user_of(house, "two_ids_vin")
+    assert "skip" == planned(house, user)["decision"]
+    plan = house.plan()
+    backfilling.apply(house.company, house.ledger, plan, "run")
+    cars = [row for row in house.rows("vehicles") if str(row["user_id"]) == user]
+    holders = {row["holder_id"] for row in cars}
+    assert 2 == len(holders - {None})
+    audit = house.audit().users.set_index("user_id")["bucket"]
+    assert ("mapped", None) == (audit[user], stored(house, user))
+    wrong = {row["row_id"] for row in plan.rows.to_dict("records") if row["decision"] == "conflict"}
+    assert user not in wrong
+    assert 3 == house.plan().exit_code

@@ -1,0 +1,120 @@
+"""Applies and undos in processes of their own: a test may kill them, or start two at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops import settings
+from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.migration import backfilling
+from smartcar_ops.migration.plans import Plan
+from smartcar_ops.settings import Source
+from tests.house import House
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.processes"])  # so that a process costs a fork, and no import
+
+
+class Act:
+    """An apply of a plan's file, or an undo of a run, that waits after each batch until it is told to go on.
+
+    ``dies_before`` ends it with SIGKILL before so many statements or commits: wherever that is.
+    """
+
+    def __init__(
+        self, house: House, name: str, target: str | Path, run_id: str, *, batch_size: int = 5, dies_before: int = 0
+    ) -> None:
+        self.run_id = run_id
+        self._told, telling = CONTEXT.Pipe()
+        given = (dict(house.environment), house.root, name, str(target), run_id, batch_size, dies_before, telling)
+        self._process = CONTEXT.Process(target=_carry_out, args=given, daemon=True)
+        self._process.start()
+        telling.close()
+        self.outcome: tuple[int, str] | None = None
+        """(exit code, the error's sentence); None while it runs, and where it was killed."""
+        self.statements = 0
+
+    def go(self) -> bool:
+        """Waits for the end of the next batch, or for the first sign of life; False where the act has ended."""
+        try:
+            said = self._told.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            return False
+        if said is not None:
+            *outcome, self.statements = said
+            self.outcome = (outcome[0], outcome[1])
+            self._process.join()
+        return said is None
+
+    def release(self) -> None:
+        """Lets it go on with the next batch."""
+        self._told.send(None)
+
+    def finish(self) -> tuple[int, str] | None:
+        """Lets it run to its end."""
+        while self.go():
+            self.release()
+        return self.outcome
+
+    def kill(self, after: float | None = None) -> None:
+        """Ends it with SIGKILL, between two batches, or so many seconds into the next one."""
+        if after is not None:
+            self.release()
+            self._process.join(after)
+        self._process.kill()
+        self._process.join()
+
+
+def _carry_out(
+    environment: dict[str, str],
+    root: Path,
+    name: str,
+    target: str,
+    run_id: str,
+    batch_size: int,
+    dies_before: int,
+    telling: Connection,
+) -> None:
+    read = settings.read(Source(environment, root))
+    company = Company.connect(read.database_url.get_secret_value(), read.layout)
+    ledger = Ledger.open(company, Scope(read.service, read.mode), read.reports)
+    statements = _count(company.engine, dies_before)
+
+    def wait(*_: Any) -> None:
+        telling.send(None)
+        telling.recv()
+
+    options: dict[str, Any] = {"batch_size": batch_size, "progress": wait}
+    wait()
+    try:
+        if name == "apply":
+            code, told = backfilling.apply(company, ledger, Plan.load(Path(target)), run_id, **options).exit_code, ""
+        else:
+            code, told = backfilling.undo(company, ledger, target, run_id, **options).exit_code, ""
+    except SmartcarOpsError as error:
+        code, told = error.exit_code, str(error)
+    telling.send((code, told, statements[0]))
+
+
+def _count(engine: sa.Engine, dies_before: int) -> list[int]:
+    """Counts statements and commits, and ends this process before the one given."""
+    counted = [0]
+
+    def tick(*_: Any) -> None:
+        counted[0] += 1
+        if counted[0] == dies_before:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sa.event.listen(engine, "before_cursor_execute", tick)
+    sa.event.listen(engine, "commit", tick)
+    return counted
