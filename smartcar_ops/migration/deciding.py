@@ -59,7 +59,7 @@ def decide(
                 "a choice is kept with who made it and why."
             )
     if not company.has_user(user_id):
-        raise ParameterError(f"decide: there is no user {user_id!r}; expected an id of [users] {company.users.name}.")
+        raise ParameterError(f"decide: there is no user {user_id!r}; expected an id of the table {company.users.name}.")
     moment = now.astimezone(UTC).replace(tzinfo=None)
     row = {"user_id": user_id, "smartcar_user_id": chosen, "chosen_by": by.strip(), "reason": reason.strip()}
     ledger.record(t.choices, [{**row, "chosen_at": moment}])

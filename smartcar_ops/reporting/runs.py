@@ -180,7 +180,9 @@ class _Run:
                     progress_bar=False,
                     execution_timeout=allowed,
                     cwd=str(Path.cwd()),  # the kernel must find the same settings as this process
-                    extra_arguments=["--IPKernelApp.log_level=ERROR"],
+                    extra_arguments=[
+                        "--IPKernelApp.log_level=CRITICAL"
+                    ],  # an idle kernel that is ended says so as an error
                     config=KERNEL,
                 )
         except PapermillExecutionError as error:
