@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 
 from smartcar_ops.company import engines, fetching
 from smartcar_ops.company.ledger import CHUNK, SUBSCRIPTIONS, Ledger, Scope
@@ -123,3 +124,24 @@ def step(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str, *, once: boo
     step = query.cte(f"smartcar_ops_{name}_")
     step = step.prefix_with("MATERIALIZED", dialect="sqlite")
     return step.prefix_with("MATERIALIZED" if once else "NOT MATERIALIZED", dialect="postgresql")
+
+
+class InOrder(sa.Join):
+    """A join whose left side is read first.
+
+    SQLite, which knows nothing of how many rows the ledger has, else goes through the left side for each of them.
+    """
+
+    inherit_cache = True
+
+
+@compiles(InOrder)
+def _as_any_join(join: InOrder, compiler: Any, **options: Any) -> str:
+    return str(compiler.visit_join(join, **options))
+
+
+@compiles(InOrder, "sqlite")
+def _as_cross_join(join: InOrder, compiler: Any, **options: Any) -> str:
+    left, right = (compiler.process(side, **{**options, "asfrom": True}) for side in (join.left, join.right))
+    condition = compiler.process(join.onclause, **{**options, "asfrom": False})
+    return f"{left} CROSS JOIN {right} ON {condition}"

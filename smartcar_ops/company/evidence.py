@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.desk import Desk, step
+from smartcar_ops.company.desk import Desk, InOrder, step
 
 SOURCES = ("choice", "external_id", "management", "redirects", "stored", "tokens", "vins", "webhooks")
 """What evidence can come from; a set of them is a number in SQL, a power of two each, in this order."""
@@ -158,7 +158,7 @@ class Evidence:
                 listed.c.smartcar_user_id.label("id"),
                 links.c.source,
             )
-            .join_from(links, listed, links.c.vehicle_id == listed.c.vehicle_id)
+            .select_from(InOrder(links, listed, links.c.vehicle_id == listed.c.vehicle_id))
             .where(self._known)
         )
         sighted = (
@@ -169,7 +169,7 @@ class Evidence:
                 told.c.smartcar_user_id.label("id"),
                 told.c.source,
             )
-            .join_from(links, told, links.c.vehicle_id == told.c.vehicle_id)
+            .select_from(InOrder(links, told, links.c.vehicle_id == told.c.vehicle_id))
             .where(self._scope.of(told))
         )
         return self._at.keep(sa.union_all(connected, sighted), "seen")
