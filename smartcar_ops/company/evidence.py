@@ -149,30 +149,17 @@ class Evidence:
     @cached_property
     def seen(self) -> sa.FromClause:
         """(user_id, local_vehicle_id, vehicle_id, id, source): by the user's own cars, who is connected to them."""
-        links, listed, told = self.links, t.connections, t.sightings
-        connected = (
-            sa.select(
-                links.c.user_id,
-                links.c.local_vehicle_id,
-                links.c.vehicle_id,
-                listed.c.smartcar_user_id.label("id"),
-                links.c.source,
-            )
-            .select_from(InOrder(links, listed, links.c.vehicle_id == listed.c.vehicle_id))
-            .where(self._known)
-        )
-        sighted = (
-            sa.select(
-                links.c.user_id,
-                links.c.local_vehicle_id,
-                links.c.vehicle_id,
-                told.c.smartcar_user_id.label("id"),
-                told.c.source,
-            )
-            .select_from(InOrder(links, told, links.c.vehicle_id == told.c.vehicle_id))
-            .where(self._scope.of(told))
-        )
+        links, told = self.links, t.sightings
+        connected = self._through(links, t.connections, links.c.source).where(self._known)
+        sighted = self._through(links, told, told.c.source).where(self._scope.of(told))
         return self._at.keep(sa.union_all(connected, sighted), "seen")
+
+    @staticmethod
+    def _through(links: sa.FromClause, told: sa.Table, source: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        """Whom a table of the ledger names for the vehicles that cars are linked to."""
+        rows = InOrder(links, told, links.c.vehicle_id == told.c.vehicle_id)
+        car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
+        return sa.select(*car, told.c.smartcar_user_id.label("id"), source).select_from(rows)
 
     @cached_property
     def personal(self) -> sa.FromClause:

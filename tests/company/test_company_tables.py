@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.company import phases
+from smartcar_ops.company.desk import Desk, desk
+from smartcar_ops.company.evidence import Evidence
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError
@@ -335,3 +337,20 @@ def _with_a_file(url: str) -> str:
     """The same database, its SQLite file there although empty."""
     run(url, "CREATE TABLE other (id INTEGER)")
     return url
+
+
+def test_sqlite_looks_connections_up_car_by_car(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without statistics SQLite would read all cars for each connection: the order of the join is said."""
+    house.ask()
+    kept: dict[str, Any] = {}
+    keep = Desk.keep
+    monkeypatch.setattr(Desk, "keep", lambda at, query, name: keep(at, kept.setdefault(name, query), name))
+    with desk(house.company, house.ledger, house.now) as at:
+        _ = Evidence(at).seen
+        statement = str(kept["seen"].compile(at.connection, compile_kwargs={"literal_binds": True}))
+        steps = [row[3] for row in at.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]
+    order = [step for step in steps if step.startswith(("SCAN", "SEARCH"))]
+    assert ["SCAN smartcar_ops_links_", "SEARCH smartcar_ops_connections"] == [
+        " ".join(step.split()[:2]) for step in order[:2]
+    ]
+    assert "vehicle_id=?" in order[1]
