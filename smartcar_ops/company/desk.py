@@ -93,7 +93,7 @@ def desk(company: Company, ledger: Ledger, now: datetime) -> Iterator[Desk]:
     about = ledger.scope, company.holder_column is not None, ledger.knows(SUBSCRIPTIONS)
     if ledger.in_database:
         with engines.failures(company.engine, "judging the users"), company.engine.connect() as connection:
-            yield Desk(connection, step(people, "people", once=False), step(cars, "cars", once=False), *about)
+            yield Desk(connection, step(people, "people"), step(cars, "cars", once=False), *about)
         return
     with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
         copies = [_copy(company, connection, query, name) for query, name in ((people, "people"), (cars, "cars"))]
@@ -117,7 +117,7 @@ def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], na
 def step(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str, *, once: bool = True) -> sa.CTE:
     """A named step of the query, worked out once: SQLite else repeats it for every row it is joined to.
 
-    Not ``once``: PostgreSQL may read it each time from the company's own table, on several cores.
+    Not ``once``: PostgreSQL may read it where it is needed, on several cores, and writes it down nowhere.
 
     No table of the company has the name: a CTE called like the table it reads would be its own source.
     """

@@ -6,16 +6,32 @@ through the list for every row.
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, InOrder, step
 
 SOURCES = ("choice", "external_id", "management", "redirects", "stored", "tokens", "vins", "webhooks")
 """What evidence can come from; a set of them is a number in SQL, a power of two each, in this order."""
+
+
+class Together(GenericFunction[int]):
+    """The set of all sources in a group of rows, each a set itself."""
+
+    type = sa.Integer()
+    name = "bit_or"
+    inherit_cache = True
+
+
+@compiles(Together, "sqlite")
+def _together_one_by_one(sets: Together, compiler: Any, **options: Any) -> str:
+    """SQLite has no such function: the greatest of each source's bits, and these added."""
+    told = compiler.process(sets.clauses, **options)
+    return "(" + " + ".join(f"max({told} & {1 << place})" for place in range(len(SOURCES))) + ")"
 
 
 def sources_of(mask: int | None) -> list[str]:
@@ -53,7 +69,7 @@ class Evidence:
             )
         ).subquery("both_kinds")
         return (
-            sa.select(both.c.user_id, both.c.id, _sources(both).label("sources"))
+            sa.select(both.c.user_id, both.c.id, Together(both.c.source).label("sources"))
             .group_by(both.c.user_id, both.c.id)
             .order_by(both.c.user_id, both.c.id)
         )
@@ -71,9 +87,10 @@ class Evidence:
                 seen.c.local_vehicle_id,
                 sa.func.min(seen.c.vehicle_id).label("lowest"),
                 sa.func.max(seen.c.vehicle_id).label("highest"),
-                _sources(seen).label("sources"),
+                Together(seen.c.source).label("sources"),
             ).group_by(seen.c.local_vehicle_id),
             "grouped",
+            once=False,
         )
         holders = self._holders() if self._per_vehicle else None
         query = sa.select(
@@ -132,26 +149,26 @@ class Evidence:
             .order_by(row.c.vehicle_id)
         )
 
-    @cached_property
+    @property
     def links(self) -> sa.FromClause:
         """(local_vehicle_id, user_id, vehicle_id, source): by the company's own column, and by ties."""
         cars = self._cars
         stored = sa.select(
-            cars.c.local_vehicle_id, cars.c.user_id, cars.c.vehicle_id, sa.literal("stored").label("source")
+            cars.c.local_vehicle_id, cars.c.user_id, cars.c.vehicle_id, _bit("stored").label("source")
         ).where(cars.c.vehicle_id.is_not(None))
         tied = (
-            sa.select(cars.c.local_vehicle_id, cars.c.user_id, t.ties.c.vehicle_id, t.ties.c.source)
+            sa.select(cars.c.local_vehicle_id, cars.c.user_id, t.ties.c.vehicle_id, _bits(t.ties))
             .join_from(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id)
             .where(self._scope.of(t.ties))
         )
         return self._at.keep(sa.union_all(stored, tied), "links")
 
-    @cached_property
+    @property
     def seen(self) -> sa.FromClause:
         """(user_id, local_vehicle_id, vehicle_id, id, source): by the user's own cars, who is connected to them."""
         links, told = self.links, t.sightings
         connected = self._through(links, t.connections, links.c.source).where(self._known)
-        sighted = self._through(links, told, told.c.source).where(self._scope.of(told))
+        sighted = self._through(links, told, _bits(told)).where(self._scope.of(told))
         return self._at.keep(sa.union_all(connected, sighted), "seen")
 
     @staticmethod
@@ -161,12 +178,12 @@ class Evidence:
         car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
         return sa.select(*car, told.c.smartcar_user_id.label("id"), source).select_from(rows)
 
-    @cached_property
+    @property
     def personal(self) -> sa.FromClause:
         """(user_id, id, source): what speaks for one user alone."""
         row = t.personal
         return self._at.keep(
-            sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"), row.c.source).where(self._scope.of(row)),
+            sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"), _bits(row)).where(self._scope.of(row)),
             "personal",
         )
 
@@ -189,17 +206,17 @@ class Evidence:
             "holders",
         )
 
-    @cached_property
+    @property
     def person(self) -> sa.FromClause:
         """What speaks for a user alone: (user_id, lowest, highest, sources)."""
         return self._at.keep(_one_id(self.personal), "person")
 
-    @cached_property
+    @property
     def car(self) -> sa.FromClause:
         """What a user's own cars say: (user_id, lowest, highest, sources)."""
         return self._at.keep(_one_id(self.seen), "car")
 
-    @cached_property
+    @property
     def chosen(self) -> sa.FromClause:
         """(user_id, id): what people chose; a null id: none."""
         row = t.choices
@@ -214,14 +231,14 @@ def _one_id(named: sa.FromClause) -> sa.Select[Any]:
         named.c.user_id,
         sa.func.min(named.c.id).label("lowest"),
         sa.func.max(named.c.id).label("highest"),
-        _sources(named).label("sources"),
+        Together(named.c.source).label("sources"),
     ).group_by(named.c.user_id)
 
 
-def _sources(rows: sa.FromClause) -> sa.ColumnElement[Any]:
-    """The set of sources in a group of rows."""
-    bits = (sa.func.max(sa.case((rows.c.source == name, 1 << place), else_=0)) for place, name in enumerate(SOURCES))
-    total: sa.ColumnElement[Any] = next(bits)
-    for bit in bits:
-        total = total + bit
-    return total
+def _bits(told: sa.Table) -> sa.ColumnElement[int]:
+    """The source of a ledger's row, as a set of one."""
+    return sa.case({name: _bit(name) for name in SOURCES}, value=told.c.source, else_=sa.literal(0)).label("source")
+
+
+def _bit(source: str) -> sa.ColumnElement[int]:
+    return sa.literal(1 << SOURCES.index(source))
