@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pandas as pd
 
 from smartcar_ops.company import judging
 from smartcar_ops.company.desk import Desk, desk
-from smartcar_ops.company.evidence import sources_of
+from smartcar_ops.company.evidence import Evidence, sources_of
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import PlanError
 from smartcar_ops.layout import Vehicles
 from smartcar_ops.migration import auditing, buckets
+from smartcar_ops.migration.ahead import ahead
 from smartcar_ops.migration.plans import PLAN_COLUMNS, Binding, Plan, PlanWriter
 
 DECISIONS = {bucket.name: bucket.decision for bucket in buckets.BUCKETS}
@@ -30,15 +32,13 @@ def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = No
     """The plan, written to ``path`` as it is made; reads the company's tables only, asks nobody."""
     writer, choices = PlanWriter(path), ledger.choices()
     users, vehicles = company.layout.users, company.layout.vehicles
-    with desk(company, ledger, now) as at:
-        facts = judging.Facts(at)
-        named = auditing.disputed(at, facts)
+    with _read(company, ledger, now) as (people, cars):
         contested: set[str] = set()
-        for part in auditing.judged_parts(at, facts, named):
+        for part in people:
             rows = _user_rows(part, choices, users.smartcar_user_id)
             contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
             writer.add(rows)
-        for part in _cars(at, facts):
+        for part in cars:
             for rows in _vehicle_rows(part, contested, vehicles):
                 writer.add(rows)
     return writer.finish(binding(company, ledger))
@@ -95,9 +95,43 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
     return rows
 
 
-def _cars(at: Desk, facts: judging.Facts) -> Iterator[pd.DataFrame]:
-    """Every car with what ties it, so many at a time; ``sources`` in words."""
-    for table in at.tables(facts.cars()):
+@contextmanager
+def _read(
+    company: Company, ledger: Ledger, now: datetime
+) -> Iterator[tuple[Iterator[pd.DataFrame], Iterator[pd.DataFrame]]]:
+    """(every user's facts, every car with what ties it), so many at a time.
+
+    A database that holds the ledger is asked for both at once, each at a desk of its own, some moments apart: a value
+    that changes in between is found changed when it is to be written. The ids that go to a ledger's file are copied
+    once, for one desk.
+    """
+    if ledger.in_database:
+        with ahead(_people(company, ledger, now)) as people, ahead(_cars(company, ledger, now)) as cars:
+            yield people, cars
+        return
+    with desk(company, ledger, now) as at:
+        facts = judging.Facts(at)
+        yield _judged(at, facts), _tied(at, facts)
+
+
+def _people(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
+    with desk(company, ledger, now) as at:
+        yield from _judged(at, judging.Facts(at))
+
+
+def _cars(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
+    with desk(company, ledger, now) as at:
+        yield from _tied(at, Evidence(at))
+
+
+def _judged(at: Desk, facts: judging.Facts) -> Generator[pd.DataFrame]:
+    """Every user's facts."""
+    yield from auditing.judged_parts(at, facts, auditing.disputed(at, facts))
+
+
+def _tied(at: Desk, evidence: Evidence) -> Generator[pd.DataFrame]:
+    """Every car with what ties it; ``sources`` in words."""
+    for table in at.tables(evidence.cars()):
         part: pd.DataFrame = table.to_pandas()
         masks = part["sources"].fillna(0).astype("int64")
         part["sources"] = masks.map({mask: ", ".join(sources_of(mask)) for mask in masks.unique()})
