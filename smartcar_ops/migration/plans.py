@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from smartcar_ops.company.changes import Change
 from smartcar_ops.errors import PlanError
-from smartcar_ops.migration.spool import Spool
+from smartcar_ops.migration.spool import ROWS, Spool
 
 PLAN_COLUMNS = [
     "table",
@@ -33,6 +33,9 @@ PLAN_COLUMNS = [
     "evidence",
     "reason",
 ]
+WORDS = ("evidence", "reason")
+"""The columns that are for people."""
+
 DECISIONS = ("set", "keep", "conflict", "skip")
 SEAL = "smartcar_ops.plan"
 """Where a Parquet file's own metadata holds the binding and the hash."""
@@ -108,10 +111,9 @@ class Plan:
         return self.first("conflict", SHOWN)
 
     def to_set(self, table: str, column: str) -> Iterator[pa.Table]:
-        """The rows to set in a column, so many at a time, in the plan's order."""
+        """The rows to set in a column, so many at a time, in the plan's order; without evidence and reason."""
         wanted = (pc.field("decision") == "set") & (pc.field("table") == table) & (pc.field("column") == column)
-        for part in self.kept.tables():
-            yield part.filter(wanted)
+        return self.kept.chosen(wanted, [name for name in PLAN_COLUMNS if name not in WORDS])
 
     def columns(self) -> list[tuple[str, str]]:
         """(table, column) of the rows to set: users first."""
@@ -159,7 +161,7 @@ class Plan:
                 if sealed is None or names != PLAN_COLUMNS:
                     raise PlanError(f"plan: {path.name} is no plan of this kit, or was edited; plan again.")
                 known, sums = json.loads(sealed), _Sums()
-                for batch in file.iter_batches():
+                for batch in file.iter_batches(ROWS):
                     sums.add(pa.Table.from_batches([batch]))
             binding, sealed_hash = Binding(**known["binding"]), known["hash"]
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:

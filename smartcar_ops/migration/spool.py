@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import dataset
 
 ROWS = 10_000
 """Rows read at a time."""
+
+READAHEAD = 2
+"""How many times as many are on their way meanwhile."""
 
 
 class Spool:
@@ -44,7 +49,7 @@ class Spool:
         """Adds rows; returns them as they are kept."""
         assert self._writer is not None, "a closed table does not grow"
         typed = part[list(self.dtypes)].astype(self.dtypes)
-        table = pa.Table.from_pandas(typed, schema=self.schema, preserve_index=False)
+        table = pa.Table.from_pandas(typed, schema=self.schema, preserve_index=False, nthreads=1)
         self._writer.write_table(table)
         pa.default_memory_pool().release_unused()
         return table
@@ -63,6 +68,12 @@ class Spool:
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(self.schema.metadata)
+
+    def chosen(self, wanted: pc.Expression, columns: list[str]) -> Iterator[pa.Table]:
+        """These columns of the wanted rows, so many at a time; stretches of the file that hold none are not read."""
+        file = dataset.dataset(self.path, format="parquet")
+        for batch in file.to_batches(columns=columns, filter=wanted, batch_size=ROWS, batch_readahead=READAHEAD):
+            yield pa.Table.from_batches([batch])
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """The rows, so many at a time."""
