@@ -103,30 +103,29 @@ class Changes:
 
     def _write(self, section: Section, batch: Batch, note: Note) -> Counter[str]:
         with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                self._set_and_record(connection, section, batch)
-            else:
-                self._record_and_set(connection, section, batch)
-            found = self._found(connection, batch)
+            write = self._set_and_record if connection.dialect.name == "postgresql" else self._record_and_set
+            found = write(connection, section, batch)
             note(connection, found)
         return found
 
-    def _set_and_record(self, connection: sa.Connection, section: Section, batch: Batch) -> None:
-        """PostgreSQL: the rows that the update returns are those that were written."""
+    def _set_and_record(self, connection: sa.Connection, section: Section, batch: Batch) -> Counter[str]:
+        """PostgreSQL: the rows that the update returns are those that were written; all in one statement."""
         table, _, column = self._place(section)
         wanted = _staged(batch).cte("staged").prefix_with("MATERIALIZED")
         done = (
             sa.update(table)
-            .where(self._is_row(section, wanted), self._near(connection, section, batch))
+            .where(self._is_row(section, wanted), self._near(section, wanted))
             .where(_as_planned(column, wanted.c.staged_before_value), self._chosen(section))
             .values({column: wanted.c.staged_after_value})
             .returning(wanted.c.staged_place.label("place"))
             .cte("done")
         )
         rows = wanted.outerjoin(done, wanted.c.staged_place == done.c.place)
-        self._record(connection, batch, wanted, rows, _outcome(done.c.place.is_not(None)))
+        record = self._record(batch, wanted, rows, _outcome(done.c.place.is_not(None)))
+        recorded = record.returning(t.changes.c.outcome).cte("recorded")
+        return _counted(connection, sa.select(recorded.c.outcome))
 
-    def _record_and_set(self, connection: sa.Connection, section: Section, batch: Batch) -> None:
+    def _record_and_set(self, connection: sa.Connection, section: Section, batch: Batch) -> Counter[str]:
         """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded."""
         table, identity, column = self._place(section)
         wanted = _staged(batch).subquery("staged")
@@ -135,7 +134,7 @@ class Changes:
             connection.execute(sa.select(identity).join_from(wanted, table, is_row).with_for_update()).all()
         as_planned = _as_planned(column, wanted.c.staged_before_value, exactly=connection.dialect.name != "sqlite")
         rows = wanted.outerjoin(table, sa.and_(is_row, as_planned))
-        self._record(connection, batch, wanted, rows, _outcome(identity.is_not(None)))
+        connection.execute(self._record(batch, wanted, rows, _outcome(identity.is_not(None))))
         done = (
             sa.select(t.changes.c.row_id.label("staged_row_id"), t.changes.c.after_value.label("staged_after_value"))
             .where(self._mine(batch), t.changes.c.outcome == "written")
@@ -144,19 +143,20 @@ class Changes:
         result = connection.execute(
             sa.update(table).where(self._is_row(section, done)).values({column: done.c.staged_after_value})
         )
-        told = connection.execute(sa.select(sa.func.count()).select_from(done)).scalar_one()
-        if result.rowcount != told:
+        found = _counted(connection, sa.select(t.changes.c.outcome).where(self._mine(batch)))
+        if result.rowcount != found["written"]:
             raise IntegrityError("one id, several rows", None, ValueError("an id of the plan names several rows"))
+        return found
 
     def _record(
         self,
-        connection: sa.Connection,
         batch: Batch,
         wanted: sa.FromClause,
         rows: sa.FromClause,
         outcome: sa.ColumnElement[str],
         reason: str | None = None,
-    ) -> None:
+    ) -> sa.Insert:
+        """Records a batch's staged rows, each with its outcome."""
         values: dict[str, sa.ColumnElement[Any]] = {
             "run_id": sa.literal(self._run_id),
             "batch": sa.literal(batch.number),
@@ -166,22 +166,17 @@ class Changes:
             "at": sa.literal(utcnow(), t.changes.c.at.type),
         }
         query = sa.select(*[value.label(name) for name, value in values.items()]).select_from(rows)
-        connection.execute(sa.insert(t.changes).from_select(list(values), query))
+        return sa.insert(t.changes).from_select(list(values), query)
 
     def _fail(self, batch: Batch, error: DBAPIError, note: Note) -> Counter[str]:
         """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
         reason = type(error.orig if error.orig is not None else error).__name__[:64]
         staged = _staged(batch).subquery("staged")
         with engines.failures(self._engine, "recording a failed row"), self._engine.begin() as connection:
-            self._record(connection, batch, staged, staged, sa.literal("failed"), reason)
-            found = self._found(connection, batch)
+            connection.execute(self._record(batch, staged, staged, sa.literal("failed"), reason))
+            found = Counter({"failed": 1})
             note(connection, found)
         return found
-
-    def _found(self, connection: sa.Connection, batch: Batch) -> Counter[str]:
-        outcome = t.changes.c.outcome
-        query = sa.select(outcome, sa.func.count()).where(self._mine(batch)).group_by(outcome)
-        return Counter({row[0]: row[1] for row in connection.execute(query)})
 
     def _mine(self, batch: Batch) -> sa.ColumnElement[bool]:
         """That a record is of this run and batch."""
@@ -214,15 +209,21 @@ class Changes:
         alike = identity == (sa.collate(named, identity.type.collation) if identity.type.collation else named)
         return sa.and_(alike, _bytes(identity) == _bytes(named))
 
-    def _near(self, connection: sa.Connection, section: Section, batch: Batch) -> sa.ColumnElement[bool]:
-        """Between which ids the batch's rows are, where ids are numbers: the database then reads no others."""
+    def _near(self, section: Section, staged: sa.CTE) -> sa.ColumnElement[bool]:
+        """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
         _, identity, _ = self._place(section)
         if not isinstance(identity.type, sa.Integer):
             return sa.true()
-        number = sa.cast(t.stage.c.row_id, identity.type)
-        within = t.stage.c.place.between(batch.first, batch.last)
-        lowest, highest = connection.execute(sa.select(sa.func.min(number), sa.func.max(number)).where(within)).one()
+        number = sa.cast(staged.c.staged_row_id, identity.type)
+        lowest, highest = (sa.select(end(number)).scalar_subquery() for end in (sa.func.min, sa.func.max))
         return identity.between(lowest, highest)
+
+
+def _counted(connection: sa.Connection, outcomes: sa.Select[Any]) -> Counter[str]:
+    """How many rows have each outcome."""
+    outcome = outcomes.subquery("outcomes").c.outcome
+    query = sa.select(outcome, sa.func.count()).group_by(outcome)
+    return Counter({row[0]: row[1] for row in connection.execute(query)})
 
 
 def _outcome(written: sa.ColumnElement[bool]) -> sa.ColumnElement[str]:

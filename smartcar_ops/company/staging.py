@@ -22,12 +22,13 @@ SCHEMA = pa.schema([(name, pa.int64() if name == "place" else pa.string()) for n
 
 @dataclass(frozen=True)
 class Section:
-    """The staged rows of one column of one table: their places, from the first to the last."""
+    """The staged rows of one column of one table: their places, from the first to the last, and how many."""
 
     table: str
     column: str
     first: int
     last: int
+    rows: int
 
 
 class Stage:
@@ -60,7 +61,7 @@ class Stage:
         """What there is to write, a column at a time."""
         row = t.stage.c
         query = (
-            sa.select(row.table_name, row.column_name, sa.func.min(row.place), sa.func.max(row.place))
+            sa.select(row.table_name, row.column_name, sa.func.min(row.place), sa.func.max(row.place), sa.func.count())
             .group_by(row.table_name, row.column_name)
             .order_by(sa.func.min(row.place))
         )
@@ -68,11 +69,6 @@ class Stage:
             if self._engine.dialect.name in ("postgresql", "sqlite"):
                 connection.exec_driver_sql(f"ANALYZE {t.stage.name}")  # or the first batches are planned for no row
             return [Section(*found) for found in connection.execute(query)]
-
-    def count(self) -> int:
-        """How many rows are staged."""
-        with engines.failures(self._engine, "staging the changes"), self._engine.connect() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(t.stage)).scalar_one())
 
     def clear(self) -> None:
         """Forgets every staged row."""

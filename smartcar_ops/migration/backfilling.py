@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from smartcar_ops.company.staging import SCHEMA, Stage
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, PlanError
 from smartcar_ops.migration import auditing
+from smartcar_ops.migration.ahead import ahead
 from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.spool import Spool
@@ -137,7 +138,8 @@ def apply(
     wanted.check(binding(company, ledger))
 
     def fill(stage: Stage) -> None:
-        stage.fill(_staged(company, wanted))
+        with ahead(_staged(company, wanted)) as rows:
+            stage.fill(rows)
         if Runs(ledger).of_plan(wanted.hash):
             stage.drop(records.done_by_plan(ledger, wanted.hash))
 
@@ -222,10 +224,10 @@ class _Act:
         """Stages the rows, then writes them in batches; what was recorded is what was done."""
         applied = self._applied
         fill(self._stage)
-        total = self._stage.count()
+        sections = self._stage.sections()
+        total = sum(section.rows for section in sections)
         self._runs.expect(self._run_id, total)
         number, size = 1, min(batch_size, FIRST_BATCH)
-        sections = self._stage.sections()
         for section in sections:
             self._changes.check_right(section)
         for section in sections:
@@ -290,7 +292,7 @@ def _next_size(size: int, seconds: float, most: int) -> int:
     return max(size // 2, min(LEAST_BATCH, most)) if seconds > SLOW else size
 
 
-def _staged(company: Company, wanted: Plan) -> Iterator[pa.Table]:
+def _staged(company: Company, wanted: Plan) -> Generator[pa.Table]:
     """The plan's rows to set, a column of a table after the other, each at its place in that order."""
     done = 0
     for table, column in wanted.columns():
