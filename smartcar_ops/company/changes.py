@@ -55,6 +55,11 @@ class Changes:
         self._company, self._run_id = company, run_id
         self._engine = engines.writer(company.engine)
 
+    @property
+    def takes_several(self) -> bool:
+        """Whether two batches may be written at once: SQLite has one writer, MariaDB locks what is beside a row."""
+        return self._engine.dialect.name == "postgresql"
+
     def check_right(self, section: Section) -> None:
         """DatabaseError where this account may not write the section's column: tried on no row."""
         table, _, column = self._place(section)

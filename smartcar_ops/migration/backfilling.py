@@ -1,6 +1,6 @@
 """Exactly a plan, then, if need be, the way back: in batches, each with its records, as a run that lives in SQL.
 
-A batch is as large as the database answers quickly; between two batches the run looks whether somebody asked it to
+A batch is as large as the database answers quickly, and so is how many are written at once; between two batches the run looks whether somebody asked it to
 pause or cancel, whether the company's health query still says yes, and whether too many rows fail. Killed anywhere,
 the same plan applied again goes on where it stopped.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 
@@ -18,14 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smartcar_ops.company import phases, records
-from smartcar_ops.company.changes import Changes, Note
+from smartcar_ops.company.changes import Batch, Changes, Note
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import WRITER, Held, Runs, lock
-from smartcar_ops.company.staging import SCHEMA, Stage
+from smartcar_ops.company.staging import SCHEMA, Section, Stage
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, PlanError
 from smartcar_ops.migration import auditing
 from smartcar_ops.migration.ahead import ahead
+from smartcar_ops.migration.lanes import Lane, Lanes
 from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.spool import Spool
@@ -50,13 +52,6 @@ NOTEBOOK = "30_backfill_user_ids"
 POLL = 0.5
 """Seconds between two looks at a paused run's wishes."""
 
-FIRST_BATCH = 1000
-"""Rows of the first batch; the next ones are larger while the database answers quickly."""
-
-QUICK, SLOW = 0.5, 2.0
-"""Seconds: below, the next batch is twice as large; above, half as large."""
-
-LEAST_BATCH = 50
 FAILED_AT_LEAST = 20
 """So many rows must have failed before their share stops a run."""
 
@@ -222,27 +217,48 @@ class _Act:
 
     def carry_out(self, fill: Callable[[Stage], None], batch_size: int, progress: Progress | None) -> Applied:
         """Stages the rows, then writes them in batches; what was recorded is what was done."""
-        applied = self._applied
         fill(self._stage)
         sections = self._stage.sections()
         total = sum(section.rows for section in sections)
         self._runs.expect(self._run_id, total)
-        number, size = 1, min(batch_size, FIRST_BATCH)
         for section in sections:
             self._changes.check_right(section)
-        for section in sections:
-            after = section.first - 1
-            while (batch := self._changes.next_batch(section, after, size, number)) is not None:
-                if not self._may_go_on():
-                    return applied
-                started = time.perf_counter()
-                applied.counts += self._changes.write(section, batch, self._note(number))
-                size = _next_size(size, time.perf_counter() - started, batch_size)
-                number, after = number + 1, batch.last
-                if progress:
-                    progress(applied.done, total, applied.count("written"))
-        self._status = "done"
-        return applied
+        if self._write(Lanes(self._changes, sections, batch_size), total, progress):
+            self._status = "done"
+        return self._applied
+
+    def _write(self, lanes: Lanes, total: int, progress: Progress | None) -> bool:
+        """Whether all was written; what stops the run, or fails, lets the batches under way end first."""
+        running, goes_on, number = dict[Future[tuple[Counter[str], float]], Lane](), True, 1
+        failures: list[BaseException] = []
+        with ThreadPoolExecutor(thread_name_prefix="writer") as executor:
+            while True:
+                while goes_on and (found := lanes.next_batch(number)) and (goes_on := self._may_go_on()):
+                    lane, section, batch = found
+                    running[executor.submit(self._timed, section, batch)] = lane
+                    number += 1
+                if not running:
+                    break
+                for done in wait(running, return_when=FIRST_COMPLETED).done:
+                    lane, error = running.pop(done), done.exception()
+                    if error is not None:
+                        goes_on = False
+                        failures.append(error)
+                        continue
+                    counts, seconds = done.result()
+                    lane.took(seconds)
+                    self._applied.counts += counts
+                    if progress:
+                        progress(self._applied.done, total, self._applied.count("written"))
+        if failures:
+            raise failures[0]
+        return goes_on
+
+    def _timed(self, section: Section, batch: Batch) -> tuple[Counter[str], float]:
+        """What a batch came to, and its seconds."""
+        started = time.perf_counter()
+        counts = self._changes.write(section, batch, self._note(batch.number))
+        return counts, time.perf_counter() - started
 
     def _note(self, number: int) -> Note:
         return lambda connection, found: self._runs.advance(connection, self._run_id, number, found)
@@ -283,13 +299,6 @@ class _Act:
             names.append(str(run["plan"]).partition(":")[0])
             run = self._runs.one(names[-1]) or {}
         return names
-
-
-def _next_size(size: int, seconds: float, most: int) -> int:
-    """How large the next batch is, by how long this one took."""
-    if seconds < QUICK:
-        return min(size * 2, most)
-    return max(size // 2, min(LEAST_BATCH, most)) if seconds > SLOW else size
 
 
 def _staged(company: Company, wanted: Plan) -> Generator[pa.Table]:
