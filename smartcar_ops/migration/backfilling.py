@@ -1,8 +1,8 @@
 """Exactly a plan, then, if need be, the way back: in batches, each with its records, as a run that lives in SQL.
 
-A batch is as large as the database answers quickly, and so is how many are written at once; between two batches the run looks whether somebody asked it to
-pause or cancel, whether the company's health query still says yes, and whether too many rows fail. Killed anywhere,
-the same plan applied again goes on where it stopped.
+A batch is as large as the database answers quickly, and so is how many are written at once; between two batches the
+run looks whether somebody asked it to pause or cancel, whether the company's health query still says yes, and whether
+too many rows fail. Killed anywhere, the same plan applied again goes on where it stopped.
 """
 
 from __future__ import annotations

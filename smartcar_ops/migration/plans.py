@@ -113,7 +113,8 @@ class Plan:
     def to_set(self, table: str, column: str) -> Iterator[pa.Table]:
         """The rows to set in a column, so many at a time, in the plan's order; without evidence and reason."""
         wanted = (pc.field("decision") == "set") & (pc.field("table") == table) & (pc.field("column") == column)
-        return self.kept.chosen(wanted, [name for name in PLAN_COLUMNS if name not in WORDS])
+        for part in self.kept.tables([name for name in PLAN_COLUMNS if name not in WORDS]):
+            yield part.filter(wanted)
 
     def columns(self) -> list[tuple[str, str]]:
         """(table, column) of the rows to set: users first."""

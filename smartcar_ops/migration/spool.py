@@ -5,20 +5,15 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import dataset
 
 ROWS = 10_000
 """Rows read at a time."""
-
-READAHEAD = 2
-"""How many times as many are on their way meanwhile."""
 
 
 class Spool:
@@ -63,17 +58,11 @@ class Spool:
             self._writer = None
         return self
 
-    def tables(self) -> Iterator[pa.Table]:
-        """The rows as Arrow has them, so many at a time."""
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows as Arrow has them, so many at a time; all columns, or those that are named."""
         with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(ROWS):
+            for batch in file.iter_batches(ROWS, columns=columns):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(self.schema.metadata)
-
-    def chosen(self, wanted: pc.Expression, columns: list[str]) -> Iterator[pa.Table]:
-        """These columns of the wanted rows, so many at a time; stretches of the file that hold none are not read."""
-        file = dataset.dataset(self.path, format="parquet")
-        for batch in file.to_batches(columns=columns, filter=wanted, batch_size=ROWS, batch_readahead=READAHEAD):
-            yield pa.Table.from_batches([batch])
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """The rows, so many at a time."""
