@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pandas as pd
 
 from smartcar_ops.company import judging
 from smartcar_ops.company.desk import Desk, desk
-from smartcar_ops.company.evidence import Evidence, sources_of
+from smartcar_ops.company.evidence import sources_of
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import PlanError
@@ -30,17 +29,10 @@ Rule = tuple["pd.Series[bool]", buckets.Decision, str]
 
 def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = None) -> Plan:
     """The plan, written to ``path`` as it is made; reads the company's tables only, asks nobody."""
-    writer, choices = PlanWriter(path), ledger.choices()
-    users, vehicles = company.layout.users, company.layout.vehicles
-    with _read(company, ledger, now) as (people, cars):
-        contested: set[str] = set()
-        for part in people:
-            rows = _user_rows(part, choices, users.smartcar_user_id)
-            contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
+    writer = PlanWriter(path)
+    with ahead(_rows(company, ledger, now)) as parts:
+        for rows in parts:
             writer.add(rows)
-        for part in cars:
-            for rows in _vehicle_rows(part, contested, vehicles):
-                writer.add(rows)
     return writer.finish(binding(company, ledger))
 
 
@@ -62,6 +54,21 @@ def refuse_foreign_service(ledger: Ledger) -> None:
             "plan: this database's ledger holds evidence from another Smartcar service (other origins or client id); "
             "plan and apply against that one, or use the database that belongs to this one."
         )
+
+
+def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
+    """The rows of a plan, so many at a time: users first, then vehicles."""
+    users, vehicles, choices = company.layout.users, company.layout.vehicles, ledger.choices()
+    with desk(company, ledger, now) as at:
+        facts = judging.Facts(at)
+        named = auditing.disputed(at, facts)
+        contested: set[str] = set()
+        for part in auditing.judged_parts(at, facts, named):
+            rows = _user_rows(part, choices, users.smartcar_user_id)
+            contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
+            yield rows
+        for part in _cars(at, facts):
+            yield from _vehicle_rows(part, contested, vehicles)
 
 
 def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], column: str) -> pd.DataFrame:
@@ -95,43 +102,9 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
     return rows
 
 
-@contextmanager
-def _read(
-    company: Company, ledger: Ledger, now: datetime
-) -> Iterator[tuple[Iterator[pd.DataFrame], Iterator[pd.DataFrame]]]:
-    """(every user's facts, every car with what ties it), so many at a time.
-
-    A database that holds the ledger is asked for both at once, each at a desk of its own, some moments apart: a value
-    that changes in between is found changed when it is to be written. The ids that go to a ledger's file are copied
-    once, for one desk.
-    """
-    if ledger.in_database:
-        with ahead(_people(company, ledger, now)) as people, ahead(_cars(company, ledger, now)) as cars:
-            yield people, cars
-        return
-    with desk(company, ledger, now) as at:
-        facts = judging.Facts(at)
-        yield _judged(at, facts), _tied(at, facts)
-
-
-def _people(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
-    with desk(company, ledger, now) as at:
-        yield from _judged(at, judging.Facts(at))
-
-
-def _cars(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
-    with desk(company, ledger, now) as at:
-        yield from _tied(at, Evidence(at))
-
-
-def _judged(at: Desk, facts: judging.Facts) -> Generator[pd.DataFrame]:
-    """Every user's facts."""
-    yield from auditing.judged_parts(at, facts, auditing.disputed(at, facts))
-
-
-def _tied(at: Desk, evidence: Evidence) -> Generator[pd.DataFrame]:
-    """Every car with what ties it; ``sources`` in words."""
-    for table in at.tables(evidence.cars()):
+def _cars(at: Desk, facts: judging.Facts) -> Iterator[pd.DataFrame]:
+    """Every car with what ties it, so many at a time; ``sources`` in words."""
+    for table in at.tables(facts.cars()):
         part: pd.DataFrame = table.to_pandas()
         masks = part["sources"].fillna(0).astype("int64")
         part["sources"] = masks.map({mask: ", ".join(sources_of(mask)) for mask in masks.unique()})
