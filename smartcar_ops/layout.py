@@ -99,6 +99,7 @@ class Layout(Section):
     gate: Gate = Gate()
     health: Health = Health()
     tolerance: dict[str, Tolerance] = {}
+    field: tuple[dict[str, Any], ...] = ()
     waiver: tuple[Waiver, ...] = ()
 
 

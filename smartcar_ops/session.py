@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 
 from smartcar_ops import connecting
-from smartcar_ops.company.allowances import SharedKeeper
-from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import Car, Company
+from smartcar_ops.company.tables import Car
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import renewing
+from smartcar_ops.migration.clients import Clients, shared_bucket
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
@@ -28,13 +28,7 @@ from smartcar_ops.migration.spool import Spool
 from smartcar_ops.reporting import bundles, plain_errors
 from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
-from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
-from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Transport
-from smartcar_ops.smartcar.user_tokens import UserTokens
-from smartcar_ops.smartcar.v2 import V2
-from smartcar_ops.smartcar.v3 import V3
+from smartcar_ops.smartcar.allowance import Budget
 
 RUN_FOLDER = "SMARTCAR_OPS_RUN"
 """Set by ``smartcar-ops run`` for its notebook: the folder that the run fills."""
@@ -42,7 +36,7 @@ RUN_FOLDER = "SMARTCAR_OPS_RUN"
 OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
 
-THREADS = 8
+THREADS = 16
 
 
 class Session:
@@ -52,19 +46,11 @@ class Session:
         self.notebook, self.settings = notebook, settings
         self.folder = run_folder()
         self.run_id = run_id(self.folder) if self.folder else f"{self.now:{STAMP}}__{notebook}"
-        self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
-        self.ledger = Ledger.open(self.company, Scope(settings.service, settings.mode), settings.reports)
+        clients = Clients(settings)
+        self.company, self.ledger, self.bucket = clients.company, clients.ledger, clients.bucket
         self.runs = Runs(self.ledger)
-        self.transport = Transport()
-        self.bucket = self._bucket()
-        token = ApplicationToken(self.transport, settings.origins.iam, settings.credentials)
-        self.v2 = V2(self.transport, settings.origins.api, batch_counts=settings.allowance.batch)
-        self.v3 = V3(self.transport, settings.origins.vehicle_api_v3, token)
-        self.user_tokens = UserTokens(self.transport, settings.origins.auth, settings.credentials)
-        self.management = ManagementV3(self.transport, settings.origins.management_api_v3, token)
-        secret = settings.credentials.management_token
-        known = secret.get_secret_value() != ""
-        self.managed = ManagementV2(self.transport, settings.origins.management_api, secret) if known else None
+        self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3
+        self.user_tokens, self.management, self.managed = clients.user_tokens, clients.management, clients.managed
         self.asked = Asked()
 
     def __repr__(self) -> str:
@@ -124,14 +110,14 @@ class Session:
         return self.asked
 
     @contextmanager
-    def spending(self, max_calls: int, max_minutes: float) -> Iterator[None]:
-        """Within this block every call is taken from the allowance and from this act's own budget."""
+    def spending(self, max_calls: int, max_minutes: float) -> Iterator[Budget]:
+        """Within this block every call is taken from the allowance and from this act's own budget, which it gives."""
         for name, value in (("max_calls", max_calls), ("max_minutes", max_minutes)):
             if value < 0:
                 raise ParameterError(f"parameters: {name} is {value}; expected 0 or more.")
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
         with self.transport.spending(budget):
-            yield
+            yield budget
 
     @contextmanager
     def threads(self) -> Iterator[ThreadPoolExecutor]:
@@ -170,7 +156,7 @@ class Session:
         scope = self.ledger.scope
         self.ledger = Ledger.open(self.company, scope, self.settings.reports)
         self.runs = Runs(self.ledger)
-        self.bucket = self._bucket()
+        self.bucket = shared_bucket(self.settings, self.ledger)
 
     def new_run_id(self) -> str:
         """A name for one more act of this session: no other act has it, so that each can be undone alone."""
@@ -184,11 +170,6 @@ class Session:
         """Notes in the ledger that this run began, if it is not noted yet."""
         if self.run_id not in {run["run_id"] for run in self.runs.all()}:
             self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
-
-    def _bucket(self) -> Bucket:
-        """The allowance, shared through the ledger where one binds."""
-        shared = SharedKeeper(self.ledger, Level) if self.settings.allowance.limited else None
-        return Bucket(self.settings.allowance, shared)
 
 
 class Verdict:

@@ -18,6 +18,8 @@ from tests.house import House
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 NUMBERS = itertools.count(1)
+LONGEST = ("test_runs", "test_demo", "test_notebooks", "test_panel", "test_rules", "test_faults", "test_compare")
+"""Files whose tests start kernels, browsers or many sandboxes."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,7 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without ``--full``, what takes long is skipped, and says so."""
+    """The files that take longest come first, so that no worker is left with one at the end.
+
+    Without ``--full``, what takes long is skipped, and says so.
+    """
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
     if config.getoption("--full"):
         return
     for item in items:

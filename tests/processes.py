@@ -1,4 +1,4 @@
-"""Applies and undos in processes of their own: a test may kill them, or start two at once."""
+"""Applies, undos and comparisons in processes of their own: a test may kill them, or start two at once."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.plans import Plan
+from smartcar_ops.reporting.compare import NOTEBOOK, Compare
+from smartcar_ops.session import Session
 from smartcar_ops.settings import Source
 from tests.house import House
 
@@ -88,7 +90,7 @@ def _carry_out(
     read = settings.read(Source(environment, root))
     company = Company.connect(read.database_url.get_secret_value(), read.layout)
     ledger = Ledger.open(company, Scope(read.service, read.mode), read.reports)
-    statements = _count(company.engine, dies_before)
+    statements = count_statements(company.engine, dies_before)
 
     def wait(*_: Any) -> None:
         telling.send(None)
@@ -106,7 +108,28 @@ def _carry_out(
     telling.send((code, told, statements[0]))
 
 
-def _count(engine: sa.Engine, dies_before: int) -> list[int]:
+def compare_until(house: House, run_id: str, dies_before: int, **options: Any) -> int | None:
+    """Compares in a process that ends with SIGKILL before so many statements or commits of the reading.
+
+    Its exit code, below nothing where it was killed.
+    """
+    given = (dict(house.environment), house.root, run_id, dies_before, options)
+    process = CONTEXT.Process(target=_compare, args=given, daemon=True)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _compare(environment: dict[str, str], root: Path, run_id: str, dies_before: int, options: dict[str, Any]) -> None:
+    session = Session(NOTEBOOK, settings.read(Source(environment, root)))
+    session.run_id = run_id
+    compare = Compare(session, **options)
+    count_statements(session.company.engine, dies_before)
+    compare.read()
+    compare.finish()
+
+
+def count_statements(engine: sa.Engine, dies_before: int) -> list[int]:
     """Counts statements and commits, and ends this process before the one given."""
     counted = [0]
 

@@ -6,17 +6,18 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from unittest.mock import create_autospec
 
 import pytest
 
-from smartcar_ops import cli, settings
+from smartcar_ops import cli, session, settings
 from smartcar_ops.layout import Layout
-from smartcar_ops.reporting import parameters, runs
+from smartcar_ops.reporting import compare, parameters, runs
 from tests.notebooks import NAMES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "reports/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "reports/README.md", "docs/scale.md")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
@@ -87,6 +88,20 @@ def test_links_between_documents_lead_somewhere(document: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8"))
     local = [link for link in links if "://" not in link]
     assert [] == [link for link in local if not (path.parent / link).exists()]
+
+
+def test_the_example_of_docs_scale_fits_the_kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It imports what is there and calls the comparison as it wants to be called; dask itself is played."""
+    (example,) = blocks("python", (ROOT / "docs" / "scale.md").read_text(encoding="utf-8"))
+    client = create_autospec(pytest.importorskip("distributed").Client)
+    monkeypatch.setattr("dask.distributed.Client", client)
+    monkeypatch.setattr("smartcar_ops.session.open_session", create_autospec(session.open_session))
+    monkeypatch.setattr("smartcar_ops.reporting.compare.Compare", comparing := create_autospec(compare.Compare))
+    exec(compile(example, "docs/scale.md", "exec"), {})
+    read = comparing.return_value.read
+    given = client.return_value.__enter__.return_value.get_executor.return_value
+    read.assert_called_once_with(executor=given, remote=True)
+    assert "scale" in PYPROJECT["project"]["optional-dependencies"]
 
 
 def test_conda_and_pyproject_name_the_same_packages() -> None:

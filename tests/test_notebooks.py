@@ -51,6 +51,7 @@ def test_a_kept_copy_has_its_notebooks_source(name: str) -> None:
     assert [cell.source for cell in read(name).cells] == [cell.source for cell in golden.cells]
 
 
+@pytest.mark.slow  # the kept copies below have the same cells
 def test_every_notebook_runs_by_hand(make_house: Callable[..., House]) -> None:
     """nbval, laxly: every cell of every notebook runs without an error, on a company that was never touched."""
     house = make_house(users=USERS, seed=SEED)

@@ -23,6 +23,7 @@ from tests.browser import CHROMIUM, browser
 from tests.house import NOTEBOOKS, House
 
 NOTEBOOK = "30_backfill_user_ids"
+COMPARE = "10_compare_v2_v3"
 MINUTE = 60_000
 
 
@@ -315,6 +316,8 @@ def lab(crowd: House) -> Iterator[Callable[[str], str]]:
     shutil.copytree(NOTEBOOKS, crowd.root / "notebooks")
     copy = crowd.root / "notebooks" / f"{NOTEBOOK}.ipynb"
     copy.write_text(copy.read_text().replace("batch_size: int = 5000", "batch_size: int = 1"))
+    other = crowd.root / "notebooks" / f"{COMPARE}.ipynb"
+    other.write_text(other.read_text().replace("vehicles: int = 25", "vehicles: int = 1"))
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -350,12 +353,12 @@ class Walk:
         self.page, self.panel = page, page.locator(".widget-vbox")
         page.goto(address, timeout=2 * MINUTE)
 
-    def run_all(self) -> None:
+    def run_all(self, button: str = "Apply") -> None:
         """Runs the notebook, and waits for its panel."""
         self.page.get_by_text("| Idle").wait_for(timeout=2 * MINUTE)
         self.page.get_by_role("menuitem", name="Run", exact=True).click()
         self.page.get_by_text("Run All Cells", exact=True).click()
-        self.panel.get_by_role("button", name="Apply").wait_for(timeout=2 * MINUTE)
+        self.panel.get_by_role("button", name=button).wait_for(timeout=2 * MINUTE)
 
     def press(self, name: str) -> None:
         """Presses a button as soon as it may be pressed."""
@@ -380,8 +383,19 @@ def changed_rows(house: House, before: dict[str, list[dict[str, Any]]]) -> dict[
     }
 
 
+def look_at_a_vehicle(page: Any, address: str) -> None:
+    """In the other notebook: type a make, press Look, and read V2 beside V3 beneath."""
+    walk = Walk(page, address)
+    walk.run_all("Look")
+    walk.fill("Filter", "tesla")
+    walk.press("Look")
+    walk.sees("1 vehicle read on both versions")
+    boxes = [part.bounding_box() for part in page.locator(".smartcar-vehicle .row").all()[:3]]
+    assert {True} == {box["width"] > 400 and box["height"] > 15 for box in boxes}
+
+
 def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[str], str]) -> None:
-    """In a browser: plan, decide, apply, pause, reload, resume, done, undo a row; the database agrees at each step."""
+    """In a browser: plan, decide, apply, pause, reload, resume, done, undo a row, look; the database agrees at each."""
     before = {table: crowd.rows(table) for table in ("users", "vehicles")}
     with browser() as chromium:
         walk = Walk(chromium.new_page(viewport={"width": 1400, "height": 1500}), lab(NOTEBOOK))
@@ -426,5 +440,6 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         walk.sees("1 changes of it stand")
         walk.press("Undo")
         walk.sees("1 rows put back, 0 skipped, 0 failed.")
+        look_at_a_vehicle(chromium.new_page(viewport={"width": 1400, "height": 1500}), lab(COMPARE))
     assert [(first["table_name"], first["row_id"])] == list(changed_rows(crowd, after))
     assert run["total"] - 1 == len(changed_rows(crowd, before))

@@ -15,6 +15,10 @@ ID, WORD, LOCAL = sa.String(36), sa.String(16), sa.String(191)
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """To the microsecond everywhere: MySQL's own would cut the order of acts within a second."""
 
+LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+"""MySQL's own end at 64 KiB."""
+
 
 def _table(name: str, *columns: sa.Column[object]) -> sa.Table:
     return sa.Table(f"smartcar_ops_{name}", metadata, *columns)
@@ -36,6 +40,7 @@ connections = _table(
     sa.Column("model", sa.String(128), nullable=False),
     sa.Column("year", sa.Integer),
     sa.Column("powertrain", WORD, nullable=False),
+    sa.Column("permissions", sa.Text),
     sa.Column("external_id", sa.String(255)),
     sa.Column("first_seen", MOMENT, nullable=False),
     sa.Column("gone_at", MOMENT),
@@ -98,6 +103,31 @@ asked = _table(
 
 ``connections``, ``management``: subject ``*``; ``tokens``: the local vehicle; ``vins``: Smartcar's vehicle, the answer
 a digest.
+"""
+
+tokens = _table(
+    "tokens",
+    *_scope(),
+    sa.Column("digest", ID, primary_key=True),
+    sa.Column("smartcar_user_id", ID),
+    sa.Column("vehicles", LONG, nullable=False),
+    sa.Column("asked_at", MOMENT, nullable=False),
+)
+"""What a V2 token said of itself, by its digest: whose it is (null: refused), and which vehicles it opens (JSON)."""
+
+recordings = _table(
+    "recordings",
+    *_scope(),
+    sa.Column("local_vehicle_id", LOCAL, primary_key=True),
+    sa.Column("vehicle_id", ID, primary_key=True),
+    sa.Column("slice", sa.String(64), nullable=False),
+    sa.Column("answered", sa.Boolean, nullable=False),
+    sa.Column("recorded_at", MOMENT, nullable=False),
+    sa.Column("document", BYTES, nullable=False),
+)
+"""What both versions answered about a car, the newest of each: JSON without VINs, places and tokens, compressed.
+
+``slice`` is the run that began what this row is part of; ``answered`` says that neither side failed as a whole.
 """
 
 runs = _table(

@@ -1,240 +1,225 @@
-"""V2 beside V3 over a fleet: the verdict on every field, and what the gate says."""
+"""V2 beside V3 over a fleet: recordings judged as they come, in memory that does not grow with the fleet."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+import math
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from smartcar_ops.errors import SettingsError
-from smartcar_ops.layout import Gate, Layout, Waiver
+from smartcar_ops.layout import Layout
+from smartcar_ops.migration import strata
+from smartcar_ops.migration.comparison import Comparison
+from smartcar_ops.migration.field_rules import waived
 from smartcar_ops.migration.pairing import Pair
 from smartcar_ops.migration.recording import Recording
+from smartcar_ops.migration.spool import Spool
+from smartcar_ops.migration.strata import Stratum, Tally
 from smartcar_ops.migration.verdicts import JUDGED, WAIVABLE, Judgement, judge
-from smartcar_ops.smartcar.fields import Field, FieldMap, field_map
-from smartcar_ops.smartcar.readings import Reading, read_v2, read_v3
+from smartcar_ops.smartcar.documents import Document
+from smartcar_ops.smartcar.fields import TOKEN_PATHS, Field, FieldMap
+from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.smartcar.states import Reading
+from smartcar_ops.smartcar.v2 import Batch
 
-FIELD_COLUMNS = [
-    "vehicle_id",
-    "local_vehicle_id",
-    "make",
-    "powertrain",
-    "field",
-    "scored",
-    "v2_value",
-    "v2_number",
-    "v2_unit",
-    "v3_value",
-    "v3_number",
-    "v3_unit",
-    "verdict",
-    "reason",
-    "v2_at",
-    "v3_at",
-    "lost",
-]
 FIELD_TYPES = {
+    **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "field"), "str"),
     "scored": "bool",
-    "lost": "bool",
+    "v2_value": "str",
     "v2_number": "float64",
+    "v2_unit": "str",
+    "v3_value": "str",
     "v3_number": "float64",
+    "v3_unit": "str",
+    "verdict": "str",
+    "reason": "str",
     "v2_at": "datetime64[us, UTC]",
     "v3_at": "datetime64[us, UTC]",
+    "lost": "bool",
+}
+VEHICLE_TYPES = {
+    **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "state", "reason"), "str"),
+    "recorded_at": "datetime64[us, UTC]",
+    **dict.fromkeys(("scored", "lost", "judged", "requests"), "Int64"),
+    **dict.fromkeys(("v2_seconds", "v3_seconds"), "float64"),
 }
 """What a column holds whatever the rows are, and when there is none."""
-VEHICLE_COLUMNS = ["vehicle_id", "local_vehicle_id", "make", "powertrain", "state", "reason"]
+
+COUNTED = ["make", "powertrain", "field", "scored", "verdict"]
+FIELD_COLUMNS = list(FIELD_TYPES)
+ROWS = 10_000
+"""Rows of fields that are held before they go to the file."""
+
+SHOWN = 500
+"""Differences that are held for people to look at; the table of fields has them all."""
+
 AGEING = frozenset({"stale", "moved", "mismatch", "cached_error"})
 """Verdicts that old data can explain."""
-MASKED = frozenset({"vin"})
-"""Fields whose values are shown only when asked for."""
+
+JSON = json.JSONEncoder(ensure_ascii=False).encode
+WRITERS: dict[type, Callable[[Any], str]] = {
+    bool: lambda raw: "true" if raw else "false",
+    int: int.__repr__,
+    float: lambda raw: float.__repr__(raw) if math.isfinite(raw) else JSON(raw),
+}
+"""What is written most, as JSON writes it, in a fifth of the time."""
+
+HIDDEN = '"…"'
+"""In place of a private value."""
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The judged fields, a row a vehicle read or not, and the gate's strata."""
+class Judging:
+    """Judges recordings one by one; ``done`` gives the comparison. Calls nobody.
 
-    fields: pd.DataFrame
-    vehicles: pd.DataFrame
-    strata: pd.DataFrame
-    gate: Gate
-    expired: tuple[Waiver, ...] = ()
-
-    def __repr__(self) -> str:
-        return f"<Comparison: {self.verdict}>"
-
-    @property
-    def read(self) -> int:
-        """Vehicles that were read."""
-        return int((self.vehicles["state"] == "read").sum())
-
-    @property
-    def complete(self) -> bool:
-        """False where the allowance ended before every chosen vehicle was read."""
-        return not bool((self.vehicles["state"] == "not_read").any())
-
-    @property
-    def verdicts(self) -> dict[str, int]:
-        """Fields by verdict, the most frequent first."""
-        return {str(name): int(count) for name, count in self.fields["verdict"].value_counts().items()}
-
-    @property
-    def refused(self) -> list[str]:
-        """The strata that the gate refuses, in words."""
-        return [f"{row.make} {row.powertrain} ({row.why})" for row in self.strata.itertuples() if row.why]
-
-    @property
-    def exit_code(self) -> int:
-        """0; 1 where the gate says no."""
-        return int(bool(self.refused))
-
-    @property
-    def verdict(self) -> str:
-        """The comparison in one sentence."""
-        scored = self.fields[self.fields["scored"]]
-        lost = int(scored["lost"].sum())
-        says = (
-            f"the gate says no for {len(self.refused)} of {len(self.strata)} strata"
-            if self.refused
-            else f"the gate is open for all {len(self.strata)} strata"
-        )
-        return (
-            f"{self.read:,} vehicles read on both versions: {lost:,} of {len(scored):,} scored fields differ or are "
-            f"lost on V3; {says}."
-        )
-
-    def by_field(self) -> pd.DataFrame:
-        """Counts: a row a field in the map's order, a column a verdict."""
-        counts = pd.crosstab(self.fields["field"], self.fields["verdict"])
-        order = [row.id for row in field_map().fields if row.id in counts.index]
-        return counts.loc[order]
-
-    def strata_table(self) -> pd.DataFrame:
-        """The strata for people: shares in percent, and what the gate says."""
-        shown = self.strata.copy()
-        for name in ("lost", "judged"):
-            shown[name] = [f"{share:.0%}" for share in shown[name]]
-        shown["why"] = [why or "open" for why in shown["why"]]
-        return shown.rename(columns={"why": "gate"}).set_index(["make", "powertrain"])
-
-    def differences(self) -> pd.DataFrame:
-        """The fields that differ or are lost on V3, with both values and the reason."""
-        columns = ["field", "make", "verdict", "v2_value", "v3_value", "reason", "vehicle_id"]
-        lost = self.fields[self.fields["lost"] & (self.fields["verdict"] != "waived")]
-        return lost.sort_values(["field", "make"])[columns].reset_index(drop=True)
-
-    def summary(self) -> dict[str, Any]:
-        """The contract's keys of summary.json."""
-        scored = self.fields[self.fields["scored"]]
-        return {
-            "vehicles": self.read,
-            "verdicts": self.verdicts,
-            "scored": len(scored),
-            "judged": int(scored["verdict"].isin(JUDGED).sum()),
-            "by_field": json.loads(self.by_field().to_json(orient="index")),
-            "refused": self.refused,
-        }
-
-
-def tolerated(fields: FieldMap, layout: Layout) -> FieldMap:
-    """The map with the company's own tolerances in place of the kit's."""
-    unknown = set(layout.tolerance) - {row.id for row in fields.fields}
-    if unknown:
-        raise SettingsError(
-            f"settings: [tolerance] names the field {sorted(unknown)[0]!r}, which the map does not have."
-        )
-    rows = []
-    for row in fields.fields:
-        own = layout.tolerance.get(row.id)
-        absolute = row.absolute if own is None or own.absolute is None else own.absolute
-        relative = row.relative if own is None or own.relative is None else own.relative
-        rows.append(replace(row, absolute=absolute, relative=relative))
-    return FieldMap(fields.version, tuple(rows))
-
-
-def compare(
-    recordings: Iterable[Recording],
-    unread: Iterable[Pair],
-    fields: FieldMap,
-    layout: Layout,
-    now: datetime,
-    *,
-    show_private: bool = False,
-) -> Comparison:
-    """Judges every field of every recording, and the gate over their strata; calls nobody.
-
-    VINs are masked unless ``show_private``.
+    VINs and places are masked unless ``show_private``; the tables grow in ``folder``, or in a folder of their own.
     """
-    today = now.astimezone(UTC).date()
-    waivers = [waiver for waiver in layout.waiver if waiver.expires >= today]
-    rows, vehicles = [], []
-    for recording in recordings:
-        vehicles.append(_vehicle_row(recording.pair, "read", ""))
-        for row in fields.fields:
-            rows.append(_field_row(row, recording, waivers, show_private=show_private))
-    vehicles += [_vehicle_row(pair, "not_read", "the allowance ended before this vehicle") for pair in unread]
-    frame = pd.DataFrame(rows, columns=FIELD_COLUMNS).astype(FIELD_TYPES)
-    return Comparison(
-        fields=frame,
-        vehicles=pd.DataFrame(vehicles, columns=VEHICLE_COLUMNS),
-        strata=strata(frame, layout.gate),
-        gate=layout.gate,
-        expired=tuple(waiver for waiver in layout.waiver if waiver.expires < today),
-    )
 
+    def __init__(
+        self, fields: FieldMap, layout: Layout, now: datetime, *, show_private: bool = False, folder: Path | None = None
+    ) -> None:
+        self._fields, self._gate, self._show_private = fields, layout.gate, show_private
+        today = now.astimezone(UTC).date()
+        self._waivers = [waiver for waiver in layout.waiver if waiver.expires >= today]
+        self._expired = tuple(waiver for waiver in layout.waiver if waiver.expires < today)
+        self._of_make: dict[str, tuple[Field, ...]] = {}
+        self._counts: list[pd.DataFrame] = []
+        self.tallies: dict[Stratum, Tally] = defaultdict(Tally)
+        self._seconds = {"v2": array("d"), "v3": array("d")}
+        self._requests = self._not_read = 0
+        self._batches: Counter[int] = Counter()
+        self._tables = {
+            "fields": _Table(FIELD_TYPES, folder and folder / "fields.parquet", self._count),
+            "vehicles": _Table(VEHICLE_TYPES, folder and folder / "vehicles.parquet"),
+        }
+        self._lost: list[pd.DataFrame] = []
 
-def strata(fields: pd.DataFrame, gate: Gate) -> pd.DataFrame:
-    """A row a make x powertrain: vehicles, scored, lost and judged shares, and why the gate refuses (or empty)."""
-    scored = fields[fields["scored"]]
-    rows = []
-    for (make, powertrain), group in scored.groupby(["make", "powertrain"], sort=True):
-        lost, judged = group["lost"].mean(), group["verdict"].isin(JUDGED).mean()
-        why = []
-        if lost > gate.lost_share:
-            why.append(f"{lost:.1%} lost or differing, {gate.lost_share:.1%} allowed")
-        if judged < gate.min_judged:
-            why.append(f"{judged:.0%} judged, {gate.min_judged:.0%} needed")
-        rows.append(
-            {
-                "make": make,
-                "powertrain": powertrain,
-                "vehicles": group["vehicle_id"].nunique(),
-                "scored": len(group),
-                "lost": lost,
-                "judged": judged,
-                "why": "; ".join(why),
-            }
+    def add(self, recording: Recording) -> None:
+        """Judges every field of one vehicle."""
+        pair, rows = recording.pair, []
+        v2, v3, later = recording.batch, recording.signals, recording.signals_again
+        scored = lost = judged = 0
+        for row in self._rows_for(pair.make):
+            told = read_v2(row, v2)
+            again = read_v3(row, later) if later is not None and row.compared else None
+            judgement = judge(row, told, read_v3(row, v3), again)
+            if self._waivers and judgement.verdict in WAIVABLE:
+                judgement = waived(row, pair, judgement, self._waivers)
+            if row.scored:
+                scored, lost = scored + 1, lost + judgement.lost
+                judged += judgement.verdict in JUDGED
+            rows.append(self._told(row, pair, told, judgement))
+        self._tables["fields"].extend(rows)
+        self.tallies[pair.stratum].add(
+            pair.vehicle_id, scored=scored, lost=lost, judged=judged, answered=recording.answered
         )
-    return pd.DataFrame(rows, columns=["make", "powertrain", "vehicles", "scored", "lost", "judged", "why"])
+        self._vehicle(recording, scored, lost, judged)
+
+    def skip(self, pairs: Iterable[Pair], reason: str = "the allowance ended before this vehicle") -> None:
+        """Vehicles that were chosen and not read."""
+        rows = [
+            (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum, "not_read", reason, *[None] * 7) for pair in pairs
+        ]
+        self._not_read += len(rows)
+        self._tables["vehicles"].extend(rows)
+
+    def closed(self, linked: Mapping[Stratum, int]) -> set[Stratum]:
+        """The strata of which enough is known: under 1% of their vehicles lose something, at 95%, or not under."""
+        return {name for name, tally in self.tallies.items() if tally.sample(linked.get(name, 0)).state != "open"}
+
+    def done(self, linked: Mapping[Stratum, int] | None = None) -> Comparison:
+        """The comparison of all that was judged; ``linked`` are the vehicles there are, by stratum."""
+        tables = {name: table.done() for name, table in self._tables.items()}
+        return Comparison(
+            **tables,
+            counts=self._counted(),
+            strata=strata.frame(self.tallies, linked or {}, self._gate),
+            lost=pd.concat(self._lost)[:SHOWN] if self._lost else pd.DataFrame(columns=FIELD_COLUMNS),
+            seconds=self._seconds,
+            batches=self._batches,
+            requests=self._requests,
+            read=sum(tally.read for tally in self.tallies.values()),
+            not_read=self._not_read,
+            order=tuple(dict.fromkeys(row.id for row in self._fields.fields)),
+            gate=self._gate,
+            expired=self._expired,
+        )
+
+    def _count(self, table: pa.Table) -> None:
+        """Counts rows of fields as they go to the file, and holds the first differences."""
+        grouped = table.group_by(COUNTED).aggregate([("field", "count"), ("lost", "sum")])
+        self._counts.append(grouped.to_pandas())
+        if sum(map(len, self._lost)) < SHOWN and pc.any(table["lost"]).as_py():
+            self._lost.append(table.filter(table["lost"])[:SHOWN].to_pandas())
+
+    def _counted(self) -> pd.DataFrame:
+        names = {"field_count": "fields", "lost_sum": "lost"}
+        if not self._counts:
+            return pd.DataFrame(columns=[*COUNTED, *names.values()]).astype(dict.fromkeys(names.values(), "int64"))
+        counted = pd.concat(self._counts).groupby(COUNTED, sort=False, observed=True)[list(names)].sum()
+        return counted.rename(columns=names).reset_index().astype(dict.fromkeys(names.values(), "int64"))
+
+    def _rows_for(self, make: str) -> tuple[Field, ...]:
+        if make not in self._of_make:
+            self._of_make[make] = self._fields.of(make)
+        return self._of_make[make]
+
+    def _told(self, row: Field, pair: Pair, v2: Reading, judgement: Judgement) -> tuple[Any, ...]:
+        """A row of the table of fields."""
+        v3, hide = judgement.v3, row.private and not self._show_private
+        return (
+            pair.vehicle_id, pair.local_vehicle_id, pair.make, pair.powertrain, row.id, row.scored,
+            _json(v2, hide), _number(v2), v2.unit, _json(v3, hide), _number(v3), v3.unit,
+            judgement.verdict, _reason(judgement, pair), v2.at, v3.at, row.scored and judgement.lost,
+        )  # fmt: skip
+
+    def _vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:
+        pair, seconds = recording.pair, list[float | None]()
+        if isinstance(recording.batch, Batch):
+            self._batches[sum(path not in TOKEN_PATHS for path in recording.batch.items)] += 1
+        for name, told in (("v2", recording.v2), ("v3", recording.v3)):
+            seconds.append(told.seconds if isinstance(told, Document) else None)
+            if isinstance(told, Document):
+                self._seconds[name].append(told.seconds)
+        requests = 2 + (recording.again is not None)
+        self._requests += requests
+        failed = next((told for told in (recording.v2, recording.v3) if not isinstance(told, Document)), None)
+        names = (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum)
+        counts = (scored, lost, judged, requests)
+        self._tables["vehicles"].extend([(*names, "read", str(failed or ""), recording.at, *counts, *seconds)])
 
 
-def _field_row(row: Field, recording: Recording, waivers: Sequence[Waiver], *, show_private: bool) -> dict[str, Any]:
-    v2, v3 = read_v2(row, recording.v2), read_v3(row, recording.v3)
-    again = read_v3(row, recording.again) if recording.again is not None else None
-    judgement = _waived(row, recording.pair, judge(row, v2, v3, again), waivers)
-    kept, masked = judgement.v3, row.id in MASKED and not show_private
-    return {
-        "vehicle_id": recording.pair.vehicle_id,
-        "local_vehicle_id": recording.pair.local_vehicle_id,
-        "make": recording.pair.make,
-        "powertrain": recording.pair.powertrain,
-        "field": row.id,
-        "scored": row.scored,
-        "v2_value": _json(v2, masked),
-        "v2_number": _number(v2),
-        "v2_unit": v2.unit,
-        "v3_value": _json(kept, masked),
-        "v3_number": _number(kept),
-        "v3_unit": kept.unit,
-        "verdict": judgement.verdict,
-        "reason": _reason(judgement, recording.pair),
-        "v2_at": v2.at,
-        "v3_at": kept.at,
-        "lost": row.scored and judgement.lost,
-    }
+class _Table:
+    """Rows that go to a file so many at a time; ``seen`` gets each part of them."""
+
+    def __init__(
+        self, types: Mapping[str, str], path: Path | None, seen: Callable[[pa.Table], None] | None = None
+    ) -> None:
+        self._spool, self._seen = Spool(types, path), seen
+        self._rows: list[tuple[Any, ...]] = []
+
+    def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._rows.extend(rows)
+        if len(self._rows) >= ROWS:
+            self._flush()
+
+    def done(self) -> Spool:
+        self._flush()
+        return self._spool.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = self._spool.append_rows(self._rows)
+            self._rows = []
+            if self._seen:
+                self._seen(table)
 
 
 def _reason(judgement: Judgement, pair: Pair) -> str:
@@ -244,38 +229,14 @@ def _reason(judgement: Judgement, pair: Pair) -> str:
     return judgement.reason
 
 
-def _waived(row: Field, pair: Pair, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
-    if judgement.verdict not in WAIVABLE:
-        return judgement
-    for waiver in waivers:
-        if waiver.field == row.id and waiver.make.upper() in ("", pair.make):
-            reason = f"{judgement.reason}; waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
-            return Judgement("waived", reason, judgement.v3)
-    return judgement
-
-
-def _json(reading: Reading, masked: bool) -> str | None:
+def _json(reading: Reading, hide: bool) -> str | None:
     if reading.raw is None:
         return None
-    return (
-        json.dumps("…" + str(reading.raw)[-4:], ensure_ascii=False)
-        if masked
-        else json.dumps(reading.raw, ensure_ascii=False)
-    )
+    return HIDDEN if hide else WRITERS.get(type(reading.raw), JSON)(reading.raw)
 
 
 def _number(reading: Reading) -> float | None:
-    return (
-        float(reading.value) if isinstance(reading.value, int | float) and not isinstance(reading.value, bool) else None
-    )
-
-
-def _vehicle_row(pair: Pair, state: str, reason: str) -> dict[str, Any]:
-    return {
-        "vehicle_id": pair.vehicle_id,
-        "local_vehicle_id": pair.local_vehicle_id,
-        "make": pair.make,
-        "powertrain": pair.powertrain,
-        "state": state,
-        "reason": reason,
-    }
+    value = reading.value
+    if isinstance(value, float):
+        return value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else None

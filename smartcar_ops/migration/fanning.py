@@ -11,7 +11,7 @@ from smartcar_ops.errors import AuthenticationError, ServiceIllError, SmartcarEr
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-IN_FLIGHT = 16
+IN_FLIGHT = 32
 """How many items wait or run at once: enough to fill the threads, few enough to stop soon."""
 
 

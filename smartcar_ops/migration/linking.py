@@ -5,7 +5,6 @@ One function serves audit and backfill. What is known costs nothing again; what 
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -19,7 +18,6 @@ from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.errors import (
     AllowanceSpentError,
-    AuthenticationError,
     NotFoundError,
     NotPermittedError,
     SmartcarError,
@@ -28,6 +26,7 @@ from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.listing import Listing
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
+from smartcar_ops.migration.token_owners import UNITS, TokenOwners, digest, tie
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
@@ -56,6 +55,7 @@ class Linker:
     ) -> None:
         self._company, self._ledger, self._v2, self._v3 = company, ledger, v2, v3
         self._renew, self._now = renew, now or datetime.now(UTC)
+        self._owners = TokenOwners(ledger, v2, self._now)
         self._lists = Listing(ledger, v3, management=management, managed=managed, now=self._now)
 
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
@@ -68,7 +68,7 @@ class Linker:
             living = {car.token for car in self._token_cars(unlinked)}
             to_come = {car.stored_refresh_token for car in self._dead_token_cars(every)}
             if living or to_come:
-                units["tokens"] = 2 * (len(living) + len(to_come))
+                units["tokens"] = UNITS * (len(living) + len(to_come))
         by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
         if "vins" in sources and by_vin:
             units["vins"] = len(self._unread()) if self._lists.listed() else len(by_vin)
@@ -112,8 +112,8 @@ class Linker:
         self._in_chunks(
             "tokens",
             list(by_token.items()),
-            lambda item: self._token(*item),
-            self._keep_tokens,
+            lambda item: self._owners.ask(*item),
+            self._owners.keep,
             asked,
             executor,
             report,
@@ -134,35 +134,6 @@ class Linker:
             car for car in unlinked if car.refreshable and not car.token_alive and car.local_vehicle_id not in answered
         ]
 
-    def _token(self, token: str, cars: list[Car]) -> dict[str, Any]:
-        """Whose the token is and which vehicles it opens: two units. A refused token is an answer too."""
-        try:
-            person, vehicles = self._v2.user(token), self._v2.vehicles(token)
-        except (AuthenticationError, NotPermittedError, NotFoundError):
-            return {"cars": cars, "person": None, "vehicles": ()}
-        return {"cars": cars, "person": person, "vehicles": vehicles}
-
-    def _keep_tokens(self, answers: list[dict[str, Any]]) -> None:
-        now = self._naive()
-        personal, ties, asked = {}, [], []
-        for answer in answers:
-            cars, person, vehicles = answer["cars"], answer["person"], answer["vehicles"]
-            for car in cars:
-                word = f"{'answered' if person else 'refused'} {_digest(car.token or '')}"
-                asked.append({"source": "tokens", "subject": car.local_vehicle_id, "asked_at": now, "answer": word})
-                if person and car.user_id:
-                    personal[car.user_id, person] = {
-                        "source": "tokens",
-                        "user_id": car.user_id,
-                        "smartcar_user_id": person,
-                        "seen_at": now,
-                    }
-            if len(cars) == 1 and len(vehicles) == 1:
-                ties.append(_tie("tokens", cars[0], vehicles[0], now))
-        self._ledger.record(t.personal, list(personal.values()))
-        self._ledger.record(t.ties, ties)
-        self._ledger.record(t.asked, asked)
-
     # --- VINs --------------------------------------------------------------------------------------------
 
     def _ask_vins(self, asked: Asked, executor: Executor, report: Progress, *, after_tokens: bool) -> None:
@@ -181,7 +152,7 @@ class Linker:
             vin = self._v3.vin(vehicle_id, user_id)
         except (NotFoundError, NotPermittedError):
             vin = None
-        return vehicle_id, _digest(vin) if vin else "none"
+        return vehicle_id, digest(vin) if vin else "none"
 
     def _keep_vins(self, answers: list[tuple[str, str]]) -> None:
         rows = [
@@ -193,12 +164,12 @@ class Linker:
     def _tie_by_vin(self, cars: Sequence[Car]) -> None:
         """Ties cars to the vehicles whose VIN was ever read; no call."""
         vehicles: dict[str, list[str]] = defaultdict(list)
-        for vehicle_id, (_, digest) in self._ledger.asked("vins").items():
-            vehicles[digest].append(vehicle_id)
+        for vehicle_id, (_, known) in self._ledger.asked("vins").items():
+            vehicles[known].append(vehicle_id)
         ties = [
-            _tie("vins", car, vehicle_id, self._naive())
+            tie("vins", car, vehicle_id, self._naive())
             for car in cars
-            for vehicle_id in vehicles.get(_digest(car.vin or ""), ())
+            for vehicle_id in vehicles.get(digest(car.vin or ""), ())
         ]
         self._ledger.record(t.ties, ties)
 
@@ -259,18 +230,4 @@ class Linker:
 
 def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:
     """Whether an entry of what tokens were asked is about this very token."""
-    return known is not None and known[1].rpartition(" ")[2] == _digest(token or "")
-
-
-def _tie(source: str, car: Car, vehicle_id: str, now: datetime) -> dict[str, Any]:
-    return {
-        "source": source,
-        "local_vehicle_id": car.local_vehicle_id,
-        "vehicle_id": vehicle_id,
-        "seen_at": now,
-    }
-
-
-def _digest(secret: str) -> str:
-    """A digest of a VIN or a token: enough to match by, and neither stands in the ledger."""
-    return hashlib.sha256(secret.strip().upper().encode()).hexdigest()[:32]
+    return known is not None and known[1].rpartition(" ")[2] == digest(token or "")

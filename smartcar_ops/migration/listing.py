@@ -194,6 +194,7 @@ def _connection_row(connection: Connection) -> dict[str, Any]:
         "model": connection.model[:128],
         "year": connection.year,
         "powertrain": connection.powertrain[:16],
+        "permissions": " ".join(connection.permissions),
         # An id too long for any company's key names nobody.
         "external_id": external_id if 0 < len(external_id) <= 191 else None,
     }

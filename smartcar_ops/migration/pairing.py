@@ -1,10 +1,9 @@
-"""Which vehicles can be read on both versions, and which of them a run reads."""
+"""Which vehicles can be read on both versions, under which of their users, with which token."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,9 +11,20 @@ from smartcar_ops.company import judging
 from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import buckets
 from smartcar_ops.migration.linking import was_asked
+
+PAGE = 50
+"""A user with more vehicles than V2 lists on a page is not compared by that list."""
+
+
+@dataclass(frozen=True)
+class Consent:
+    """What the mirror of connections knows of one user's consent for one vehicle."""
+
+    permissions: tuple[str, ...] = ()
+    vehicles: tuple[str, ...] | None = None
+    """Every vehicle of that user; None where they are more than a page of V2's list."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,39 @@ class Pair:
     token: str | None = field(repr=False)
     fed: bool | None = None
     """Whether a webhook is fed with this vehicle; V3's data may else be a day old. None: not known."""
+    user_id: str | None = None
+    consents: Mapping[str, Consent] = field(default_factory=dict, repr=False, compare=False)
+    """Every Smartcar user who is connected to the vehicle."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What a recording of this pair is kept under."""
+        return self.local_vehicle_id, self.vehicle_id
+
+    @property
+    def stratum(self) -> tuple[str, str]:
+        """Make and powertrain."""
+        return self.make, self.powertrain
+
+    @property
+    def permissions(self) -> tuple[str, ...]:
+        """What the user granted, as the connection tells it; empty where that is not known."""
+        return self.consents.get(self.smartcar_user_id, Consent()).permissions
+
+    @property
+    def consent(self) -> dict[str, Any]:
+        """The connection's side of what V2 tells of user, permissions and vehicles."""
+        found = self.consents.get(self.smartcar_user_id, Consent())
+        told: dict[str, Any] = {"user": self.smartcar_user_id}
+        if found.permissions:
+            told["permissions"] = list(found.permissions)
+        if found.vehicles is not None:
+            told["vehicles"] = list(found.vehicles)
+        return told
+
+    def under(self, smartcar_user_id: str) -> Pair:
+        """The same vehicle under another of its users."""
+        return replace(self, smartcar_user_id=smartcar_user_id)
 
 
 def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
@@ -40,53 +83,43 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
         facts = judging.Facts(at)
         links = {row["local_vehicle_id"]: row["highest"] for row in at.rows(facts.cars()) if row["highest"]}
         own = {row["user_id"]: (row["stored"], row["named"]) for row in at.rows(facts.judged(buckets.RULES))}
-    connected: dict[str, list[dict[str, Any]]] = {}
-    for row in sorted(ledger.connections(), key=lambda row: row["smartcar_user_id"]):
-        connected.setdefault(row["vehicle_id"], []).append(row)
+    connected = _connected(ledger)
     answers = ledger.asked("tokens")
     fed = ledger.fed()
     refused = {subject: entry for subject, entry in answers.items() if entry[1].startswith("refused")}
     found = []
     for car in company.cars_to_ask(now):
-        rows = connected.get(links.get(car.local_vehicle_id, ""), [])
-        if not rows:
+        vehicle_id = links.get(car.local_vehicle_id, "")
+        row, consents = connected.get(vehicle_id, (None, {}))
+        if row is None:
             continue
-        by_user = {row["smartcar_user_id"]: row for row in rows}
-        row = next((by_user[id] for id in own.get(car.user_id or "", ()) if id in by_user), rows[0])
+        usable = car.token_alive and not was_asked(refused.get(car.local_vehicle_id), car.token)
         found.append(
             Pair(
-                row["vehicle_id"],
-                car.local_vehicle_id,
-                row["smartcar_user_id"],
-                row["make"],
-                row["powertrain"],
-                car.token if car.token_alive and not was_asked(refused.get(car.local_vehicle_id), car.token) else None,
-                None if fed is None else row["vehicle_id"] in fed,
+                vehicle_id=vehicle_id,
+                local_vehicle_id=car.local_vehicle_id,
+                smartcar_user_id=next((id for id in own.get(car.user_id or "", ()) if id in consents), min(consents)),
+                make=row["make"],
+                powertrain=row["powertrain"],
+                token=car.token if usable else None,
+                fed=None if fed is None else vehicle_id in fed,
+                user_id=car.user_id,
+                consents=consents,
             )
         )
     return found
 
 
-def choose(linked: Sequence[Pair], *, vehicles: int, vehicle_id: str, seed: int) -> list[Pair]:
-    """The vehicles to read: one by Smartcar's id, all (0), or so many drawn by seed from those V2 can answer for.
-
-    Strata (make x powertrain) take turns, so that few reads still see every one. ParameterError for an unknown id.
-    """
-    if vehicle_id:
-        wanted = [pair for pair in linked if pair.vehicle_id == vehicle_id.strip().lower()]
-        if not wanted:
-            raise ParameterError(f"parameters: vehicle_id {vehicle_id!r} is no linked vehicle; audit first.")
-        return wanted
-    if vehicles < 0:
-        raise ParameterError(f"parameters: vehicles is {vehicles}; expected 0 (all) or more.")
-    drawn = sorted((pair for pair in linked if pair.token), key=lambda pair: pair.vehicle_id)
-    random.Random(seed).shuffle(drawn)
-    turns: dict[tuple[str, str], int] = {}
-    ranked = []
-    for pair in drawn:
-        stratum = (pair.make, pair.powertrain)
-        turns[stratum] = turns.get(stratum, 0) + 1
-        ranked.append((turns[stratum], pair))
-    ranked.sort(key=lambda entry: entry[0])
-    chosen = [pair for _, pair in ranked]
-    return chosen[:vehicles] if vehicles else chosen
+def _connected(ledger: Ledger) -> dict[str, tuple[dict[str, Any], dict[str, Consent]]]:
+    """vehicle -> (a connection of it, every user who is connected to it with what they granted)."""
+    rows = sorted(ledger.connections(), key=lambda row: str(row["smartcar_user_id"]))
+    of_user: dict[str, list[str]] = {}
+    for row in rows:
+        of_user.setdefault(row["smartcar_user_id"], []).append(row["vehicle_id"])
+    found: dict[str, tuple[dict[str, Any], dict[str, Consent]]] = {}
+    for row in rows:
+        vehicles = of_user[row["smartcar_user_id"]]
+        listed = tuple(sorted(vehicles)) if len(vehicles) <= PAGE else None
+        _, consents = found.setdefault(row["vehicle_id"], (row, {}))
+        consents[row["smartcar_user_id"]] = Consent(tuple((row["permissions"] or "").split()), listed)
+    return found

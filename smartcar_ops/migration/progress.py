@@ -12,12 +12,14 @@ import pandas as pd
 
 from smartcar_ops.access import Allowance
 from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.recordings import Recordings
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.migration import buckets, pairing
+from smartcar_ops.migration import buckets, pairing, recording
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.sources import AUTO
+from smartcar_ops.migration.token_owners import TokenOwners
 from smartcar_ops.smartcar.fields import field_map
 from smartcar_ops.smartcar.v2 import V2
 
@@ -136,7 +138,7 @@ def progress(
     end = now if not as_of else _end_of(parse_day("as_of", as_of))
     runs = [run for run in Runs(ledger).all() if _utc(run["started"]) <= end and run["status"] != "running"]
     audits = [run for run in runs if run["act"] == "audit" and "buckets" in run["summary"]]
-    compared = [run for run in runs if run["act"] == "compare" and "by_field" in run["summary"]]
+    compared = [run for run in runs if run["act"] == "compare" and "lost" in run["summary"]]
     day = parse_day("deadline", deadline)
     return Progress(
         before=_before(audits, runs),
@@ -146,7 +148,7 @@ def progress(
         deadline=day,
         by_field=_by_field(compared),
         calls=_calls(runs),
-        needed=_needed(company, ledger, linker, v2, compared, now),
+        needed=_needed(company, ledger, linker, v2, now),
         to_come=units_to_come(allowance, now, day),
     )
 
@@ -172,7 +174,7 @@ def _by_field(compared: Sequence[dict[str, Any]]) -> pd.DataFrame:
     if not compared:
         return pd.DataFrame()
     frame = pd.DataFrame.from_dict(compared[-1]["summary"]["by_field"], orient="index").fillna(0).astype(int)
-    order = [row.id for row in field_map().fields if row.id in frame.index]
+    order = [row.id for row in field_map().fields if row.scored and row.id in frame.index]
     return frame.loc[order]
 
 
@@ -183,14 +185,12 @@ def _calls(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
     return dict(sorted(spent.items()))
 
 
-def _needed(
-    company: Company, ledger: Ledger, linker: Linker, v2: V2, compared: Sequence[dict[str, Any]], now: datetime
-) -> dict[str, int]:
+def _needed(company: Company, ledger: Ledger, linker: Linker, v2: V2, now: datetime) -> dict[str, int]:
     """Units that linking the unlinked and recording the unrecorded would still cost."""
-    linked = len(pairing.pairs(company, ledger, now))
-    read = max((int(run["summary"].get("vehicles", 0)) for run in compared), default=0)
-    each = 2 + v2.batch_units(len(field_map().v2_paths))
-    return {"linking": linker.cost(AUTO).total, "recording": max(0, linked - read) * each}
+    recorded = {key for key, (_, answered) in Recordings(ledger).index().items() if answered}
+    waiting = [pair for pair in pairing.pairs(company, ledger, now) if pair.key not in recorded]
+    cost = recording.cost(waiting, v2, TokenOwners(ledger, v2, now), field_map())
+    return {"linking": linker.cost(AUTO).total, "recording": sum(cost.values())}
 
 
 def _end_of(day: date) -> datetime:

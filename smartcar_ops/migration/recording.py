@@ -1,95 +1,274 @@
-"""Reads vehicles on both versions, side by side, at the fewest calls."""
+"""Reads vehicles on both versions, side by side, at the fewest calls, and keeps what came without what is private."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
 
+from smartcar_ops import errors
+from smartcar_ops.company.recordings import Kept, Recordings
+from smartcar_ops.company.tables import Car
 from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, ServiceIllError, SmartcarError
 from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.pairing import Pair
+from smartcar_ops.migration.redacting import Redactor
+from smartcar_ops.migration.token_owners import UNITS, Owner, TokenOwners
 from smartcar_ops.migration.verdicts import wants_another_read
+from smartcar_ops.smartcar.documents import Document
 from smartcar_ops.smartcar.fields import FieldMap
 from smartcar_ops.smartcar.readings import read_v2, read_v3
-from smartcar_ops.smartcar.signals import Signals
-from smartcar_ops.smartcar.v2 import V2, Batch
+from smartcar_ops.smartcar.signals import Signals, read_signals
+from smartcar_ops.smartcar.v2 import V2, Batch, Item, read_batch
 from smartcar_ops.smartcar.v3 import V3
+
+Told = Document | SmartcarError
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What both versions answered about one vehicle, V3 perhaps twice."""
+    """What both versions answered about one vehicle, V3 perhaps twice.
+
+    ``left_out`` are V2's paths that were not worth asking; ``owner`` is what the car's token said of itself;
+    ``consent`` what the mirror of connections knows: the user, the permissions, that user's vehicles.
+    """
 
     pair: Pair
-    v2: Batch | SmartcarError
-    v3: Signals | SmartcarError
-    again: Signals | SmartcarError | None = None
+    at: datetime
+    v2: Told
+    v3: Told
+    again: Told | None = None
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    owner: Owner | None = None
+    consent: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def v2_silent(self) -> bool:
-        """True where V2 as a whole gave no answer."""
-        return isinstance(self.v2, SmartcarError)
+    def answered(self) -> bool:
+        """True where neither side failed as a whole."""
+        return isinstance(self.v2, Document) and isinstance(self.v3, Document)
+
+    @cached_property
+    def batch(self) -> Batch | SmartcarError:
+        """V2's answers, with the token's own beside them."""
+        if not isinstance(self.v2, Document):
+            return self.v2
+        items = dict(read_batch(self.v2.body).items)
+        if self.owner and self.owner.user:
+            items["/user"] = Item("/user", 200, {"id": self.owner.user})
+            if "vehicles" in self.consent:
+                items["/vehicles"] = Item("/vehicles", 200, {"vehicles": list(self.owner.vehicles)})
+        return Batch(items, self.left_out)
+
+    @cached_property
+    def signals(self) -> Signals | SmartcarError:
+        """V3's signals as first read."""
+        return self._signals(self.v3)
+
+    @cached_property
+    def signals_again(self) -> Signals | SmartcarError | None:
+        """V3's signals after V2, None where once was enough."""
+        return None if self.again is None else self._signals(self.again)
+
+    def _signals(self, told: Told) -> Signals | SmartcarError:
+        return replace(read_signals(told.body), connection=self.consent) if isinstance(told, Document) else told
+
+    def redacted(self, secrets: Sequence[str] = ()) -> Recording:
+        """The same without what is private: as it is kept, and judged unless somebody asks to see more."""
+        redactor = Redactor(secrets)
+
+        def clean(told: Told | None, by: Callable[[Any], Any]) -> Any:
+            return replace(told, body=by(told.body)) if isinstance(told, Document) else told
+
+        v3 = clean(self.v3, redactor.signals)
+        v2, again = clean(self.v2, redactor.batch), clean(self.again, redactor.signals)
+        return replace(self, pair=replace(self.pair, token=None), v2=v2, v3=v3, again=again)
+
+    def kept(self, slice_: str) -> Kept:
+        """The recording as the ledger keeps it."""
+        at = self.at.astimezone(UTC).replace(tzinfo=None)
+        pair = self.pair
+        return Kept(pair.local_vehicle_id, pair.vehicle_id, slice_, self.answered, at, self.document())
+
+    def document(self) -> dict[str, Any]:
+        """The recording as JSON."""
+        pair = self.pair
+        return {
+            "vehicle_id": pair.vehicle_id,
+            "local_vehicle_id": pair.local_vehicle_id,
+            "smartcar_user_id": pair.smartcar_user_id,
+            "make": pair.make,
+            "powertrain": pair.powertrain,
+            "fed": pair.fed,
+            "at": self.at.isoformat(),
+            "left_out": dict(self.left_out),
+            "owner": None if self.owner is None else {"user": self.owner.user, "vehicles": list(self.owner.vehicles)},
+            "consent": dict(self.consent),
+            "v2": _written(self.v2),
+            "v3": _written(self.v3),
+            "again": None if self.again is None else _written(self.again),
+        }
 
 
-def cost(chosen: Sequence[Pair], v2: V2, fields: FieldMap) -> int:
-    """Units that reading these vehicles costs at most: V3 twice, one V2 batch."""
-    paths = len(fields.v2_paths)
-    return len(chosen) * (2 + v2.batch_units(paths))
+def read_recording(told: Mapping[str, Any]) -> Recording:
+    """A recording from its JSON."""
+    names = ("vehicle_id", "local_vehicle_id", "smartcar_user_id", "make", "powertrain")
+    owner, again = told["owner"], told["again"]
+    return Recording(
+        pair=Pair(**{name: told[name] for name in names}, token=None, fed=told["fed"]),
+        at=datetime.fromisoformat(told["at"]),
+        v2=_read(told["v2"]),
+        v3=_read(told["v3"]),
+        again=None if again is None else _read(again),
+        left_out=told["left_out"],
+        owner=None if owner is None else Owner(owner["user"], tuple(owner["vehicles"])),
+        consent=told["consent"],
+    )
 
 
-def record(pair: Pair, v2: V2, v3: V3, fields: FieldMap) -> Recording:
-    """Reads one vehicle: V3, then one V2 batch, then V3 again only where a volatile field differs at the same time.
+class Recorder:
+    """Reads one vehicle after the other on both versions and keeps each at once; any number of threads may share it."""
 
-    A side that fails is kept as its error; AllowanceSpentError, ServiceIllError and a refused application token are
-    raised.
-    """
-    first = _v3(pair, v3)
-    try:
-        batch: Batch | SmartcarError = v2.batch(pair.token or "", pair.vehicle_id, fields.v2_paths)
-    except (AllowanceSpentError, ServiceIllError):
-        raise
-    except SmartcarError as error:
-        batch = error
-    moving = (wants_another_read(row, read_v2(row, batch), read_v3(row, first)) for row in fields.fields if row.scored)
-    again = _v3(pair, v3) if any(moving) else None
-    return Recording(pair, batch, first, again)
+    def __init__(
+        self, v2: V2, v3: V3, owners: TokenOwners, recordings: Recordings, fields: FieldMap, slice_: str
+    ) -> None:
+        self._v2, self._v3, self._owners = v2, v3, owners
+        self._recordings, self._fields, self._slice = recordings, fields, slice_
+
+    def __call__(self, pair: Pair) -> Recording:
+        """Reads a vehicle: its token's owner, V3, one V2 batch, and V3 again only where a volatile field differs.
+
+        A side that fails is kept as its error; AllowanceSpentError, ServiceIllError and a refused application token are
+        raised, and nothing is kept.
+        """
+        found = self.read(pair)
+        self._recordings.keep(found.redacted([pair.token or ""]).kept(self._slice))
+        return found
+
+    def read(self, pair: Pair) -> Recording:
+        """Reads a vehicle and keeps nothing."""
+        owner = self._owner(pair)
+        if isinstance(owner, Owner) and owner.user and owner.user in pair.consents:
+            pair = pair.under(owner.user)
+        paths, left_out = self._fields.paths_for(pair.make, pair.powertrain, pair.permissions)
+        first = self._signals(pair)
+        recording = Recording(
+            pair=pair,
+            at=datetime.now(UTC),
+            v2=self._batch(pair, owner, paths),
+            v3=first,
+            left_out=left_out,
+            owner=owner if isinstance(owner, Owner) else None,
+            consent=pair.consent,
+        )
+        return replace(recording, again=self._signals(pair)) if self._moving(recording) else recording
+
+    def _moving(self, recording: Recording) -> bool:
+        v2, v3 = recording.batch, recording.signals
+        if isinstance(v2, SmartcarError) or isinstance(v3, SmartcarError):
+            return False
+        rows = self._fields.of(recording.pair.make)
+        return any(wants_another_read(row, read_v2(row, v2), read_v3(row, v3)) for row in rows if row.scored)
+
+    def _signals(self, pair: Pair) -> Told:
+        try:
+            return self._v3.signals_document(pair.vehicle_id, pair.smartcar_user_id)
+        except (AllowanceSpentError, AuthenticationError, ServiceIllError):
+            raise
+        except SmartcarError as error:
+            return error
+
+    def _owner(self, pair: Pair) -> Owner | SmartcarError:
+        if not pair.token:
+            return AuthenticationError("smartcar: this vehicle has no V2 token younger than two hours.", status=401)
+        try:
+            return self._owners.of(_car(pair))
+        except (AllowanceSpentError, ServiceIllError):
+            raise
+        except SmartcarError as error:
+            return error
+
+    def _batch(self, pair: Pair, owner: Owner | SmartcarError, paths: Sequence[str]) -> Told:
+        if isinstance(owner, SmartcarError):
+            return owner
+        if owner.user is None:
+            return AuthenticationError("smartcar: V2 refuses this vehicle's token.", status=401)
+        try:
+            return self._v2.batch_document(pair.token or "", pair.vehicle_id, paths)
+        except (AllowanceSpentError, ServiceIllError):
+            raise
+        except SmartcarError as error:
+            return error
 
 
-def _v3(pair: Pair, v3: V3) -> Signals | SmartcarError:
-    try:
-        return v3.signals(pair.vehicle_id, pair.smartcar_user_id)
-    except (AllowanceSpentError, AuthenticationError, ServiceIllError):
-        raise
-    except SmartcarError as error:
-        return error
+@dataclass
+class Reached:
+    """What a reading came to: the vehicles whose recording is kept, and V2's failures among them."""
+
+    keys: set[tuple[str, str]] = field(default_factory=set)
+    silent: list[SmartcarError] = field(default_factory=list)
+
+    def refuse_silence(self) -> None:
+        """SmartcarError where vehicles were read and V2 answered for none of them."""
+        if self.keys and len(self.silent) == len(self.keys):
+            raise SmartcarError(
+                f"smartcar: V2 answered for none of {len(self.keys)} vehicles (the first: {self.silent[0]}) "
+                "Nothing can be compared now; replay an earlier recording.",
+                status=self.silent[0].status,
+            )
 
 
 def record_all(
     chosen: Sequence[Pair],
-    v2: V2,
-    v3: V3,
+    recorder: Callable[[Pair], Recording],
     executor: Executor,
-    fields: FieldMap,
+    *,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Recording]:
-    """Reads the vehicles side by side until the budget ends; those not reached are missing."""
-    recordings: list[Recording] = []
-    for outcome in fan_out(executor, lambda pair: record(pair, v2, v3, fields), chosen, stop_on=AllowanceSpentError):
+    seen: Callable[[Recording], None] | None = None,
+) -> Reached:
+    """Reads the vehicles side by side until the budget ends; those not reached are missing.
+
+    ``seen`` gets each recording as it came, with what is private.
+    """
+    reached = Reached()
+    for outcome in fan_out(executor, recorder, chosen, stop_on=AllowanceSpentError):
         if isinstance(outcome, Recording):
-            recordings.append(outcome)
+            reached.keys.add(outcome.pair.key)
+            if isinstance(outcome.v2, SmartcarError):
+                reached.silent.append(outcome.v2)
+            if seen:
+                seen(outcome)
         if progress:
-            progress(len(recordings), len(chosen))
-    order = {pair.local_vehicle_id: place for place, pair in enumerate(chosen)}
-    return sorted(recordings, key=lambda recording: order[recording.pair.local_vehicle_id])
+            progress(len(reached.keys), len(chosen))
+    return reached
 
 
-def refuse_silence(recordings: Sequence[Recording]) -> None:
-    """SmartcarError where vehicles were read and V2 answered for none of them."""
-    silent = [recording.v2 for recording in recordings if isinstance(recording.v2, SmartcarError)]
-    if recordings and len(silent) == len(recordings):
-        raise SmartcarError(
-            f"smartcar: V2 answered for none of {len(recordings)} vehicles (the first: {silent[0]}) "
-            "Nothing can be compared now; replay an earlier recording.",
-            status=silent[0].status,
-        )
+def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap) -> dict[str, int]:
+    """Units that reading these vehicles costs at most: each new token's owner, V3 twice, one V2 batch."""
+    tokens = {pair.token for pair in chosen if pair.token and owners.known(pair.token) is None}
+    asked = (fields.paths_for(pair.make, pair.powertrain, pair.permissions)[0] for pair in chosen)
+    units = {"tokens": UNITS * len(tokens), "v2": sum(v2.batch_units(len(paths)) for paths in asked)}
+    return {name: count for name, count in {**units, "v3": 2 * len(chosen)}.items() if count}
+
+
+def _car(pair: Pair) -> Car:
+    """The pair as what its token's owner is asked for."""
+    return Car(pair.local_vehicle_id, pair.user_id, pair.vehicle_id, None, pair.token, token_alive=True)
+
+
+def _written(told: Told) -> dict[str, Any]:
+    if isinstance(told, Document):
+        return {"body": told.body, "request_id": told.request_id, "seconds": round(told.seconds, 4)}
+    kept = {name: getattr(told, name) for name in ("status", "type", "code", "request_id", "resolution")}
+    return {"error": type(told).__name__, "words": str(told), **kept}
+
+
+def _read(told: Mapping[str, Any]) -> Told:
+    if "error" not in told:
+        return Document(told["body"], told["request_id"], told["seconds"])
+    named = errors.by_name(told["error"])
+    cls = named if named is not None and issubclass(named, SmartcarError) else SmartcarError
+    kept = {name: told[name] for name in ("status", "type", "code", "request_id", "resolution")}
+    return cls(told["words"], **kept)

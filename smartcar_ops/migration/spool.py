@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -49,6 +50,19 @@ class Spool:
         pa.default_memory_pool().release_unused()
         return table
 
+    def append_rows(self, rows: Sequence[Sequence[Any]]) -> pa.Table:
+        """Adds rows given as plain values in the columns' order, and returns them as they are kept.
+
+        No frame is made in between: that takes twice as long.
+        """
+        assert self._writer is not None, "a closed table does not grow"
+        columns = zip(*rows, strict=True)
+        arrays = [pa.array(column, kind) for column, kind in zip(columns, self.schema.types, strict=True)]
+        table = pa.Table.from_arrays(arrays, schema=self.schema)
+        self._writer.write_table(table)
+        pa.default_memory_pool().release_unused()
+        return table
+
     def close(self, notes: Mapping[str, str] | None = None) -> Spool:
         """Ends the table; ``notes`` are kept in the file's own metadata."""
         if self._writer is not None:
@@ -58,10 +72,10 @@ class Spool:
             self._writer = None
         return self
 
-    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str] | None = None, *, rows: int = ROWS) -> Iterator[pa.Table]:
         """The rows as Arrow has them, so many at a time; all columns, or those that are named."""
-        with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(ROWS, columns=columns):
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:  # or all that was read stays in memory
+            for batch in file.iter_batches(rows, columns=columns):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(self.schema.metadata)
 
     def parts(self) -> Iterator[pd.DataFrame]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
+from smartcar_ops.migration.agreeing import TOGETHER, agreement, gap
 from smartcar_ops.smartcar.fields import Field
-from smartcar_ops.smartcar.readings import Reading
+from smartcar_ops.smartcar.states import Part, Reading
 
 Verdict = Literal[
     "equal",
@@ -30,12 +31,16 @@ LOST: tuple[Verdict, ...] = ("mismatch", "v2_only", "not_permitted")
 """What the gate counts; ``not_permitted`` only where V3 alone is not permitted."""
 WAIVABLE: tuple[Verdict, ...] = LOST
 
-APART = {"volatile": timedelta(seconds=60), "slow": timedelta(hours=24)}
-EXACT = 1e-6
-"""Relative difference below which two numbers are the same number."""
+WORST: tuple[Verdict, ...] = (
+    *("mismatch", "v2_only", "not_permitted", "cached_error", "stale", "moved", "unavailable"),
+    *("within_tolerance", "converted", "equal"),
+)
+"""Of a field's many parts, the first of these verdicts speaks for the field."""
+
+APART = {"volatile": TOGETHER, "slow": timedelta(hours=24)}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Judgement:
     """A verdict and why; ``v3`` is the reading that was kept; ``lost`` says that the gate counts it."""
 
@@ -48,20 +53,17 @@ class Judgement:
 def judge(field: Field, v2: Reading, v3: Reading, again: Reading | None = None) -> Judgement:
     """The first verdict of the contract's order that holds.
 
-    ``again`` is V3 read once more after V2; of the two, the one nearer to V2's time is kept.
+    ``again`` is V3 read once more after V2; of the two, the one nearer to V2's time is kept. A field of many parts
+    takes the worst verdict of its parts.
     """
     if "failed" in (v2.state, v3.state):
         silent = v2 if v2.state == "failed" else v3
         return Judgement("failed", silent.reason, v3)
-    if not field.scored:
+    if not field.compared:
         return _unscored(field, v2, v3)
     if v3.state != "value" or v2.state != "value":
         return _one_sided(v2, v3)
-    kept = _nearer(v2, v3, again)
-    alike = _alike(field, v2, kept)
-    if alike is not None:
-        return alike
-    return _differ(field, v2, kept, moved=again is not None and again.state == "value" and again.value != v3.value)
+    return _in_parts(field, v2, v3, again) if field.parts else _two_sided(field, v2, v3, again)
 
 
 def wants_another_read(field: Field, v2: Reading, v3: Reading) -> bool:
@@ -76,7 +78,7 @@ def _unscored(field: Field, v2: Reading, v3: Reading) -> Judgement:
     if side.state == "value":
         only: Verdict = "v2_only" if field.v3 is None else "v3_only"
         return Judgement(only, "the other version has no such field", v3)
-    return Judgement("unavailable", side.reason, v3)
+    return _one_sided(v2, v3)
 
 
 def _one_sided(v2: Reading, v3: Reading) -> Judgement:
@@ -102,6 +104,15 @@ def _either(v2: Reading, v3: Reading, state: str) -> str:
     return v2.reason if v2.state == state else v3.reason
 
 
+def _two_sided(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judgement:
+    kept = _nearer(v2, v3, again)
+    alike = agreement(field, v2, kept)
+    if alike is not None:
+        return Judgement(*alike, kept)
+    moved = again is not None and again.state == "value" and again.value != v3.value
+    return _differ(field, v2, kept, gap(field, v2, kept), moved=moved)
+
+
 def _nearer(v2: Reading, v3: Reading, again: Reading | None) -> Reading:
     if again is None or again.state != "value":
         return v3
@@ -110,42 +121,20 @@ def _nearer(v2: Reading, v3: Reading, again: Reading | None) -> Reading:
     return again if abs(again.at - v2.at) < abs(v3.at - v2.at) else v3
 
 
-def _alike(field: Field, v2: Reading, v3: Reading) -> Judgement | None:
-    if isinstance(v2.value, float) and isinstance(v3.value, float):
-        if v2.unit != v3.unit and v2.unit and v3.unit:
-            return None
-        gap, size = abs(v2.value - v3.value), max(abs(v2.value), abs(v3.value))
-        if gap <= EXACT * size:
-            if v2.converted or v3.converted:
-                return Judgement("converted", f"the same in {v3.unit}", v3)
-            return Judgement("equal", "the same number", v3)
-        allowed = max(field.absolute, field.relative * size)
-        if gap <= allowed:
-            return Judgement("within_tolerance", f"{gap:.3g} apart, {allowed:.3g} allowed ({v3.unit or 'no unit'})", v3)
-        return None
-    return Judgement("equal", "the same", v3) if v2.value == v3.value else None
-
-
-def _differ(field: Field, v2: Reading, v3: Reading, *, moved: bool) -> Judgement:
-    gap = _gap(v2, v3)
+def _differ(field: Field, v2: Reading, v3: Reading, apart_by: str, *, moved: bool = False) -> Judgement:
     if field.change == "stable":
-        return Judgement("mismatch", f"{gap}; this field does not change", v3, lost=True)
+        return Judgement("mismatch", f"{apart_by}; this field does not change", v3, lost=True)
     if field.grows and _ran_back(field, v2, v3):
-        return Judgement("mismatch", f"{gap}; the later reading is smaller, and this field only grows", v3, lost=True)
+        reason = f"{apart_by}; the later reading is smaller, and this field only grows"
+        return Judgement("mismatch", reason, v3, lost=True)
     if moved:
-        return Judgement("moved", f"{gap}; V3 itself changed between two reads", v3)
+        return Judgement("moved", f"{apart_by}; V3 itself changed between two reads", v3)
     if v2.at is None or v3.at is None:
-        return Judgement("stale", f"{gap}; a maker's time is missing, so the pair can't be judged", v3)
+        return Judgement("stale", f"{apart_by}; a maker's time is missing, so the pair can't be judged", v3)
     apart = abs(v2.at - v3.at)
     if apart > APART[field.change]:
-        return Judgement("stale", f"{gap}; the makers' times are {_span(apart)} apart", v3)
-    return Judgement("mismatch", f"{gap}, at the same time", v3, lost=True)
-
-
-def _gap(v2: Reading, v3: Reading) -> str:
-    if isinstance(v2.value, float) and isinstance(v3.value, float):
-        return f"{abs(v2.value - v3.value):.4g} {v3.unit or ''} apart".replace("  ", " ")
-    return "the values differ"
+        return Judgement("stale", f"{apart_by}; the makers' times are {_span(apart)} apart", v3)
+    return Judgement("mismatch", f"{apart_by}, at the same time", v3, lost=True)
 
 
 def _ran_back(field: Field, v2: Reading, v3: Reading) -> bool:
@@ -158,3 +147,57 @@ def _ran_back(field: Field, v2: Reading, v3: Reading) -> bool:
 def _span(apart: timedelta) -> str:
     seconds = apart.total_seconds()
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds:.0f} s"
+
+
+# --- fields of many parts ---------------------------------------------------------------------------------
+
+
+def _in_parts(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judgement:
+    pairs, alone, added = matched(v2.parts, v3.parts)
+    later = {part.name: part.reading for part in again.parts} if again is not None else {}
+    judged = [(part.name, _part(field, part.reading, other, later.get(name))) for part, name, other in pairs]
+    if field.lacking == "differs":
+        judged += [(part.name, _differ(field, part.reading, v3, "V3 does not list it")) for part in alone]
+        alone = []
+    if not judged:
+        return _nothing_in_common(v2, v3)
+    worst = min((judgement.verdict for _, judgement in judged), key=WORST.index)
+    found = [(name, judgement) for name, judgement in judged if judgement.verdict == worst]
+    first = found[0][1]
+    names = "all" if len(found) == len(judged) > 1 else ", ".join(name for name, _ in found)
+    beside = [f"; {words} {', '.join(sorted(left))}" for words, left in _left(alone, added) if left]
+    return Judgement(worst, f"{names}: {first.reason}{''.join(beside)}", replace(v3, at=first.v3.at), first.lost)
+
+
+def _part(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judgement:
+    return _two_sided(field, v2, v3, again) if v3.state == "value" else _one_sided(v2, v3)
+
+
+def _nothing_in_common(v2: Reading, v3: Reading) -> Judgement:
+    if not v2.parts and not v3.parts:
+        return Judgement("equal", "both list none", v3)
+    if not v2.parts:
+        return Judgement("v3_only", "V2 lists none", v3)
+    return Judgement("unavailable", "V3 tells none of what V2 tells", v3)
+
+
+def _left(alone: list[Part], added: list[Part]) -> tuple[tuple[str, list[str]], ...]:
+    told = [part.name for part in added if part.reading.state == "value"]
+    return ("not judged:", [part.name for part in alone]), ("only on V3:", told)
+
+
+def matched(
+    v2: tuple[Part, ...], v3: tuple[Part, ...]
+) -> tuple[list[tuple[Part, str, Reading]], list[Part], list[Part]]:
+    """(V2's parts with a value beside V3's name and reading, V2's alone, V3's alone), by the first key they share."""
+    left, open_ = list(v3), [part for part in v2 if part.reading.state == "value"]
+    pairs: list[tuple[Part, str, Reading]] = []
+    for level in range(max((len(part.keys) for part in open_), default=0)):
+        by_key = {part.keys[level]: part for part in reversed(left) if part.keys[level] is not None}
+        for part in list(open_):
+            other = by_key.pop(part.keys[level], None)
+            if other is not None:
+                pairs.append((part, other.name, other.reading))
+                left.remove(other)
+                open_.remove(part)
+    return pairs, open_, left

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import takewhile
 
 from bs4 import BeautifulSoup, Tag
 from nbconvert import HTMLExporter
@@ -54,13 +55,25 @@ def _shown(notebook: NotebookNode) -> NotebookNode:
     """Return a copy that holds only what a report shows."""
     shown = copy.deepcopy(notebook)
     shown.metadata.pop("widgets", None)
-    shown.cells = [cell for cell in shown.cells if not HIDDEN.intersection(cell.metadata.get("tags", []))]
     for cell in shown.cells:
         if cell.cell_type == "code":
-            cell.outputs = [kept for output in cell.outputs if (kept := _output(output))]
+            hidden = HIDDEN.intersection(cell.metadata.get("tags", []))
+            cell.outputs = [] if hidden else [kept for output in cell.outputs if (kept := _output(output))]
+    shown.cells = [cell for cell in _told(shown.cells) if not HIDDEN.intersection(cell.metadata.get("tags", []))]
     _untitle(shown)
     shown.cells = [c for c in shown.cells if (c.outputs if c.cell_type == "code" else c.source.strip())]
     return shown
+
+
+def _told(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells without the sections of which nothing is to be seen: a heading whose code cells show nothing."""
+    kept: list[NotebookNode] = []
+    for place, cell in enumerate(cells):
+        below = list(takewhile(lambda after: after.cell_type == "code", cells[place + 1 :]))
+        is_heading = cell.cell_type == "markdown" and cell.source.lstrip().startswith("## ")
+        if not (is_heading and below and not any(after.outputs for after in below)):
+            kept.append(cell)
+    return kept
 
 
 def _output(output: NotebookNode) -> NotebookNode | None:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-from smartcar_ops.errors import SmartcarError
-from smartcar_ops.migration import comparing, pairing, recording
-from smartcar_ops.migration.comparing import Comparison
+from smartcar_ops.company.recordings import Kept, Recordings
+from smartcar_ops.errors import ParameterError, SmartcarError
+from smartcar_ops.migration import field_rules, pairing, recording, slices, strata, tokens_on_v3
+from smartcar_ops.migration.comparing import Judging
+from smartcar_ops.migration.comparison import Comparison
+from smartcar_ops.migration.fleet_recording import record_fleet
+from smartcar_ops.migration.pairing import Pair
+from smartcar_ops.migration.recording import Reached, Recorder, Recording
+from smartcar_ops.migration.remote import RemoteRecorder
+from smartcar_ops.migration.replaying import Replay, write_recordings
 from smartcar_ops.migration.sources import Cost
+from smartcar_ops.migration.token_owners import TokenOwners
+from smartcar_ops.reporting import folders
 from smartcar_ops.session import Session, Verdict
 from smartcar_ops.smartcar.fields import field_map
 
+NOTEBOOK = "10_compare_v2_v3"
+PRICED = 50
+"""Vehicles of a stratum by which its price a vehicle is told."""
+
 
 class Compare:
-    """Reads the chosen vehicles on both versions and judges them; writes nothing.
+    """Reads the chosen vehicles on both versions and judges them beside all that were read before; writes nothing.
 
-    SettingsError for an unknown field in ``[tolerance]``, ParameterError for an unknown vehicle.
+    With ``replay`` (a run's folder, its name, or ``latest``) it judges that run's recordings and calls nobody.
+    SettingsError for a rule that can't be used, ParameterError for an unknown vehicle.
     """
 
     def __init__(
@@ -25,38 +45,121 @@ class Compare:
         vehicles: int = 25,
         vehicle_id: str = "",
         seed: int = 0,
+        fresh: bool = False,
+        replay: str = "",
         max_calls: int = 0,
         max_minutes: float = 10,
+        show_private: bool = False,
     ) -> None:
         self.session = session
-        self.fields = comparing.tolerated(field_map(), session.settings.layout)
+        self.fields = field_rules.rules(field_map(), session.settings.layout)
+        self._max_calls, self._max_minutes, self._show_private = max_calls, max_minutes, show_private
+        self._replayed_from = replay
+        self.vehicle_id = vehicle_id.strip().lower()
+        self.looked: list[Recording] = []
+        """The recordings of the one vehicle that was asked for."""
+        self.user_token_on_v3: str | None = None
+        self.before = _last_lost(session)
+        self.replay = Replay(self._folder(replay)) if replay else None
+        if self.replay:
+            self.linked, self.chosen = list[Pair](), list[Pair]()
+            self._population = self.replay.linked()
+            self.result = self._judging().done(self._population)
+            return
         self.linked = pairing.pairs(session.company, session.ledger, session.now)
-        self.chosen = pairing.choose(self.linked, vehicles=vehicles, vehicle_id=vehicle_id, seed=seed)
-        self._max_calls, self._max_minutes = max_calls, max_minutes
-        self.result = self._judge([], [])
+        self._population = strata.population(pair.stratum for pair in self.linked)
+        self._recordings = Recordings(session.ledger)
+        self._owners = TokenOwners(session.ledger, session.v2, session.now)
+        wish = slices.Wish(vehicles, vehicle_id, seed, fresh)
+        self.slice = slices.begin(self._recordings, self.linked, wish, session.run_id)
+        self._judged, self._judged_keys = self._judging(), list[Set[tuple[str, str]]]()
+        self._judge(self.slice.settled)
+        self.chosen = self.slice.choose(self.linked, self._judged.closed(self._population))
+        self._judge(self.slice.before - self.slice.settled - {pair.key for pair in self.chosen})
+        done = frozenset() if self.vehicle_id else self.slice.read  # somebody who looks wants to see it now
+        self.to_read = [pair for pair in self.chosen if pair.key not in done]
+        self.result = self._judging().done(self._population)
 
     def cost(self) -> Cost:
-        """What reading will cost at most."""
-        return self.session.priced({"recording": recording.cost(self.chosen, self.session.v2, self.fields)})
+        """What reading will cost at most; nothing for a replay."""
+        return self.cost_of([] if self.replay else self.to_read)
 
-    def read(self, progress: Callable[[int, int], None] | None = None) -> Comparison:
-        """Reads and judges; SmartcarError where V2 answers for no vehicle at all."""
-        if self.linked and not self.chosen:
-            raise SmartcarError(
-                f"smartcar: none of {len(self.linked):,} linked vehicles has a V2 token younger than two hours; "
-                "refresh the tokens, or replay an earlier recording."
+    def cost_of(self, pairs: Sequence[Pair]) -> Cost:
+        """What reading these vehicles in a run of their own would cost at most; nothing for a replay."""
+        if self.replay or not pairs:
+            return self.session.priced({})
+        return self.session.priced({**self._units_of(pairs), "user token on V3": tokens_on_v3.UNITS})
+
+    def looking_at(self, vehicle_id: str) -> Compare:
+        """The same comparison of one vehicle alone."""
+        return Compare(
+            self.session,
+            vehicle_id=vehicle_id,
+            replay=self._replayed_from,
+            max_calls=self._max_calls,
+            max_minutes=self._max_minutes,
+            show_private=self._show_private,
+        )
+
+    def vehicles_to_look_at(self) -> list[Pair]:
+        """The linked vehicles; of a replay those that were recorded."""
+        if not self.replay:
+            return self.linked
+        names = ["vehicle_id", "local_vehicle_id", "make", "powertrain"]
+        return [
+            Pair(**row, smartcar_user_id="", token=None)
+            for part in self.result.vehicles.parts()
+            for row in part.loc[part["state"] == "read", names].to_dict("records")
+        ]
+
+    def units_a_vehicle(self, stratum: strata.Stratum) -> float | None:
+        """What a vehicle of the stratum costs at most on average, by its first ones; None where none is linked."""
+        cars = list(islice((pair for pair in self.linked if pair.stratum == stratum), PRICED))
+        return sum(self._units_of(cars).values()) / len(cars) if cars else None
+
+    def _units_of(self, pairs: Sequence[Pair]) -> dict[str, int]:
+        return recording.cost(pairs, self.session.v2, self._owners, self.fields)
+
+    def read(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        executor: Executor | None = None,
+        *,
+        remote: bool = False,
+    ) -> Comparison:
+        """Reads and judges; SmartcarError where V2 answers for no vehicle at all.
+
+        ``executor`` takes the place of the session's threads. With ``remote``, its workers are other processes, perhaps
+        on other machines: each gets batches of vehicles and opens clients of its own (docs/scale.md).
+        """
+        if self.replay:
+            return self._replayed(self.replay)
+        self._refuse_nothing_to_read()
+        if remote and (executor is None or self.vehicle_id or self._show_private):
+            raise ParameterError(
+                "parameters: remote reads a fleet with an executor of other processes, which bring back nothing "
+                "private; give it an executor, and neither vehicle_id nor show_private."
             )
-        session = self.session
-        with session.spending(self._max_calls, self._max_minutes), session.threads() as executor:
-            recordings = recording.record_all(self.chosen, session.v2, session.v3, executor, self.fields, progress)
-        recording.refuse_silence(recordings)
-        read = {row.pair.local_vehicle_id for row in recordings}
-        self.result = self._judge(recordings, [pair for pair in self.chosen if pair.local_vehicle_id not in read])
+        seen: dict[tuple[str, str], Recording] = {}
+        reached = self._record(progress, executor, seen, remote=remote)
+        reached.refuse_silence()
+        missing = [pair for pair in self.to_read if pair.key not in reached.keys]
+        if not missing:
+            slices.close(self._recordings, self.slice)
+        self._judge_slice(reached, seen)
+        self._judged.skip(missing)
+        self.result = self._judged.done(self._population)
         return self.result
+
+    def save(self) -> None:
+        """Keeps the tables and the recordings in the run's folder."""
+        found = self.result
+        recordings = self.replay.table if self.replay else write_recordings(self._kept())
+        self.session.save(fields=found.fields, vehicles=found.vehicles, recordings=recordings, strata=found.strata)
 
     def finish(self) -> Verdict:
         """Ends the session with the verdict; exit code 3 where no vehicle is linked."""
-        if not self.linked:
+        if not self.replay and not self.linked:
             return self.session.finish(
                 "No vehicle is linked to a connection yet; run 20_audit_user_ids first.",
                 exit_code=3,
@@ -70,8 +173,119 @@ class Compare:
             exit_code=self.result.exit_code,
             complete=self.result.complete,
             **self.result.summary(),
+            **self._to_look_back_at(),
+            read_now=0 if self.replay else len(self.to_read) - self.result.not_read,
+            user_token_on_v3=self.user_token_on_v3,
         )
 
-    def _judge(self, recordings: list[recording.Recording], unread: list[pairing.Pair]) -> Comparison:
+    # --- reading -----------------------------------------------------------------------------------------
+
+    def _record(
+        self,
+        progress: Callable[[int, int], None] | None,
+        executor: Executor | None,
+        seen: dict[tuple[str, str], Recording],
+        *,
+        remote: bool,
+    ) -> Reached:
         session = self.session
-        return comparing.compare(recordings, unread, self.fields, session.settings.layout, session.now)
+        if not self.to_read:
+            return Reached()
+        slices.remember(self._recordings, self.slice)
+        if remote and executor:
+            return self._record_remotely(progress, executor)
+        recorder = Recorder(session.v2, session.v3, self._owners, self._recordings, self.fields, self.slice.name)
+        keep = (lambda found: seen.update({found.pair.key: found})) if self._show_private else None
+        with ExitStack() as stack:
+            stack.enter_context(session.spending(self._max_calls, self._max_minutes))
+            threads = executor or stack.enter_context(session.threads())
+            reached = recording.record_all(self.to_read, recorder, threads, progress=progress, seen=keep)
+            self._compare_tokens(reached)
+        return reached
+
+    def _record_remotely(self, progress: Callable[[int, int], None] | None, executor: Executor) -> Reached:
+        session = self.session
+        with session.spending(self._max_calls, self._max_minutes) as budget:
+            recorder = RemoteRecorder(session.settings, self.fields, self.slice.name, budget.until)
+            reached = record_fleet(
+                self.to_read, recorder, executor, budget, session.transport, self._price, progress=progress
+            )
+            self._compare_tokens(reached)
+        return reached
+
+    def _price(self, pairs: Sequence[Pair]) -> int:
+        """The most units that reading these vehicles can cost."""
+        return sum(recording.cost(pairs, self.session.v2, self._owners, self.fields).values())
+
+    def _compare_tokens(self, reached: Reached) -> None:
+        """The guide's own check, on one vehicle that both versions answered for."""
+        pair = next((pair for pair in self.to_read if pair.key in reached.keys), None)
+        if pair is not None and len(reached.silent) < len(reached.keys):
+            self.user_token_on_v3 = tokens_on_v3.compare_tokens(self.session.v3, pair)
+
+    def _refuse_nothing_to_read(self) -> None:
+        if self.linked and not self.chosen and not self.slice.before:
+            raise SmartcarError(
+                f"smartcar: none of {len(self.linked):,} linked vehicles has a V2 token younger than two hours; "
+                "refresh the tokens, or replay an earlier recording."
+            )
+
+    def _to_look_back_at(self) -> dict[str, Any]:
+        """What the next comparison of the fleet, and the progress report, compare with: not one vehicle, no replay."""
+        whole = self.replay is None and not self.vehicle_id
+        return {"lost": self.result.lost_cells()} if whole else {}
+
+    # --- judging -----------------------------------------------------------------------------------------
+
+    def _judging(self) -> Judging:
+        session = self.session
+        return Judging(self.fields, session.settings.layout, session.now, show_private=self._show_private)
+
+    def _judge(self, keys: Set[tuple[str, str]]) -> None:
+        """Judges what was recorded before this slice; of one vehicle that is looked at, only what is read now."""
+        if self.vehicle_id:
+            return
+        self._judged_keys.append(keys)
+        for kept in self._recordings.stream(keys):
+            self._judged.add(recording.read_recording(kept.document))
+
+    def _judge_slice(self, reached: Reached, seen: dict[tuple[str, str], Recording]) -> None:
+        keys = reached.keys if self.vehicle_id else reached.keys | self.slice.read
+        self._judged_keys.append(keys)
+        for kept in self._recordings.stream(keys):
+            told = recording.read_recording(kept.document)
+            self._judged.add(seen.get(told.pair.key, told))
+            if self.vehicle_id:
+                self.looked.append(seen.get(told.pair.key, told))
+
+    def _kept(self) -> Iterator[Kept]:
+        """The recordings that were judged, in that order."""
+        for keys in self._judged_keys:
+            yield from self._recordings.stream(keys)
+
+    def _replayed(self, replay: Replay) -> Comparison:
+        judging = self._judging()
+        for found in replay.recordings():
+            if self.vehicle_id in ("", found.pair.vehicle_id):
+                judging.add(found)
+                if self.vehicle_id:
+                    self.looked.append(found)
+        self.result = judging.done(self._population)
+        return self.result
+
+    def _folder(self, named: str) -> Path:
+        """The folder that ``replay`` names; ParameterError where there is none."""
+        reports = self.session.settings.reports
+        wanted = folders.latest(reports, NOTEBOOK) if named == "latest" else None
+        for path in (wanted, Path(named), reports / named):
+            if path is not None and path.is_dir():
+                return path
+        raise ParameterError(
+            f"parameters: replay is {named!r}, and there is no such folder; expected a run of {NOTEBOOK}, or latest."
+        )
+
+
+def _last_lost(session: Session) -> dict[str, Counter[str]] | None:
+    """What the last whole comparison found differing or lost, by stratum and field; None without one."""
+    runs = [run for run in session.runs.all() if run["act"] == "compare" and "lost" in run["summary"]]
+    return {name: Counter(cells) for name, cells in runs[-1]["summary"]["lost"].items()} if runs else None

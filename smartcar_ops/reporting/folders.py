@@ -28,11 +28,19 @@ def sweep(reports: Path, notebook: str) -> None:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def latest(reports: Path, notebook: str) -> Path | None:
+    """The newest whole run of a notebook; None where there is none."""
+    link = reports / "latest" / notebook
+    if link.is_file():
+        return reports / link.read_text(encoding="utf-8").strip()
+    return link if link.is_dir() else None
+
+
 def point_latest(reports: Path, notebook: str, name: str) -> None:
     """Makes `latest/<notebook>` point to this run: a symlink, or a text file where there are none."""
-    latest = reports / "latest"
-    latest.mkdir(exist_ok=True)
-    temporary, link = latest / f".{notebook}.partial", latest / notebook
+    folder = reports / "latest"
+    folder.mkdir(exist_ok=True)
+    temporary, link = folder / f".{notebook}.partial", folder / notebook
     temporary.unlink(missing_ok=True)
     try:
         temporary.symlink_to(Path("..") / name, target_is_directory=True)

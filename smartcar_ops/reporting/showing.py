@@ -23,7 +23,7 @@ def first(frame: pd.DataFrame, rows: int) -> HTML:
 
 
 def whole(frame: pd.DataFrame) -> HTML:
-    """A short table, all of it, without the index."""
+    """A short table, all of it, without the index; of a tuple each entry is on a line of its own."""
     return _html(_table(frame) if len(frame) else "<p>None.</p>")
 
 
@@ -39,6 +39,11 @@ def steps(lines: Sequence[str]) -> HTML:
     return _html(f"<ol>{items}</ol>" if items else "<p>Nothing is left to do.</p>")
 
 
+def together(*shown: HTML | None) -> HTML:
+    """Several of these as one output; those that are None are left out."""
+    return _html("".join(str(one.data) for one in shown if one is not None))
+
+
 def or_else(draw: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, words: str) -> Any:
     """The picture of a table, or the words where the table is empty."""
     return sentence(words.rstrip(".")) if frame.empty else draw(frame)
@@ -46,7 +51,15 @@ def or_else(draw: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, words: str
 
 def _table(frame: pd.DataFrame) -> str:
     with pd.option_context("display.max_colwidth", None):
-        return LEFT + str(frame.to_html(index=False, border=0, na_rep="", classes="smartcar-ops"))
+        shown = frame.rename(columns=html.escape).map(_cell)
+        return LEFT + str(shown.to_html(index=False, border=0, na_rep="", classes="smartcar-ops", escape=False))
+
+
+def _cell(value: Any) -> Any:
+    """A cell's value as markup."""
+    if isinstance(value, tuple):
+        return "<br>".join(html.escape(str(entry)) for entry in value)
+    return html.escape(value) if isinstance(value, str) else value
 
 
 def _html(markup: str) -> HTML:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from .car_energy import none_of
 from .catalogue import Model
-from .records import Told
+from .records import MISSING, Told
 
 PLACES = {"frontLeft": (0, 0), "frontRight": (0, 1), "backLeft": (1, 0), "backRight": (1, 1)}
 """V2's names of the places, with V3's row and column."""
 MISLABELLED = ("HYUNDAI",)
 """Makes whose V3 tires say `bar` beside numbers in kPa (seen of a real make)."""
+
+
+def by_position(told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is told by place, as V3 lists it: with row and column."""
+    return [{"row": PLACES[place][0], "column": PLACES[place][1], **members} for place, members in told.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ def closures(own: random.Random, model: Model, locked: Told) -> dict[str, Told]:
     told = {name: Told(value, locked.at) for name, value in values.items()}
     sunroof = {"sunroof": Told({"isOpen": ajar()}, locked.at)} if own.random() < 0.5 else none_of("sunroof")
     flap = {"port-open": Told(ajar(0.5), locked.at)} if model.capacity else none_of("port-open")
-    return none_of("front-trunk", "hood") | told | sunroof | flap
+    return none_of("front-trunk", "hood") | told | sunroof | flap | {"tailgate": Told(None, None, MISSING)}
 
 
 def tires(own: random.Random, model: Model, at: datetime) -> dict[str, Told]:

@@ -9,7 +9,7 @@ from typing import Any
 from .catalogue import Model
 from .records import NOT_CAPABLE, NOT_CHARGING, Told
 
-BATTERY_FIELDS = ("battery-percent", "battery-range", "capacity")
+BATTERY_FIELDS = ("battery-percent", "battery-range", "capacity", "old-capacity")
 CHARGE_FIELDS = ("charge-plugged", "charge-state", "charging")
 CHARGING_FIELDS = ("amperage", "voltage", "wattage", "minutes-left", "energy-added", "charge-rate")
 SOCKET_FIELDS = ("charge-limit", "cable-latched", "connector", "fast-charger")
@@ -43,6 +43,7 @@ def battery(rng: random.Random, model: Model, at: datetime) -> dict[str, Told]:
         "battery-percent": Told(percent, read),
         "battery-range": Told(reach, read),
         "capacity": Told(model.capacity, read),
+        "old-capacity": Told(model.capacity, read),
         "charge-plugged": Told(plugged, read),
         "charge-state": Told(state, read),
         "charging": Told(state == "CHARGING", read),

@@ -48,6 +48,8 @@ SYSTEMS = (
     System("SYSTEM_TRANSMISSION", "Transmission"),
     System("SYSTEM_WASHER_FLUID", "WasherFluid"),
 )
+V2_SYSTEMS = (*SYSTEMS, System("SYSTEM_ENGINE", "Engine"))
+"""With the one for which V3 has no signal."""
 TROUBLE = ("P0301", "P0420", "P0456", "B1342", "U0100")
 TASKS = (("1", "oil change"), ("2", "tire rotation"), ("3", "air filter"), ("4", "brake pads"), ("5", "inspection"))
 FINE = {"status": "OK", "description": None}
@@ -72,7 +74,7 @@ def diagnostics(own: random.Random, model: Model, at: datetime) -> dict[str, Tol
     """Each system's status (OK or ALERT) with a description, and the active trouble codes."""
     fine, alert = Told(FINE, at), Told(ALERT, at)
     told = {system.field: alert if own.random() < 0.06 else fine for system in SYSTEMS if system.is_in(model)}
-    missing = none_of(*(system.field for system in SYSTEMS if not system.is_in(model)))
+    missing = none_of(*(system.field for system in V2_SYSTEMS if system.field not in told))
     count = own.choices((0, 1, 2), (80, 15, 5))[0]
     codes = [{"code": code, "timestamp": _before(own, at, 60)} for code in own.sample(TROUBLE, count)]
     return told | missing | {"trouble-codes": Told(codes, at), "trouble-count": Told(count, at)}

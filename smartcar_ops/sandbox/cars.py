@@ -12,6 +12,8 @@ from .catalogue import YEAR_CODES, Model, make_vin, pick_model
 from .chance import choices_of
 from .records import LIVE, SIMULATED, Car, Told
 
+AS_GRANTED = ()
+"""The permissions of a car whose connections all tell what was granted."""
 SIMULATED_CAR = Model("Simulated", "BEV", "BEV", "1SM", 60)
 
 
@@ -65,6 +67,7 @@ def _identity(rng: random.Random, model: Model) -> dict[str, Told]:
         "vehicle-make": model.make,
         "vehicle-model": model.name,
         "vehicle-year": year,
+        "permissions": AS_GRANTED,
     }
     return {name: Told(value) for name, value in values.items()}
 

@@ -85,15 +85,15 @@ def _matching(request: Request, wanted: dict[str, str]) -> list[Connection]:
 
 def _write(connection: Connection, state: State, url: str) -> Json:
     vehicle_url = f"{url}/v3/vehicles/{connection.vehicle_id}"
-    user: Json = {"id": connection.user_id}
+    car, user = state.cars[connection.vehicle_id], {"id": connection.user_id}
     if connection.external_id is not None:
         user["externalId"] = connection.external_id
     return {
         "id": connection.id,
         "type": "connection",
         "attributes": {
-            "permissions": list(connection.permissions),
-            "vehicle": attributes(state.cars[connection.vehicle_id]),
+            "permissions": list(car.v3["permissions"].value or connection.permissions),
+            "vehicle": attributes(car),
             **({"user": user} if state.behaviour.user_attribute else {}),
         },
         "relationships": {

@@ -16,18 +16,27 @@ NOT_PERMITTED = "PERMISSION"
 CACHED = "VEHICLE_STATE"
 MISSING = "MISSING"
 NOT_CHARGING = "NOT_CHARGING"
+NULLS = "NULLS"
+UNAVAILABLE = "UNAVAILABLE"
+UNPLUGGED = "CHARGING_PLUG_NOT_CONNECTED"
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
     """What one version of the API tells about one field: a value, the maker's time, or why there is none.
 
-    Distances are km, charge and fuel percent 0-100, capacity kWh, fuel litres; times are UTC.
+    Distances are km, charge and fuel percent 0-100, capacity kWh, fuel litres; times are UTC. `members`: those
+    of the body that are written otherwise than the value has it; one that is `...` is left out.
     """
 
     value: Any
     at: datetime | None = None
     status: str = SUCCESS
+    members: dict[str, Any] = field(default_factory=dict)
+
+    def written(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A body of this field as it goes over the wire: with its own members in place of the usual ones."""
+        return {name: value for name, value in {**body, **self.members}.items() if value is not ...}
 
 
 @dataclass(slots=True)
@@ -40,6 +49,8 @@ class Car:
     v2: dict[str, Told]
     v3: dict[str, Told] = field(default_factory=dict)
     moving: bool = False
+    imperial: bool = False
+    """Whether V2 answers in imperial units, whatever was asked."""
 
     @property
     def vin(self) -> str:
@@ -116,7 +127,10 @@ class LocalUser:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A place where the two versions do not say the same, and the verdict a comparison must find."""
+    """A place where the two versions do not say the same, and the verdict a comparison must find.
+
+    `field`: an id of the field map; `planted`: whether it is a true difference, not a harmless one.
+    """
 
     vehicle: LocalVehicle
     field: str

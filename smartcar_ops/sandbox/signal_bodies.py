@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .car_body import PLACES
+from .car_body import by_position
 from .state import iso
 
 Json = dict[str, Any]
@@ -46,17 +46,15 @@ def system(value: Any, unit: str | None) -> Json:
 
 def places(value: Any, unit: str | None) -> Json:
     """Doors or windows by row and column."""
-    return _grid([{**_place(place), **told} for place, told in (value or {}).items()])
+    return _grid(by_position(value or {}))
 
 
 def tires(value: Any, unit: str | None) -> Json:
     """Pressures by row and column; the unit is what the maker's label says."""
     if value is None:
         return _grid([])
-    return {
-        **_grid([{**_place(place), "tirePressure": told} for place, told in value.pressures.items()]),
-        "unit": value.label,
-    }
+    pressures = {place: {"tirePressure": told} for place, told in value.pressures.items()}
+    return {**_grid(by_position(pressures)), "unit": value.label}
 
 
 def location(value: Any, unit: str | None) -> Json:
@@ -89,11 +87,6 @@ def services(value: Any, unit: str | None) -> Json:
 def listed(value: Any, unit: str | None) -> Json:
     """A list of texts."""
     return {"values": list(value or [])}
-
-
-def _place(place: str) -> Json:
-    row, column = PLACES[place]
-    return {"row": row, "column": column}
 
 
 def _grid(values: list[Json]) -> Json:

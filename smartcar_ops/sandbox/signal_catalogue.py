@@ -47,6 +47,7 @@ _SIGNALS = (
     Signal("Closure", "IsLocked", "locked"),
     Signal("Closure", "RearTrunk", "rear-trunk", None, bodies.members),
     Signal("Closure", "Sunroof", "sunroof", None, bodies.members),
+    Signal("Closure", "Tailgate", "tailgate", None, bodies.members),
     Signal("Closure", "Windows", "windows", None, bodies.places),
     Signal("ConnectivitySoftware", "CurrentFirmwareVersion", "firmware"),
     Signal("ConnectivityStatus", "IsAsleep", "asleep"),

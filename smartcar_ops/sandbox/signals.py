@@ -9,7 +9,18 @@ from typing import Any
 from .car_energy import NOTHING
 from .chance import one_in
 from .envelope import write_time
-from .records import CACHED, MISSING, NOT_CAPABLE, NOT_CHARGING, NOT_PERMITTED, SUCCESS, Car, Told
+from .records import (
+    CACHED,
+    MISSING,
+    NOT_CAPABLE,
+    NOT_CHARGING,
+    NOT_PERMITTED,
+    NULLS,
+    SUCCESS,
+    UNAVAILABLE,
+    Car,
+    Told,
+)
 from .signal_catalogue import SIGNALS, Signal
 from .state import State
 
@@ -94,8 +105,10 @@ def without_values(body: Any) -> Any:
 
 
 def _status(told: Told) -> Json:
-    if told.status == SUCCESS:
+    if told.status in (SUCCESS, NULLS):
         return {"value": SUCCESS}
+    if told.status == UNAVAILABLE:
+        return {"value": UNAVAILABLE}
     type_, code, detail, resolution = ERRORS[told.status]
     return {
         "value": "ERROR",
@@ -114,7 +127,8 @@ def _body(signal: Signal, told: Told) -> Json | None:
     """The body; without a value none at all, or (not capable, every second code) one with a null member."""
     if told.value is None and (told.status != NOT_CAPABLE or len(signal.code) % 2):
         return None
-    return signal.write(told.value, signal.unit)
+    body = told.written(signal.write(told.value, signal.unit))
+    return without_values(body) if told.status == NULLS else body
 
 
 def _times(told: Told, stored: datetime) -> dict[str, datetime]:

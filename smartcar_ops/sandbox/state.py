@@ -81,7 +81,9 @@ class State:
         steps = self._reads[car.id]
         at = max(self.clock(), self._read_at.get(car.id, self.world.now) + timedelta(milliseconds=1))
         self._read_at[car.id] = at
-        driven = {**told, "odometer": Told(round(told["odometer"].value + 3 * steps, 1), at)}
+        place = {**told["location"].value, "latitude": round(told["location"].value["latitude"] + 0.03 * steps, 4)}
+        driven = {**told, "location": Told(place, at)}
+        driven["odometer"] = Told(round(told["odometer"].value + 3 * steps, 1), at)
         if told["battery-percent"].status != NOT_CAPABLE:
             driven["battery-percent"] = Told(95 - 2 * (steps % 40), at)
             driven["battery-range"] = Told(420 - 9 * (steps % 40), at)

@@ -18,7 +18,8 @@ def tell_truth(world: World) -> Json:
 
     Ids are text, as in the kit's tables. `orphans`: live connections no local user claims after the callbacks
     were played; `orphans_uncalled`: if none ever played. `subscribed`: whether a webhook keeps the vehicle fresh,
-    null where it is not connected.
+    null where it is not connected. `differences`: a row a struck field, by its id in the field map; every other
+    field of a comparable car is told alike, or by neither version.
     """
     connected = connected_cars(world)
     stale = stale_vehicles(world)
@@ -32,7 +33,7 @@ def tell_truth(world: World) -> Json:
             for user in world.users
             for v in user.vehicles
         ],
-        "differences": [_difference(difference) for difference in world.differences],
+        "differences": [_difference(difference) for difference in (*world.differences, *foreign_tokens(world))],
         "buckets": {state: count_buckets(world, state) for state in ("before", "after", "uncalled")},
         "connections": sum(connection.mode == LIVE for connection in world.connections),
         "orphans": len(orphans(world, played=True)),
@@ -51,6 +52,17 @@ def expected_vehicle_id(user: LocalUser, vehicle: LocalVehicle) -> str | None:
     if not vehicle.tied or DECISIONS[user.before] == CONFLICT:
         return None
     return vehicle.car.id
+
+
+def foreign_tokens(world: World) -> list[Difference]:
+    """Cars whose living token speaks for somebody who is not connected to them: V2 names another user than V3."""
+    connected = connected_cars(world)
+    return [
+        Difference(vehicle, "user", "previous-owner", True, "mismatch")
+        for vehicle in world.vehicles
+        if vehicle.token_alive and vehicle.tied
+        if world.tokens[vehicle.token].user_id not in connected.get(vehicle.car.id, set())
+    ]
 
 
 def _user(user: LocalUser) -> Json:

@@ -86,7 +86,7 @@ def _question(request: Request) -> Question:
         car=car,
         told=state.read(car, "v2"),
         permissions=next((c.permissions for c in state.directory.find(token.user_id, car.id)), PERMISSIONS),
-        imperial=state.behaviour.imperial or asked == "imperial",
+        imperial=state.behaviour.imperial or car.imperial or asked == "imperial",
         now=state.clock(),
         offset=_number(request, "offset", 0, 0),
         limit=_number(request, "limit", MAX_PERMISSIONS, 1),

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from .errors import V2Error
-from .records import NOT_CAPABLE, Car, Told
+from .records import NOT_CAPABLE, NOT_PERMITTED, UNPLUGGED, Car, Told
 from .state import iso
 from .units import KM_PER_MILE
 
@@ -50,22 +50,34 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def not_capable() -> V2Error:
-    """501: the car has no such thing."""
-    text = "The vehicle is incapable of performing your request."
-    return V2Error(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE", text)
+REFUSALS = {
+    NOT_CAPABLE: (
+        501,
+        "COMPATIBILITY",
+        "VEHICLE_NOT_CAPABLE",
+        "The vehicle is incapable of performing your request.",
+    ),
+    NOT_PERMITTED: (
+        403,
+        "PERMISSION",
+        None,
+        "Your application has insufficient permissions to access the requested resource.",
+    ),
+    UNPLUGGED: (409, "VEHICLE_STATE", UNPLUGGED, "The vehicle's charging plug is not connected."),
+}
+"""Status, type, code and text, by what the car tells of an endpoint's field."""
 
 
 def timed(question: Question, source: str, body: Any, *, units: bool = False, derived: bool = False) -> Answer:
     """An answer with the times of the field `source`; `derived`: both times are Smartcar's own.
 
-    Raises 501 where the car is not capable of the field.
+    Raises 501 where the car is not capable of the field, 403 where it may not be asked, 409 in the wrong state.
     """
     told = question.told[source]
-    if told.status == NOT_CAPABLE:
-        raise not_capable()
+    if told.status in REFUSALS:
+        raise V2Error(*REFUSALS[told.status])
     at = question.now if derived or told.at is None else told.at
     headers = {"sc-data-age": iso(at), "sc-fetched-at": iso(question.now)}
     if units:
         headers["sc-unit-system"] = "imperial" if question.imperial else "metric"
-    return Answer(body, headers)
+    return Answer(told.written(body) if isinstance(body, dict) else body, headers)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .car_upkeep import SYSTEMS, Service
-from .records import NOT_CAPABLE
+from .car_upkeep import V2_SYSTEMS, Service
+from .records import SUCCESS
 from .state import iso
 from .units import KM_PER_MILE, KPA_PER_PSI
 from .v2_answers import Answer, Question, timed
 
 Json = dict[str, Any]
+STATUS = {True: "OPEN", False: "CLOSED", None: "UNKNOWN"}
 
 
 def odometer(question: Question) -> Answer:
@@ -31,7 +32,7 @@ def tires(question: Question) -> Answer:
 
 
 def security(question: Question) -> Answer:
-    """The lock, and OPEN or CLOSED by part; a part the car lacks is an empty list."""
+    """The lock, and OPEN, CLOSED or UNKNOWN by part; a part the car lacks is an empty list."""
     body = {
         "isLocked": question.value("locked"),
         "doors": _parts(question.value("doors")),
@@ -54,13 +55,13 @@ def _flap(question: Question) -> Any:
 
 
 def _parts(told: dict[str, Any]) -> list[Json]:
-    return [{"type": name, "status": "OPEN" if part["isOpen"] else "CLOSED"} for name, part in told.items() if part]
+    return [{"type": name, "status": part.get("status", STATUS[part["isOpen"]])} for name, part in told.items() if part]
 
 
 def system_status(question: Question) -> Answer:
     """OK or ALERT of every system the car has."""
-    told = [(system, question.told[system.field]) for system in SYSTEMS]
-    found = [{"systemId": system.id, **t.value} for system, t in told if t.status != NOT_CAPABLE]
+    told = [(system, question.told[system.field]) for system in V2_SYSTEMS]
+    found = [{"systemId": system.id, **t.value} for system, t in told if t.status == SUCCESS]
     return timed(question, "trouble-codes", {"systems": found})
 
 

@@ -14,7 +14,7 @@ def battery(question: Question) -> Answer:
 
 def capacity(question: Question) -> Answer:
     """kWh, by the older endpoint."""
-    return timed(question, "capacity", {"capacity": question.value("capacity")}, derived=True)
+    return timed(question, "old-capacity", {"capacity": question.value("old-capacity")}, derived=True)
 
 
 def nominal_capacity(question: Question) -> Answer:

@@ -160,20 +160,34 @@ class Budget:
     def __init__(self, bucket: Bucket, *, max_calls: int = 0, max_minutes: float = 10) -> None:
         self.bucket = bucket
         self._left = max_calls if max_calls > 0 else None
-        self._until = bucket.level().at + max_minutes * 60
+        self.until = bucket.level().at + max_minutes * 60
+        """When nobody waits for refills any longer, by the keeper's clock (seconds since the epoch)."""
         self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int | None:
+        """The units that may still be spent; None where the bucket alone binds."""
+        return self._left
 
     def take(self, units: int) -> None:
         """Takes units from the budget and the bucket; AllowanceSpentError where either is empty."""
+        self.set_aside(units)
+        try:
+            self.bucket.take(units, self.until)
+        except AllowanceSpentError:
+            self.give_back(units)
+            raise
+
+    def set_aside(self, units: int) -> None:
+        """Takes units for somebody who asks the bucket as they spend them; AllowanceSpentError where none are left."""
         with self._lock:
             if self._left is not None:
                 if self._left < units:
                     raise AllowanceSpentError("allowance: max_calls is spent; run again to go on from here.")
                 self._left -= units
-        try:
-            self.bucket.take(units, self._until)
-        except AllowanceSpentError:
-            with self._lock:
-                if self._left is not None:
-                    self._left += units
-            raise
+
+    def give_back(self, units: int) -> None:
+        """Returns units that were set aside and not spent."""
+        with self._lock:
+            if self._left is not None:
+                self._left += units

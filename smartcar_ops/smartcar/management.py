@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.envelopes import Page, read_page
-from smartcar_ops.smartcar.failures import mapping, text
+from smartcar_ops.smartcar.failures import body_of, mapping, text
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Request, Transport
@@ -132,7 +132,7 @@ class ManagementV3:
         url = address or f"{self._origin}/v3/subscriptions"
         params = {} if address else {"page[size]": str(size), "page[number]": "1", **filters}
         request = Request("management_v3", "GET", url, "/subscriptions", params=params)
-        return read_page(self._token.send(self._transport, request), url, "subscriptions")
+        return read_page(body_of(self._token.send(self._transport, request)), url, "subscriptions")
 
 
 def read_subscription(row: Any) -> Subscription:

@@ -34,6 +34,19 @@ class Oddities:
         with self._lock:
             return dict(sorted(self._counts.items()))
 
+    def taken(self) -> dict[str, int]:
+        """What was odd so far, and how often; counting begins anew."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        return dict(counts)
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """Adds what another process counted."""
+        with self._lock:
+            for key, count in counts.items():
+                if key in self._counts or len(self._counts) < MOST:
+                    self._counts[key] += count
+
     def note(self, what: str, word: Any = "") -> None:
         """Counts an oddity; ``word`` is shown only where it looks like a name and not like data."""
         named = isinstance(word, str) and NAME.fullmatch(word) and not DATA.fullmatch(word)

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
-
 from smartcar_ops.errors import NotSmartcarError, SmartcarError, UnreachableError
-from smartcar_ops.smartcar.fields import Field
-from smartcar_ops.smartcar.signals import Signal, Signals
-from smartcar_ops.smartcar.units import IMPERIAL, convert
+from smartcar_ops.smartcar.fields import CONNECTION, TOKEN_PATHS, VEHICLE, WAYS, Field, Lacks, Place
+from smartcar_ops.smartcar.members import getter
+from smartcar_ops.smartcar.parts import parts_of_v2, parts_of_v3
+from smartcar_ops.smartcar.signals import Signals
+from smartcar_ops.smartcar.states import Reading, State, has_value, parsed, signal_trouble, strongest, v2_unit
 from smartcar_ops.smartcar.v2 import Batch
-
-State = Literal["value", "no_value", "not_capable", "not_permitted", "cached_error", "failed"]
 
 FAILED = frozenset({401, 429, 430, 500, 502, 503, 504})
 BY_STATUS: dict[int, State] = {403: "not_permitted", 501: "not_capable"}
-BY_TYPE: dict[str, State] = {"COMPATIBILITY": "not_capable", "PERMISSION": "not_permitted"}
-MUCH = 1e300
-VEHICLE = "vehicle"
-"""In the map, the vehicle's own attributes in place of a signal."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A field as one version tells it.
-
-    ``raw`` is the JSON value as it came; ``value`` is comparable (a float in ``unit``, folded text, a bool);
-    ``converted`` says that scale or unit was changed; ``at`` is the maker's time in UTC, None where not told;
-    ``reason`` says in words why there is no value.
-    """
-
-    state: State
-    raw: Any = dataclasses.field(default=None, repr=False)
-    value: Any = dataclasses.field(default=None, repr=False)
-    unit: str | None = None
-    converted: bool = False
-    at: datetime | None = None
-    reason: str = ""
+BY_LACK: dict[Lacks, State] = {"powertrain": "not_capable", "permission": "not_permitted"}
 
 
 def read_v2(field: Field, answer: Batch | SmartcarError) -> Reading:
@@ -51,15 +23,16 @@ def read_v2(field: Field, answer: Batch | SmartcarError) -> Reading:
         return _from_error(answer)
     item = answer.items.get(field.v2.source)
     if item is None:
-        return Reading("failed", reason=f"the batch has no answer for {field.v2.source}")
+        return _not_asked(field.v2.source, answer)
     if item.code != 200:
         words = " ".join(word for word in (item.error_type, item.error_code) if word)
         return Reading(_state(item.code), at=item.data_age, reason=f"V2 {item.code} {words}".strip())
-    raw = item.body.get(field.v2.member) if isinstance(item.body, dict) else None
-    unit = field.v2.unit
-    if unit and item.unit_system == "imperial":
-        unit = IMPERIAL.get(unit, unit)
-    return _parsed(field, raw, unit, item.data_age)
+    if field.parts:
+        return parts_of_v2(field, field.v2, item)
+    raw = getter(field.v2.member)(item.body)
+    if raw is None and _is_empty_list(field.v2, item.body):
+        return Reading("not_capable", at=item.data_age, reason="V2 lists none")
+    return parsed(field, field.v2, raw, v2_unit(field.v2, item), item.data_age, item.body)
 
 
 def read_v3(field: Field, answer: Signals | SmartcarError) -> Reading:
@@ -68,30 +41,57 @@ def read_v3(field: Field, answer: Signals | SmartcarError) -> Reading:
         return Reading("no_value", reason="V3 has no such field")
     if isinstance(answer, SmartcarError):
         return _from_error(answer)
-    if field.v3.source == VEHICLE:
-        return _parsed(field, answer.vehicle.get(field.v3.member), field.v3.unit, None)
-    signal = answer.signals.get(field.v3.source)
-    if signal is None:
-        return Reading("no_value", reason="V3 has not ingested this signal")
-    if signal.status not in ("SUCCESS", None):
-        return _from_signal_error(signal)
+    if field.parts:
+        return parts_of_v3(field, field.v3, answer)
+    if field.v3.codes:
+        return _listed(field.v3.codes, answer)
+    found = _v3_place(field, field.v3, answer)
+    if not field.v3.others:
+        return found
+    others = [place for place in field.v3.others if not _is_silent(place, field.v3, answer)]
+    return strongest([found, *(_v3_place(field, place, answer) for place in others)]) if others else found
+
+
+def _v3_place(field: Field, place: Place, answer: Signals) -> Reading:
+    if place.source in (VEHICLE, CONNECTION):
+        told = answer.vehicle if place.source == VEHICLE else answer.connection
+        return parsed(field, place, told.get(place.member), place.unit, None)
+    signal = answer.signals.get(place.source)
+    trouble = signal_trouble(signal)
+    if trouble is not None or signal is None:
+        return trouble or Reading("no_value")
     body = signal.body or {}
-    unit = body.get("unit")
-    raw = body.get(field.v3.member)
-    if field.v3.unit == "percent" and not unit and isinstance(raw, int | float) and 0 < raw <= 1:
+    raw, unit = getter(place.member)(body), body.get("unit")
+    if place.unit == "percent" and not unit and isinstance(raw, int | float) and 0 < raw <= 1:
         return Reading("no_value", raw=raw, at=signal.oem_updated_at, reason="V3 gives a share without a unit")
-    return _parsed(field, raw, unit if isinstance(unit, str) else field.v3.unit, signal.oem_updated_at)
+    unit = unit if isinstance(unit, str) and place.unit != "m" else place.unit
+    return parsed(field, place, raw, unit, signal.oem_updated_at, body)
 
 
-def _from_signal_error(signal: Signal) -> Reading:
-    words = " ".join(word for word in (signal.error_type, signal.error_code) if word) or signal.status
-    reason, at = f"V3 {words}", signal.oem_updated_at
-    if signal.status == "ERROR":
-        if signal.error_type in BY_TYPE:
-            return Reading(BY_TYPE[signal.error_type], at=at, reason=reason)
-        if _has_value(signal.body):
-            return Reading("cached_error", raw=dict(signal.body or {}), at=at, reason=f"{reason}, with an old value")
-    return Reading("no_value", at=at, reason=reason)
+def _is_silent(place: Place, first: Place, answer: Signals) -> bool:
+    """Whether a further place of the first one's own signal has nothing to say."""
+    signal = answer.signals.get(place.source) if place.source == first.source else None
+    return signal is not None and getter(place.member)(signal.body) is None
+
+
+def _listed(codes: tuple[str, ...], answer: Signals) -> Reading:
+    """Signals that only V3 has, as they came; nothing is compared."""
+    found = {code: signal for code in codes if (signal := answer.signals.get(code)) and not signal_trouble(signal)}
+    raw = {code: signal.body for code, signal in found.items() if has_value(signal.body)}
+    if raw:
+        times = [found[code].oem_updated_at for code in raw]
+        return Reading("value", raw, at=max((at for at in times if at), default=None))
+    troubles = [trouble for code in codes if (trouble := signal_trouble(answer.signals.get(code)))]
+    return strongest(troubles) if troubles else Reading("no_value", reason="the value is null")
+
+
+def _not_asked(path: str, answer: Batch) -> Reading:
+    lack = answer.left_out.get(path)
+    if lack:
+        return Reading(BY_LACK[lack], reason=WAYS[lack])
+    if path in TOKEN_PATHS:
+        return Reading("no_value", reason=f"V2 {path} was not asked for this token")
+    return Reading("failed", reason=f"the batch has no answer for {path}")
 
 
 def _from_error(error: SmartcarError) -> Reading:
@@ -103,38 +103,7 @@ def _state(status: int) -> State:
     return "failed" if status in FAILED else BY_STATUS.get(status, "no_value")
 
 
-def _has_value(body: Mapping[str, Any] | None) -> bool:
-    return any(value is not None and value != [] for key, value in (body or {}).items() if key != "unit")
-
-
-def _is_number(raw: Any) -> bool:
-    """A finite number; Python's JSON also reads NaN, infinities and whole numbers too large for a float."""
-    return isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) < MUCH
-
-
-def _parsed(field: Field, raw: Any, unit: str | None, at: datetime | None) -> Reading:
-    """A reading with a comparable value; without one where the raw value is null or not of the rule's kind."""
-    if raw is None:
-        return Reading("no_value", at=at, reason="the value is null")
-    if field.rule == "number" and _is_number(raw):
-        value, name, converted = convert(float(raw), unit or "")
-        return Reading("value", raw, value, name or None, converted, at)
-    if field.rule == "integer" and str(raw).strip().isdecimal():
-        return Reading("value", raw, int(raw), at=at)
-    if field.rule == "boolean" and isinstance(raw, bool):
-        return Reading("value", raw, raw, at=at)
-    if field.rule == "enum" and isinstance(raw, str):
-        return Reading("value", raw, raw.strip().upper(), at=at)
-    if field.rule == "text" and isinstance(raw, str) and raw.strip():
-        return Reading("value", raw, fold(raw, field), at=at)
-    return Reading("no_value", raw, at=at, reason=f"the value is no {field.rule}")
-
-
-def fold(value: str, field: Field) -> str:
-    """Text as it is compared: with the differences the field's row puts aside removed."""
-    folded = value.strip().upper() if "case" in field.fold else value.strip()
-    if "blanks" in field.fold:
-        folded = re.sub(r"\s+", "", folded)
-    if "punctuation" in field.fold:
-        folded = re.sub(r"[^\w]|_", "", folded)
-    return field.aliases.get(folded, folded)
+def _is_empty_list(place: Place, body: object) -> bool:
+    """Whether the first member of the path is an empty list: V2's way to say that a car has no such part."""
+    head, bracket, _ = place.member.partition("[")
+    return bool(bracket) and isinstance(body, dict) and body.get(head) == []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.failures import mapping, text, word
 from smartcar_ops.smartcar.oddities import Oddities
@@ -23,7 +24,7 @@ def known_codes() -> frozenset[str]:
     return frozenset(listed.split())
 
 
-@dataclass(frozen=True)
+@dataclass
 class Signal:
     """One signal as the store has it; ``status`` is SUCCESS, ERROR or another word, None where missing."""
 
@@ -38,10 +39,23 @@ class Signal:
 
 @dataclass(frozen=True)
 class Signals:
-    """All signals of a vehicle, by code, and the vehicle's own attributes (make, model, year, …)."""
+    """All signals of a vehicle, by code, and the vehicle's own attributes (make, model, year, …).
+
+    ``connection`` is what the mirror of connections knows of the consent: its user, permissions, that user's vehicles.
+    """
 
     signals: Mapping[str, Signal]
     vehicle: Mapping[str, Any] = field(default_factory=dict)
+    connection: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _code(row: Any) -> str:
+    """A signal's code in lower case; empty where it names none."""
+    try:
+        code = row["attributes"]["code"]
+    except (TypeError, KeyError):
+        code = mapping(row).get("code")
+    return (code if isinstance(code, str) and code else text(code) or text(mapping(row).get("id")) or "").lower()
 
 
 def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
@@ -49,12 +63,12 @@ def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
 
     A code that is not documented is kept, and counted as an oddity like an unknown status.
     """
-    outer = mapping(row)
+    outer = row if isinstance(row, dict) else {}
     inner = mapping(outer.get("attributes")) or outer
     status, meta, body = mapping(inner.get("status")), mapping(outer.get("meta")), inner.get("body")
-    error = mapping(status.get("error"))
-    code = (text(inner.get("code")) or text(outer.get("id")) or "").lower()
-    value = (text(status.get("value")) or "").upper() or None
+    error, code, told = status.get("error"), _code(row), status.get("value")
+    value = told.upper() if isinstance(told, str) and told else (text(told) or "").upper() or None
+    problem = error if isinstance(error, dict) else {}
     if oddities is not None and code not in known_codes():
         oddities.note("signal: unknown code", code)
     if oddities is not None and value is not None and value not in STATUSES:
@@ -62,12 +76,46 @@ def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
     return Signal(
         code=code,
         status=value,
-        error_type=word(error.get("type")),
-        error_code=word(error.get("code")),
+        error_type=word(problem.get("type")) if problem else None,
+        error_code=word(problem.get("code")) if problem else None,
         body=body if isinstance(body, dict) else None,
         oem_updated_at=times.parse(meta.get("oemUpdatedAt")),
         retrieved_at=times.parse(meta.get("retrievedAt")),
     )
+
+
+def read_signals(body: Any, oddities: Oddities | None = None) -> Signals:
+    """All signals from a list's JSON; NotSmartcarError where it is no list (a captive portal's 200)."""
+    found = mapping(body)
+    rows = found.get("data")
+    if not isinstance(rows, list):
+        raise NotSmartcarError("smartcar: V3 signals answered 200 without a list `data`; check the origin.")
+    by_code = {code: row for row in rows if (code := _code(row))}
+    signals = _Read({code: read_signal(row, oddities) for code, row in by_code.items()} if oddities else {}, by_code)
+    return Signals(signals, vehicle_attributes(mapping(mapping(found.get("included")).get("vehicle"))))
+
+
+class _Read(Mapping[str, Signal]):
+    """Signals by code, each read when somebody first asks for it: a judgement needs half of them."""
+
+    def __init__(self, read: dict[str, Signal], rows: dict[str, Any]) -> None:
+        self._read, self._rows = read, rows
+
+    def __getitem__(self, code: str) -> Signal:
+        found = self._read.get(code)
+        if found is None:
+            found = self._read[code] = read_signal(self._rows[code])
+        return found
+
+    def get(self, code: str, default: Any = None) -> Any:
+        """The signal, or the default where the store has none."""
+        return self[code] if code in self._rows else default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def vehicle_attributes(vehicle: Mapping[str, Any]) -> dict[str, Any]:

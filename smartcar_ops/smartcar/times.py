@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 
@@ -13,10 +14,16 @@ def parse(value: Any) -> datetime | None:
     """
     try:
         if isinstance(value, str):
-            moment = datetime.fromisoformat(value)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+            return _written(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and value >= 1e9:
             return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
     except (ValueError, OverflowError, OSError):
         pass
     return None
+
+
+@lru_cache(maxsize=4096)
+def _written(value: str) -> datetime:
+    """An ISO-8601 moment; one reading's time stands in all its signals."""
+    moment = datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -6,7 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+
+import httpx
 
 from smartcar_ops.access import Credentials
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError
@@ -45,16 +46,16 @@ class ApplicationToken:
             self._until = self._clock() + max(lives - MARGIN, lives / 2)
             return self._token
 
-    def send(self, transport: Transport, request: Request) -> Any:
-        """The JSON a request is answered with, sent with a live token; once more with a new one where it is refused.
+    def send(self, transport: Transport, request: Request) -> httpx.Response:
+        """The answer to a request, sent with a live token; once more with a new one where it is refused.
 
         AuthenticationError where the new one is refused as well.
         """
         token = self()
         try:
-            return transport.json(_signed(request, token))
+            return transport.send(_signed(request, token))
         except AuthenticationError:
-            return transport.json(_signed(request, self(instead_of=token)))
+            return transport.send(_signed(request, self(instead_of=token)))
 
     def _ask(self) -> tuple[str, float]:
         """A new token and its life in seconds; status, content type and key are checked in that order."""

@@ -7,13 +7,15 @@ and an async client a tenth.
 from __future__ import annotations
 
 import email.utils
+import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,6 +109,18 @@ class Transport:
                 units[call.api] += call.units
         return dict(sorted(units.items()))
 
+    def hand_over(self) -> tuple[list[Call], dict[str, int]]:
+        """The calls and the oddities so far, which begin anew: a worker process tells them to the run it works for."""
+        with self._lock:
+            calls, self.calls = self.calls, []
+        return calls, self.oddities.taken()
+
+    def take_in(self, calls: Iterable[Call], oddities: Mapping[str, int]) -> None:
+        """Adds what a worker process handed over to this record."""
+        with self._lock:
+            self.calls.extend(calls)
+        self.oddities.add(oddities)
+
     def json(self, request: Request) -> Any:
         """The JSON body of a successful answer; a SmartcarError otherwise."""
         return body_of(self.send(request))
@@ -190,7 +204,8 @@ class Transport:
     def _client(self) -> httpx.Client:
         client: httpx.Client | None = getattr(self._local, "client", None)
         if client is None or client.is_closed:
-            client = httpx.Client(timeout=self._timeout, headers={"user-agent": f"smartcar-ops/{__version__}"})
+            headers = {"user-agent": f"smartcar-ops/{__version__}"}
+            client = httpx.Client(timeout=self._timeout, headers=headers, verify=_certificates())
             self._local.client = client
             with self._lock:
                 self._clients.append(client)
@@ -218,6 +233,12 @@ class Transport:
         )
         with self._lock:
             self.calls.append(call)
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What every thread's client trusts; read once, for that takes longer than a call on a near network."""
+    return httpx.create_ssl_context()
 
 
 def _skew(response: httpx.Response, at: datetime) -> float | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError, ParameterError
 from smartcar_ops.smartcar import times
+from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
+from smartcar_ops.smartcar.fields import Lacks
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
@@ -25,7 +27,7 @@ READABLE = (
 """Every endpoint of a vehicle that answers a read; there is no /info (the migration guide's slip)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Item:
     """One answer of a batch; ``code`` is its own HTTP status, ``data_age`` the maker's time (UTC)."""
 
@@ -42,9 +44,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch's answers by path."""
+    """A batch's answers by path; ``left_out`` are paths that were not asked, with why."""
 
     items: Mapping[str, Item] = field(default_factory=dict)
+    left_out: Mapping[str, Lacks] = field(default_factory=dict)
 
 
 class V2:
@@ -89,6 +92,10 @@ class V2:
         Costs a unit a path, or one in all, as ``SMARTCAR_ALLOWANCE_BATCH`` says. The HTTP answer is 200 even
         where items failed: each has its own code.
         """
+        return read_batch(self.batch_document(token, vehicle_id, paths).body)
+
+    def batch_document(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Document:
+        """What ``batch`` is read from, as it came."""
         wanted = list(paths)
         request = self._request(
             "POST",
@@ -98,7 +105,9 @@ class V2:
             json={"requests": [{"path": path} for path in wanted]},
             units=self.batch_units(len(wanted)),
         )
-        return read_batch(self._transport.json(request))
+        found = document(self._transport.send(request))
+        read_batch(found.body)
+        return found
 
     def batch_units(self, paths: int) -> int:
         """What a batch of so many paths costs, in units."""
@@ -155,14 +164,19 @@ def read_batch(body: Any) -> Batch:
 def _item(row: Mapping[str, Any]) -> Item:
     headers = {str(name).lower(): value for name, value in mapping(row.get("headers")).items()}
     code, body = row.get("code"), row.get("body")
-    error = mapping(body) if not isinstance(code, int) or code >= 400 else {}
-    return Item(
+    item = Item(
         path=text(row.get("path")) or "",
         code=code if isinstance(code, int) else 0,
         body=body,
         data_age=times.parse(headers.get("sc-data-age")),
         fetched_at=times.parse(headers.get("sc-fetched-at")),
         unit_system=text(headers.get("sc-unit-system")) or "metric",
+    )
+    if 0 < item.code < 400:
+        return item
+    error = mapping(body)
+    return replace(
+        item,
         error_type=word(error.get("type")) or word(error.get("error")),
         error_code=word(error.get("code")),
         resolution=resolution(error.get("resolution")),

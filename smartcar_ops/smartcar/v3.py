@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
 from smartcar_ops.smartcar.connections import Connection, Listing, read_connection
+from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
-from smartcar_ops.smartcar.failures import mapping
+from smartcar_ops.smartcar.failures import body_of
 from smartcar_ops.smartcar.paging import Pager
-from smartcar_ops.smartcar.signals import Signal, Signals, known_codes, read_signal, vehicle_attributes
+from smartcar_ops.smartcar.signals import Signal, Signals, known_codes, read_signal, read_signals, vehicle_attributes
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Request, Transport
 
@@ -76,15 +78,19 @@ class V3:
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
         """All signals of the vehicle in one call; one unit."""
-        body = mapping(
-            self._get(f"/vehicles/{quote(vehicle_id, safe='')}/signals", "/vehicles/{id}/signals", user_id=user_id)
-        )
-        rows = body.get("data")
-        if not isinstance(rows, list):
-            raise NotSmartcarError("smartcar: V3 signals answered 200 without a list `data`; check the origin.")
-        signals = (read_signal(row, self._transport.oddities) for row in rows)
-        vehicle = mapping(mapping(body.get("included")).get("vehicle"))
-        return Signals({signal.code: signal for signal in signals if signal.code}, vehicle_attributes(vehicle))
+        return read_signals(self.signals_document(vehicle_id, user_id).body)
+
+    def signals_document(self, vehicle_id: str, user_id: str, *, user_token: str = "") -> Document:
+        """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's."""
+        path = f"/vehicles/{quote(vehicle_id, safe='')}/signals"
+        request = self._request(path, "/vehicles/{id}/signals", user_id=user_id)
+        if user_token:
+            signed = {**request.headers, "authorization": f"Bearer {user_token}"}
+            found = document(self._transport.send(replace(request, headers=signed)))
+        else:
+            found = document(self._token.send(self._transport, request))
+        read_signals(found.body, self._transport.oddities)
+        return found
 
     def signal(self, vehicle_id: str, user_id: str, code: str) -> Signal:
         """One signal; NotFoundError where the store has none. One unit.
@@ -117,9 +123,14 @@ class V3:
     def _get(
         self, path: str, template: str, *, user_id: str | None = None, params: Mapping[str, str] | None = None
     ) -> Any:
+        return body_of(self._token.send(self._transport, self._request(path, template, user_id=user_id, params=params)))
+
+    def _request(
+        self, path: str, template: str, *, user_id: str | None = None, params: Mapping[str, str] | None = None
+    ) -> Request:
         url = path if path.startswith("http") else f"{self._origin}/v3{path}"
         user = {"sc-user-id": user_id} if user_id else {}
-        return self._token.send(self._transport, Request("v3", "GET", url, template, headers=user, params=params or {}))
+        return Request("v3", "GET", url, template, headers=user, params=params or {})
 
 
 def _expected(row: Connection, user_id: str, vehicle_id: str, external_id: str) -> Connection:

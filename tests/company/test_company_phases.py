@@ -25,6 +25,8 @@ TABLES = {
             "choices",
             "ties",
             "asked",
+            "tokens",
+            "recordings",
             "runs",
             "changes",
             "stage",

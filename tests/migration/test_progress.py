@@ -12,8 +12,10 @@ from smartcar_ops.access import Allowance
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.migration import backfilling, buckets, progress
+from smartcar_ops.migration import backfilling, buckets, progress, recording
+from smartcar_ops.smartcar.fields import field_map
 from tests.house import House
+from tests.recorded import owners, readable, record
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALLOWANCE = Allowance()
@@ -146,10 +148,12 @@ def test_what_is_needed_shrinks_as_it_is_done(make_house: Callable[..., House]) 
     linked = told(house).needed
     assert linked["linking"] < fresh["linking"]
     assert linked["recording"] > 0
-    noted(house, "c", "compare", house.now - timedelta(minutes=5), vehicles=2, by_field={"vin": {"equal": 2}})
+    noted(house, "c", "compare", house.now - timedelta(minutes=5), by_field={"vin": {"equal": 2}}, lost={})
+    first = readable(house)[:2]
+    cost = sum(recording.cost(first, house.v2, owners(house), field_map()).values())
+    record(house, first, [])
     report = told(house)
-    each = 2 + house.v2.batch_units(5)
-    assert linked["recording"] - 2 * each == report.needed["recording"]
+    assert linked["recording"] - cost == report.needed["recording"]
     assert 2 == report.by_field.loc["vin", "equal"]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from smartcar_ops.migration.verdicts import judge, wants_another_read
 from smartcar_ops.smartcar.fields import Field, Place
-from smartcar_ops.smartcar.readings import Reading, State
+from smartcar_ops.smartcar.states import Reading, State
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PLACE = Place("here", "value", "km")

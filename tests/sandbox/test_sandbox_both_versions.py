@@ -165,7 +165,9 @@ def test_imperial_bodies(hybrid):
 def test_one_make_mislabels_its_tires():
     """Its V3 tires say bar beside numbers in kPa; all others say kPa."""
     assert set(MISLABELLED) < {model.make for model in MODELS}
-    for car in build_world(60, 1).cars.values():
+    world = build_world(60, 1)
+    struck = {d.vehicle.car.id for d in world.differences}
+    for car in (car for car in world.cars.values() if car.id not in struck):
         tires = car.v3["tires"].value
         assert ("bar" if car.v3["vehicle-make"].value.upper() in MISLABELLED else "kPa") == tires.label
         assert all(200 < pressure < 300 for pressure in tires.pressures.values())

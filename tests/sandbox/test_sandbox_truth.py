@@ -9,7 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.sandbox.application import create_database, play_connect_callbacks
-from smartcar_ops.sandbox.catalogue import check_digit
+from smartcar_ops.sandbox.catalogue import MODELS, check_digit
+from smartcar_ops.sandbox.compared import COMPARED, fields_told
+from smartcar_ops.sandbox.differences import HARMLESS_KINDS, TRUE_KINDS
 from smartcar_ops.sandbox.personas import PERSONAS
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
@@ -18,6 +20,8 @@ from tests.sandbox.sandbox_comparer import compare
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HARMLESS = {"equal", "converted", "within_tolerance", "not_capable"}
+LOST = {"mismatch", "v2_only", "not_permitted"}
+LEFT = HARMLESS | {"stale", "moved", "cached_error", "unavailable", "v3_only", "not_permitted"}
 ADD_COLUMN = "ALTER TABLE users ADD COLUMN smartcar_user_id VARCHAR(255)"
 
 
@@ -64,27 +68,55 @@ def test_shares_are_about_those_asked_for():
     assert 1.4 == pytest.approx(len(world.vehicles) / 1000, abs=0.1)
 
 
-def test_known_share_of_differences():
-    """About 3% of the pairs differ truly and 8% harmlessly, each kind at least once."""
-    world = build_world(1000, 1, NOW)
+def comparable(world):
+    """The cars a correct backfill links and V2 answers for."""
     linked = {v["local_vehicle_id"] for v in tell_truth(world)["vehicles"] if v["expected_smartcar_vehicle_id"]}
-    cars = [v.car for v in world.vehicles if v.token_alive and str(v.id) in linked]
-    pairs = sum(5 if car.powertrain == "ICE" else 9 for car in cars)
-    kinds = Counter(difference.planted for difference in world.differences)
-    assert 0.03 == pytest.approx(kinds[True] / pairs, abs=0.01)
-    assert 0.08 == pytest.approx(kinds[False] / pairs, abs=0.015)
-    assert 16 == len({difference.kind for difference in world.differences})
+    return [v.car for v in world.vehicles if v.token_alive and str(v.id) in linked]
+
+
+@pytest.mark.parametrize("users", [150, 300, 1000])
+def test_known_share_of_differences(users):
+    """About 3% of the pairs differ truly and 10% harmlessly, each kind at least once, every field among them."""
+    world = build_world(users, 1, NOW)
+    pairs = sum(len(fields_told(car)) for car in comparable(world))
+    counts = Counter(difference.planted for difference in world.differences)
+    assert 0.03 == pytest.approx(counts[True] / pairs, abs=0.005)
+    assert 0.1 == pytest.approx(counts[False] / pairs, abs=0.02)
+    kinds = {difference.kind for difference in world.differences}
+    assert {kind.name for kind in (*TRUE_KINDS, *HARMLESS_KINDS)} == kinds
+    assert set(COMPARED) == {difference.field for difference in world.differences}
+
+
+def test_differences_are_spread():
+    """True and harmless ones strike every make; one car in six or so is left as it is."""
+    world = build_world(300, 1, NOW)
+    for planted in (True, False):
+        struck = {d.vehicle.car.v3["vehicle-make"].value.upper() for d in world.differences if d.planted is planted}
+        assert {model.make for model in MODELS} == struck
+    cars = {car.id for car in comparable(world)}
+    calm = cars - {d.vehicle.car.id for d in world.differences}
+    assert 1 / 6 == pytest.approx(len(calm) / len(cars), abs=0.07)
+
+
+def test_a_pair_is_struck_once():
+    """No (car, field) has two verdicts, and all have one the contract knows."""
+    world = build_world(1000, 1, NOW)
+    pairs = Counter((d.vehicle.id, d.field) for d in world.differences)
+    assert {1} == set(pairs.values())
+    assert {True: LOST, False: LEFT} == {
+        planted: {d.expected for d in world.differences if d.planted is planted} for planted in (True, False)
+    }
 
 
 def test_nothing_differs_but_what_was_planted():
     """Of every car and field both versions tell the same value, unless a difference was planted there."""
     world = build_world(200, 1, NOW)
-    planted = {(d.vehicle.car.id, d.field) for d in world.differences}
+    planted = {(d.vehicle.car.id, part) for d in world.differences for part in COMPARED[d.field].parts}
     for car in world.cars.values():
         assert car.v2.keys() == car.v3.keys()
-        for name in car.v2.keys() - {field for owner, field in planted if owner == car.id}:
+        for name in car.v2.keys() - {part for owner, part in planted if owner == car.id}:
             v2, v3 = car.v2[name], car.v3[name]
-            assert (v2.value, v2.status) == (v3.value, v3.status), name
+            assert (v2.value, v2.status, v2.members) == (v3.value, v3.status, v3.members), name
 
 
 def test_the_equipment_is_the_cars_own():
@@ -150,18 +182,18 @@ def test_ties_are_the_expected_vehicle_ids(client, app, world, tmp_path):
 
 
 def test_an_independent_comparison_finds_the_differences(client, app, world):
-    """Every (car, field) pair gets the verdict the truth expects, and all others are alike."""
+    """Every (car, field) pair gets the verdict the truth expects, and all others are alike or have no value."""
     told = tell_truth(world)
-    expected = {(d["local_vehicle_id"], d["field"]): d["expected"] for d in told["differences"]}
+    differences = [d for d in told["differences"] if d["kind"] != "previous-owner"]  # of cars that are not linked
+    expected = {(d["local_vehicle_id"], d["field"]): (d["kind"], d["expected"]) for d in differences}
     owners = {user.id: user for user in world.users}
-    seen = set()
+    seen = {}
     for vehicle in told["vehicles"]:
         if not (vehicle["token_alive"] and vehicle["expected_smartcar_vehicle_id"]):
             continue
         row = next(v for v in world.vehicles if str(v.id) == vehicle["local_vehicle_id"])
         user = owners[row.user_id].smartcar_user_id
         for name, verdict in compare(client, app, row.car.id, user, row.token).items():
-            key = (vehicle["local_vehicle_id"], name)
-            seen.add(key)
-            assert verdict in ({expected[key]} if key in expected else HARMLESS), key
-    assert set(expected) <= seen
+            seen[vehicle["local_vehicle_id"], name] = verdict
+    assert expected == {key: (kind, seen.get(key)) for key, (kind, _) in expected.items()}
+    assert {} == {key: verdict for key, verdict in seen.items() if key not in expected and verdict not in HARMLESS}

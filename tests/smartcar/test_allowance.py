@@ -194,3 +194,24 @@ def test_how_long_units_last_is_told_before(units: int, seconds: float) -> None:
 def test_nothing_lasts_where_nothing_binds() -> None:
     """Without a limit, any number of units comes at once."""
     assert 0.0 == Bucket(Allowance(limited=False)).seconds_for(10**9)
+
+
+def test_units_set_aside_for_others_are_missing_until_they_are_given_back():
+    """A budget's units can be handed to another process: the bucket is not asked, and never more is handed out."""
+    clock = Clock()
+    full = bucket(clock)
+    budget = Budget(full, max_calls=10)
+    budget.set_aside(8)
+    assert (2, 120) == (budget.left, full.level().units)
+    with pytest.raises(AllowanceSpentError, match="max_calls"):
+        budget.take(3)
+    budget.give_back(5)
+    budget.take(3)
+    assert (4, 117) == (budget.left, full.level().units)
+
+
+def test_a_budget_without_max_calls_sets_nothing_aside():
+    """Where the bucket alone binds, there is no end to what others may be handed."""
+    budget = Budget(bucket(Clock()))
+    budget.set_aside(1000)
+    assert budget.left is None

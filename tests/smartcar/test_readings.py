@@ -18,9 +18,11 @@ from smartcar_ops.errors import (
     UnreachableError,
 )
 from smartcar_ops.smartcar.fields import Field, Place, field_map
-from smartcar_ops.smartcar.readings import Reading, fold, read_v2, read_v3
+from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.smartcar.states import Reading
 from smartcar_ops.smartcar.v2 import read_batch
 from smartcar_ops.smartcar.v3 import Signals, read_signal
+from smartcar_ops.smartcar.values import fold
 from tests.smartcar.scripted import signal
 
 FIELDS = {row.id: row for row in field_map().fields}

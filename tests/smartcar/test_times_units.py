@@ -91,5 +91,5 @@ def test_a_conversion_leaves_no_binary_dust():
 
 def test_what_a_unit_becomes_is_a_unit_itself():
     """Every unit compared in is known with factor 1, and so is every imperial counterpart."""
-    assert {(name, 1) for name, _ in CANONICAL.values()} == {CANONICAL[name] for name, _ in CANONICAL.values()}
+    assert {(name, 1) for name, _ in CANONICAL.values()} == {CANONICAL[name.lower()] for name, _ in CANONICAL.values()}
     assert set(IMPERIAL.values()) <= set(CANONICAL)

@@ -346,3 +346,16 @@ def unused_port() -> int:
     port = int(scripted.url.rpartition(":")[2])
     scripted.close()
     return port
+
+
+def test_a_record_is_handed_over_once(server, transport):
+    """What a worker process hands over is missing there, and counted where it is taken in."""
+    server.play("*", GOOD)
+    transport.json(ask(server))
+    transport.oddities.note("signal: unknown code", "odometer-new")
+    calls, oddities = transport.hand_over()
+    assert ({}, {}) == (transport.spent, transport.oddities.counts)
+    run = Transport()
+    run.take_in(calls, oddities)
+    run.take_in(calls, oddities)
+    assert ({"v3": 2}, {"signal: unknown code odometer-new": 2}) == (run.spent, run.oddities.counts)

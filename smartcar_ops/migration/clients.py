@@ -1,0 +1,49 @@
+"""Everything that acts on one company, opened from its settings: the same in a notebook and in a worker process."""
+
+from __future__ import annotations
+
+from smartcar_ops.company.allowances import SharedKeeper
+from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.tables import Company
+from smartcar_ops.settings import Settings
+from smartcar_ops.smartcar.allowance import Bucket, Level
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
+from smartcar_ops.smartcar.tokens import ApplicationToken
+from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.smartcar.user_tokens import UserTokens
+from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.smartcar.v3 import V3
+
+
+class Clients:
+    """The database, the ledger, the allowance and every client; ``close`` them at the end.
+
+    SettingsError or DatabaseError where the database can't be used; nothing is asked of Smartcar yet.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        origins, credentials = settings.origins, settings.credentials
+        self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
+        self.ledger = Ledger.open(self.company, Scope(settings.service, settings.mode), settings.reports)
+        self.bucket = shared_bucket(settings, self.ledger)
+        self.transport = Transport()
+        token = ApplicationToken(self.transport, origins.iam, credentials)
+        self.v2 = V2(self.transport, origins.api, batch_counts=settings.allowance.batch)
+        self.v3 = V3(self.transport, origins.vehicle_api_v3, token)
+        self.user_tokens = UserTokens(self.transport, origins.auth, credentials)
+        self.management = ManagementV3(self.transport, origins.management_api_v3, token)
+        secret = credentials.management_token
+        known = secret.get_secret_value() != ""
+        self.managed = ManagementV2(self.transport, origins.management_api, secret) if known else None
+
+    def close(self) -> None:
+        """Closes every connection, to Smartcar and to the database."""
+        self.transport.close()
+        self.company.engine.dispose()
+        self.ledger.engine.dispose()
+
+
+def shared_bucket(settings: Settings, ledger: Ledger) -> Bucket:
+    """The allowance, shared through the ledger where one binds."""
+    shared = SharedKeeper(ledger, Level) if settings.allowance.limited else None
+    return Bucket(settings.allowance, shared)

@@ -1,0 +1,127 @@
+"""What comparing a fleet came to: tables on disk, their counts, and what the gate says."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from smartcar_ops.layout import Gate, Waiver
+from smartcar_ops.migration.spool import Spool
+from smartcar_ops.migration.verdicts import JUDGED
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The judged fields and vehicles as tables on disk, their counts, and the gate's strata.
+
+    ``counts`` has a row a make, powertrain, field and verdict: how many, and how many of them the gate counts;
+    ``lost`` are the first differences, ``seconds`` how long V2's and V3's calls took; ``batches`` says how many V2
+    batches of so many paths were answered.
+    """
+
+    fields: Spool
+    vehicles: Spool
+    counts: pd.DataFrame
+    strata: pd.DataFrame
+    lost: pd.DataFrame
+    seconds: Mapping[str, Sequence[float]]
+    batches: Mapping[int, int]
+    requests: int
+    read: int
+    not_read: int
+    order: tuple[str, ...]
+    gate: Gate
+    expired: tuple[Waiver, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.verdict}>"
+
+    @property
+    def complete(self) -> bool:
+        """False where the allowance ended before every chosen vehicle was read."""
+        return not self.not_read
+
+    @cached_property
+    def verdicts(self) -> dict[str, int]:
+        """Fields by verdict, the most frequent first."""
+        counted = self.counts.groupby("verdict")["fields"].sum().sort_values(ascending=False, kind="stable")
+        return {str(name): int(count) for name, count in counted.items()}
+
+    @property
+    def scored(self) -> int:
+        """Fields that count."""
+        return int(self.counts.loc[self.counts["scored"], "fields"].sum())
+
+    @property
+    def judged(self) -> int:
+        """Fields that count and were judged."""
+        counted = self.counts[self.counts["scored"] & self.counts["verdict"].isin(JUDGED)]
+        return int(counted["fields"].sum())
+
+    @property
+    def lost_fields(self) -> int:
+        """Fields that differ or are lost on V3."""
+        return int(self.counts["lost"].sum())
+
+    @property
+    def refused(self) -> list[str]:
+        """The strata that the gate refuses, in words."""
+        return [f"{row.make} {row.powertrain} ({row.why})" for row in self.strata.itertuples() if row.why]
+
+    @property
+    def exit_code(self) -> int:
+        """0; 1 where the gate says no."""
+        return int(bool(self.refused))
+
+    @property
+    def verdict(self) -> str:
+        """The comparison in one sentence."""
+        judged = int((self.strata["vehicles"] > 0).sum())
+        says = (
+            f"the gate says no for {len(self.refused)} of {judged} strata"
+            if self.refused
+            else f"the gate is open for all {judged} strata"
+        )
+        vehicles = "1 vehicle" if self.read == 1 else f"{self.read:,} vehicles"
+        return (
+            f"{vehicles} read on both versions: {self.lost_fields:,} of {self.scored:,} scored fields "
+            f"differ or are lost on V3; {says}."
+        )
+
+    def by_field(self) -> pd.DataFrame:
+        """Counts: a row a field in the map's order, a column a verdict."""
+        table = self.counts.pivot_table(
+            index="field", columns="verdict", values="fields", aggfunc="sum", fill_value=0, observed=True
+        )
+        return table.loc[[name for name in self.order if name in table.index]].astype(int)
+
+    def scored_by_field(self) -> pd.DataFrame:
+        """The same for the fields that count: what only one version has is no question of agreement."""
+        scored = set(self.counts.loc[self.counts["scored"], "field"])
+        table = self.by_field()
+        return table.loc[[name for name in table.index if name in scored]]
+
+    def lost_cells(self) -> dict[str, dict[str, int]]:
+        """make and powertrain -> field -> how many differ or are lost; only where some do."""
+        cells: dict[str, dict[str, int]] = defaultdict(dict)
+        for row in self.counts[self.counts["lost"] > 0].itertuples():
+            cell = cells[f"{row.make} {row.powertrain}"]
+            cell[str(row.field)] = cell.get(str(row.field), 0) + int(row.lost)
+        return dict(cells)
+
+    def summary(self) -> dict[str, Any]:
+        """The contract's keys of summary.json."""
+        return {
+            "vehicles": self.read,
+            "verdicts": self.verdicts,
+            "scored": self.scored,
+            "judged": self.judged,
+            "by_field": json.loads(self.by_field().to_json(orient="index")),
+            "refused": self.refused,
+        }

@@ -1,0 +1,77 @@
+"""A small path language for what stands where in a body, so that the field map can be data.
+
+``capacity.nominal`` goes into objects, ``values[row=0,column=1].tirePressure`` takes the first entry of a list whose
+members have these values (text or whole numbers), ``chargingPort[0].status`` an entry by its place. An empty path is
+the body itself. What is not there is None.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+Chosen = tuple[tuple[str, tuple[str | int, ...]], ...]
+Step = str | int | Chosen
+STEP = re.compile(r"\.?(?:(?P<name>[\w-]+)|\[(?P<index>\d+)\]|\[(?P<chosen>[\w-]+=[^],]+(?:,[\w-]+=[^],]+)*)\])")
+
+
+@cache
+def getter(path: str) -> Callable[[Any], Any]:
+    """A function that gives what stands at the path of a body; ValueError for a path that can't be read."""
+    steps = _steps(path)
+    if len(steps) == 1 and isinstance(steps[0], str):
+        name = steps[0]
+        return lambda body: body.get(name) if isinstance(body, dict) else None
+    return lambda body: _follow(body, steps)
+
+
+def _steps(path: str) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    place = 0
+    while place < len(path):
+        found = STEP.match(path, place)
+        if found is None:
+            raise ValueError(f"{path!r} is no path into a body, from {path[place:]!r} on")
+        if found["name"]:
+            steps.append(found["name"])
+        elif found["index"]:
+            steps.append(int(found["index"]))
+        else:
+            pairs = (pair.partition("=") for pair in found["chosen"].split(","))
+            steps.append(tuple((name, _either(value)) for name, _, value in pairs))
+        place = found.end()
+    return tuple(steps)
+
+
+def _follow(body: Any, steps: tuple[Step, ...]) -> Any:
+    for step in steps:
+        if isinstance(step, str):
+            body = body.get(step) if isinstance(body, dict) else None
+        elif not isinstance(body, list):
+            return None
+        elif isinstance(step, int):
+            body = body[step] if step < len(body) else None
+        else:
+            body = _chosen(body, step)
+        if body is None:
+            return None
+    return body
+
+
+def _chosen(entries: list[Any], wanted: Chosen) -> Any:
+    """The first entry with these members; None where there is none."""
+    for entry in entries:
+        if isinstance(entry, dict):
+            for name, values in wanted:
+                if entry.get(name) not in values:
+                    break
+            else:
+                return entry
+    return None
+
+
+def _either(value: str) -> tuple[str | int, ...]:
+    """A value as text and, where it is one, as a whole number."""
+    return (value, int(value)) if value.isdecimal() else (value,)

@@ -1,0 +1,71 @@
+"""Vehicles of a house read on both versions, and judged: what tests of comparisons share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pandas as pd
+
+from smartcar_ops.company.recordings import Recordings
+from smartcar_ops.layout import Layout
+from smartcar_ops.migration import field_rules, pairing, recording, slices, strata
+from smartcar_ops.migration.comparing import Judging
+from smartcar_ops.migration.comparison import Comparison
+from smartcar_ops.migration.pairing import Pair
+from smartcar_ops.migration.recording import Reached, Recorder, Recording
+from smartcar_ops.migration.slices import Slice, Wish
+from smartcar_ops.migration.token_owners import TokenOwners
+from smartcar_ops.smartcar.fields import field_map
+from tests.house import House
+
+
+class Compared:
+    """A comparison with its tables in memory."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+        self.fields: pd.DataFrame = comparison.fields.frame()
+        self.vehicles: pd.DataFrame = comparison.vehicles.frame()
+        self.strata = comparison.strata[comparison.strata["vehicles"] > 0]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.comparison, name)
+
+
+def owners(house: House) -> TokenOwners:
+    """What knows whose a token is."""
+    return TokenOwners(house.ledger, house.v2, house.now)
+
+
+def begin(house: House, wish: Wish, run: str = "run") -> Slice:
+    """The slice that a run would read."""
+    linked = pairing.pairs(house.company, house.ledger, house.now)
+    return slices.begin(Recordings(house.ledger), linked, wish, run)
+
+
+def record(house: House, chosen: list[Pair], seen: list[Recording], slice_: str = "run") -> Reached:
+    """Reads vehicles on both versions."""
+    recorder = Recorder(house.v2, house.v3, owners(house), Recordings(house.ledger), field_map(), slice_)
+    with ThreadPoolExecutor(4) as executor:
+        return recording.record_all(chosen, recorder, executor, seen=seen.append)
+
+
+def pairs(house: House) -> list[Pair]:
+    """The vehicles that are linked."""
+    return pairing.pairs(house.company, house.ledger, house.now)
+
+
+def readable(house: House) -> list[Pair]:
+    """Those of them that V2 can answer for."""
+    return begin(house, Wish(0)).choose(pairs(house))
+
+
+def judged(house: House, recordings: Iterable[Recording], *, show_private: bool = False, **layout: Any) -> Compared:
+    """The comparison of these recordings under a layout's sections."""
+    names = Layout.model_validate(layout)
+    judging = Judging(field_rules.rules(field_map(), names), names, house.now, show_private=show_private)
+    for found in recordings:
+        judging.add(found)
+    return Compared(judging.done(strata.population(pair.stratum for pair in pairs(house))))

@@ -1,0 +1,146 @@
+"""A comparison of a fleet in words and tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+
+from bs4 import BeautifulSoup
+
+from smartcar_ops.layout import Waiver
+from smartcar_ops.reporting import fleet_view
+from smartcar_ops.reporting.compare import Compare
+from tests.reporting.conftest import Compared
+
+
+def text(shown: Any) -> str:
+    """What people read of an output."""
+    return " ".join(BeautifulSoup(shown.data, "html.parser").get_text(" ", strip=True).split())
+
+
+def rows(shown: Any) -> list[list[str]]:
+    """The cells of an output's table."""
+    body = BeautifulSoup(shown.data, "html.parser").select("tbody tr")
+    return [[cell.get_text(" ", strip=True) for cell in row.select("td")] for row in body]
+
+
+def changed(compare: Compare, **other: Any) -> Any:
+    """The comparison with some of what it holds replaced."""
+    kept = ("vehicle_id", "result", "before", "replay", "session", "user_token_on_v3", "linked", "units_a_vehicle")
+    return SimpleNamespace(**{**{name: getattr(compare, name) for name in kept}, **other})
+
+
+def test_the_gate_has_a_row_a_stratum(compared: Compared) -> None:
+    """Every stratum that was read is listed, and says whether the gate is open or why it refuses."""
+    found = compared.fleet.result
+    read = found.strata[found.strata["vehicles"] > 0]
+    assert read["make"].tolist() == [row[0] for row in rows(fleet_view.gate(compared.fleet))]
+    assert len(found.refused) == sum(row[5].startswith("refuses: ") for row in rows(fleet_view.gate(compared.fleet)))
+
+
+def test_the_worst_strata_name_vehicles_to_look_at(compared: Compared) -> None:
+    """The strata that lose most come first, each with ids of vehicles that lose something."""
+    told = rows(fleet_view.worst_strata(compared.fleet))
+    shares = [float(row[3].rstrip("%")) for row in told]
+    assert sorted(shares, reverse=True) == shares
+    lost = set(compared.fleet.result.lost["vehicle_id"])
+    assert {True} == {id in lost for row in told for id in row[5].split()}
+
+
+def test_open_strata_tell_what_closes_them(compared: Compared) -> None:
+    """A stratum of which too little is known has its bounds, how many more vehicles close it, and their units."""
+    strata = compared.fleet.result.strata
+    open_ = strata[strata["state"] == "open"]
+    assert len(open_)
+    shown = fleet_view.open_strata(compared.fleet)
+    assert f"{open_['missing'].sum():,} more vehicles without a loss would close" in text(shown)
+    told = {(row[0], row[1]): row for row in rows(shown)}
+    for row in open_.itertuples():
+        units = compared.fleet.units_a_vehicle((row.make, row.powertrain))
+        expected = [row.linked, row.vehicles, row.with_loss, row.least, row.most, row.missing]
+        assert [*map(str, expected), str(round(units * row.missing))] == told[row.make, row.powertrain][2:]
+
+
+def test_what_one_side_alone_has_is_counted_with_an_example(compared: Compared) -> None:
+    """Fields without a counterpart are listed by side with their vehicles and one value; a private one is not shown."""
+    told = {(row[0], row[1]): row[2:] for row in rows(fleet_view.one_sided(compared.fleet))}
+    counts = compared.fleet.result.counts
+    alone = counts[counts["verdict"].isin(["v2_only", "v3_only"])].groupby("field")["fields"].sum()
+    assert [str(alone["mode"]), "live"] == told["V3", "mode"]
+    assert [str(alone["v3only-identification"]), "(private)"] == told["V3", "v3only-identification"]
+    assert str(alone["service-details"]) == told["V2", "service-details"][0]
+
+
+def test_since_the_last_run_cells_break_and_heal() -> None:
+    """A cell that loses only now is newly broken, one only before healed; a stratum not read heals nothing."""
+    before = {"BMW BEV": {"vin": 2, "odometer": 1}, "FORD ICE": {"vin": 1}}
+    now = {"BMW BEV": {"vin": 1, "user": 3}}
+    expected = [("BMW BEV", "user", 0, 3, "newly broken"), ("BMW BEV", "odometer", 1, 0, "healed")]
+    assert expected == [*fleet_view.changed(before, now, ["BMW BEV"]).itertuples(index=False, name=None)]
+
+
+def test_without_an_earlier_run_nothing_is_looked_back_at(compared: Compared) -> None:
+    """The first comparison says that there is none before it; with one, what changed is counted."""
+    assert "There is no earlier comparison to look back at." == text(fleet_view.since_last_run(compared.fleet))
+    same = {name: Counter(cells) for name, cells in compared.fleet.result.lost_cells().items()}
+    shown = fleet_view.since_last_run(changed(compared.fleet, before=same))
+    assert text(shown).startswith("0 fields newly broken and 0 healed")
+
+
+def test_an_expired_waiver_is_named(compared: Compared) -> None:
+    """A waiver whose day is over is named with its field, make, owner and reason."""
+    waiver = Waiver(field="oil-life", make="FORD", reason="spelt <otherwise>", owner="Ada", expires=date(2026, 1, 31))
+    fields = {**vars(compared.fleet.result), "expired": (waiver,)}
+    result = SimpleNamespace(**fields, lost_cells=compared.fleet.result.lost_cells)
+    assert "The waiver of oil-life of FORD by Ada has expired (2026-01-31: spelt <otherwise>)" in text(
+        fleet_view.since_last_run(changed(compared.fleet, result=result))
+    )
+
+
+def test_calls_and_speed_are_what_the_recordings_took(compared: Compared) -> None:
+    """Requests and units are those of the calls that were sent, new tokens and the user token's check left out."""
+    batches = sum(call.units for call in compared.calls if call.template.endswith("/batch"))
+    signals = sum(call.template.endswith("/signals") for call in compared.calls) - 2
+    shown = fleet_view.calls_and_speed(compared.fleet)
+    assert f"and {batches + signals:,} units" in text(shown)
+    assert [["a V2 batch"], ["V3 signals"]] == [row[:1] for row in rows(shown)]
+
+
+def test_what_a_user_token_is_worth_is_a_sentence(compared: Compared) -> None:
+    """Each outcome of sending V3 a user's token says what it means; not asked is said too."""
+    told = {
+        found: text(fleet_view.calls_and_speed(changed(compared.fleet, user_token_on_v3=found)))
+        for found in ("same", "differs", "refused", None)
+    }
+    assert "either will do" in told["same"] and "something else" in told["differs"]
+    assert "every call to V3 needs the application's token" in told["refused"]
+    assert "V3 was not asked" in told[None]
+
+
+def test_differences_have_their_units(compared: Compared) -> None:
+    """Both values are told in the unit that they were compared in; private ones are not shown."""
+    told = rows(fleet_view.differences(compared.fleet))
+    lost = compared.fleet.result.lost
+    assert min(len(lost), 30) == len(told)
+    assert {True} == {row[3].endswith(" km") for row in told if row[0] == "odometer"}
+    assert {"(private)"} >= {row[3] for row in told if row[0] == "vin"}
+
+
+def test_one_vehicle_has_no_fleet(compared: Compared) -> None:
+    """With a vehicle_id the fleet's sections show nothing, so that a report leaves them out."""
+    one = changed(compared.fleet, vehicle_id="x")
+    sections = (fleet_view.verdicts, fleet_view.losses, fleet_view.gate, fleet_view.worst_strata)
+    sections += (fleet_view.differences, fleet_view.one_sided, fleet_view.since_last_run, fleet_view.open_strata)
+    assert {None} == {section(one) for section in sections}
+
+
+def test_nobody_read_is_said(compared: Compared) -> None:
+    """Before anything is read, every section is a sentence, not an error."""
+    empty = Compare(compared.fleet.session, vehicles=1, fresh=True)
+    assert "No vehicle was read." == text(fleet_view.losses(empty)) == text(fleet_view.verdicts(empty))
+    assert "No stratum loses anything." == text(fleet_view.worst_strata(empty))
+    assert "None." == text(fleet_view.gate(empty)) == text(fleet_view.differences(empty))
+    assert "Neither version answered for any vehicle." == text(fleet_view.calls_and_speed(empty))
+    assert "Neither version has" in text(fleet_view.one_sided(empty))
