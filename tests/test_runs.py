@@ -139,10 +139,10 @@ def test_what_is_known_wrong_is_one_sentence(
     [
         ("99", (), "there is no notebook '99'"),
         ("20", ("-p", "sources", "moon"), "sources names 'moon'"),
-        ("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo"),
+        pytest.param("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo", marks=pytest.mark.slow),
         ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "there is no plan of this database"),
         ("10", ("-p", "vehicle_id", "nothing"), "is no linked vehicle"),
-        ("90", ("-p", "deadline", "soon"), "deadline is 'soon'"),
+        pytest.param("90", ("-p", "deadline", "soon"), "deadline is 'soon'", marks=pytest.mark.slow),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_one_sentence(
@@ -260,6 +260,7 @@ def audits_compares_reports(house: House, command: Callable[..., tuple[int, str]
     assert before == dump(house)
 
 
+@pytest.mark.slow  # rights that end at SELECT are tried below on every run
 def test_a_read_only_file_is_enough(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """With a SQLite file opened for reading alone."""
     path = house.url.removeprefix("sqlite:///")

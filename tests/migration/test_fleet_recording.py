@@ -57,7 +57,9 @@ def arrived(house: House) -> Counter[str]:
     return Counter(path.rsplit("/", 1)[-1] for _, _, path in house.sandbox.arrivals)
 
 
-@pytest.mark.parametrize("kind", DATABASES)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "sqlite" else pytest.param(kind, marks=pytest.mark.slow) for kind in DATABASES]
+)
 def test_processes_find_what_threads_find(make_house: Callable[..., House], workers: Executor, kind: str) -> None:
     """The same verdicts for the same units, on a ledger of every kind, and each token is asked once by whoever."""
     house = asked_house(make_house, kind)

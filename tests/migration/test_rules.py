@@ -65,7 +65,7 @@ FAMILY = PlainCompany(
 )
 
 
-@quickly(80)
+@quickly(30)
 @given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
 @example(plain=FAMILY, others=[NOBODY, NOBODY])
 def test_sql_equals_the_plain_rules_on_sqlite(sqlite_desk: Desk, plain: PlainCompany, others: Any) -> None:
@@ -73,7 +73,7 @@ def test_sql_equals_the_plain_rules_on_sqlite(sqlite_desk: Desk, plain: PlainCom
     agree(sqlite_desk, plain, others)
 
 
-@quickly(40)
+@quickly(20)
 @given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
 def test_sql_equals_the_plain_rules_with_the_ledger_in_a_file(
     file_desk: Desk, plain: PlainCompany, others: Any
@@ -83,7 +83,7 @@ def test_sql_equals_the_plain_rules_with_the_ledger_in_a_file(
 
 
 @pytest.mark.parametrize("server_desk", ["postgresql", "mariadb"], indirect=True)
-@quickly(30)
+@quickly(15)
 @given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
 @example(plain=FAMILY, others=[NOBODY, NOBODY])
 def test_sql_equals_the_plain_rules_on_servers(server_desk: Desk, plain: PlainCompany, others: Any) -> None:

@@ -81,6 +81,7 @@ def test_arrivals_answer(play):
     assert 404 == caller.v3(f"/vehicles/{vehicle}/signals", user).status_code
 
 
+@pytest.mark.slow
 def test_ten_thousand_connections_page_quickly(play):
     """A page of a hundred out of ten thousand takes a few milliseconds, not the time of all rows."""
     caller = play("pages-shift", world=build_world(8_500, 1))

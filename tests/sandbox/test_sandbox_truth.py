@@ -45,7 +45,7 @@ def test_other_seed_other_truth():
     assert tell_truth(build_world(60, 3, NOW)) != tell_truth(build_world(60, 4, NOW))
 
 
-@pytest.mark.parametrize("users", [40, 300, 1000])
+@pytest.mark.parametrize("users", [40, 300, pytest.param(1000, marks=pytest.mark.slow)])
 def test_truth_adds_up(users):
     """Every user is in one bucket of each state, every bucket and persona occurs, ids are unique."""
     told = tell_truth(build_world(users, 1, NOW))
@@ -74,7 +74,7 @@ def comparable(world):
     return [v.car for v in world.vehicles if v.token_alive and str(v.id) in linked]
 
 
-@pytest.mark.parametrize("users", [150, 300, 1000])
+@pytest.mark.parametrize("users", [150, 300, pytest.param(1000, marks=pytest.mark.slow)])
 def test_known_share_of_differences(users):
     """About 3% of the pairs differ truly and 10% harmlessly, each kind at least once, every field among them."""
     world = build_world(users, 1, NOW)

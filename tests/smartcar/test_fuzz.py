@@ -110,8 +110,11 @@ WIRE = {
 }
 
 
+SLOWLY = pytest.param("10 MB", marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("status", [200, 500])
-@pytest.mark.parametrize("name", WIRE)
+@pytest.mark.parametrize("name", [name for name in WIRE if name != "10 MB"] + [SLOWLY])
 def test_any_body_on_the_wire(server: Scripted, v2: V2, v3: V3, name: str, status: int) -> None:
     """Broken, deep, huge and empty bodies with any status end in an answer or an error of the tree."""
     server.play("*", Answer(WIRE[name], status))
