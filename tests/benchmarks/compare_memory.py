@@ -33,7 +33,7 @@ def measured(file: Path) -> float:
 def judge(file: Path) -> None:
     """Judges every recording of the file, as a replay does."""
     judging = Judging(field_map(), Layout(), datetime.now(UTC))
-    for table in Spool.opened(file).tables(PART):
+    for table in Spool.opened(file).tables(rows=PART):
         for text in table.column("document").to_pylist():
             judging.add(read_recording(json.loads(text)))
     judging.done()
