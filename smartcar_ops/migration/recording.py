@@ -161,7 +161,7 @@ class Recorder:
             v3=first,
             left_out=left_out,
             owner=owner if isinstance(owner, Owner) else None,
-            consent=pair.consent,
+            consent=_consent(pair, owner),
         )
         return replace(recording, again=self._signals(pair)) if self._moving(recording) else recording
 
@@ -251,6 +251,12 @@ def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap) 
     asked = (fields.paths_for(pair.make, pair.powertrain, pair.permissions)[0] for pair in chosen)
     units = {"tokens": UNITS * len(tokens), "v2": sum(v2.batch_units(len(paths)) for paths in asked)}
     return {name: count for name, count in {**units, "v3": 2 * len(chosen)}.items() if count}
+
+
+def _consent(pair: Pair, owner: Owner | SmartcarError) -> dict[str, Any]:
+    """What V2's answers can be held against; of another user's consent only whose it is."""
+    foreign = isinstance(owner, Owner) and owner.user is not None and owner.user != pair.smartcar_user_id
+    return {"user": pair.smartcar_user_id} if foreign else pair.consent
 
 
 def _car(pair: Pair) -> Car:

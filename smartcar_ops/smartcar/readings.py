@@ -7,7 +7,16 @@ from smartcar_ops.smartcar.fields import CONNECTION, TOKEN_PATHS, VEHICLE, WAYS,
 from smartcar_ops.smartcar.members import getter
 from smartcar_ops.smartcar.parts import parts_of_v2, parts_of_v3
 from smartcar_ops.smartcar.signals import Signals
-from smartcar_ops.smartcar.states import Reading, State, has_value, parsed, signal_trouble, strongest, v2_unit
+from smartcar_ops.smartcar.states import (
+    EITHER_SAYS,
+    Reading,
+    State,
+    has_value,
+    parsed,
+    signal_trouble,
+    strongest,
+    v2_unit,
+)
 from smartcar_ops.smartcar.v2 import Batch
 
 FAILED = frozenset({401, 429, 430, 500, 502, 503, 504})
@@ -49,7 +58,10 @@ def read_v3(field: Field, answer: Signals | SmartcarError) -> Reading:
     if not field.v3.others:
         return found
     others = [place for place in field.v3.others if not _is_silent(place, field.v3, answer)]
-    return strongest([found, *(_v3_place(field, place, answer) for place in others)]) if others else found
+    if not others:
+        return found
+    told = [found] if field.v3.source in answer.signals else []
+    return strongest([*told, *(_v3_place(field, place, answer) for place in others)], EITHER_SAYS)
 
 
 def _v3_place(field: Field, place: Place, answer: Signals) -> Reading:
@@ -69,9 +81,9 @@ def _v3_place(field: Field, place: Place, answer: Signals) -> Reading:
 
 
 def _is_silent(place: Place, first: Place, answer: Signals) -> bool:
-    """Whether a further place of the first one's own signal has nothing to say."""
-    signal = answer.signals.get(place.source) if place.source == first.source else None
-    return signal is not None and getter(place.member)(signal.body) is None
+    """Whether a further place says nothing: its signal is not there, or is the first one's and has no such member."""
+    signal = answer.signals.get(place.source)
+    return signal is None or (place.source == first.source and getter(place.member)(signal.body) is None)
 
 
 def _listed(codes: tuple[str, ...], answer: Signals) -> Reading:

@@ -18,7 +18,10 @@ State = Literal["value", "no_value", "not_capable", "not_permitted", "cached_err
 
 BY_TYPE: dict[str, State] = {"COMPATIBILITY": "not_capable", "PERMISSION": "not_permitted"}
 SAYS_MOST: tuple[State, ...] = ("value", "cached_error", "not_permitted", "not_capable", "no_value")
-"""Of several places of one field, the first of these states speaks for it."""
+"""Of several signals of one field, the first of these states speaks for it."""
+
+EITHER_SAYS: tuple[State, ...] = ("value", "cached_error", "not_permitted", "no_value", "not_capable")
+"""Of several places, any of which may be the one a car has: it is not capable only where none of them is."""
 
 NOT_SAID = frozenset({"unit", "rowCount", "columnCount", "type", "locationType"})
 """Members that stand in a body without a value too."""
@@ -54,9 +57,9 @@ class Reading:
     parts: tuple[Part, ...] = ()
 
 
-def strongest(readings: list[Reading]) -> Reading:
+def strongest(readings: list[Reading], order: tuple[State, ...] = SAYS_MOST) -> Reading:
     """The reading that says most, with the other values beside it: any of them may agree."""
-    best = min(readings, key=lambda reading: SAYS_MOST.index(reading.state))
+    best = min(readings, key=lambda reading: order.index(reading.state))
     others = tuple(reading for reading in readings if reading is not best and reading.state == "value")
     return dataclasses.replace(best, others=others) if others else best
 

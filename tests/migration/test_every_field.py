@@ -188,6 +188,9 @@ TABLE: list[tuple[str, str, Any, Any, dict[str, Any]]] = [
      {"closure-fronttrunk": error(PERMISSION), "closure-enginecover": {"isOpen": False}}, {}),
     ("converted", "storage-front", {"storage": [{"type": "front", "status": "OPEN"}]},
      {"closure-fronttrunk": {"isOpen": False}, "closure-enginecover": {"isOpen": True}}, {}),
+    ("unavailable", "storage-front", {"storage": [{"type": "front", "status": "OPEN"}]},
+     {"closure-fronttrunk": {"isOpen": None}, "closure-enginecover": error(COMPATIBILITY)}, {}),
+    ("v2_only", "storage-front", {"storage": [{"type": "front", "status": "OPEN"}]}, {"closure-enginecover": error(COMPATIBILITY)}, {}),
     ("mismatch", "storage-front", {"storage": [{"type": "front", "status": "OPEN"}]}, {"closure-fronttrunk": {"isOpen": False}}, {}),
     ("converted", "charging-port", {"chargingPort": [{"type": "chargingPort", "status": "OPEN"}]}, {"value": True}, {}),
     # systems, one signal each
