@@ -341,7 +341,8 @@ def lab(crowd: House) -> Iterator[Callable[[str], str]]:
             except subprocess.TimeoutExpired:
                 continue
             pytest.fail("JupyterLab ended before it answered")
-    yield lambda name: f"{url}/lab/tree/notebooks/{name}.ipynb"
+    # A workspace each: JupyterLab opens with what was open before, and "Run All" would run that.
+    yield lambda name: f"{url}/lab/workspaces/{name}/tree/notebooks/{name}.ipynb"
     process.terminate()
     process.wait(20)
 
