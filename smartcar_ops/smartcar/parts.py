@@ -13,7 +13,7 @@ from smartcar_ops.smartcar import times, values
 from smartcar_ops.smartcar.fields import Field, PartsKind, Place, field_map
 from smartcar_ops.smartcar.members import getter
 from smartcar_ops.smartcar.signals import Signals
-from smartcar_ops.smartcar.states import Part, Reading, parsed, signal_trouble, strongest, v2_unit
+from smartcar_ops.smartcar.states import EITHER_SAYS, Part, Reading, parsed, signal_trouble, strongest, v2_unit
 from smartcar_ops.smartcar.units import convert
 from smartcar_ops.smartcar.v2 import Item
 
@@ -97,7 +97,8 @@ def _systems_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
             trouble = parsed(field, place, raw, None, signal.oem_updated_at)
             told[code] = raw
         parts.append(Part(name, (code,), trouble or Reading("no_value")))
-    best = strongest([part.reading for part in parts])
+    stored = [part.reading for part in parts if part.keys[0] in answer.signals]
+    best = strongest(stored or [part.reading for part in parts], EITHER_SAYS)
     if best.state != "value":
         return best
     times_told = [part.reading.at for part in parts if part.reading.state == "value" and part.reading.at]
