@@ -25,6 +25,7 @@ from smartcar_ops.errors import (
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.connections import read_connection
 from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.smartcar.members import getter
 from smartcar_ops.smartcar.readings import read_v2, read_v3
 from tests.smartcar.scripted import Answer
 
@@ -156,7 +157,7 @@ def test_every_field_of_the_map_has_a_state(bodies, server, v2, v3):
         for row in field_map().fields:
             item = batch.items.get(row.v2.source) if row.v2 else None
             if item and item.code == 200:
-                present = (item.body or {}).get(row.v2.member) is not None
+                present = getter(row.v2.member)(item.body) is not None
                 assert ("value" if present else "no_value") == read_v2(row, batch).state, (body.name, row.id)
     for body in chosen(bodies["v3"], "included"):
         if not isinstance(body.json["data"], list):
