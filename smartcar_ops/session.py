@@ -38,6 +38,9 @@ OUTCOME = ".outcome.json"
 
 THREADS = 16
 
+UPGRADES = "40_schema_phases"
+"""The notebook that upgrades the ledger, so that it alone opens an older one."""
+
 
 class Session:
     """Everything a notebook needs, opened once; shows where it acts."""
@@ -46,7 +49,7 @@ class Session:
         self.notebook, self.settings = notebook, settings
         self.folder = run_folder()
         self.run_id = run_id(self.folder) if self.folder else f"{self.now:{STAMP}}__{notebook}"
-        clients = Clients(settings)
+        clients = Clients(settings, to_upgrade=notebook == UPGRADES)
         self.company, self.ledger, self.bucket = clients.company, clients.ledger, clients.bucket
         self.runs = Runs(self.ledger)
         self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3

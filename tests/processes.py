@@ -100,7 +100,12 @@ def _carry_out(
     wait()
     try:
         if name == "apply":
-            code, told = backfilling.apply(company, ledger, Plan.load(Path(target)), run_id, **options).exit_code, ""
+            code, told = (
+                backfilling.apply(
+                    company, ledger, Plan.load(Path(target), ledger.plan_key()), run_id, **options
+                ).exit_code,
+                "",
+            )
         else:
             code, told = backfilling.undo(company, ledger, target, run_id, **options).exit_code, ""
     except SmartcarOpsError as error:

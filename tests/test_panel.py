@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from smartcar_ops.company.runs import WRITER, Runs, lock
+from smartcar_ops.company.locks import WRITER, lock
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.migration import backfilling
 from smartcar_ops.reporting.backfill import Backfill
 from smartcar_ops.reporting.panels import BackfillPanel

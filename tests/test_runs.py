@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops import cli
-from smartcar_ops.company.runs import lock
+from smartcar_ops.company.locks import lock
 from smartcar_ops.reporting import runs
 from tests.house import House
 

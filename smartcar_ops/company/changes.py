@@ -1,13 +1,14 @@
 """The only writes to the company's rows: compare and set, each with its record in the same transaction.
 
-A batch is one statement for its rows and one for their records, however many rows it has. Where the database refuses
-a batch, it is halved until the rows that it refuses stand alone: these are recorded as failed, the others are written.
+A batch is one statement for its rows and one for their records, however many rows it has. In its own transaction it
+checks that the act still holds its lock, that each row is as planned, and that it is still right to set. If the
+database refuses a batch, it is halved until the rows that it refuses stand alone: these are recorded as failed, the
+others are written.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +17,26 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.runs import utcnow
+from smartcar_ops.company.locks import Held, utcnow
+from smartcar_ops.company.readiness import MOVED, Readiness, same_id
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.staging import COLUMNS, Section
 from smartcar_ops.company.tables import Company, text_of
 
 OWN_REFUSALS = (1644, 3819, 4025)
 """MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
 
-Note = Callable[[sa.Connection, Counter[str]], None]
-"""Called within each transaction, with what it wrote: outcome -> rows."""
+GONE = "the row is gone"
+CHANGED = "changed since the plan"
+NOT_WRITTEN = "NotWritten"
+"""The reason of a row that is as planned and that the database leaves as it is, without an error."""
+
+MOST_IN_A_RING = 1000
+"""Rows that hold each other's ids and are set together."""
+
+
+class NotWrittenError(Exception):
+    """The database said that it set a value, and it did not, or it set one for several rows of one id."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +59,21 @@ class Batch:
     first: int
     last: int
 
+    @property
+    def halves(self) -> tuple[Batch, Batch]:
+        """The two halves of a batch of several places."""
+        middle = (self.first + self.last) // 2
+        return Batch(self.number, self.first, middle), Batch(self.number, middle + 1, self.last)
+
 
 class Changes:
-    """Carries out staged rows of one section after the other, as one run."""
+    """Carries out staged rows of one section after the other, as one run that holds the writer's lock.
 
-    def __init__(self, company: Company, run_id: str) -> None:
-        self._company, self._run_id = company, run_id
+    With a ``readiness`` each row is also asked whether it is still right to set.
+    """
+
+    def __init__(self, company: Company, runs: Runs, held: Held, readiness: Readiness | None = None) -> None:
+        self._company, self._runs, self._held, self._readiness = company, runs, held, readiness
         self._engine = engines.writer(company.engine)
 
     @property
@@ -72,7 +93,7 @@ class Changes:
         """The next so many staged rows of a section; None at its end."""
         places = (
             sa.select(t.stage.c.place)
-            .where(t.stage.c.place > after, t.stage.c.place <= section.last)
+            .where(self._is_mine, t.stage.c.place > after, t.stage.c.place <= section.last)
             .order_by(t.stage.c.place)
             .limit(size)
             .subquery()
@@ -82,112 +103,249 @@ class Changes:
             first, last = connection.execute(query).one()
         return None if first is None else Batch(number, first, last)
 
-    def write(self, section: Section, batch: Batch, note: Note) -> Counter[str]:
-        """Sets a batch: outcome -> rows. ``note`` is called within each transaction, with what it wrote.
+    def already_set(self, section: Section, done: sa.Select[Any]) -> sa.Select[Any]:
+        """The places of these records, of the section's column, whose rows still hold what was written."""
+        columns = ("place", "table_name", "row_id", "column_name", "after_value")
+        rows = sa.select(
+            *(column.label(f"staged_{name}") for name, column in zip(columns, done.subquery().c, strict=True))
+        )
+        known = rows.subquery("done_before")
+        table, _, column = self._place(section)
+        exactly = self._engine.dialect.name in ("mysql", "mariadb")
+        of_section = sa.and_(known.c.staged_table_name == section.table, known.c.staged_column_name == section.column)
+        holds = sa.and_(self._is_row(section, known), _as_planned(column, known.c.staged_after_value, exactly=exactly))
+        return sa.select(known.c.staged_place).join(table, holds).where(of_section)
 
-        A row that no longer is as planned is skipped, a row that the database refuses is failed; neither stops the
-        others. DatabaseError where the database itself fails: what is committed by then is whole.
+    def write(self, section: Section, batch: Batch) -> Counter[str]:
+        """Sets a batch: outcome -> rows.
+
+        A row that no longer is as planned, or no longer right to set, is skipped; one that the database refuses is
+        failed; neither stops the others. DatabaseError if the database itself fails, LockedError if the lock was taken
+        over: what is committed by then is whole.
         """
         for attempt in range(1, engines.TRIES + 1):
             try:
-                return self._write(section, batch, note)
-            except DBAPIError as error:
-                if error.connection_invalidated or not _is_of_rows(error):
+                return self._write(section, batch)
+            except (DBAPIError, NotWrittenError) as error:
+                if isinstance(error, DBAPIError) and (error.connection_invalidated or not _is_of_rows(error)):
                     if attempt < engines.TRIES and engines.is_passing(error):
                         continue
                     with engines.failures(self._engine, f"writing batch {batch.number}"):
                         raise
                 if batch.first == batch.last:
-                    return self._fail(batch, error, note)
+                    return self._alone(section, batch, error)
                 break
         found: Counter[str] = Counter()
-        middle = (batch.first + batch.last) // 2
-        for first, last in ((batch.first, middle), (middle + 1, batch.last)):
-            found += self.write(section, Batch(batch.number, first, last), note)
+        for half in batch.halves:
+            found += self.write(section, half)
         return found
 
-    def _write(self, section: Section, batch: Batch, note: Note) -> Counter[str]:
+    def _write(self, section: Section, batch: Batch) -> Counter[str]:
         with self._engine.begin() as connection:
+            self._held.guard(connection)
+            staged = self._staged(batch)
+            still = self._still(connection, section, staged)
             write = self._set_and_record if connection.dialect.name == "postgresql" else self._record_and_set
-            found = write(connection, section, batch)
-            note(connection, found)
-        return found
+            found = Counter({"written": write(connection, section, batch, staged, still)})
+            wanted = connection.execute(sa.select(sa.func.count()).select_from(self._staged(batch))).scalar_one()
+            if found["written"] < wanted:
+                found += self._record_the_rest(connection, section, batch, staged, still)
+            self._runs.advance(connection, self._held, batch.number, found)
+        return +found
 
-    def _set_and_record(self, connection: sa.Connection, section: Section, batch: Batch) -> Counter[str]:
+    def _still(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> sa.CTE | None:
+        """(place, why) of staged rows: why each is no longer right to set, null where it is."""
+        if self._readiness is None:
+            return None
+        still = self._readiness.still(connection, section.table, section.column, staged)
+        return None if still is None else still.cte("still").prefix_with("MATERIALIZED", dialect="postgresql")
+
+    def _set_and_record(
+        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+    ) -> int:
         """PostgreSQL: the rows that the update returns are those that were written; all in one statement."""
         table, _, column = self._place(section)
-        wanted = _staged(batch).cte("staged").prefix_with("MATERIALIZED")
+        update = sa.update(table).where(self._is_row(section, staged), self._near(section, staged))
+        update = update.where(_as_planned(column, staged.c.staged_before_value), *self._conditions(section, staged))
+        if still is not None:
+            update = update.where(still.c.place == staged.c.staged_place, still.c.why.is_(None))
+        kept = _surely(_as_planned(column, staged.c.staged_after_value))
         done = (
-            sa.update(table)
-            .where(self._is_row(section, wanted), self._near(section, wanted))
-            .where(_as_planned(column, wanted.c.staged_before_value), self._chosen(section))
-            .values({column: wanted.c.staged_after_value})
-            .returning(wanted.c.staged_place.label("place"))
+            update.values({column: staged.c.staged_after_value})
+            .returning(staged.c.staged_place.label("place"), kept.label("kept"))
             .cte("done")
         )
-        rows = wanted.outerjoin(done, wanted.c.staged_place == done.c.place)
-        record = self._record(batch, wanted, rows, _outcome(done.c.place.is_not(None)))
-        recorded = record.returning(t.changes.c.outcome).cte("recorded")
-        return _counted(connection, sa.select(recorded.c.outcome))
+        rows = staged.join(done, staged.c.staged_place == done.c.place)
+        record = self._record(batch, staged, rows, sa.literal("written"))
+        recorded = record.returning(t.changes.c.place).cte("recorded")
+        written = sa.select(sa.func.count()).select_from(recorded).scalar_subquery()
+        query = sa.select(written, sa.func.count(done.c.place), sa.func.bool_and(done.c.kept))
+        records, places, all_kept = connection.execute(query).one()
+        if records != places or all_kept is False:
+            raise NotWrittenError
+        return int(records)
 
-    def _record_and_set(self, connection: sa.Connection, section: Section, batch: Batch) -> Counter[str]:
+    def _record_and_set(
+        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+    ) -> int:
         """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded."""
         table, identity, column = self._place(section)
-        wanted = _staged(batch).subquery("staged")
-        is_row = sa.and_(self._is_row(section, wanted), self._chosen(section))
-        if connection.dialect.name != "sqlite":
-            connection.execute(sa.select(identity).join_from(wanted, table, is_row).with_for_update()).all()
-        as_planned = _as_planned(column, wanted.c.staged_before_value, exactly=connection.dialect.name != "sqlite")
-        rows = wanted.outerjoin(table, sa.and_(is_row, as_planned))
-        connection.execute(self._record(batch, wanted, rows, _outcome(identity.is_not(None))))
+        is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
+        exactly = connection.dialect.name != "sqlite"
+        if exactly:
+            connection.execute(sa.select(identity).join_from(staged, table, is_row).with_for_update()).all()
+        as_planned = _as_planned(column, staged.c.staged_before_value, exactly=exactly)
+        rows = staged.join(table, sa.and_(is_row, as_planned))
+        if still is not None:
+            rows = rows.join(still, sa.and_(still.c.place == staged.c.staged_place, still.c.why.is_(None)))
+        connection.execute(self._record(batch, staged, rows, sa.literal("written")))
         done = (
             sa.select(t.changes.c.row_id.label("staged_row_id"), t.changes.c.after_value.label("staged_after_value"))
-            .where(self._mine(batch), t.changes.c.outcome == "written")
+            .where(self._recorded(batch), t.changes.c.outcome == "written")
             .subquery("done")
         )
-        result = connection.execute(
-            sa.update(table).where(self._is_row(section, done)).values({column: done.c.staged_after_value})
+        is_done = self._is_row(section, done)
+        result = connection.execute(sa.update(table).where(is_done).values({column: done.c.staged_after_value}))
+        written = connection.execute(sa.select(sa.func.count()).select_from(done)).scalar_one()
+        kept = sa.and_(is_done, _as_planned(column, done.c.staged_after_value, exactly=exactly))
+        found = connection.execute(sa.select(sa.func.count()).select_from(done.join(table, kept))).scalar_one()
+        if not result.rowcount == written == found:
+            raise NotWrittenError
+        return int(written)
+
+    def _record_the_rest(
+        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+    ) -> Counter[str]:
+        """Records the rows of a batch that were not written, and why; one that could be written has failed."""
+        table, identity, column = self._place(section)
+        exactly = connection.dialect.name in ("mysql", "mariadb")
+        before = staged.c.staged_before_value
+        known = sa.select(t.changes.c.place).where(self._recorded(batch)).subquery("known")
+        rows = staged.outerjoin(known, known.c.place == staged.c.staged_place).outerjoin(
+            table, sa.and_(self._is_row(section, staged), self._chosen(section))
         )
-        found = _counted(connection, sa.select(t.changes.c.outcome).where(self._mine(batch)))
-        if result.rowcount != found["written"]:
-            raise IntegrityError("one id, several rows", None, ValueError("an id of the plan names several rows"))
-        return found
+        cases: list[tuple[sa.ColumnElement[bool], Any]] = [
+            (identity.is_(None), GONE),
+            (sa.not_(_surely(_as_planned(column, before, exactly=exactly))), CHANGED),
+            (sa.not_(_surely(self._same_owner(section, staged))), MOVED),
+        ]
+        if still is not None:
+            rows = rows.outerjoin(still, still.c.place == staged.c.staged_place)
+            cases.append((still.c.why.is_not(None), still.c.why))
+        reason = sa.case(*cases, else_=NOT_WRITTEN)
+        outcome = sa.case((reason == NOT_WRITTEN, "failed"), else_="skipped")
+        left = sa.select(staged.c.staged_place, outcome.label("outcome"), reason.label("reason")).select_from(rows)
+        rest = left.where(known.c.place.is_(None)).cte("rest")
+        joined = staged.join(rest, rest.c.staged_place == staged.c.staged_place)
+        connection.execute(self._record(batch, staged, joined, rest.c.outcome, rest.c.reason))
+        row = t.changes.c
+        query = sa.select(row.outcome, sa.func.count()).where(self._recorded(batch), row.outcome != "written")
+        return Counter({row[0]: row[1] for row in connection.execute(query.group_by(row.outcome))})
 
     def _record(
         self,
         batch: Batch,
-        wanted: sa.FromClause,
+        staged: sa.FromClause,
         rows: sa.FromClause,
         outcome: sa.ColumnElement[str],
-        reason: str | None = None,
+        reason: sa.ColumnElement[Any] | None = None,
     ) -> sa.Insert:
         """Records a batch's staged rows, each with its outcome."""
         values: dict[str, sa.ColumnElement[Any]] = {
-            "run_id": sa.literal(self._run_id),
+            "run_id": sa.literal(self._held.run_id),
             "batch": sa.literal(batch.number),
-            **{name: wanted.c[f"staged_{name}"] for name in COLUMNS},
+            **{name: staged.c[f"staged_{name}"] for name in COLUMNS},
             "outcome": outcome,
-            "reason": sa.cast(sa.literal(reason), t.changes.c.reason.type),
+            "reason": sa.cast(sa.null() if reason is None else reason, t.changes.c.reason.type),
             "at": sa.literal(utcnow(), t.changes.c.at.type),
         }
         query = sa.select(*[value.label(name) for name, value in values.items()]).select_from(rows)
         return sa.insert(t.changes).from_select(list(values), query)
 
-    def _fail(self, batch: Batch, error: DBAPIError, note: Note) -> Counter[str]:
-        """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
-        reason = type(error.orig if error.orig is not None else error).__name__[:64]
-        staged = _staged(batch).subquery("staged")
-        with engines.failures(self._engine, "recording a failed row"), self._engine.begin() as connection:
-            connection.execute(self._record(batch, staged, staged, sa.literal("failed"), reason))
-            found = Counter({"failed": 1})
-            note(connection, found)
+    def _alone(self, section: Section, batch: Batch, error: Exception) -> Counter[str]:
+        """A row that was refused alone: set together with those that hold its id, or recorded as failed."""
+        if isinstance(error, IntegrityError):
+            ring = self._ring(section, batch)
+            if len(ring) > 1:
+                try:
+                    return self._write_ring(section, batch, ring)
+                except (DBAPIError, NotWrittenError):
+                    pass  # refused for another reason than who holds what
+        return self._fail(batch, error)
+
+    def _ring(self, section: Section, batch: Batch) -> list[int]:
+        """The places of staged rows each of which holds what the one before is to get; the batch's own comes first."""
+        row, found = t.stage.c, [batch.first]
+        mine = sa.and_(self._is_mine, row.table_name == section.table, row.column_name == section.column)
+        with engines.failures(self._engine, "reading the stage"), self._engine.connect() as connection:
+            wanted = connection.execute(sa.select(row.after_value).where(mine, row.place == batch.first)).scalar()
+            while wanted is not None and len(found) < MOST_IN_A_RING:
+                holder = sa.select(row.place, row.after_value).where(mine, row.before_value == wanted)
+                next_one = connection.execute(holder.order_by(row.place).limit(1)).first()
+                if next_one is None or next_one[0] in found:
+                    break
+                found.append(next_one[0])
+                wanted = next_one[1]
         return found
 
-    def _mine(self, batch: Batch) -> sa.ColumnElement[bool]:
+    def _write_ring(self, section: Section, batch: Batch, places: list[int]) -> Counter[str]:
+        """Sets rows that hold each other's ids in one transaction, by way of null; all of them or none."""
+        table, _, column = self._place(section)
+        with self._engine.begin() as connection:
+            self._held.guard(connection)
+            staged = self._staged(places)
+            still = self._still(connection, section, staged)
+            if still is not None:
+                unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
+                if connection.execute(unready).scalar_one():
+                    raise NotWrittenError
+            exactly = connection.dialect.name in ("mysql", "mariadb")
+            for before, after in (("before", sa.null()), (None, staged.c.staged_after_value)):
+                held = staged.c.staged_before_value if before else sa.cast(sa.null(), t.stage.c.before_value.type)
+                is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
+                as_planned = _as_planned(column, held, exactly=exactly)
+                for place in places:
+                    one = sa.and_(staged.c.staged_place == place, is_row, as_planned)
+                    result = connection.execute(sa.update(table).where(one).values({column: after}))
+                    if result.rowcount != 1:
+                        raise NotWrittenError
+            connection.execute(self._record(batch, staged, staged, sa.literal("written")))
+            others = sa.and_(self._is_mine, t.stage.c.place.in_(places), t.stage.c.place != batch.first)
+            connection.execute(sa.delete(t.stage).where(others))
+            found = Counter({"written": len(places)})
+            self._runs.advance(connection, self._held, batch.number, found)
+        return found
+
+    def _fail(self, batch: Batch, error: Exception) -> Counter[str]:
+        """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
+        cause = getattr(error, "orig", None) or error
+        reason = NOT_WRITTEN if isinstance(error, NotWrittenError) else type(cause).__name__[:64]
+        staged = self._staged(batch)
+        with engines.failures(self._engine, "recording a failed row"), self._engine.begin() as connection:
+            self._held.guard(connection)
+            connection.execute(self._record(batch, staged, staged, sa.literal("failed"), sa.literal(reason)))
+            found = Counter({"failed": 1})
+            self._runs.advance(connection, self._held, batch.number, found)
+        return found
+
+    @property
+    def _is_mine(self) -> sa.ColumnElement[bool]:
+        """That a staged row is of this act."""
+        return t.stage.c.token == self._held.token
+
+    def _staged(self, places: Batch | list[int]) -> sa.CTE:
+        """Staged rows; no column has a name that the company's own condition may mean."""
+        columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
+        place = t.stage.c.place
+        chosen = place.between(places.first, places.last) if isinstance(places, Batch) else place.in_(places)
+        staged = sa.select(*columns).where(self._is_mine, chosen).cte("staged")
+        return staged.prefix_with("MATERIALIZED", dialect="postgresql")
+
+    def _recorded(self, batch: Batch) -> sa.ColumnElement[bool]:
         """That a record is of this run and batch."""
         row = t.changes.c
         return sa.and_(
-            row.run_id == self._run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
+            row.run_id == self._held.run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
         )
 
     def _place(self, section: Section) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
@@ -198,21 +356,27 @@ class Changes:
         names = layout.users if section.table == "users" else layout.vehicles
         return table, table.c[names.id], table.c[section.column]
 
+    def _conditions(self, section: Section, staged: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+        """What must hold of a row besides its value."""
+        return self._chosen(section), self._same_owner(section, staged)
+
     def _chosen(self, section: Section) -> sa.ColumnElement[bool]:
         """The layout's own condition again: no row beside those that were judged is touched."""
         names = self._company.layout.users if section.table == "users" else self._company.layout.vehicles
         return sa.text(f"({names.where})") if names.where else sa.true()  # type: ignore[return-value]
 
+    def _same_owner(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+        """That a car is still its user's, as planned; putting a value back does not ask."""
+        if section.table == "users" or self._readiness is None:
+            return sa.true()
+        table, _, _ = self._place(section)
+        owner, planned = table.c[self._company.layout.vehicles.user_id], staged.c.staged_user_id
+        return sa.or_(text_of(owner) == planned, sa.and_(owner.is_(None), planned.is_(None)))
+
     def _is_row(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
-        """That a row of the company's is the one a staged row names; by its own type, so that its index is used."""
+        """That a row of the company's is the one a staged row names."""
         _, identity, _ = self._place(section)
-        named: sa.ColumnElement[Any] = staged.c.staged_row_id
-        if not isinstance(identity.type, sa.String):
-            return identity == sa.cast(named, identity.type)
-        if self._engine.dialect.name not in ("mysql", "mariadb"):
-            return identity == named
-        alike = identity == (sa.collate(named, identity.type.collation) if identity.type.collation else named)
-        return sa.and_(alike, _bytes(identity) == _bytes(named))
+        return same_id(identity, staged.c.staged_row_id, self._engine.dialect)
 
     def _near(self, section: Section, staged: sa.CTE) -> sa.ColumnElement[bool]:
         """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
@@ -224,29 +388,17 @@ class Changes:
         return identity.between(lowest, highest)
 
 
-def _counted(connection: sa.Connection, outcomes: sa.Select[Any]) -> Counter[str]:
-    """How many rows have each outcome."""
-    outcome = outcomes.subquery("outcomes").c.outcome
-    query = sa.select(outcome, sa.func.count()).group_by(outcome)
-    return Counter({row[0]: row[1] for row in connection.execute(query)})
-
-
-def _outcome(written: sa.ColumnElement[bool]) -> sa.ColumnElement[str]:
-    return sa.case((written, "written"), else_="skipped")
-
-
-def _staged(batch: Batch) -> sa.Select[Any]:
-    """A batch's staged rows; no column has a name that the company's own condition may mean."""
-    columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
-    return sa.select(*columns).where(t.stage.c.place.between(batch.first, batch.last))
-
-
 def _as_planned(
     column: sa.ColumnElement[Any], before: sa.ColumnElement[Any], *, exactly: bool = False
 ) -> sa.ColumnElement[bool]:
     """That a value is still what it was, letter for letter: MySQL's own comparison overlooks case and blanks."""
     same = _bytes(column) == _bytes(before) if exactly else text_of(column) == before
     return sa.or_(sa.and_(column.is_(None), before.is_(None)), same)
+
+
+def _surely(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """False where the condition is neither true nor false."""
+    return sa.case((condition, sa.true()), else_=sa.false())
 
 
 def _bytes(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

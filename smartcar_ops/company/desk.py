@@ -6,7 +6,7 @@ run there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +29,15 @@ MySQL's own temporary tables can't be read twice in one query.
 
 
 @dataclass(frozen=True)
+class Holders:
+    """Every user's row once more: its id as text, and the condition that it holds a Smartcar user id."""
+
+    table: sa.FromClause
+    user_id: sa.ColumnElement[Any]
+    holds: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+
+
+@dataclass(frozen=True)
 class Desk:
     """Where judging happens: one connection that sees people, cars and evidence."""
 
@@ -40,6 +49,10 @@ class Desk:
     """Whether the company keeps the Smartcar user id per vehicle as well."""
     fed: bool = False
     """Whether it is known which vehicles a webhook is fed with."""
+    few: bool = False
+    """Whether people and cars are those of a few users: what is known is then looked up for each, in one query."""
+    holders: Holders | None = None
+    """How to look up who holds an id, for a few users."""
     _kept: dict[str, sa.FromClause] = field(default_factory=dict, init=False, repr=False)
 
     def keep(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause:
@@ -53,7 +66,7 @@ class Desk:
         return self._kept[name]
 
     def _made(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause | None:
-        if self.connection.dialect.name not in KEEPING:
+        if self.few or self.connection.dialect.name not in KEEPING:
             return None
         made = sa.CreateTableAs(query, f"smartcar_ops_{name}_", temporary=True)
         try:

@@ -15,8 +15,14 @@ from sqlalchemy.sql.functions import GenericFunction
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, InOrder, step
 
-SOURCES = ("choice", "external_id", "management", "redirects", "stored", "tokens", "vins", "webhooks")
-"""What evidence can come from; a set of them is a number in SQL, a power of two each, in this order."""
+SOURCES = ("choice", "external_id", "gone", "management", "redirects", "stored", "tokens", "vins", "webhooks")
+"""What evidence can come from; a set of them is a number in SQL, a power of two each, in this order.
+
+``gone`` is none: it says of the others that a later list no longer had what they said.
+"""
+
+UNPROVED = ("redirects", "webhooks")
+"""Sources that anybody may have sent: they speak for Smartcar users who are on the list of connections."""
 
 
 class Together(GenericFunction[int]):
@@ -52,17 +58,17 @@ class Evidence:
         person, car = self.person, self.car
         several = step(
             sa.union(
-                sa.select(person.c.user_id).where(person.c.lowest < person.c.highest),
-                sa.select(car.c.user_id).where(car.c.lowest < car.c.highest),
+                sa.select(person.c.user_id).where(person.c.ever_lowest < person.c.ever_highest),
+                sa.select(car.c.user_id).where(car.c.ever_lowest < car.c.ever_highest),
                 sa.select(car.c.user_id)
                 .join_from(person, car, person.c.user_id == car.c.user_id)
-                .where(person.c.lowest != car.c.lowest),
+                .where(person.c.ever_lowest != car.c.ever_lowest),
             ),
             "several",
         )
         both = sa.union_all(
             *(
-                sa.select(rows.c.user_id, rows.c.id, rows.c.source).join_from(
+                sa.select(rows.c.user_id, rows.c.id, _told(rows)).join_from(
                     several, rows, rows.c.user_id == several.c.user_id
                 )
                 for rows in (self.personal, self.seen)
@@ -88,7 +94,9 @@ class Evidence:
                 sa.func.min(seen.c.vehicle_id).label("lowest"),
                 sa.func.max(seen.c.vehicle_id).label("highest"),
                 Together(seen.c.source).label("sources"),
-            ).group_by(seen.c.local_vehicle_id),
+            )
+            .where(seen.c.live == 1)
+            .group_by(seen.c.local_vehicle_id),
             "grouped",
             once=False,
         )
@@ -113,8 +121,10 @@ class Evidence:
         row, people = t.connections, self._people
         linked = step(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
         stored = sa.select(people.c.stored.label("id")).where(people.c.stored.is_not(None))
-        personal = sa.select(self.personal.c.id).join_from(
-            self.personal, people, self.personal.c.user_id == people.c.user_id
+        personal = (
+            sa.select(self.personal.c.id)
+            .join_from(self.personal, people, self.personal.c.user_id == people.c.user_id)
+            .where(self.personal.c.live == 1)
         )
         claimed = step(sa.union(stored, personal), "claimed")
         return (
@@ -158,44 +168,60 @@ class Evidence:
         ).where(cars.c.vehicle_id.is_not(None))
         tied = (
             sa.select(cars.c.local_vehicle_id, cars.c.user_id, t.ties.c.vehicle_id, _bits(t.ties))
-            .join_from(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id)
+            .select_from(InOrder(cars, t.ties, cars.c.local_vehicle_id == t.ties.c.local_vehicle_id))
             .where(self._scope.of(t.ties))
         )
         return self._at.keep(sa.union_all(stored, tied), "links")
 
     @property
     def seen(self) -> sa.FromClause:
-        """(user_id, local_vehicle_id, vehicle_id, id, source): by the user's own cars, who is connected to them."""
+        """(user_id, local_vehicle_id, vehicle_id, id, source, live): by the user's own cars, who is connected to them.
+
+        ``live`` is 0 where a later list no longer had it: that names nobody, but what contradicted it stays in doubt.
+        """
         links, told = self.links, t.sightings
-        connected = self._through(links, t.connections, links.c.source).where(self._known)
-        sighted = self._through(links, told, _bits(told)).where(self._scope.of(told))
+        connected = self._through(links, t.connections, links.c.source).where(self._scope.of(t.connections))
+        sighted = self._through(links, told, _bits(told)).where(self._scope.of(told), self._speaks(told))
         return self._at.keep(sa.union_all(connected, sighted), "seen")
+
+    def _speaks(self, told: sa.Table) -> sa.ColumnElement[bool]:
+        """That a row counts: what anybody may have sent does so only for Smartcar users who are on the list."""
+        row = t.connections.c
+        known = sa.exists().where(self._known, row.smartcar_user_id == told.c.smartcar_user_id)
+        proved = told.c.source.not_in(UNPROVED)
+        return sa.or_(proved, told.c.checked == 1, known) if "checked" in told.c else sa.or_(proved, known)
 
     @staticmethod
     def _through(links: sa.FromClause, told: sa.Table, source: sa.ColumnElement[Any]) -> sa.Select[Any]:
         """Whom a table of the ledger names for the vehicles that cars are linked to."""
         rows = InOrder(links, told, links.c.vehicle_id == told.c.vehicle_id)
         car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
-        return sa.select(*car, told.c.smartcar_user_id.label("id"), source).select_from(rows)
+        return sa.select(*car, told.c.smartcar_user_id.label("id"), source, _live(told)).select_from(rows)
 
     @property
     def personal(self) -> sa.FromClause:
-        """(user_id, id, source): what speaks for one user alone."""
+        """(user_id, id, source, live): what speaks for one user alone."""
         row = t.personal
-        return self._at.keep(
-            sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"), _bits(row)).where(self._scope.of(row)),
-            "personal",
-        )
+        query = sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"), _bits(row), _live(row))
+        return self._at.keep(self._of_people(query, row).where(self._scope.of(row), self._speaks(row)), "personal")
+
+    def _of_people(self, query: sa.Select[Any], told: sa.Table) -> sa.Select[Any]:
+        """The query on a table of the ledger: on all of it, or, for a few people, on what is known of them."""
+        people = self._people
+        return query.select_from(InOrder(people, told, people.c.user_id == told.c.user_id)) if self._at.few else query
 
     def _holders(self) -> sa.CTE:
         """(local_vehicle_id, holder): the one Smartcar user of a car, or, of several, the one that is its user's."""
         seen, people, person, chosen = self.seen, self._people, self.person, self.chosen
         own = sa.or_(seen.c.id == chosen.c.id, seen.c.id == people.c.stored, seen.c.id == person.c.lowest)
-        lowest, highest = sa.func.min(seen.c.id), sa.func.max(seen.c.id)
+        lowest, highest, live = sa.func.min(seen.c.id), sa.func.max(seen.c.id), seen.c.live == 1
+        one = sa.func.min(sa.case((live, seen.c.id)))
         return step(
             sa.select(
                 seen.c.local_vehicle_id,
-                sa.case((lowest == highest, lowest), else_=sa.func.min(sa.case((own, seen.c.id)))).label("holder"),
+                sa.case((lowest == highest, one), else_=sa.func.min(sa.case((sa.and_(own, live), seen.c.id)))).label(
+                    "holder"
+                ),
             )
             .select_from(
                 seen.outerjoin(people, seen.c.user_id == people.c.user_id)
@@ -208,31 +234,46 @@ class Evidence:
 
     @property
     def person(self) -> sa.FromClause:
-        """What speaks for a user alone: (user_id, lowest, highest, sources)."""
+        """What speaks for a user alone: (user_id, lowest, highest, ever_lowest, ever_highest, sources)."""
         return self._at.keep(_one_id(self.personal), "person")
 
     @property
     def car(self) -> sa.FromClause:
-        """What a user's own cars say: (user_id, lowest, highest, sources)."""
+        """What a user's own cars say: (user_id, lowest, highest, ever_lowest, ever_highest, sources)."""
         return self._at.keep(_one_id(self.seen), "car")
 
     @property
     def chosen(self) -> sa.FromClause:
         """(user_id, id): what people chose; a null id: none."""
         row = t.choices
-        return self._at.keep(
-            sa.select(row.c.user_id, row.c.smartcar_user_id.label("id")).where(self._scope.of(row)), "chosen"
-        )
+        query = sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"))
+        return self._at.keep(self._of_people(query, row).where(self._scope.of(row)), "chosen")
 
 
 def _one_id(named: sa.FromClause) -> sa.Select[Any]:
-    """(user_id, lowest, highest, sources): equal ids where the evidence names one."""
+    """(user_id, lowest, highest, ever_lowest, ever_highest, sources): equal ids where the evidence names one.
+
+    The first two are null where nothing is live; the next two know what is gone, too.
+    """
+    live = named.c.live == 1
     return sa.select(
         named.c.user_id,
-        sa.func.min(named.c.id).label("lowest"),
-        sa.func.max(named.c.id).label("highest"),
-        Together(named.c.source).label("sources"),
+        sa.func.min(sa.case((live, named.c.id))).label("lowest"),
+        sa.func.max(sa.case((live, named.c.id))).label("highest"),
+        sa.func.min(named.c.id).label("ever_lowest"),
+        sa.func.max(named.c.id).label("ever_highest"),
+        Together(sa.case((live, named.c.source), else_=0)).label("sources"),
     ).group_by(named.c.user_id)
+
+
+def _live(told: sa.Table) -> sa.ColumnElement[int]:
+    """1, or 0 where a later list no longer had the row."""
+    return sa.case((told.c.gone_at.is_(None), 1), else_=0).label("live")
+
+
+def _told(rows: sa.FromClause) -> sa.ColumnElement[int]:
+    """Where a row comes from, and whether it is gone."""
+    return sa.case((rows.c.live == 1, rows.c.source), else_=rows.c.source + _bit("gone")).label("source")
 
 
 def _bits(told: sa.Table) -> sa.ColumnElement[int]:

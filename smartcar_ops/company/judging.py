@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.desk import Desk, step
+from smartcar_ops.company.desk import Desk, InOrder, step
 from smartcar_ops.company.evidence import Evidence
 
 UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
@@ -76,7 +76,8 @@ class Facts(Evidence):
 
     def _unfed(self) -> sa.CTE:
         """By user: how many linked vehicles no webhook is fed with."""
-        mine = sa.select(self.seen.c.user_id, self.seen.c.vehicle_id).distinct().subquery("mine")
+        seen = self.seen
+        mine = sa.select(seen.c.user_id, seen.c.vehicle_id).where(seen.c.live == 1).distinct().subquery("mine")
         fed = (
             sa.select(t.asked.c.subject)
             .where(self._scope.of(t.asked), t.asked.c.source == "subscriptions")
@@ -91,15 +92,16 @@ class Facts(Evidence):
         )
 
     def _unbacked(self) -> sa.CTE:
-        """Users whose one personal id is none of those that a car of theirs is connected under."""
+        """Users whose one personal id is none of those that a car of theirs is, or ever was, connected under."""
         seen, person = self.seen, self.person
         backs = sa.case((seen.c.id == person.c.lowest, 1), else_=0)
+        connected = sa.func.max(seen.c.live) == 1
         cars = (
             sa.select(seen.c.user_id)
             .join_from(seen, person, seen.c.user_id == person.c.user_id)
             .where(person.c.lowest == person.c.highest)
             .group_by(seen.c.user_id, seen.c.local_vehicle_id)
-            .having(sa.func.max(backs) == 0)
+            .having(sa.or_(sa.func.max(backs) == 0, sa.and_(connected, sa.func.max(backs * seen.c.live) == 0)))
             .subquery("unbacked_cars")
         )
         return step(sa.select(cars.c.user_id).distinct(), "unbacked")
@@ -120,6 +122,7 @@ class Facts(Evidence):
             .join_from(seen, cars, seen.c.local_vehicle_id == cars.c.local_vehicle_id)
             .where(sa.true() if self._per_vehicle else sa.false())
             .group_by(seen.c.user_id, seen.c.local_vehicle_id)
+            .having(sa.func.max(seen.c.live) == 1)
             .subquery("each_car")
         )
         stored = sa.case((each.c.holder == each.c.lowest, 1), else_=0)
@@ -133,56 +136,126 @@ class Facts(Evidence):
             "split",
         )
 
+    def standing(self, rules: Rules) -> sa.Select[Any]:
+        """(user_id, named, decision, chosen, bucket) of a few users: what a backfill would decide for them now.
+
+        ``decision`` is ``set`` where it would write the named id, ``conflict`` where a person must decide, otherwise
+        empty. ``rules`` are those down to the one that sets. For a desk of a few users.
+        """
+        weighed = self._weighed()
+        twins, elsewhere = self._twins(weighed), self._held_elsewhere(weighed)
+        twinned = sa.or_(twins.c.id.is_not(None), elsewhere.c.user_id.is_not(None))
+        facts = (
+            sa.select(
+                weighed.c.user_id,
+                weighed.c.named,
+                weighed.c.chosen,
+                weighed.c.split,
+                weighed.c.malformed,
+                weighed.c.contradicted,
+                _bit(twinned).label("twinned"),
+                _bit(weighed.c.stored.is_not(None)).label("has_id"),
+                sa.literal(0).label("confirmed"),
+                _bit(weighed.c.named.is_not(None)).label("has_name"),
+            )
+            .select_from(
+                weighed.outerjoin(twins, self._holds(weighed) == twins.c.id).outerjoin(
+                    elsewhere, weighed.c.user_id == elsewhere.c.user_id
+                )
+            )
+            .subquery("facts_of_few")
+        )
+        buckets = sa.case(*((self._all(facts, wanted), name) for name, wanted in rules), else_="")
+        judged = sa.select(facts, buckets.label("bucket")).subquery("judged_few")
+        ready, by_choice = judged.c.bucket == rules[-1][0], judged.c.chosen == 1
+        decision = sa.case(
+            (sa.and_(by_choice, judged.c.twinned == 1), "conflict"),
+            (sa.and_(judged.c.split == 1, ready), ""),
+            (sa.or_(ready, sa.and_(by_choice, judged.c.bucket.in_(("invalid", "conflict")))), "set"),
+            (judged.c.bucket.in_(("invalid", "conflict", "shared")), "conflict"),
+            else_="",
+        )
+        return sa.select(judged.c.user_id, judged.c.named, decision.label("decision"), judged.c.chosen, judged.c.bucket)
+
+    def _held_elsewhere(self, weighed: sa.CTE) -> sa.CTE:
+        """Users whose id another user's row holds now, unless a person chose otherwise for that one, or for both."""
+        other, choice = self._at.holders, t.choices.c
+        assert other is not None, "asked of a desk of a few users"
+        rows = InOrder(weighed, other.table, other.holds(self._holds(weighed)))
+        moves_on = sa.exists().where(
+            self._scope.of(t.choices),
+            choice.user_id == other.user_id,
+            sa.or_(
+                choice.smartcar_user_id.is_(None), choice.smartcar_user_id != weighed.c.named, weighed.c.chosen == 1
+            ),
+        )
+        found = sa.select(weighed.c.user_id).select_from(rows)
+        return step(found.where(other.user_id != weighed.c.user_id, sa.not_(moves_on)).distinct(), "held_elsewhere")
+
+    def shared(self) -> sa.Select[Any]:
+        """(id): ids that two users hold or would get."""
+        return sa.select(self._twins(self._weighed()).c.id)
+
     def _facts(self) -> sa.Subquery:
-        people, counts, unlinked = self._people, self._car_counts(), self._unlinked()
-        person, car = self.person, self.car
+        """Every fact about every user."""
+        return self._with_others(self._weighed())
+
+    def _weighed(self) -> sa.CTE:
+        """What is known of each user by itself; of a few, only what their ids depend on."""
+        people, person, car = self._people, self.person, self.car
         chosen, unbacked, split = self.chosen, self._unbacked(), self._split()
         stored = people.c.stored
         malformed = sa.and_(
             stored.is_not(None), sa.or_(sa.func.length(stored) != 36, sa.not_(stored.regexp_match(UUID_PATTERN)))
         )
-        is_chosen, personally = chosen.c.user_id.is_not(None), person.c.user_id.is_not(None)
+        is_chosen, personally = chosen.c.user_id.is_not(None), person.c.lowest.is_not(None)
         of_one_person = sa.and_(personally, person.c.lowest == person.c.highest)
         of_one_car = sa.and_(sa.not_(personally), car.c.lowest == car.c.highest)
         named = sa.case((is_chosen, chosen.c.id), (of_one_person, person.c.lowest), (of_one_car, car.c.lowest))
         is_split = sa.and_(sa.not_(personally), split.c.user_id.is_not(None))
+        by_car = sa.and_(sa.not_(personally), sa.not_(is_split))
         two_ids = sa.or_(
             person.c.lowest < person.c.highest,
-            sa.and_(sa.not_(personally), sa.not_(is_split), car.c.lowest < car.c.highest),
+            sa.and_(by_car, car.c.lowest < car.c.highest),
             unbacked.c.user_id.is_not(None),
+            # What contradicted before it was gone stays for a person, until an id is stored.
+            sa.and_(stored.is_(None), sa.or_(person.c.ever_lowest != named, person.c.ever_highest != named)),
+            sa.and_(stored.is_(None), by_car, car.c.lowest.is_not(None), car.c.ever_lowest < car.c.ever_highest),
         )
         another = sa.and_(stored.is_not(None), sa.case((named.is_(None), is_chosen), else_=stored != named))
         contradicted = sa.or_(sa.and_(sa.not_(is_chosen), two_ids), another)
         same = sa.or_(sa.not_(personally), car.c.lowest == person.c.lowest)
         agreeing = sa.case((sa.and_(car.c.lowest == car.c.highest, same), car.c.sources), else_=0)
         sources = sa.case((is_chosen, 1), else_=sa.func.coalesce(person.c.sources, 0) + agreeing)
-        weighed = step(
-            sa.select(
-                people.c.user_id,
-                stored,
-                people.c.current,
-                named.label("named"),
-                sources.label("sources"),
-                _bit(is_chosen).label("chosen"),
-                _bit(sa.and_(is_split, sa.not_(is_chosen))).label("split"),
-                sa.func.coalesce(split.c.settled, 0).label("settled"),
-                _bit(malformed).label("malformed"),
-                _bit(contradicted).label("contradicted"),
+        columns = [
+            people.c.user_id,
+            stored,
+            people.c.current,
+            named.label("named"),
+            sources.label("sources"),
+            _bit(is_chosen).label("chosen"),
+            _bit(sa.and_(is_split, sa.not_(is_chosen))).label("split"),
+            sa.func.coalesce(split.c.settled, 0).label("settled"),
+            _bit(malformed).label("malformed"),
+            _bit(contradicted).label("contradicted"),
+        ]
+        rows = (
+            people.outerjoin(person, people.c.user_id == person.c.user_id)
+            .outerjoin(car, people.c.user_id == car.c.user_id)
+            .outerjoin(chosen, people.c.user_id == chosen.c.user_id)
+            .outerjoin(unbacked, people.c.user_id == unbacked.c.user_id)
+            .outerjoin(split, people.c.user_id == split.c.user_id)
+        )
+        if not self._at.few:
+            counts, unlinked = self._car_counts(), self._unlinked()
+            columns += [
                 sa.func.coalesce(counts.c.vehicles, 0).label("vehicles"),
                 sa.func.coalesce(unlinked.c.unlinked, 0).label("vehicles_unlinked"),
                 sa.func.coalesce(unlinked.c.open, 0).label("open"),
-            ).select_from(
-                people.outerjoin(person, people.c.user_id == person.c.user_id)
-                .outerjoin(car, people.c.user_id == car.c.user_id)
-                .outerjoin(chosen, people.c.user_id == chosen.c.user_id)
-                .outerjoin(unbacked, people.c.user_id == unbacked.c.user_id)
-                .outerjoin(split, people.c.user_id == split.c.user_id)
-                .outerjoin(counts, people.c.user_id == counts.c.user_id)
-                .outerjoin(unlinked, people.c.user_id == unlinked.c.user_id)
-            ),
-            "weighed",
-        )
-        return self._with_others(weighed)
+            ]
+            rows = rows.outerjoin(counts, people.c.user_id == counts.c.user_id)
+            rows = rows.outerjoin(unlinked, people.c.user_id == unlinked.c.user_id)
+        return step(sa.select(*columns).select_from(rows), "weighed")
 
     def _with_others(self, weighed: sa.CTE) -> sa.Subquery:
         """The facts that need the other users, and the connections as a whole."""
@@ -245,7 +318,7 @@ class Facts(Evidence):
     def _confirmed_by_car(self, weighed: sa.CTE) -> sa.CTE:
         """Users whose stored id a connection of an own car names."""
         seen = self.seen
-        same = sa.and_(seen.c.user_id == weighed.c.user_id, seen.c.id == weighed.c.stored)
+        same = sa.and_(seen.c.user_id == weighed.c.user_id, seen.c.id == weighed.c.stored, seen.c.live == 1)
         holding = sa.select(weighed.c.user_id).join_from(weighed, seen, same).where(weighed.c.stored.is_not(None))
         return step(holding.distinct(), "own_cars")
 
@@ -254,8 +327,9 @@ class Facts(Evidence):
         walk_ins = sa.select(weighed.c.stored).where(weighed.c.vehicles == 0, weighed.c.stored.is_not(None))
         ids = t.connections.c.smartcar_user_id
         connected = sa.select(ids.label("id")).where(self._known, ids.in_(walk_ins))
-        sighted = sa.select(t.sightings.c.smartcar_user_id).where(
-            self._scope.of(t.sightings), t.sightings.c.smartcar_user_id.in_(walk_ins)
+        told = t.sightings
+        sighted = sa.select(told.c.smartcar_user_id).where(
+            self._scope.of(told), told.c.gone_at.is_(None), self._speaks(told), told.c.smartcar_user_id.in_(walk_ins)
         )
         return step(sa.union(connected, sighted), "anywhere")
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, ledger_versions
 from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.layouts import TableNames, table_names
+from smartcar_ops.company.ledger_versions import Version
 from smartcar_ops.company.tables import Company
+from smartcar_ops.errors import DatabaseError
 
 CHUNK = 5000
 LEVEL = "allowance"
@@ -24,24 +26,39 @@ LEVEL = "allowance"
 SUBSCRIPTIONS = "subscriptions"
 """Under this source the ledger keeps which vehicles a webhook is fed with."""
 
+PLAN_KEY = "plan_key"
+"""Under this name the ledger keeps the key of its plans' hashes."""
+
+EVIDENCE_FENCE = "evidence"
+"""The row of ``fences`` whose number rises with each change of what is known."""
+
 EVIDENCE = (t.connections, t.sightings, t.personal, t.choices, t.ties, t.asked)
 KEPT = (*EVIDENCE, t.runs, t.changes)
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which Smartcar evidence is about: the service (origins and client id, hashed) and the mode."""
+    """What evidence is about: the service (origins and client id, hashed), the mode, and the company's tables."""
 
     service: str
     mode: str
+    layout: str = ""
+    """The key of `layouts.TableNames`."""
 
-    def of(self, table: sa.Table) -> sa.ColumnElement[bool]:
+    def on(self, company: Company) -> Scope:
+        """The same Smartcar, on the tables that this company's layout names."""
+        return replace(self, layout=table_names(company).key)
+
+    def of(self, table: sa.FromClause) -> sa.ColumnElement[bool]:
         """The condition that a row of a ledger table belongs to this scope."""
-        return sa.and_(table.c.service == self.service, table.c.mode == self.mode)
+        return sa.and_(*(table.c[name] == value for name, value in self._columns(table).items()))
 
-    def row(self, **values: Any) -> dict[str, Any]:
-        """The values with the scope's own columns."""
-        return {"service": self.service, "mode": self.mode, **values}
+    def row(self, table: sa.Table, **values: Any) -> dict[str, Any]:
+        """The values with those of the scope's columns that this table has."""
+        return {**self._columns(table), **values}
+
+    def _columns(self, table: sa.FromClause) -> dict[str, str]:
+        return {name: value for name, value in vars(self).items() if name in table.c}
 
 
 class Ledger:
@@ -52,14 +69,18 @@ class Ledger:
         self.scope, self.in_database = scope, in_database
 
     @classmethod
-    def open(cls, company: Company, scope: Scope, reports: Path) -> Ledger:
-        """The ledger in the database where it is there and may be written, else the file beside the reports.
+    def open(cls, company: Company, scope: Scope, reports: Path, *, to_upgrade: bool = False) -> Ledger:
+        """The ledger in the database if it is there and may be written, otherwise the file beside the reports.
 
-        Where the database's ledger can be read but not written, the file gets a copy of it.
+        If the database's ledger can be read but not written, the file gets a copy of it. DatabaseError if its tables
+        are of another version than this kit's: they are never taken for absent. ``to_upgrade`` gives whoever will
+        upgrade older ones the file until then.
         """
-        if not in_database(company.engine):
+        older = to_upgrade and ledger_versions.found(company.engine) is Version.OLDER
+        if older or not in_database(company.engine):
             return cls.file(company, scope, reports)
-        ledger = cls(company.engine, scope, in_database=True)
+        ledger = cls(company.engine, scope.on(company), in_database=True)
+        ledger.name_layout(company)
         if ledger.writable():
             return ledger
         file = cls.file(company, scope, reports)
@@ -69,15 +90,27 @@ class Ledger:
 
     @classmethod
     def file(cls, company: Company, scope: Scope, reports: Path) -> Ledger:
-        """The ledger's file for this database, made where missing."""
+        """The ledger's file for this database, made if it is missing, upgraded if it is of an older version."""
         reports.mkdir(parents=True, exist_ok=True)
         engine = engines.create(f"sqlite:///{file_path(company, reports)}")
-        ledger = cls(engine, scope, in_database=False)
-        with engines.failures(engine, "making the ledger's file"):
-            t.metadata.create_all(ledger.engine)
+        ledger = cls(engine, scope.on(company), in_database=False)
+        ledger_versions.refuse_another(engine, newer_only=True)
+        if ledger_versions.found(engine) is not Version.CURRENT:
+            ledger_versions.upgrade(engine, table_names(company))
+        ledger.name_layout(company)
         with suppress(OSError):
             file_path(company, reports).chmod(0o600)  # who may read whose car is whose: its owner
         return ledger
+
+    def name_layout(self, company: Company) -> None:
+        """Keeps in clear which tables this ledger's scope is about; not where it may not be written."""
+        known = sa.select(t.layouts.c.layout).where(t.layouts.c.layout == self.scope.layout)
+        with suppress(SQLAlchemyError):
+            with self.reading.connect() as connection:
+                if connection.execute(known).first() is not None:
+                    return
+            with self.begin() as connection:
+                connection.execute(sa.insert(t.layouts), [{"layout": self.scope.layout, **vars(table_names(company))}])
 
     def readable(self) -> bool:
         """Whether this connection may read every table of the ledger."""
@@ -121,11 +154,25 @@ class Ledger:
             self.remember("service", self.scope.service)
         return bound or self.scope.service
 
+    def tables_of(self, layout: str) -> str:
+        """The tables that a layout stands for, in words."""
+        rows = self._rows(sa.select(t.layouts).where(t.layouts.c.layout == layout))
+        return (
+            str(TableNames(**{name: rows[0][name] for name in TableNames.__annotations__})) if rows else "unknown ones"
+        )
+
+    def plan_key(self) -> bytes:
+        """The key that plans of this ledger are hashed with; DatabaseError if somebody has taken it away."""
+        known = self.fact(PLAN_KEY)
+        if not known:
+            raise DatabaseError("database: the ledger's plan_key is missing; restore smartcar_ops_meta from a backup.")
+        return bytes.fromhex(known)
+
     # --- evidence ----------------------------------------------------------------------------------------
 
     def record_connections(self, rows: Sequence[Mapping[str, Any]], *, complete: bool, now: datetime) -> None:
         """Mirrors a listing; after a complete one, rows it no longer had are marked gone."""
-        stamped = [self.scope.row(**row, first_seen=now, gone_at=None) for row in rows]
+        stamped = [self.scope.row(t.connections, **row, first_seen=now, gone_at=None) for row in rows]
         known = {(row["vehicle_id"], row["smartcar_user_id"]): row for row in self.connections(gone=True)}
         for row in stamped:
             before = known.pop((row["vehicle_id"], row["smartcar_user_id"]), None)
@@ -134,7 +181,7 @@ class Ledger:
             stamped += [{**row, "gone_at": row["gone_at"] or now} for row in known.values()]
         self.put(t.connections, stamped)
         answer = "complete" if complete else "incomplete"
-        self.put(t.asked, [self.scope.row(source="connections", subject="*", asked_at=now, answer=answer)])
+        self.put(t.asked, [self.scope.row(t.asked, source="connections", subject="*", asked_at=now, answer=answer)])
 
     def connections(self, *, gone: bool = False) -> list[dict[str, Any]]:
         """The mirrored connections of this scope."""
@@ -166,14 +213,15 @@ class Ledger:
 
     def record(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
         """Keeps rows of an evidence table in this scope, over those with the same key."""
-        self.put(table, [self.scope.row(**row) for row in rows])
+        self.put(table, [self.scope.row(table, **row) for row in rows])
 
     def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keeps exactly these rows of a source in this scope: what it no longer says is withdrawn."""
         with engines.failures(self.engine, "writing the ledger"), self.begin() as connection:
+            self._touch(connection, table)
             connection.execute(sa.delete(table).where(self.scope.of(table), table.c.source == source))
             for start in range(0, len(rows), CHUNK):
-                chunk = [self.scope.row(**row) for row in rows[start : start + CHUNK]]
+                chunk = [self.scope.row(table, **row) for row in rows[start : start + CHUNK]]
                 connection.execute(sa.insert(table), chunk)
 
     def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -196,10 +244,18 @@ class Ledger:
         keys = [column.name for column in table.primary_key.columns]
         gone = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
         with self.begin() as connection:
+            self._touch(connection, table)
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
                 connection.execute(gone, [{f"key_{key}": row[key] for key in keys} for row in chunk])
                 connection.execute(sa.insert(table), [dict(row) for row in chunk])
+
+    @staticmethod
+    def _touch(connection: sa.Connection, table: sa.Table) -> None:
+        """Counts a change of what is known, in its own transaction: whoever judged before has to look again."""
+        if table in EVIDENCE and table is not t.asked:
+            row = t.fences.c
+            connection.execute(sa.update(t.fences).where(row.name == EVIDENCE_FENCE).values(token=row.token + 1))
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:
@@ -207,22 +263,14 @@ class Ledger:
 
 
 def in_database(engine: sa.Engine) -> bool:
-    """Whether the database holds the kit's tables, all of them: an interrupted expand left none or some."""
-    with engines.failures(engine, "looking for the ledger"):
-        return set(t.metadata.tables) <= set(sa.inspect(engine).get_table_names())
+    """Whether the database holds the kit's tables; DatabaseError if they are of another version than this kit's."""
+    ledger_versions.refuse_another(engine)
+    return ledger_versions.found(engine) is Version.CURRENT
 
 
 def file_path(company: Company, reports: Path) -> Path:
     """Where the file for this database is."""
     return reports / f".ledger-{company.fingerprint()}.sqlite"
-
-
-def create_in(connection: sa.Connection) -> None:
-    """Makes the kit's tables through this connection and gives the database its own id."""
-    t.metadata.create_all(connection)
-    known = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.name == "database_id")).first()
-    if known is None:
-        connection.execute(sa.insert(t.meta), [{"name": "database_id", "value": str(uuid.uuid4())}])
 
 
 def copy(source: Ledger, target: Ledger) -> None:
@@ -256,7 +304,8 @@ def _is_news(
 def _listings(ledger: Ledger) -> dict[Any, datetime]:
     """When the connections of each (service, mode) were last asked for."""
     query = sa.select(t.asked).where(t.asked.c.source == "connections", t.asked.c.subject == "*")
-    return {(row["service"], row["mode"]): row["asked_at"] for row in ledger._rows(query)}
+    rows = ledger._rows(query.order_by(t.asked.c.asked_at))
+    return {(row["service"], row["mode"]): row["asked_at"] for row in rows}
 
 
 def _key(table: sa.Table, row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -1,10 +1,16 @@
 """The kit's own tables, ``smartcar_ops_…``; the same in the company's database and in a file beside the reports.
 
-Times are naive UTC. ``service`` and ``mode`` say which Smartcar a row came from. A primary key's order is also that of
-its index: what judging joins by comes right after the scope.
+The tables as they are now; `ledger_steps` makes and changes them, a numbered step at a time.
+
+Times are naive UTC. ``service`` and ``mode`` say which Smartcar a row came from, ``layout`` which of the company's
+tables its local ids belong to. A primary key's order is also that of its index: what judging joins by comes right after
+the scope.
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -16,16 +22,24 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """To the microsecond everywhere: MySQL's own would cut the order of acts within a second."""
 
 LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+LEASE = timedelta(seconds=90)
+"""For how long a lock is held after its holder's last beat."""
+
 BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 """MySQL's own end at 64 KiB."""
 
 
-def _table(name: str, *columns: sa.Column[object]) -> sa.Table:
+def _table(name: str, *columns: sa.Column[Any] | sa.Index) -> sa.Table:
     return sa.Table(f"smartcar_ops_{name}", metadata, *columns)
 
 
-def _scope() -> tuple[sa.Column[object], sa.Column[object]]:
+def _scope() -> tuple[sa.Column[Any], ...]:
     return sa.Column("service", WORD, primary_key=True), sa.Column("mode", WORD, primary_key=True)
+
+
+def _local_scope() -> tuple[sa.Column[Any], ...]:
+    """The scope of what is keyed by the company's own ids: two tables of one database may have the same ones."""
+    return *_scope(), sa.Column("layout", WORD, primary_key=True)
 
 
 meta = _table("meta", sa.Column("name", sa.String(64), primary_key=True), sa.Column("value", sa.Text, nullable=False))
@@ -44,6 +58,7 @@ connections = _table(
     sa.Column("external_id", sa.String(255)),
     sa.Column("first_seen", MOMENT, nullable=False),
     sa.Column("gone_at", MOMENT),
+    sa.Index("ix_smartcar_ops_connections_person", "service", "mode", "smartcar_user_id"),
 )
 """The mirror of Smartcar's connections; ``gone_at`` where a later whole listing no longer had the row."""
 
@@ -54,22 +69,32 @@ sightings = _table(
     sa.Column("smartcar_user_id", ID, primary_key=True),
     sa.Column("source", WORD, primary_key=True),
     sa.Column("seen_at", MOMENT, nullable=False),
+    sa.Column("gone_at", MOMENT),
 )
-"""Who else names a user of a vehicle: V2 management (its last whole listing), stored webhooks."""
+"""Who else names a user of a vehicle: V2 management, stored webhooks.
+
+``gone_at`` where a later whole listing no longer had the row.
+"""
 
 personal = _table(
     "personal",
-    *_scope(),
+    *_local_scope(),
     sa.Column("user_id", LOCAL, primary_key=True),
     sa.Column("source", WORD, primary_key=True),
     sa.Column("smartcar_user_id", ID, primary_key=True),
     sa.Column("seen_at", MOMENT, nullable=False),
+    sa.Column("gone_at", MOMENT),
+    sa.Column("checked", sa.SmallInteger, nullable=False, default=0, server_default=sa.text("0")),
 )
-"""Evidence that speaks for one local user alone: a token's ``/user``, an ``externalId``, a Connect redirect."""
+"""Evidence that speaks for one local user alone: a token's ``/user``, an ``externalId``, a Connect redirect.
+
+``gone_at`` where a later whole listing no longer had it. ``checked`` is 1 for a redirect of which the company itself
+checked the state: it speaks although no connection of its Smartcar user is known.
+"""
 
 choices = _table(
     "choices",
-    *_scope(),
+    *_local_scope(),
     sa.Column("user_id", LOCAL, primary_key=True),
     sa.Column("smartcar_user_id", ID),
     sa.Column("chosen_by", sa.String(128), nullable=False),
@@ -83,7 +108,7 @@ Earlier choices stay in the runs, act ``decide``.
 
 ties = _table(
     "ties",
-    *_scope(),
+    *_local_scope(),
     sa.Column("local_vehicle_id", LOCAL, primary_key=True),
     sa.Column("source", WORD, primary_key=True),
     sa.Column("vehicle_id", ID, primary_key=True),
@@ -93,7 +118,7 @@ ties = _table(
 
 asked = _table(
     "asked",
-    *_scope(),
+    *_local_scope(),
     sa.Column("source", WORD, primary_key=True),
     sa.Column("subject", LOCAL, primary_key=True),
     sa.Column("asked_at", MOMENT, nullable=False),
@@ -117,7 +142,7 @@ tokens = _table(
 
 recordings = _table(
     "recordings",
-    *_scope(),
+    *_local_scope(),
     sa.Column("local_vehicle_id", LOCAL, primary_key=True),
     sa.Column("vehicle_id", ID, primary_key=True),
     sa.Column("slice", sa.String(64), nullable=False),
@@ -152,6 +177,8 @@ runs = _table(
     sa.Column("failed", sa.Integer),
     sa.Column("batch", sa.Integer),
     sa.Column("beat", MOMENT),
+    sa.Column("layout", WORD, nullable=False),
+    sa.Column("token", sa.BigInteger),
 )
 """Who did what: audits, comparisons, plans, applies, undos, choices; ``summary`` and ``calls`` are JSON.
 
@@ -183,6 +210,7 @@ A row's ``place`` is that in its run: keys that only grow are the cheapest to ke
 
 stage = _table(
     "stage",
+    sa.Column("token", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("table_name", WORD, nullable=False),
     sa.Column("row_id", LOCAL, nullable=False),
@@ -191,12 +219,10 @@ stage = _table(
     sa.Column("before_value", sa.String(255)),
     sa.Column("after_value", sa.String(255)),
 )
-"""What the one act that holds the writer lock is about to write; empty between two acts.
+"""What each act that writes is about to write, by the number of its lock: it reads and clears its own rows alone.
 
 PostgreSQL keeps it out of its log: after a crash it is empty, as the next act wants it.
 """
-unlogged = sa.DDL("ALTER TABLE %(table)s SET UNLOGGED, SET (autovacuum_enabled = false)")  # type: ignore[no-untyped-call]
-sa.event.listen(stage, "after_create", unlogged.execute_if(dialect="postgresql"))
 
 locks = _table(
     "locks",
@@ -206,5 +232,41 @@ locks = _table(
     sa.Column("host", sa.String(128), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("beat", MOMENT, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("process", sa.String(128), nullable=False),
 )
-"""One row a held lock; a holder that stopped beating has lost it."""
+"""One row per held lock, ``beat`` by the database's own clock; a holder that stopped beating has lost it."""
+
+fences = _table(
+    "fences",
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+)
+"""The newest taking of each lock: its number, which only rises, and its run.
+
+A batch locks this row in its own transaction and writes only if the number is still its own.
+"""
+
+layouts = _table(
+    "layouts",
+    sa.Column("layout", WORD, primary_key=True),
+    *(
+        sa.Column(f"{section}_{name}", sa.String(128), nullable=False)
+        for section in ("users", "vehicles")
+        for name in ("schema", "table", "id")
+    ),
+)
+"""Which tables of the company a ``layout`` stands for, in clear."""
+
+suspects = _table(
+    "suspects",
+    *_scope(),
+    sa.Column("source", WORD, primary_key=True),
+    sa.Column("listed_at", MOMENT, nullable=False),
+    sa.Column("known", sa.Integer, nullable=False),
+    sa.Column("lost", sa.Integer, nullable=False),
+    sa.Column("dropped", sa.Integer, nullable=False),
+    sa.Column("document", BYTES, nullable=False),
+)
+"""A list that lost too much of what was known, kept aside until it is confirmed: its rows as compressed JSON."""

@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, ledger_versions
 from smartcar_ops.company import ledger as ledgers
+from smartcar_ops.company.layouts import table_names
 from smartcar_ops.company.ledger import Ledger, Scope
+from smartcar_ops.company.ledger_versions import Version
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError
 
@@ -50,19 +52,28 @@ def expand_steps(company: Company) -> tuple[Step, ...]:
                     company.holder_column is not None,
                 )
             )
-    steps.append(
-        Step("ledger", "create the smartcar_ops_… tables (the kit's own)", ledgers.in_database(company.engine))
-    )
+    steps.append(_ledger_step(company))
     return tuple(steps)
 
 
+def _ledger_step(company: Company) -> Step:
+    """Making the kit's own tables, or upgrading them; DatabaseError if a newer kit made them."""
+    ledger_versions.refuse_another(company.engine, newer_only=True)
+    version = ledger_versions.found(company.engine)
+    does = "create the smartcar_ops_… tables (the kit's own)"
+    if version is Version.OLDER:
+        does = f"upgrade the smartcar_ops_… tables (the kit's own); what they hold is about {table_names(company)}"
+    return Step("ledger", does, version is Version.CURRENT)
+
+
 def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
-    """Does the steps that are not done yet, and copies the file's evidence into the database.
+    """Does the steps that are not done yet; a ledger that is new in the database gets the file's evidence.
 
     Each step looks at the schema before it acts, so that an interrupted expand goes on. Returns the steps as
     they were found; DatabaseError where a right is missing.
     """
     steps = expand_steps(company)
+    was_there = ledger_versions.found(company.engine) is not Version.ABSENT
     users, vehicles = company.layout.users, company.layout.vehicles
     acts = {
         "user id column": lambda: _add_column(company, users.table, users.schema_, users.smartcar_user_id),
@@ -72,14 +83,15 @@ def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
         "vehicle's user id column": lambda: _add_column(
             company, vehicles.table, vehicles.schema_, vehicles.smartcar_user_id
         ),
-        "ledger": lambda: _create_ledger(company),
+        "ledger": lambda: ledger_versions.upgrade(company.engine, table_names(company)),
     }
     for step in steps:
         if not step.done:
             acts[step.name]()
     company.refresh()
-    target = Ledger(company.engine, ledger.scope, in_database=True)
-    if not ledger.in_database:
+    target = Ledger(company.engine, ledger.scope.on(company), in_database=True)
+    target.name_layout(company)
+    if not ledger.in_database and not was_there:
         ledgers.copy(ledger, target)
     return steps
 
@@ -90,7 +102,7 @@ def scope_ledger(company: Company, scope: Scope) -> Ledger:
         raise DatabaseError(
             "database: the smartcar_ops_… tables are not there; run 40_schema_phases -p phase expand -p apply True."
         )
-    ledger = Ledger(company.engine, scope, in_database=True)
+    ledger = Ledger(company.engine, scope.on(company), in_database=True)
     if not ledger.writable():
         raise DatabaseError(
             "database: this account may not write the smartcar_ops_… tables; applying needs INSERT, UPDATE, DELETE."
@@ -105,11 +117,3 @@ def _add_column(company: Company, table: str, schema: str, column: str) -> None:
     ):
         operations = Operations(MigrationContext.configure(connection))
         operations.add_column(table, sa.Column(column, sa.String(36), nullable=True), schema=schema or None)
-
-
-def _create_ledger(company: Company) -> None:
-    with (
-        engines.failures(company.engine, "creating the smartcar_ops_… tables"),
-        engines.writer(company.engine).begin() as connection,
-    ):
-        ledgers.create_in(connection)

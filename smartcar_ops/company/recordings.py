@@ -16,7 +16,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
 
 OPEN_SLICE = "slice"
-"""Under ``slice:<service>:<mode>`` the ledger keeps the slice that is not read to its end."""
+"""Under ``slice:<service>:<mode>:<layout>`` the ledger keeps the slice that is not read to its end."""
 
 LEVEL = 3
 """Of compression: a tenth of the size in a tenth of the time that the default takes."""
@@ -101,7 +101,7 @@ class Recordings:
     @property
     def _name(self) -> str:
         scope = self._ledger.scope
-        return f"{OPEN_SLICE}:{scope.service}:{scope.mode}"
+        return f"{OPEN_SLICE}:{scope.service}:{scope.mode}:{scope.layout}"
 
     def _answered(self, kept: Kept) -> bool:
         row = t.recordings.c

@@ -47,6 +47,16 @@ def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
         return connection.execute(query).all()
 
 
+def reasons(ledger: Ledger, run_id: str) -> dict[str, int]:
+    """Why rows of a run were skipped: reason -> rows."""
+    of = t.changes.c
+    query = (
+        sa.select(of.reason, sa.func.count()).where(of.run_id == run_id, of.outcome == "skipped").group_by(of.reason)
+    )
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return {reason or "": int(rows) for reason, rows in connection.execute(query)}
+
+
 def standing(run_id: str, batch: int | None = None, row: str | None = None) -> Condition:
     """That a change of this run was written and not undone since; narrowed to a batch or a row.
 
@@ -82,10 +92,11 @@ def way_back(condition: Condition) -> sa.Select[Any]:
 
 
 def done_by_plan(ledger: Ledger, plan: str) -> sa.Select[Any]:
-    """The places of a plan that earlier, interrupted runs of it have written, and nobody has undone since."""
+    """(place, table, row id, column, after) of a plan that earlier, interrupted runs of it have written."""
     runs = sa.select(t.runs.c.run_id).where(ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
     of = t.changes.c
-    return sa.select(of.place).where(of.run_id.in_(runs), of.outcome == "written", of.undone_by.is_(None))
+    query = sa.select(of.place, of.table_name, of.row_id, of.column_name, of.after_value)
+    return query.where(of.run_id.in_(runs), of.outcome == "written", of.undone_by.is_(None))
 
 
 def mark_undone(ledger: Ledger, undo: str, target: str, *before_that: str) -> None:

@@ -1,49 +1,23 @@
-"""Runs and locks in the ledger: who does what now, and who may not start."""
+"""Runs in the ledger: who did what, and who does what now."""
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, locks
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.errors import LockedError, SmartcarOpsError
-
-LEASE = timedelta(seconds=90)
-BEAT = 15.0
-"""Seconds between two beats of a holder."""
-
-WRITER = "writer"
-"""The one lock of everything that writes to the company's tables."""
-
+from smartcar_ops.company.locks import WRITER, Held, operator, utcnow
+from smartcar_ops.errors import LockedError
 
 WRITING = ("apply", "undo")
 """Acts that write to the company's rows."""
-
-
-def utcnow() -> datetime:
-    """Now, as the ledger keeps times: UTC without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
-def operator() -> str:
-    """Who runs this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 class Runs:
@@ -52,8 +26,8 @@ class Runs:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def start(self, run_id: str, notebook: str, act: str, *, plan: str | None = None) -> None:
-        """Notes that an act began."""
+    def start(self, run_id: str, notebook: str, act: str, *, plan: str | None = None, held: Held | None = None) -> None:
+        """Notes that an act began; one that writes does so under the number of its lock."""
         row = {
             "run_id": run_id,
             "notebook": notebook,
@@ -64,6 +38,8 @@ class Runs:
             "host": socket.gethostname(),
             "service": self._ledger.scope.service,
             "mode": self._ledger.scope.mode,
+            "layout": self._ledger.scope.layout,
+            "token": held.token if held else None,
             "plan": plan,
             "started": utcnow(),
             "ended": None,
@@ -95,22 +71,33 @@ class Runs:
         """Notes how many rows an act is about to write."""
         self._update(run_id, {"total": total, "beat": utcnow()})
 
-    def advance(self, connection: sa.Connection, run_id: str, batch: int, found: Mapping[str, int]) -> None:
-        """Notes what a batch came to, in the batch's own transaction."""
+    def advance(self, connection: sa.Connection, held: Held, batch: int | None, found: Mapping[str, int]) -> None:
+        """Notes what a batch came to, in the batch's own transaction; LockedError if the run is no longer under way."""
         row = t.runs.c
+        mine = sa.and_(row.run_id == held.run_id, row.token == held.token, row.status == "running")
         counts = {name: getattr(row, name) + found.get(name, 0) for name in ("written", "skipped", "failed")}
-        connection.execute(sa.update(t.runs).where(row.run_id == run_id).values(batch=batch, beat=utcnow(), **counts))
+        numbered = {} if batch is None else {"batch": batch}
+        noted = connection.execute(sa.update(t.runs).where(mine).values(beat=utcnow(), **counts, **numbered))
+        if noted.rowcount != 1:
+            raise LockedError(
+                f"locked: another act has taken over from run {held.run_id}; run again, it goes on from there."
+            )
 
     def of_plan(self, plan: str) -> bool:
         """Whether an earlier run has begun to carry out this plan."""
         known = sa.and_(self._ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
         return bool(self._read(sa.select(t.runs).where(known, t.runs.c.written > 0).limit(1)))
 
-    def interrupted(self, holder: str) -> None:
-        """Marks acts that wrote and are dead: whoever holds the writer lock is the only one alive."""
-        dead = sa.and_(t.runs.c.act.in_(WRITING), t.runs.c.status == "running", t.runs.c.run_id != holder)
+    def interrupted(self, held: Held) -> None:
+        """Marks acts that wrote and are dead, and forgets what they had staged.
+
+        Whoever holds the writer lock is the only one that may write; one that lives on writes nothing any more.
+        """
+        dead = sa.and_(t.runs.c.act.in_(WRITING), t.runs.c.status == "running", t.runs.c.run_id != held.run_id)
         with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+            held.guard(connection)
             connection.execute(sa.update(t.runs).where(dead).values(status="interrupted", ended=utcnow()))
+            connection.execute(sa.delete(t.stage).where(t.stage.c.token != held.token))
 
     def under_way(self, act: str) -> list[dict[str, Any]]:
         """The runs of an act that have not noted their end, of every scope: they are alive, or were killed."""
@@ -131,7 +118,7 @@ class Runs:
         held = sa.select(t.locks).where(t.locks.c.name == WRITER, t.locks.c.run_id == run_id)
         with engines.failures(self._ledger.engine, "reading the locks"), self._ledger.reading.connect() as connection:
             row = connection.execute(held).mappings().first()
-        return row is not None and _lives({**row})
+            return row is not None and locks.lives(connection, row)
 
     def forget(self, run_id: str) -> None:
         """Takes back that an act began."""
@@ -192,95 +179,3 @@ def pace(run: Mapping[str, Any]) -> Pace:
 def _loads(value: str | None) -> dict[str, Any]:
     loaded = json.loads(value) if value else {}
     return loaded if isinstance(loaded, dict) else {}
-
-
-class Held:
-    """A lock that is held; ``check`` before each step that must not happen without it."""
-
-    def __init__(self, ledger: Ledger, name: str, run_id: str) -> None:
-        self._ledger, self._name, self._run_id = ledger, name, run_id
-
-    def check(self) -> None:
-        """LockedError where another has taken the lock meanwhile (this process stood still for too long)."""
-        own = sa.select(t.locks.c.run_id).where(t.locks.c.name == self._name, t.locks.c.run_id == self._run_id)
-        with engines.failures(self._ledger.engine, "checking the lock"), self._ledger.reading.connect() as connection:
-            if connection.execute(own).first() is None:
-                raise LockedError(f"locked: the lock {self._name!r} was taken over; run again, it goes on from there.")
-
-
-@contextmanager
-def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
-    """Holds a lock of this database while the block runs; LockedError names the holder where there is one.
-
-    The holder beats; one that has not for 90 s, or whose process on this host is gone, has lost the lock.
-    """
-    _take(ledger, name, run_id)
-    done = threading.Event()
-    beating = threading.Thread(target=_beat, args=(ledger, name, run_id, done), daemon=True)
-    beating.start()
-    try:
-        yield Held(ledger, name, run_id)
-    finally:
-        done.set()
-        beating.join()
-        with suppress(SQLAlchemyError), ledger.begin() as connection:
-            # Where the database is gone, the lease frees the lock.
-            connection.execute(sa.delete(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run_id))
-
-
-def _take(ledger: Ledger, name: str, run_id: str) -> None:
-    row = {"run_id": run_id, "operator": operator(), "host": socket.gethostname(), "pid": os.getpid()}
-    query = sa.select(t.locks).where(t.locks.c.name == name)
-    with engines.failures(ledger.engine, f"taking the lock {name}"):
-        with ledger.begin() as connection:
-            held = connection.execute(query).mappings().first()
-            if held is not None:
-                if _lives(held):
-                    raise _refusal(name, held)
-                stale = sa.and_(
-                    t.locks.c.name == name, t.locks.c.run_id == held["run_id"], t.locks.c.beat == held["beat"]
-                )
-                connection.execute(sa.delete(t.locks).where(stale))
-        try:
-            with ledger.begin() as connection:
-                connection.execute(sa.insert(t.locks), [{"name": name, "beat": utcnow(), **row}])
-        except IntegrityError:
-            with ledger.reading.connect() as connection:
-                first = connection.execute(query).mappings().first()
-            raise _refusal(name, first) from None
-
-
-def _refusal(name: str, held: Mapping[Any, Any] | None) -> LockedError:
-    """Who holds the lock; None where it was another a moment ago."""
-    if held is None:
-        return LockedError(f"locked: another run took the lock {name!r} at the same moment; run again.")
-    return LockedError(
-        f"locked: {held['operator']} on {held['host']} (process {held['pid']}, run {held['run_id']}) "
-        f"holds the lock {name!r}; wait for it, or end that run."
-    )
-
-
-def _lives(held: Mapping[str, Any]) -> bool:
-    if held["host"] == socket.gethostname() and not _process_lives(held["pid"]):
-        return False
-    return bool(utcnow() - held["beat"] < LEASE)
-
-
-def _process_lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _beat(ledger: Ledger, name: str, run_id: str, done: threading.Event) -> None:
-    statement = sa.update(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run_id)
-    while not done.wait(BEAT):
-        try:
-            with engines.failures(ledger.engine, "beating"), ledger.begin() as connection:
-                connection.execute(statement.values(beat=utcnow()))
-        except SmartcarOpsError:
-            continue  # the next beat may come through; the lease decides

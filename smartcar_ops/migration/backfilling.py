@@ -13,22 +13,27 @@ from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import sqlalchemy as sa
 
 from smartcar_ops.company import phases, records
-from smartcar_ops.company.changes import Batch, Changes, Note
+from smartcar_ops.company.changes import Batch, Changes
+from smartcar_ops.company.held_twice import HeldTwice
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import WRITER, Held, Runs, lock
+from smartcar_ops.company.locks import WRITER, Held, lock
+from smartcar_ops.company.readiness import UNREADY, Readiness
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.staging import SCHEMA, Section, Stage
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, PlanError
-from smartcar_ops.migration import auditing
+from smartcar_ops.migration import auditing, buckets
 from smartcar_ops.migration.ahead import ahead
 from smartcar_ops.migration.lanes import Lane, Lanes
-from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service
+from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service, written_columns
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.spool import Spool
 
@@ -49,6 +54,9 @@ CHANGE_COLUMNS = {
 """The columns of ``changes`` with their types; ``reason`` is why a failed row failed."""
 
 NOTEBOOK = "30_backfill_user_ids"
+UNJUDGED = -1
+"""The evidence's number of what was not planned: every row is asked about."""
+
 POLL = 0.5
 """Seconds between two looks at a paused run's wishes."""
 
@@ -81,12 +89,17 @@ class Applied:
 
     @property
     def summary(self) -> dict[str, int]:
-        """Rows applied, skipped and failed."""
+        """Rows applied, skipped and failed; of the skipped, those that were as planned and no longer right to set."""
         return {
             "applied": self.count("written"),
             "skipped": self.count("skipped"),
             "failed": self.count("failed"),
+            "not_ready": sum(rows for reason, rows in self.reasons().items() if reason in UNREADY),
         }
+
+    def reasons(self) -> dict[str, int]:
+        """Why rows were skipped: reason -> rows."""
+        return records.reasons(self.ledger, self.run_id) if self.count("skipped") else {}
 
     @property
     def exit_code(self) -> int:
@@ -130,16 +143,18 @@ def apply(
     refuse_foreign_service(ledger)
     if not ledger.in_database:
         phases.scope_ledger(company, ledger.scope)
-    wanted.check(binding(company, ledger))
-
-    def fill(stage: Stage) -> None:
-        with ahead(_staged(company, wanted)) as rows:
-            stage.fill(rows)
+    wanted.check(binding(company, ledger), written_columns(company))
+    readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, wanted.seal.judged)
+    with _Act(company, ledger, run_id, "apply", wanted.hash, readiness) as act:
+        act.stage(lambda stage: _fill(stage, company, wanted))
         if Runs(ledger).of_plan(wanted.hash):
-            stage.drop(records.done_by_plan(ledger, wanted.hash))
+            act.drop_done(records.done_by_plan(ledger, wanted.hash))
+        return act.carry_out(batch_size, progress)
 
-    with _Act(company, ledger, run_id, "apply", wanted.hash) as act:
-        return act.carry_out(fill, batch_size, progress)
+
+def _fill(stage: Stage, company: Company, wanted: Plan) -> None:
+    with ahead(_staged(company, wanted)) as rows:
+        stage.fill(rows)
 
 
 def undo(
@@ -156,8 +171,18 @@ def undo(
     A row changed since is skipped.
     """
     condition = _condition(ledger, target)
-    with _Act(company, ledger, run_id, "undo", target) as act:
-        return act.carry_out(lambda stage: stage.fill_from(records.way_back(condition)), batch_size, progress)
+    readiness = None
+    if _puts_ids_in_again(ledger, target):
+        readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, UNJUDGED)
+    with _Act(company, ledger, run_id, "undo", target, readiness) as act:
+        act.stage(lambda stage: stage.fill_from(records.way_back(condition)))
+        return act.carry_out(batch_size, progress)
+
+
+def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
+    """Whether what is undone took ids out, so that undoing it is like applying a plan: it must still be right."""
+    run = Runs(ledger).one(target.partition(":")[0])
+    return run is not None and run["act"] == "undo" and not _puts_ids_in_again(ledger, str(run["plan"]))
 
 
 def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
@@ -176,19 +201,26 @@ def _condition(ledger: Ledger, target: str) -> records.Condition:
     batch, _, row = rest.partition(":")
     if batch and not batch.isdigit():
         raise PlanError(f"undo: {target!r} names the batch {batch!r}; expected RUN, RUN:BATCH or RUN:BATCH:ROW.")
-    if Runs(ledger).one(run) is None:
+    known = Runs(ledger).one(run)
+    if known is None:
         raise PlanError(f"undo: the ledger has no run {run!r}; `smartcar-ops runs` lists them.")
+    if known["layout"] != ledger.scope.layout:
+        raise PlanError(
+            f"undo: the run {run!r} changed other tables than smartcar_ops.toml names now, "
+            f"{ledger.tables_of(known['layout'])}; name those, and undo again."
+        )
     return records.standing(run, int(batch) if batch else None, row or None)
 
 
 class _Act:
     """One act that writes, from the lock to its last record; there is one at a time."""
 
-    def __init__(self, company: Company, ledger: Ledger, run_id: str, name: str, plan_hash: str) -> None:
+    def __init__(
+        self, company: Company, ledger: Ledger, run_id: str, name: str, plan_hash: str, readiness: Readiness | None
+    ) -> None:
         self._company, self._ledger, self._run_id = company, ledger, run_id
-        self._name, self._plan = name, plan_hash
-        self._runs, self._stage = Runs(ledger), Stage(company.engine)
-        self._changes = Changes(company, run_id)
+        self._name, self._plan, self._readiness = name, plan_hash, readiness
+        self._runs = Runs(ledger)
         self._applied = Applied(run_id, ledger)
         self._status = "failed"
 
@@ -196,10 +228,12 @@ class _Act:
         phases.scope_ledger(self._company, self._ledger.scope)
         self._lock = lock(self._ledger, WRITER, self._run_id)
         self._held: Held = self._lock.__enter__()
+        self._stage = Stage(self._company.engine, self._held)
+        self._changes = Changes(self._company, self._runs, self._held, self._readiness)
         try:
             self._settle()
-            self._runs.interrupted(self._run_id)
-            self._runs.start(self._run_id, NOTEBOOK, self._name, plan=self._plan)
+            self._runs.interrupted(self._held)
+            self._runs.start(self._run_id, NOTEBOOK, self._name, plan=self._plan, held=self._held)
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise
@@ -215,17 +249,39 @@ class _Act:
         finally:
             self._lock.__exit__(None, None, None)
 
-    def carry_out(self, fill: Callable[[Stage], None], batch_size: int, progress: Progress | None) -> Applied:
-        """Stages the rows, then writes them in batches; what was recorded is what was done."""
+    def stage(self, fill: Callable[[Stage], None]) -> None:
+        """Stages what is to be written, in place of whatever an earlier act with this number left."""
+        self._stage.clear()
         fill(self._stage)
-        sections = self._stage.sections()
-        total = sum(section.rows for section in sections)
+
+    def drop_done(self, done: sa.Select[Any]) -> None:
+        """Leaves out what earlier runs wrote and the tables still hold: it is not open."""
+        for section in self._stage.sections():
+            self._stage.drop(self._changes.already_set(section, done))
+
+    def carry_out(self, batch_size: int, progress: Progress | None) -> Applied:
+        """Writes the staged rows in batches; what was recorded is what was done."""
+        total = sum(section.rows for section in self._stage.sections())
         self._runs.expect(self._run_id, total)
+        twice = HeldTwice(self._company, self._ledger, self._held, self._readiness) if self._readiness else None
+        if twice:
+            self._applied.counts += twice.skip_staged()
+        sections = self._stage.sections()
         for section in sections:
             self._changes.check_right(section)
-        if self._write(Lanes(self._changes, sections, batch_size), total, progress):
-            self._status = "done"
+        ended = self._write(Lanes(self._changes, sections, batch_size), total, progress)
+        if twice:
+            self._applied.counts.update(twice.take_back())
+        if ended:
+            self._status = self._ending(total)
         return self._applied
+
+    def _ending(self, total: int) -> str:
+        """``done`` if every staged row was dealt with; rows that are not accounted for are never done."""
+        if self._applied.done == total:
+            return "done"
+        self._applied.stopped = f"only {self._applied.done:,} of {total:,} rows are accounted for"
+        return "stopped"
 
     def _write(self, lanes: Lanes, total: int, progress: Progress | None) -> bool:
         """Whether all was written; what stops the run, or fails, lets the batches under way end first."""
@@ -257,11 +313,8 @@ class _Act:
     def _timed(self, section: Section, batch: Batch) -> tuple[Counter[str], float]:
         """What a batch came to, and its seconds."""
         started = time.perf_counter()
-        counts = self._changes.write(section, batch, self._note(batch.number))
+        counts = self._changes.write(section, batch)
         return counts, time.perf_counter() - started
-
-    def _note(self, number: int) -> Note:
-        return lambda connection, found: self._runs.advance(connection, self._run_id, number, found)
 
     def _may_go_on(self) -> bool:
         """Waits while the run is paused; False where it was cancelled, or something says stop."""

@@ -86,6 +86,9 @@ BUCKETS = (
 BY_NAME = {bucket.name: bucket for bucket in BUCKETS}
 NAMES = tuple(BY_NAME)
 RULES = tuple((bucket.name, bucket.when) for bucket in BUCKETS)
+RULES_TO_SET = RULES[: NAMES.index("ready") + 1]
+"""The rules down to the one that sets."""
+
 FOR_PEOPLE = tuple(bucket.name for bucket in BUCKETS if bucket.decision == "conflict")
 """Buckets a person must look at; an audit that finds one says no."""
 

@@ -177,7 +177,7 @@ class _Checkup:
         if not in_database(self._company.engine):
             return Line("rights", "unknown", "reading works; writing is not tried before expand")
         scope = Scope(self._settings.service, self._settings.mode)
-        if Ledger(self._company.engine, scope, in_database=True).writable():
+        if Ledger(self._company.engine, scope.on(self._company), in_database=True).writable():
             return Line("rights", "pass", "reading works, the kit's tables can be written")
         return Line("rights", "pass", "reading works, writing does not: audits and reports only")
 

@@ -18,13 +18,15 @@ from smartcar_ops.smartcar.v3 import V3
 class Clients:
     """The database, the ledger, the allowance and every client; ``close`` them at the end.
 
-    SettingsError or DatabaseError where the database can't be used; nothing is asked of Smartcar yet.
+    SettingsError or DatabaseError if the database can't be used; nothing is asked of Smartcar yet. ``to_upgrade`` takes
+    an older ledger as it is, for whoever will upgrade it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, to_upgrade: bool = False) -> None:
         origins, credentials = settings.origins, settings.credentials
         self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
-        self.ledger = Ledger.open(self.company, Scope(settings.service, settings.mode), settings.reports)
+        scope = Scope(settings.service, settings.mode)
+        self.ledger = Ledger.open(self.company, scope, settings.reports, to_upgrade=to_upgrade)
         self.bucket = shared_bucket(settings, self.ledger)
         self.transport = Transport()
         token = ApplicationToken(self.transport, origins.iam, credentials)

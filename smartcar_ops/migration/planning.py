@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smartcar_ops.company import judging
+from smartcar_ops.company import judging, readiness
 from smartcar_ops.company.desk import Desk, desk
 from smartcar_ops.company.evidence import sources_of
 from smartcar_ops.company.ledger import Ledger
@@ -29,11 +29,12 @@ Rule = tuple["pd.Series[bool]", buckets.Decision, str]
 
 def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = None) -> Plan:
     """The plan, written to ``path`` as it is made; reads the company's tables only, asks nobody."""
-    writer = PlanWriter(path)
+    judged = readiness.judged_now(ledger)
+    writer = PlanWriter(ledger.plan_key(), path)
     with ahead(_rows(company, ledger, now)) as parts:
         for rows in parts:
             writer.add(rows)
-    return writer.finish(binding(company, ledger))
+    return writer.finish(binding(company, ledger), judged)
 
 
 def binding(company: Company, ledger: Ledger) -> Binding:
@@ -44,7 +45,17 @@ def binding(company: Company, ledger: Ledger) -> Binding:
         phase=company.phase,
         service=ledger.scope.service,
         mode=ledger.scope.mode,
+        layout=ledger.scope.layout,
     )
+
+
+def written_columns(company: Company) -> set[tuple[str, str]]:
+    """(table, column) that hold Smartcar's ids in this company's layout: nothing else is ever written."""
+    users, vehicles = company.layout.users, company.layout.vehicles
+    columns = {("users", users.smartcar_user_id)}
+    if not vehicles.from_:
+        columns |= {("vehicles", name) for name in (vehicles.smartcar_vehicle_id, vehicles.smartcar_user_id) if name}
+    return columns
 
 
 def refuse_foreign_service(ledger: Ledger) -> None:

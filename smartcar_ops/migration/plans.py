@@ -6,10 +6,12 @@ A plan may have millions of rows, so it is written, hashed and read part by part
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import shutil
+import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,12 +48,23 @@ SHOWN = 10_000
 
 @dataclass(frozen=True)
 class Binding:
-    """What a plan is good for; a plan of another database, phase or service is refused."""
+    """What a plan is good for; a plan of another database, phase or service, or of other tables, is refused."""
 
     database: str
     phase: str
     service: str
     mode: str
+    layout: str
+    """The key of the tables and id columns."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What a plan's file says of it, under its hash: what it is good for, its number, and the evidence's number."""
+
+    binding: Binding
+    number: str
+    judged: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,13 +72,20 @@ class Plan:
     """A decision a row: users first, then vehicles. Read only as far as it is asked for."""
 
     kept: Spool
-    binding: Binding
+    seal: Seal
     hash: str
     tally: Counter[tuple[str, str, str]]
     """(table, column, decision) -> rows."""
+    key: bytes
+    """What the hash is keyed with."""
 
     def __repr__(self) -> str:
         return f"<Plan {self.hash}: {self.verdict}>"
+
+    @property
+    def binding(self) -> Binding:
+        """What it is good for."""
+        return self.seal.binding
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -129,8 +149,11 @@ class Plan:
             for row in part.to_pandas().itertuples(index=False)
         ]
 
-    def check(self, now: Binding) -> None:
-        """PlanError where the plan does not belong here, or its file is not as it was read; never for its age."""
+    def check(self, now: Binding, columns: Collection[tuple[str, str]]) -> None:
+        """PlanError where the plan does not belong here, or its file is not as it was read; never for its age.
+
+        ``columns`` are the (table, column) that may be written.
+        """
         if self.binding.phase == "before":
             raise PlanError(
                 "plan: it was made before expand, when there was no column to write; run 40_schema_phases "
@@ -138,14 +161,21 @@ class Plan:
             )
         for name, mine, theirs in (
             ("database", now.database, self.binding.database),
+            ("table or id column", now.layout, self.binding.layout),
             ("schema phase", now.phase, self.binding.phase),
             ("Smartcar service", now.service, self.binding.service),
             ("mode", now.mode, self.binding.mode),
         ):
             if mine != theirs:
                 raise PlanError(f"plan: it was made for another {name}; expected one made here. Plan again.")
-        if Plan.load(self.kept.path).hash != self.hash:
+        if Plan.load(self.kept.path, self.key).hash != self.hash:
             raise PlanError("plan: another plan is in its file than the one that was read; read it again.")
+        for table, column in self.columns():
+            if (table, column) not in columns:
+                raise PlanError(
+                    f"plan: it sets {column!r} of the {table}, which holds no Smartcar id here; expected only "
+                    f"{', '.join(sorted(f'{name!r} of the {of}' for of, name in columns))}. Plan again."
+                )
 
     def save(self, path: Path) -> None:
         """Copies the plan to a file."""
@@ -153,48 +183,56 @@ class Plan:
             shutil.copyfile(self.kept.path, path)
 
     @classmethod
-    def load(cls, path: Path) -> Plan:
-        """The plan in a file; PlanError where it is none, or was edited."""
+    def load(cls, path: Path, key: bytes) -> Plan:
+        """The plan in a file; PlanError if it is none, was edited, or was made with another key."""
         try:
             with pq.ParquetFile(path) as file:
                 names, notes = file.schema_arrow.names, file.metadata.metadata or {}
                 sealed = notes.get(SEAL.encode())
                 if sealed is None or names != PLAN_COLUMNS:
                     raise PlanError(f"plan: {path.name} is no plan of this kit, or was edited; plan again.")
-                known, sums = json.loads(sealed), _Sums()
+                known, sums = json.loads(sealed), _Sums(key)
                 for batch in file.iter_batches(ROWS):
                     sums.add(pa.Table.from_batches([batch]))
-            binding, sealed_hash = Binding(**known["binding"]), known["hash"]
+            seal = Seal(Binding(**known["binding"]), str(known["number"]), int(known["judged"]))
+            sealed_hash = str(known["hash"])
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise PlanError(
                 f"plan: {path.name} can't be read as a plan ({type(error).__name__}); plan again."
             ) from None
-        if sums.hash(binding) != sealed_hash:
-            raise PlanError(f"plan: {path.name} was edited after it was made; plan again.")
-        return cls(Spool.opened(path), binding, sealed_hash, sums.tally)
+        if not hmac.compare_digest(sums.hash(seal), sealed_hash):
+            raise PlanError(
+                f"plan: {path.name} was edited after it was made, or was made with another ledger's key; plan again."
+            )
+        return cls(Spool.opened(path), seal, sealed_hash, sums.tally, key)
 
 
 class PlanWriter:
     """Writes a plan part by part; without a path, to a file that goes with the plan."""
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._spool, self._sums = Spool(dict.fromkeys(PLAN_COLUMNS, "str"), path), _Sums()
+    def __init__(self, key: bytes, path: Path | None = None) -> None:
+        self._spool, self._sums, self._key = Spool(dict.fromkeys(PLAN_COLUMNS, "str"), path), _Sums(key), key
 
     def add(self, part: pd.DataFrame) -> None:
         """Adds rows."""
         self._sums.add(self._spool.append(part))
 
-    def finish(self, binding: Binding) -> Plan:
-        """Seals the file: its binding and hash inside."""
-        made = self._sums.hash(binding)
-        self._spool.close({SEAL: json.dumps({"binding": asdict(binding), "hash": made})})
-        return Plan(self._spool, binding, made, self._sums.tally)
+    def finish(self, binding: Binding, judged: int) -> Plan:
+        """Seals the file: its binding, number and hash inside; two plans never have the same number, nor hash."""
+        seal = Seal(binding, str(uuid.uuid4()), judged)
+        made = self._sums.hash(seal)
+        self._spool.close({SEAL: json.dumps({**asdict(seal), "hash": made})})
+        return Plan(self._spool, seal, made, self._sums.tally, self._key)
 
 
 class _Sums:
-    """What a plan's rows come to: a hash that does not depend on how they were cut into parts, and their counts."""
+    """What a plan's rows come to: a keyed hash that does not depend on how they were cut into parts; their counts.
 
-    def __init__(self) -> None:
+    Whoever can write the file, but does not know the key, can't make a plan.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
         self._columns = {name: (hashlib.sha256(), hashlib.sha256()) for name in PLAN_COLUMNS}
         self.tally: Counter[tuple[str, str, str]] = Counter()
 
@@ -208,9 +246,9 @@ class _Sums:
         for row in table.select(by).group_by(by).aggregate([([], "count_all")]).to_pylist():
             self.tally[row["table"], row["column"], row["decision"]] += row["count_all"]
 
-    def hash(self, binding: Binding) -> str:
-        """A short hash of every cell and of the binding."""
-        whole = hashlib.sha256(json.dumps(asdict(binding)).encode())
+    def hash(self, seal: Seal) -> str:
+        """A short hash of every cell and of the seal."""
+        whole = hmac.new(self._key, json.dumps(asdict(seal)).encode(), hashlib.sha256)
         for lengths, texts in self._columns.values():
             whole.update(lengths.digest() + texts.digest())
         return whole.hexdigest()[:32]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import WRITER, Held, lock
+from smartcar_ops.company.locks import WRITER, Held, lock
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.company.user_tokens import TokenRows
 from smartcar_ops.errors import AuthenticationError, LockedError, SmartcarError

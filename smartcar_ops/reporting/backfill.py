@@ -147,7 +147,7 @@ class Backfill:
     def finish(self) -> Verdict:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
-        done = self.applied.summary if self.applied else {"applied": 0, "skipped": 0, "failed": 0}
+        done = self.applied.summary if self.applied else dict.fromkeys(("applied", "skipped", "failed", "not_ready"), 0)
         ended = "failed" if done["failed"] else "done"
         if self.applied and (self.applied.cancelled or self.applied.stopped):
             ended = "cancelled" if self.applied.cancelled else "stopped"
@@ -179,7 +179,9 @@ class Backfill:
             act = "put back" if self._undo else "written"
             ended = " The run was cancelled before its end." if self.applied.cancelled else ""
             ended = f" The run stopped: {self.applied.stopped}." if self.applied.stopped else ended
-            return f"{done['applied']:,} rows {act}, {done['skipped']:,} skipped, {done['failed']:,} failed.{ended}"
+            why = "; ".join(f"{rows:,} {reason}" for reason, rows in sorted(self.applied.reasons().items()))
+            skipped = f"{done['skipped']:,} skipped" + (f" ({why})" if why else "")
+            return f"{done['applied']:,} rows {act}, {skipped}, {done['failed']:,} failed.{ended}"
         if self.plan:
             return f"Plan only, nothing written: {self.plan.verdict}"
         return f"Undo only shown, nothing written: {self.to_undo:,} rows would be put back."
@@ -194,15 +196,16 @@ def find_plan(session: Session, given: str) -> Plan:
     for candidate in tried:
         file = candidate / PLAN if candidate.is_dir() else candidate
         if file.is_file():
-            return Plan.load(file)
+            return Plan.load(file, session.ledger.plan_key())
     raise PlanError(f"plan: {given!r} is no run's folder, plan file or 'latest'; expected one of these.")
 
 
 def plan_of(session: Session, hash: str) -> Plan | None:
     """The plan with this hash among the runs' folders, the newest first; None where it is not there."""
+    key = session.ledger.plan_key()
     for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
         with suppress(PlanError):
-            plan = Plan.load(file)
+            plan = Plan.load(file, key)
             if plan.hash == hash:
                 return plan
     return None
@@ -214,10 +217,10 @@ def _latest(session: Session) -> Plan:
     An older plan is never taken in its place, though it was not carried out: what was learnt since may speak
     against it. It can still be named.
     """
-    here = backfilling.binding(session.company, session.ledger)
+    here, key = backfilling.binding(session.company, session.ledger), session.ledger.plan_key()
     for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
         try:
-            plan = Plan.load(file)
+            plan = Plan.load(file, key)
         except PlanError:
             continue
         if plan.binding.database == here.database:

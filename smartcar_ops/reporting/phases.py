@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from smartcar_ops.company import phases as schema
-from smartcar_ops.company.runs import WRITER, lock
+from smartcar_ops.company.locks import WRITER, lock
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.session import Session, Verdict
 

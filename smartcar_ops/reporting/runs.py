@@ -21,11 +21,12 @@ from traitlets.config import Config
 
 from smartcar_ops import __version__, connecting, errors, settings
 from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.runs import Runs, lock
+from smartcar_ops.company.locks import lock
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError
 from smartcar_ops.reporting import bundles, folders, page, parameters
-from smartcar_ops.session import OUTCOME, RUN_FOLDER, run_id
+from smartcar_ops.session import OUTCOME, RUN_FOLDER, UPGRADES, run_id
 from smartcar_ops.settings import Settings
 
 NO_FOLDER = (4, 5)
@@ -158,7 +159,7 @@ class _Run:
         try:
             company = Company.connect(self.settings.database_url.get_secret_value(), self.settings.layout)
             scope = Scope(self.settings.service, self.settings.mode)
-            ledger = Ledger.open(company, scope, self.settings.reports)
+            ledger = Ledger.open(company, scope, self.settings.reports, to_upgrade=self.path.stem == UPGRADES)
         except DatabaseError:
             if self.path.stem in OWN_CHECKS:
                 return None

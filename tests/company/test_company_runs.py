@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company import phases
 from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.runs import LEASE, WRITER, Runs, lock, operator, utcnow
+from smartcar_ops.company.locks import LEASE, WRITER, lock, operator, utcnow
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import LockedError
 from smartcar_ops.layout import Layout
@@ -24,7 +25,7 @@ SCOPE = Scope("service", "live")
 HOLDER = """
 import sys
 from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.runs import lock
+from smartcar_ops.company.locks import lock
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import LockedError
 from smartcar_ops.layout import Layout
@@ -134,6 +135,7 @@ def test_a_killed_process_loses_its_lock(url: str, ledger: Ledger) -> None:
 def test_a_holder_on_another_host_loses_its_lock_by_silence(ledger: Ledger, age: timedelta, free: bool) -> None:
     """Elsewhere a process can't be seen: its lock holds while it beats, and is free 90 s after the last beat."""
     row = {"name": WRITER, "run_id": "far", "operator": "eve", "host": "elsewhere.example", "pid": 1}
+    row |= {"token": 1, "process": ""}
     ledger.put(t.locks, [{**row, "beat": utcnow() - age}])
     if free:
         with lock(ledger, WRITER, "near"):

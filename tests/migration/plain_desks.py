@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ PERSONS = [str(uuid.UUID(int=0xA << 124 | number)) for number in range(3)]
 VEHICLES = [str(uuid.UUID(int=0xC << 124 | number)) for number in range(4)]
 USERS = ["1", "2", "3"]
 CARS = ["11", "12", "13", "14"]
-OTHERS = [Scope("other", "live"), Scope("here", "simulated")]
+OTHERS = [{"service": "other"}, {"mode": "simulated"}, {"layout": "other"}]
+"""What another scope has another of."""
+
 HERE = Scope("here", "live")
 
 stored_texts = st.one_of(
@@ -46,7 +49,14 @@ cars = st.builds(
     token_alive=st.booleans(),
     has_vin=st.booleans(),
 )
-connections = st.sets(st.tuples(st.sampled_from(VEHICLES), st.sampled_from(PERSONS)), max_size=6)
+
+
+def connected_to(most: int) -> st.SearchStrategy[set[tuple[str, str]]]:
+    """Up to so many pairs of a vehicle and who is connected to it."""
+    return st.sets(st.tuples(st.sampled_from(VEHICLES), st.sampled_from(PERSONS)), max_size=most)
+
+
+connections = connected_to(6)
 personal = st.sets(st.tuples(st.sampled_from([*USERS, "99"]), st.sampled_from(PERSONS)), max_size=3)
 ties = st.sets(st.tuples(st.sampled_from([*CARS, "98"]), st.sampled_from(VEHICLES)), max_size=4)
 
@@ -65,7 +75,11 @@ companies = st.builds(
     cars=st.lists(cars, max_size=4).map(numbered),
     connections=connections,
     personal=personal,
-    sightings=st.sets(st.tuples(st.sampled_from(VEHICLES), st.sampled_from(PERSONS)), max_size=2),
+    sightings=connected_to(2),
+    gone=connected_to(2),
+    gone_personal=st.sets(st.tuples(st.sampled_from(USERS), st.sampled_from(PERSONS)), max_size=2),
+    webhooks=connected_to(2),
+    redirects=st.sets(st.tuples(st.sampled_from(USERS), st.sampled_from(PERSONS), st.booleans()), max_size=1),
     choices=st.dictionaries(st.sampled_from([*USERS, "99"]), st.none() | st.sampled_from(PERSONS), max_size=2),
     ties=ties,
     listed=st.booleans(),
@@ -73,6 +87,9 @@ companies = st.builds(
     vins_asked=st.sets(st.sampled_from(VEHICLES)),
 )
 elsewhere = st.builds(PlainCompany, people=st.just({}), connections=connections, personal=personal, ties=ties)
+other_tables = st.builds(PlainCompany, people=st.just({}), personal=personal, ties=ties)
+others = st.tuples(elsewhere, elsewhere, other_tables).map(list)
+"""What is known in other scopes; of other tables of the same Smartcar, only what is about their own rows."""
 
 
 class Desk:
@@ -104,9 +121,9 @@ class Desk:
             for table in KEPT:
                 connection.execute(sa.delete(table))
         self._rows(plain)
-        self._evidence(HERE, plain)
+        self._evidence(self.ledger.scope, plain)
         for scope, other in zip(OTHERS, others, strict=True):
-            self._evidence(scope, other)
+            self._evidence(replace(self.ledger.scope, **scope), other)
 
     def _rows(self, plain: PlainCompany) -> None:
         users: list[dict[str, Any]] = [{"id": int(id)} for id in plain.people]
@@ -130,10 +147,11 @@ class Desk:
                     connection.execute(sa.insert(table), wanted)  # type: ignore[arg-type]
 
     def _evidence(self, scope: Scope, plain: PlainCompany) -> None:
-        gone = {(VEHICLES[0], PERSONS[2]), (VEHICLES[3], PERSONS[0])} - plain.connections
-        seen = {"seen_at": NAIVE}
+        gone = plain.gone - plain.connections
+        seen = {"seen_at": NAIVE, "gone_at": None}
         links = [
             scope.row(
+                t.connections,
                 vehicle_id=vehicle,
                 smartcar_user_id=person,
                 make="A",
@@ -145,26 +163,36 @@ class Desk:
             for vehicle, person in plain.connections | gone
         ]
         persons = [
-            scope.row(source=source, user_id=user, smartcar_user_id=id, **seen)
+            scope.row(t.personal, source=source, user_id=user, smartcar_user_id=id, checked=0, **seen)
             for user, id in plain.personal
-            for source in ("tokens", "external_id")
+            for source in ("tokens", "webhooks")
+        ]
+        once = {"source": "external_id", "checked": 0, "seen_at": NAIVE, "gone_at": NAIVE}
+        persons += [
+            scope.row(t.personal, user_id=user, smartcar_user_id=id, **once) for user, id in plain.gone_personal
+        ]
+        persons += [
+            scope.row(t.personal, source="redirects", user_id=user, smartcar_user_id=id, checked=int(checked), **seen)
+            for (user, id), checked in {row[:2]: row[2] for row in sorted(plain.redirects)}.items()
         ]
         tied = [
-            scope.row(source=source, local_vehicle_id=car, vehicle_id=vehicle, **seen)
+            scope.row(t.ties, source=source, local_vehicle_id=car, vehicle_id=vehicle, seen_at=NAIVE)
             for car, vehicle in plain.ties
             for source in ("tokens", "vins")
         ]
         told = [
-            scope.row(source=source, vehicle_id=vehicle, smartcar_user_id=person, **seen)
-            for vehicle, person in plain.sightings
-            for source in ("management", "webhooks")
+            scope.row(t.sightings, source=source, vehicle_id=vehicle, smartcar_user_id=person, **seen)
+            for source, pairs in (("management", plain.sightings), ("webhooks", plain.webhooks | plain.sightings))
+            for vehicle, person in pairs
         ]
         by = {"chosen_by": "Ada", "reason": "asked them", "chosen_at": NAIVE}
-        chosen = [scope.row(user_id=user, smartcar_user_id=id, **by) for user, id in plain.choices.items()]
+        chosen = [scope.row(t.choices, user_id=user, smartcar_user_id=id, **by) for user, id in plain.choices.items()]
         asked = [("tokens", car) for car in plain.tokens_asked] + [("vins", vehicle) for vehicle in plain.vins_asked]
-        answers = [scope.row(source=source, subject=it, asked_at=NAIVE, answer="answered") for source, it in asked]
+        answers = [
+            scope.row(t.asked, source=source, subject=it, asked_at=NAIVE, answer="answered") for source, it in asked
+        ]
         word = "complete" if plain.listed else "incomplete"
-        answers.append(scope.row(source="connections", subject="*", asked_at=NAIVE, answer=word))
+        answers.append(scope.row(t.asked, source="connections", subject="*", asked_at=NAIVE, answer=word))
         with self.ledger.begin() as connection:
             evidence = ((t.connections, links), (t.sightings, told), (t.personal, persons), (t.choices, chosen))
             for table, rows in (*evidence, (t.ties, tied), (t.asked, answers)):
@@ -188,7 +216,8 @@ class Desk:
 
 
 LOOSE = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-NOBODY = PlainCompany({})
+NOBODY = [PlainCompany({})] * len(OTHERS)
+"""Nothing is known in any other scope."""
 
 
 def quickly(examples: int) -> Callable[[Any], Any]:

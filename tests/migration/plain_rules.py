@@ -31,7 +31,15 @@ class PlainCompany:
     personal: set[tuple[str, str]] = field(default_factory=set)
     """(local user, Smartcar user id)."""
     sightings: set[tuple[str, str]] = field(default_factory=set)
-    """(vehicle id, Smartcar user id), by V2 management or a stored webhook."""
+    """(vehicle id, Smartcar user id), by V2 management."""
+    gone: set[tuple[str, str]] = field(default_factory=set)
+    """(vehicle id, Smartcar user id) that a later list no longer had."""
+    gone_personal: set[tuple[str, str]] = field(default_factory=set)
+    """(local user, Smartcar user id) that a later list no longer had."""
+    webhooks: set[tuple[str, str]] = field(default_factory=set)
+    """(vehicle id, Smartcar user id), by a stored webhook."""
+    redirects: set[tuple[str, str, bool]] = field(default_factory=set)
+    """(local user, Smartcar user id, whether the company checked its state), by a redirect."""
     choices: dict[str, str | None] = field(default_factory=dict)
     """Local user -> what a person chose; None: no id."""
     ties: set[tuple[str, str]] = field(default_factory=set)
@@ -54,7 +62,7 @@ def orphans(company: PlainCompany) -> set[tuple[str, str]]:
     """(Smartcar user, vehicle) of the connections that no local user claims by a car, a stored or a personal id."""
     cars = {vehicle for car in company.cars for vehicle in vehicles_of(company, car)}
     ids = {stored(company, user) for user in company.people}
-    ids |= {id for user, id in company.personal if user in company.people}
+    ids |= {id for user in company.people for id in personally(company, user)}
     return {(id, vehicle) for vehicle, id in company.connections if vehicle not in cars and id not in ids}
 
 
@@ -70,7 +78,7 @@ def _bucket(company: PlainCompany, user: str, held: Counter[str | None]) -> str:
         if any(other not in company.choices for other in twins):
             return "shared"
     if id is not None:
-        named = {person for _, person in company.connections | company.sightings} if not own else by_cars(company, user)
+        named = {person for _, person in connected_now(company)} if not own else by_cars(company, user)
         return "mapped" if id in named else "unconfirmed"
     if evidence(company, user):
         return "ready"
@@ -101,12 +109,23 @@ def is_conflict(company: PlainCompany, user: str) -> bool:
         (one,) = personal
         for car in company.cars:
             known = connected(company, car) if car.user == user else set()
-            if known and one not in known:
+            ever = ever_connected(company, car) if car.user == user else set()
+            if (known and one not in known) or (ever and one not in ever):
                 return True
     elif len(by_cars(company, user)) > 1:
         return True
     named = evidence(company, user)
-    return id is not None and bool(named) and named != {id}
+    if id is None:
+        return bool(named) and bool(in_doubt(company, user) - named)
+    return bool(named) and named != {id}
+
+
+def in_doubt(company: PlainCompany, user: str) -> set[str]:
+    """Ids that once spoke for the user, or for a car of one for whom nothing else speaks: they stay for a person."""
+    once = {id for person, id in company.gone_personal if person == user}
+    if personally(company, user):
+        return once
+    return once | {id for car in company.cars if car.user == user for id in ever_connected(company, car)}
 
 
 def evidence(company: PlainCompany, user: str) -> set[str]:
@@ -143,7 +162,9 @@ def could_speak(company: PlainCompany, car: PlainCar) -> bool:
 
 def personally(company: PlainCompany, user: str) -> set[str]:
     """The ids that speak for this user alone."""
-    return {id for person, id in company.personal if person == user}
+    listed = {id for _, id in company.connections}
+    proved = {(person, id) for person, id, checked in company.redirects if checked or id in listed}
+    return {id for person, id in company.personal | proved if person == user}
 
 
 def by_cars(company: PlainCompany, user: str) -> set[str]:
@@ -154,7 +175,19 @@ def by_cars(company: PlainCompany, user: str) -> set[str]:
 def connected(company: PlainCompany, car: PlainCar) -> set[str]:
     """The Smartcar users connected to a car."""
     vehicles = vehicles_of(company, car)
-    return {id for vehicle, id in company.connections | company.sightings if vehicle in vehicles}
+    return {id for vehicle, id in connected_now(company) if vehicle in vehicles}
+
+
+def connected_now(company: PlainCompany) -> set[tuple[str, str]]:
+    """Who is connected to which vehicle; a webhook counts for Smartcar users who are on the list."""
+    listed = {id for _, id in company.connections}
+    return company.connections | company.sightings | {(car, id) for car, id in company.webhooks if id in listed}
+
+
+def ever_connected(company: PlainCompany, car: PlainCar) -> set[str]:
+    """The Smartcar users that are, or once were, connected to a car."""
+    vehicles = vehicles_of(company, car)
+    return {id for vehicle, id in connected_now(company) | company.gone if vehicle in vehicles}
 
 
 def vehicles_of(company: PlainCompany, car: PlainCar) -> set[str]:

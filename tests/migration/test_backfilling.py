@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from smartcar_ops.company.runs import WRITER, Runs, lock
+from smartcar_ops.company.locks import WRITER, lock
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import LockedError, PlanError
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.plans import PLAN_COLUMNS, Plan
@@ -224,9 +225,10 @@ def test_a_row_the_database_refuses_fails_alone(make_house: Callable[..., House]
         house.ask()
         plan = house.plan()
         user = next(change for change in plan.changes() if change.table == "users")
-        house.execute("CREATE UNIQUE INDEX one_id ON users (smartcar_user_id)")
+        house.execute("CREATE UNIQUE INDEX one_beginning ON users (substr(smartcar_user_id, 1, 30))")
         other = next(u["user_id"] for u in house.truth["users"] if u["bucket_uncalled"] == "no_vehicles")
-        house.execute("UPDATE users SET smartcar_user_id = :x WHERE id = :id", x=user.after, id=int(other))
+        alike = f"{(user.after or '')[:30]}zzzzzz"
+        house.execute("UPDATE users SET smartcar_user_id = :x WHERE id = :id", x=alike, id=int(other))
         applied = apply(house, plan)
         assert [user.row_id] == applied.table("failed")["row_id"].tolist()
         assert len(plan.changes()) - 1 == applied.count("written")
@@ -247,7 +249,7 @@ def test_a_saved_plan_is_the_same_plan(one: House, tmp_path: Path) -> None:
     """Saved and loaded, a plan has the same rows, hash and binding, and is applied."""
     plan = one.plan()
     plan.save(tmp_path / "plan.parquet")
-    loaded = Plan.load(tmp_path / "plan.parquet")
+    loaded = Plan.load(tmp_path / "plan.parquet", one.ledger.plan_key())
     assert (plan.hash, plan.binding) == (loaded.hash, loaded.binding)
     assert plan.changes() == loaded.changes()
     assert len(plan.changes()) == apply(one, loaded).count("written")
@@ -265,16 +267,16 @@ def test_an_edited_plan_is_refused(one: House, tmp_path: Path) -> None:
         edited.write_table(table.from_pandas(frame, schema=table.schema))
         edited.add_key_value_metadata({key: notes[key] for key in notes if key != b"ARROW:schema"})
     with pytest.raises(PlanError, match="was edited after it was made") as raised:
-        Plan.load(path)
+        Plan.load(path, one.ledger.plan_key())
     assert 5 == raised.value.exit_code
     frame.to_parquet(path)
     with pytest.raises(PlanError, match="no plan of this kit"):
-        Plan.load(path)
+        Plan.load(path, one.ledger.plan_key())
     path.write_text("no parquet")
     with pytest.raises(PlanError, match="can't be read as a plan"):
-        Plan.load(path)
+        Plan.load(path, one.ledger.plan_key())
     with pytest.raises(PlanError, match="can't be read as a plan"):
-        Plan.load(tmp_path / "missing.parquet")
+        Plan.load(tmp_path / "missing.parquet", one.ledger.plan_key())
 
 
 def test_a_plan_of_another_database_is_refused(make_house: Callable[..., House]) -> None:

@@ -97,7 +97,7 @@ def test_no_damage_to_a_plans_file_goes_unseen(asked: House) -> None:
     for damaged in damages:
         path.write_bytes(damaged)
         try:
-            found = Plan.load(path)
+            found = Plan.load(path, plan.key)
         except PlanError as error:
             assert is_one_sentence(error) and 5 == error.exit_code
             refused += 1
@@ -110,7 +110,7 @@ def test_a_file_replaced_after_it_was_read_is_refused(asked: House) -> None:
     """Where the plan's file is another, or gone, by the time of the apply: exit 5, no row written."""
     path = asked.root / "plan.parquet"
     asked.plan().save(path)
-    plan = Plan.load(path)
+    plan = Plan.load(path, asked.ledger.plan_key())
     asked.execute("UPDATE users SET smartcar_user_id = 'x' WHERE id = (SELECT min(id) FROM users)")
     asked.plan().save(path)
     asked.execute("UPDATE users SET smartcar_user_id = NULL WHERE id = (SELECT min(id) FROM users)")

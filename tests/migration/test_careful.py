@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import runs
+from smartcar_ops.company.locks import WRITER
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import LockedError, ParameterError
@@ -96,12 +96,12 @@ def test_a_row_that_two_tables_have_is_told_by_its_batch(house: House) -> None:
 
 def planned(house: House, row_id: str) -> Plan:
     """A plan that sets the same id in a user and in a vehicle of this id."""
-    writer = PlanWriter()
+    writer = PlanWriter(house.ledger.plan_key())
     row = {"row_id": row_id, "user_id": row_id, "proposed": SOMEBODY, "decision": "set", "evidence": "", "reason": ""}
     tables = (("users", "smartcar_user_id"), ("vehicles", "smartcar_vehicle_id"))
     rows = [{**row, "table": table, "column": column, "current": None} for table, column in tables]
     writer.add(pd.DataFrame(rows))
-    return writer.finish(backfilling.binding(house.company, house.ledger))
+    return writer.finish(backfilling.binding(house.company, house.ledger), judged=0)
 
 
 def test_no_row_beside_the_layouts_own_is_written(house: House) -> None:
@@ -169,7 +169,8 @@ def test_a_writer_that_lost_its_lock_stops(house: House) -> None:
 
     def taken_over(_done: int, _of: int, _written: int) -> None:
         with house.ledger.begin() as connection:
-            connection.execute(sa.update(t.locks).where(t.locks.c.name == runs.WRITER).values(run_id="another"))
+            taken = sa.update(t.fences).where(t.fences.c.name == WRITER)
+            connection.execute(taken.values(token=t.fences.c.token + 1, run_id="another"))
 
     with pytest.raises(LockedError, match="was taken over"):
         backfilling.apply(house.company, house.ledger, house.plan(), "slow", batch_size=5, progress=taken_over)

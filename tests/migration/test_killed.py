@@ -144,7 +144,7 @@ def killed_while_undoing(make_house: Callable[..., House], kind: str, kills: int
     assert 0 == kill_and_resume(house, "undo", "run", kills, seed=kills)
     assert before == company_rows(house)
     assert {"interrupted"} == interrupted(house, "undo")
-    again = backfilling.apply(house.company, house.ledger, Plan.load(path), "again")
+    again = backfilling.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
     assert len(plan.changes()) == again.count("written") == again.done
     assert after == company_rows(house)
 
@@ -173,7 +173,7 @@ def test_what_a_killed_undo_put_back_is_open_again(make_house: Callable[..., Hou
     half = house.rows("smartcar_ops_changes")
     put_back = sum(row["run_id"] == "undo" for row in half)
     assert len(plan.changes()) > put_back >= 15
-    again = backfilling.apply(house.company, house.ledger, Plan.load(path), "again")
+    again = backfilling.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
     assert ("running", "interrupted") == (undo["status"], Runs(house.ledger).all("undo")[0]["status"])
     assert put_back == again.count("written") == again.done
     assert after == company_rows(house)

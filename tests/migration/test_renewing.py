@@ -15,7 +15,7 @@ import stamina
 
 from smartcar_ops.access import Credentials
 from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import phases, runs
+from smartcar_ops.company import locks, phases
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import AuthenticationError, DatabaseError
@@ -291,7 +291,7 @@ def test_a_lock_that_is_lost_ends_the_renewing(shop: Shop) -> None:
     """Where another run took the lock over meanwhile, what was renewed counts and the rest is not tried."""
     fleet(shop.url, (1, "a", OLD, "old-1"), (2, "b", OLD, "old-2"))
     shop.expand()
-    shop.endpoint.before = lambda: run(shop.url, f"UPDATE {t.locks.name} SET run_id = 'another'")
+    shop.endpoint.before = lambda: run(shop.url, f"UPDATE {t.fences.name} SET run_id = 'another'")
     assert (1, 0, 0, 1) == counts(shop.renew())
     assert ["old-1"] == shop.endpoint.used
 
@@ -300,7 +300,7 @@ def test_a_held_lock_is_left_to_its_holder(shop: Shop) -> None:
     """A writer of the company's tables keeps its lock, and after it the next run renews."""
     fleet(shop.url, (1, "a", OLD, "old-1"))
     shop.expand()
-    with runs.lock(shop.ledger(shop.company()), runs.WRITER, "apply"):
+    with locks.lock(shop.ledger(shop.company()), locks.WRITER, "apply"):
         assert (0, 0, 0, 1) == counts(shop.renew())
     assert (1, 0, 0, 0) == counts(shop.renew())
 

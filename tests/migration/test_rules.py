@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given
-from hypothesis import strategies as st
 
 from tests.migration import plain_rules
-from tests.migration.plain_desks import NOBODY, PERSONS, VEHICLES, Desk, companies, elsewhere, quickly
+from tests.migration.plain_desks import NOBODY, PERSONS, VEHICLES, Desk, companies, others, quickly
 from tests.migration.plain_rules import PlainCar, PlainCompany
 
 
@@ -66,15 +65,15 @@ FAMILY = PlainCompany(
 
 
 @quickly(30)
-@given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
-@example(plain=FAMILY, others=[NOBODY, NOBODY])
+@given(plain=companies, others=others)
+@example(plain=FAMILY, others=NOBODY)
 def test_sql_equals_the_plain_rules_on_sqlite(sqlite_desk: Desk, plain: PlainCompany, others: Any) -> None:
     """Whatever the company and the evidence, SQLite's buckets, counts and orphans are those of the plain rules."""
     agree(sqlite_desk, plain, others)
 
 
 @quickly(20)
-@given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
+@given(plain=companies, others=others)
 def test_sql_equals_the_plain_rules_with_the_ledger_in_a_file(
     file_desk: Desk, plain: PlainCompany, others: Any
 ) -> None:
@@ -84,8 +83,8 @@ def test_sql_equals_the_plain_rules_with_the_ledger_in_a_file(
 
 @pytest.mark.parametrize("server_desk", ["postgresql", "mariadb"], indirect=True)
 @quickly(15)
-@given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
-@example(plain=FAMILY, others=[NOBODY, NOBODY])
+@given(plain=companies, others=others)
+@example(plain=FAMILY, others=NOBODY)
 def test_sql_equals_the_plain_rules_on_servers(server_desk: Desk, plain: PlainCompany, others: Any) -> None:
     """PostgreSQL and MariaDB judge as the plain rules do."""
     agree(server_desk, plain, others)
@@ -135,5 +134,5 @@ def one(**changes: Any) -> PlainCompany:
 def test_known_cases_fall_where_the_contract_says(sqlite_desk: Desk, bucket: str, plain: PlainCompany) -> None:
     """The plain rules themselves, and the SQL with them, put textbook cases where people would."""
     assert bucket == plain_rules.buckets(plain)["1"]
-    sqlite_desk.fill(plain, [NOBODY, NOBODY])
+    sqlite_desk.fill(plain, NOBODY)
     assert bucket == sqlite_desk.judged()["1"]

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as profile
-from hypothesis import strategies as st
 
 from smartcar_ops.migration import backfilling
 from tests.conftest import DATABASES
 from tests.migration import plain_rules
-from tests.migration.plain_desks import CARS, NOBODY, NOW, PERSONS, VEHICLES, Desk, companies, elsewhere, quickly
+from tests.migration.plain_desks import CARS, NOBODY, NOW, PERSONS, VEHICLES, Desk, companies, others, quickly
 from tests.migration.plain_rules import PlainCar, PlainCompany
 
 EXAMPLES = 15 if profile.default.max_examples <= 50 else 300  # type: ignore[union-attr]
@@ -100,8 +99,8 @@ FAMILY = PlainCompany(
 
 @pytest.mark.parametrize("any_desk", DATABASES, indirect=True)
 @quickly(EXAMPLES)
-@given(plain=companies, others=st.tuples(elsewhere, elsewhere).map(list))
-@example(plain=FAMILY, others=[NOBODY, NOBODY])
+@given(plain=companies, others=others)
+@example(plain=FAMILY, others=NOBODY)
 def test_nobody_gets_an_id_that_something_speaks_against(any_desk: Desk, plain: PlainCompany, others: Any) -> None:
     """Every id set is contradicted by nothing, every undisputed one is set; done once, nothing is left to set."""
     check(any_desk, plain, others)

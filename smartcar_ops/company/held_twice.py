@@ -1,0 +1,133 @@
+"""No two users with one id: looked at over the whole table before the first batch of an act, and after its last.
+
+A batch looks too, but in a large table without an index only these two looks see every user.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.desk import desk
+from smartcar_ops.company.judging import Facts
+from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.locks import Held
+from smartcar_ops.company.readiness import HELD, Readiness, evidence_number, same_id
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.company.tables import IDS, Company, text_of, tidy
+
+BEFORE = 0
+"""The batch of what is skipped before the first one."""
+
+
+class HeldTwice:
+    """Finds the rows of one act whose id another user holds, or would get, and does not let them stand."""
+
+    def __init__(self, company: Company, ledger: Ledger, held: Held, readiness: Readiness) -> None:
+        self._company, self._ledger, self._held, self._readiness = company, ledger, held, readiness
+        self._engine, self._runs = engines.writer(company.engine), Runs(ledger)
+
+    def skip_staged(self) -> Counter[str]:
+        """Records the staged rows whose id is another's as skipped, and takes them out: outcome -> rows."""
+        row = t.stage.c
+        mine = sa.and_(row.token == self._held.token, row.table_name == "users", row.after_value.is_not(None))
+        places = self._places(sa.select(row.place).where(mine), row.row_id, row.after_value) | self._would_be(mine)
+        found: Counter[str] = Counter()
+        for some in _chunks(places):
+            found += self._skip(some)
+        return found
+
+    def take_back(self) -> Counter[str]:
+        """Puts back what this act wrote if another user holds it by now: outcome -> rows, fewer of ``written``."""
+        if self._readiness.look_up != "never":
+            return Counter()  # each batch looked at every user
+        row = t.changes.c
+        written = sa.and_(row.run_id == self._held.run_id, row.table_name == "users", row.outcome == "written")
+        found: Counter[str] = Counter()
+        for some in _chunks(self._places(sa.select(row.place).where(written), row.row_id, row.after_value)):
+            found.update(self._put_back(some))
+        return found
+
+    def _places(self, query: sa.Select[Any], row_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> set[int]:
+        """The places of this query whose id another user's row holds, unless a person chose another for that one."""
+        column, names = self._company.user_id_column, self._company.layout.users
+        assert column is not None, "a plan is applied after expand"
+        other, choice, mine = self._company.users.alias("other_users"), t.choices.c, t.choices.alias("own_choice")
+        other_id = text_of(other.c[names.id])
+        of = self._ledger.scope.of
+        chosen = sa.exists().where(of(mine), mine.c.user_id == row_id)
+        moves_on = sa.exists().where(
+            of(t.choices),
+            choice.user_id == other_id,
+            sa.or_(choice.smartcar_user_id.is_(None), choice.smartcar_user_id != id, chosen),
+        )
+        held = sa.and_(other.c[column.name].is_not(None), tidy(text_of(other.c[column.name])) == text_of(id))
+        query = query.join(other, held).where(other_id != text_of(row_id), sa.not_(moves_on))
+        with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def _would_be(self, mine: sa.ColumnElement[bool]) -> set[int]:
+        """The staged places whose id another user would get by now; only where more is known than the plan knew."""
+        with engines.failures(self._engine, "reading the ledger"), self._engine.connect() as connection:
+            if evidence_number(connection) == self._readiness.judged:
+                return set()
+        with desk(self._company, self._ledger, datetime.now(UTC)) as at:
+            shared = Facts(at).shared().subquery("shared_ids")
+            query = sa.select(t.stage.c.place).join(shared, shared.c.id == t.stage.c.after_value).where(mine)
+            return {row["place"] for row in at.rows(query)}
+
+    def _skip(self, places: Sequence[int]) -> Counter[str]:
+        row = t.stage.c
+        with engines.failures(self._engine, "skipping rows"), self._engine.begin() as connection:
+            self._held.guard(connection)
+            chosen = sa.and_(row.token == self._held.token, row.place.in_(places))
+            columns = [column for column in t.stage.columns if column is not row.token]
+            values = {"run_id": self._held.run_id, "batch": BEFORE, "outcome": "skipped", "reason": HELD}
+            literals = [sa.literal(value).label(name) for name, value in values.items()]
+            at = sa.literal(datetime.now(UTC).replace(tzinfo=None), t.changes.c.at.type).label("at")
+            query = sa.select(*columns, *literals, at).where(chosen)
+            names = [column.name for column in columns] + [*values, "at"]
+            connection.execute(sa.insert(t.changes).from_select(names, query))
+            connection.execute(sa.delete(t.stage).where(chosen))
+            found = Counter({"skipped": len(places)})
+            self._runs.advance(connection, self._held, BEFORE, found)
+        return found
+
+    def _put_back(self, places: Sequence[int]) -> dict[str, int]:
+        """Sets these rows back where they still hold what was written; their records say that they were skipped."""
+        company, row = self._company, t.changes.c
+        column = company.user_id_column
+        assert column is not None, "a plan is applied after expand"
+        written = (
+            sa.select(row.place, row.row_id, row.before_value, row.after_value)
+            .where(row.run_id == self._held.run_id, row.outcome == "written", row.place.in_(places))
+            .subquery("written")
+        )
+        identity = company.users.c[company.layout.users.id]
+        is_row = sa.and_(
+            same_id(identity, written.c.row_id, self._engine.dialect), text_of(column) == written.c.after_value
+        )
+        with engines.failures(self._engine, "putting rows back"), self._engine.begin() as connection:
+            self._held.guard(connection)
+            standing = sa.select(written.c.place).join(company.users, is_row)
+            if connection.dialect.name != "sqlite":
+                standing = standing.with_for_update(of=company.users)
+            found = connection.execute(standing).scalars().all()
+            update = sa.update(company.users).where(is_row, written.c.place.in_(found))
+            connection.execute(update.values({column: written.c.before_value}))
+            mine = sa.and_(row.run_id == self._held.run_id, row.outcome == "written", row.place.in_(found))
+            connection.execute(sa.update(t.changes).where(mine).values(outcome="skipped", reason=HELD))
+            moved = {"written": -len(found), "skipped": len(found)}
+            self._runs.advance(connection, self._held, None, moved)
+        return moved
+
+
+def _chunks(places: set[int]) -> list[list[int]]:
+    ordered = sorted(places)
+    return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]

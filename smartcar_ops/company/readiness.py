@@ -1,0 +1,179 @@
+"""Whether what a plan wants to set is still right, by what the database and the ledger hold at the moment of a batch.
+
+The same rules that made the plan are asked again for the few users of the batch, in the batch's own statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from smartcar_ops.company import engines
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.desk import Desk, Holders, InOrder, step
+from smartcar_ops.company.judging import Facts, Rules
+from smartcar_ops.company.ledger import EVIDENCE_FENCE, Ledger
+from smartcar_ops.company.tables import Company, text_of, tidy
+
+LookUp = Literal["index", "scan", "never"]
+
+FEW_USERS = 20_000
+"""Up to so many users, all of them are gone through for each batch to see who holds an id."""
+
+NOBODY = "no evidence names this id any more"
+CHOSEN = "a person decided otherwise since"
+CONTRADICTED = "the evidence contradicts it by now"
+HELD = "another user holds or would get this id by now"
+MOVED = "the car is another user's by now"
+UNLINKED = "what links the car says otherwise by now"
+FOR_A_PERSON = "its user's id is for a person to decide by now"
+UNREADY = (NOBODY, CHOSEN, CONTRADICTED, HELD, MOVED, UNLINKED, FOR_A_PERSON)
+"""Why a row that is as planned is not set."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Asks the rules again; ``rules`` are those down to the one that sets, ``judged`` is the evidence's number then."""
+
+    company: Company
+    ledger: Ledger
+    rules: Rules
+    judged: int
+    look_up: LookUp
+
+    @classmethod
+    def of(cls, company: Company, ledger: Ledger, rules: Rules, judged: int) -> Readiness:
+        """How to ask here: who holds an id is looked up by an index, or, in a small table, in all of it."""
+        column = company.user_id_column
+        indexed = column is not None and _leads_an_index(company, column.name)
+        return cls(
+            company, ledger, rules, judged, "index" if indexed else "scan" if company.count() <= FEW_USERS else "never"
+        )
+
+    def still(self, connection: sa.Connection, table: str, column: str, staged: sa.CTE) -> sa.Select[Any] | None:
+        """(place, why): each staged row, with null where it is still right to set, otherwise with the reason.
+
+        None if nothing can have changed that the row itself does not show.
+        """
+        if table == "users":
+            return self._users(connection, staged)
+        if evidence_number(connection) == self.judged:
+            return None
+        return self._vehicles(connection, column, staged)
+
+    def _users(self, connection: sa.Connection, staged: sa.CTE) -> sa.Select[Any]:
+        standing = step(Facts(self._desk(connection, staged)).standing(self.rules), "standing")
+        row, after = standing.c, staged.c.staged_after_value
+        same = sa.or_(row.named == after, sa.and_(row.named.is_(None), after.is_(None)))
+        why = sa.case(
+            (sa.and_(row.decision == "set", same), sa.null()),
+            (row.chosen == 1, CHOSEN),
+            (row.bucket == "shared", HELD),
+            (row.bucket.in_(("conflict", "invalid")), CONTRADICTED),
+            else_=NOBODY,
+        )
+        joined = staged.outerjoin(standing, row.user_id == staged.c.staged_row_id)
+        return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
+
+    def _vehicles(self, connection: sa.Connection, column: str, staged: sa.CTE) -> sa.Select[Any]:
+        facts = Facts(self._desk(connection, staged, with_cars=True))
+        standing = step(facts.standing(self.rules), "standing")
+        car = step(facts.cars().order_by(None), "cars_now")
+        after = staged.c.staged_after_value
+        linked = car.c.holder == after
+        if column == self.company.layout.vehicles.smartcar_vehicle_id:
+            linked = sa.and_(car.c.lowest == after, car.c.highest == after)
+        why = sa.case(
+            (car.c.local_vehicle_id.is_(None), UNLINKED),
+            (standing.c.decision == "conflict", FOR_A_PERSON),
+            (linked, sa.null()),
+            else_=UNLINKED,
+        )
+        joined = staged.outerjoin(car, car.c.local_vehicle_id == staged.c.staged_row_id).outerjoin(
+            standing, standing.c.user_id == staged.c.staged_user_id
+        )
+        return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
+
+    def _desk(self, connection: sa.Connection, staged: sa.CTE, *, with_cars: bool = False) -> Desk:
+        """A desk of the users that a batch is about, and of their cars."""
+        company = self.company
+        owners = step(
+            sa.select(staged.c.staged_user_id.label("user_id")).where(staged.c.staged_user_id.is_not(None)).distinct(),
+            "owners",
+        )
+        users, vehicles = company.users, company.vehicles
+        names = company.layout
+        is_user = same_id(users.c[names.users.id], owners.c.user_id, connection.dialect)
+        is_owner = same_id(vehicles.c[names.vehicles.user_id], owners.c.user_id, connection.dialect)
+        now = datetime.now(UTC)
+        people = company.people().select_from(InOrder(owners, users, is_user))
+        cars = company.cars(now).select_from(InOrder(owners, vehicles, is_owner))
+        if with_cars:  # a car may be nobody's
+            is_car = same_id(vehicles.c[names.vehicles.id], staged.c.staged_row_id, connection.dialect)
+            cars = sa.union(cars, company.cars(now).select_from(InOrder(staged, vehicles, is_car)))  # type: ignore[assignment]
+        return Desk(
+            connection,
+            step(people, "people"),
+            step(cars, "cars"),
+            self.ledger.scope,
+            company.holder_column is not None,
+            few=True,
+            holders=self._holders(),
+        )
+
+    def _holders(self) -> Holders:
+        """Who holds an id; nobody where looking would go through a large table for each batch."""
+        names, column = self.company.layout.users, self.company.user_id_column
+        assert column is not None, "a plan is applied after expand"
+        other = self.company.users.alias("other_users")
+        held = other.c[column.name]
+
+        def by_index(id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+            wanted = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [sa.cast(id, held.type)]
+            return sa.or_(*(held == one for one in wanted))
+
+        ways: dict[LookUp, Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]] = {
+            "index": by_index,
+            "scan": lambda id: tidy(text_of(held)) == id,
+            "never": lambda _: sa.false(),
+        }
+        return Holders(other, text_of(other.c[names.id]), ways[self.look_up])
+
+
+def same_id(
+    identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: sa.Dialect
+) -> sa.ColumnElement[bool]:
+    """That an id of the company's is the one that a text names; by its own type, so that its index is used."""
+    if not isinstance(identity.type, sa.String):
+        return identity == sa.cast(named, identity.type)
+    if dialect.name not in ("mysql", "mariadb"):
+        return identity == named
+    alike = identity == (sa.collate(named, identity.type.collation) if identity.type.collation else named)
+    return sa.and_(alike, sa.cast(identity, sa.LargeBinary) == sa.cast(named, sa.LargeBinary))
+
+
+def _leads_an_index(company: Company, column: str) -> bool:
+    """Whether the users' table has an index that begins with this column."""
+    users = company.users
+    with engines.failures(company.engine, "reading the indexes"):
+        inspector = sa.inspect(company.engine)
+        found = inspector.get_indexes(users.name, users.schema)
+        unique = inspector.get_unique_constraints(users.name, users.schema)
+    known = [index["column_names"] for index in found] + [index["column_names"] for index in unique]
+    return any(names[:1] == [column] for names in known)
+
+
+def evidence_number(connection: sa.Connection) -> int:
+    """How often what is known has changed."""
+    query = sa.select(t.fences.c.token).where(t.fences.c.name == EVIDENCE_FENCE)
+    return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+def judged_now(ledger: Ledger) -> int:
+    """The evidence's number, to be kept with a plan: read before anything is judged."""
+    with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
+        return evidence_number(connection)
