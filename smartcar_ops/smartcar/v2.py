@@ -14,6 +14,7 @@ from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
 from smartcar_ops.smartcar.fields import Lacks
+from smartcar_ops.smartcar.ids import read_id
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
@@ -57,16 +58,25 @@ class V2:
         self._transport, self._origin, self._batch_counts = transport, origin, batch_counts
 
     def user(self, token: str) -> str:
-        """The Smartcar user id the token speaks for, lower case; one unit."""
-        found = text(mapping(self._transport.json(self._request("GET", "/user", "/user", token))).get("id"))
-        if not found:
-            raise NotSmartcarError("smartcar: V2 /user answered without an id; check SMARTCAR_API_ORIGIN.")
-        return found.strip().lower()
+        """The Smartcar user id the token speaks for, lower case; one unit. NotSmartcarError where it is no id."""
+        told = mapping(self._transport.json(self._request("GET", "/user", "/user", token))).get("id")
+        found = read_id(told, "V2 user", self._transport.oddities)
+        if found is None:
+            raise NotSmartcarError("smartcar: V2 /user answered without an id that is one; check SMARTCAR_API_ORIGIN.")
+        return found
 
     def vehicles(self, token: str) -> tuple[str, ...]:
-        """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50."""
-        found = self._listed(token, "/vehicles", "vehicles")
-        return tuple(dict.fromkeys(vehicle_id.lower() for vehicle_id in found))
+        """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50.
+
+        NotSmartcarError where one of them is no id: of the others nobody could say that they are all.
+        """
+        found = [
+            read_id(told, "V2 vehicle", self._transport.oddities)
+            for told in self._listed(token, "/vehicles", "vehicles")
+        ]
+        if not all(found):
+            raise NotSmartcarError("smartcar: V2 /vehicles lists what is no vehicle's id; check SMARTCAR_API_ORIGIN.")
+        return tuple(dict.fromkeys(vehicle_id for vehicle_id in found if vehicle_id))
 
     def read(self, token: str, vehicle_id: str, path: str = "/") -> Item:
         """One endpoint of a vehicle, in metric units: its body, the maker's time, Smartcar's; one unit.
