@@ -106,7 +106,7 @@ class Listing:
         Those that a complete list no longer has are withdrawn.
         """
         told = {(own, row.user_id) for row in listing.connections if (own := row.external_id)}
-        rows = [self._external_id(*one) for one in sorted(told)]
+        rows = captures.told_apart(self._ledger, [self._external_id(*one) for one in sorted(told)], "user_id")
         if listing.complete:
             self._ledger.replace(t.personal, EXTERNAL_ID, rows)
         else:
@@ -145,7 +145,8 @@ class Listing:
         mirrored = {
             (row["external_id"], row["smartcar_user_id"]) for row in self._ledger.connections() if row["external_id"]
         }
-        self._ledger.record(t.personal, [self._external_id(*one) for one in sorted(mirrored - kept)])
+        missing = [self._external_id(*one) for one in sorted(mirrored - kept)]
+        self._ledger.record(t.personal, captures.told_apart(self._ledger, missing, "user_id"))
         if kept | mirrored:
             asked.answers[EXTERNAL_ID] = len(kept | mirrored)
 
@@ -235,16 +236,21 @@ def _tell_dropped(asked: Asked, source: str, answers: int, dropped: int) -> None
         asked.told[source] = f"{answers:,} answers{_dropped_words(dropped)}"
 
 
+def _plain(text: str, most: int | None = None) -> str:
+    """Text that every database takes: no NUL and no half of a character, which some refuse."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:most]
+
+
 def _connection_row(connection: Connection) -> dict[str, Any]:
     return {
         "vehicle_id": connection.vehicle_id,
         "smartcar_user_id": connection.user_id,
-        # Longer than the ledger's column it is no id; a part of it would be another one.
-        "connection_id": connection.id if len(connection.id) <= LONGEST_ID else None,
-        "make": connection.make[:64],
-        "model": connection.model[:128],
+        # Where it can't be kept as it is, it is none; a part of it would be another one.
+        "connection_id": connection.id if connection.id == _plain(connection.id, LONGEST_ID) else None,
+        "make": _plain(connection.make, 64),
+        "model": _plain(connection.model, 128),
         "year": connection.year,
-        "powertrain": connection.powertrain[:16],
-        "permissions": " ".join(connection.permissions),
+        "powertrain": _plain(connection.powertrain, 16),
+        "permissions": _plain(" ".join(connection.permissions)),
         "external_id": connection.external_id,
     }

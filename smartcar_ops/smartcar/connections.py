@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -121,7 +122,7 @@ def read_row(row: Any, oddities: Oddities | None = None) -> Row:
             mode=mode,
             make=(text(vehicle.get("make")) or "").upper(),
             model=text(vehicle.get("model")) or "",
-            year=int(year) if isinstance(year, int | str) and str(year).isdecimal() else None,
+            year=int(year) if isinstance(year, int | str) and re.fullmatch("[0-9]{1,4}", str(year)) else None,
             powertrain=(text(vehicle.get("powertrainType")) or "").upper(),
             permissions=tuple(str(scope) for scope in permissions) if isinstance(permissions, list) else (),
             external_id=read_external_id(person.get("externalId"), "connection user externalId", odd),

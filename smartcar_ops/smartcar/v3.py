@@ -12,6 +12,7 @@ from smartcar_ops.smartcar.connections import Connection, Listing, Row, listing_
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
 from smartcar_ops.smartcar.failures import body_of
+from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.signals import Signal, Signals, known_codes, read_signal, read_signals, vehicle_attributes
 from smartcar_ops.smartcar.tokens import ApplicationToken
@@ -71,16 +72,21 @@ class V3:
         return page.total if page.total is not None else len(page.rows)
 
     def vehicle(self, vehicle_id: str, user_id: str) -> dict[str, Any]:
-        """The vehicle's attributes with its id; one unit."""
+        """The vehicle's attributes with its id; one unit. NotSmartcarError where the answer is about another one."""
         path = f"/vehicles/{quote(vehicle_id, safe='')}"
-        return vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id)))
+        found = vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id)))
+        _refuse_another_car(found, vehicle_id)
+        return found
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
         """All signals of the vehicle in one call; one unit."""
         return read_signals(self.signals_document(vehicle_id, user_id).body)
 
     def signals_document(self, vehicle_id: str, user_id: str, *, user_token: str = "") -> Document:
-        """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's."""
+        """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's.
+
+        NotSmartcarError where the answer is about another vehicle.
+        """
         path = f"/vehicles/{quote(vehicle_id, safe='')}/signals"
         request = self._request(path, "/vehicles/{id}/signals", user_id=user_id)
         if user_token:
@@ -88,7 +94,7 @@ class V3:
             found = document(self._transport.send(replace(request, headers=signed)))
         else:
             found = document(self._token.send(self._transport, request))
-        read_signals(found.body, self._transport.oddities)
+        _refuse_another_car(read_signals(found.body, self._transport.oddities).vehicle, vehicle_id)
         return found
 
     def signal(self, vehicle_id: str, user_id: str, code: str) -> Signal:
@@ -142,3 +148,13 @@ def _expected(row: Row, user_id: str, vehicle_id: str, external_id: str) -> Row:
             "used. The service may have ignored the filter; report it, with the request id of the last call."
         )
     return row
+
+
+def _refuse_another_car(told: Mapping[str, Any], vehicle_id: str) -> None:
+    """An error where an answer tells the id of another vehicle than was asked for, as a wrong cache would."""
+    found, asked = smartcar_id(told.get("id")), smartcar_id(vehicle_id)
+    if found and asked and found != asked:
+        raise NotSmartcarError(
+            "smartcar: V3 answered about another vehicle than was asked for; nothing of that answer is used. A proxy "
+            "with a cache may stand in between."
+        )

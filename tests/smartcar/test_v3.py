@@ -322,7 +322,7 @@ def test_a_filtered_answer_that_names_anybody_else_is_not_used(server, v3, other
 def test_what_a_connection_may_lack():
     """Without powertrain, year, model, permissions and times a connection is still one."""
     row = connection("u1", "v1")
-    row["attributes"] = {"vehicle": {"mode": "live", "year": "²", "powertrainType": None}, "permissions": None}
+    row["attributes"] = {"vehicle": {"mode": "live", "year": 10**20, "powertrainType": None}, "permissions": None}
     del row["meta"]
     read = read_connection(row)
     assert ("", "", None, "", (), None, None) == (
@@ -374,6 +374,18 @@ def test_all_signals_of_a_vehicle(server, v3):
         found.signals["closure-sunroof"].error_code,
     )
     assert "u1" == server.asked[-1].headers["sc-user-id"]
+
+
+def test_an_answer_about_another_car_is_not_used(server, v3):
+    """Nobody is shown another car than the one asked for: the answer's own id is compared with it."""
+    told = {"id": uid("v2").upper(), "type": "vehicle", "attributes": {"make": "KIA"}}
+    server.play("*", Answer({"data": [], "included": {"vehicle": told}}))
+    assert uid("v2").upper() == v3.signals(uid("v2"), uid("u1")).vehicle["id"]
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v3.signals(uid("v1"), uid("u1"))
+    server.play("*", Answer({"data": told}))
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v3.vehicle(uid("v1"), uid("u1"))
 
 
 def test_an_empty_store_is_an_answer(server, v3):
