@@ -43,12 +43,13 @@ PROOFS = {
 class Judged(NamedTuple):
     """What a line says by itself, the local user it names, how far it is proved and whether it tells a mode.
 
-    Whether the company has that user is not known yet.
+    ``beside`` is a second name of a local user. Whether the company has these users is not known yet.
     """
 
     row: Row
     local: str | None = None
     marks: tuple[str, ...] = ()
+    beside: str | None = None
 
 
 @dataclass
@@ -129,9 +130,9 @@ def _judge_redirect(given: SentBack) -> Judged:
         return refused("unroutable", "has no user_id, as after a re-authentication")
     row = row._replace(smartcar_user_id=found.user_id)
     local = given.user_id or found.external_id
-    return (
-        Judged(row, local) if local else refused("unroutable", "names no local user: neither user_id nor external_id")
-    )
+    if not local:
+        return refused("unroutable", "names no local user: neither user_id nor external_id")
+    return Judged(row, local, beside=found.external_id if given.user_id else None)
 
 
 class _Judge:
@@ -207,31 +208,36 @@ class _Keeper:
         self._now = now.astimezone(UTC).replace(tzinfo=None)
 
     def keep_redirects(self, judged: list[Judged], tally: _Tally) -> list[Row]:
-        """The chunk's rows as they end: a redirect that names nobody of the company is unroutable."""
+        """The chunk's rows as they end: a redirect that names nobody of the company is unroutable, one that names two
+        is nobody's."""
         users = self._users(judged)
-        unknown = {"outcome": "unroutable", "reason": "names a user that the company's table does not have"}
-        rows = [
-            row._replace(user_id=users[local])
-            if local in users
-            else row._replace(**unknown)  # type: ignore[arg-type]
-            if local is not None
-            else row
-            for row, local, _ in judged
-        ]
+        rows = [self._redirect(one, users) for one in judged]
         self._record(t.personal, "user_id", (_personal(row) for row in rows if row.outcome == "kept"), tally)
         return rows
+
+    @staticmethod
+    def _redirect(judged: Judged, users: dict[str, str]) -> Row:
+        row, local = judged.row, judged.local
+        if local is None:
+            return row
+        if local not in users:
+            reason = "names a user that the company's table does not have"
+            return row._replace(outcome="unroutable", reason=reason)
+        if users.get(judged.beside or "", users[local]) != users[local]:
+            return row._replace(outcome="invalid", reason="names one user by user_id and another by external_id")
+        return row._replace(user_id=users[local])
 
     def keep_webhooks(self, judged: list[Judged], tally: _Tally) -> list[Row]:
         """The chunk's rows as they end: each says who is connected to a car, some also which local user that is."""
         users = self._users(judged)
-        rows = [row._replace(user_id=users.get(local or "")) for row, local, _ in judged]
+        rows = [one.row._replace(user_id=users.get(one.local or "")) for one in judged]
         kept = [row for row in rows if row.outcome == "kept"]
         self._record(t.sightings, "vehicle_id", (_sighting(row) for row in kept), tally)
         self._record(t.personal, "user_id", (_personal(row) for row in kept if row.user_id), tally)
         return rows
 
     def _users(self, judged: list[Judged]) -> dict[str, str]:
-        return captures.known_users(self._company, {local for _, local, _ in judged if local})
+        return captures.known_users(self._company, {name for one in judged for name in (one.local, one.beside) if name})
 
     def _record(self, table: Any, by: str, rows: Iterable[dict[str, Any]], tally: _Tally) -> None:
         """Adds the rows that the ledger does not have yet; the others stay as they were seen first."""

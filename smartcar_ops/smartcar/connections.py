@@ -58,7 +58,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Row:
+class ListedRow:
     """What a row of the list says: a connection for each user that it names, none where it can't be read."""
 
     connections: tuple[Connection, ...]
@@ -71,7 +71,7 @@ class Row:
         return not self.connections or not self.connections[0].mode
 
 
-def listing_of(rows: Iterable[Row], mode: str, *, complete: bool) -> Listing:
+def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> Listing:
     """The connections of the mode; where two rows tell the same, the first (the newest) is kept."""
     found: dict[Hashable, Connection] = {}
     dropped = 0
@@ -92,7 +92,7 @@ def read_connection(row: Any, oddities: Oddities | None = None) -> Connection:
     return found[0]
 
 
-def read_row(row: Any, oddities: Oddities | None = None) -> Row:
+def read_row(row: Any, oddities: Oddities | None = None) -> ListedRow:
     """A row of the list from its JSON: what it says of whom, read from ``relationships`` and from ``attributes``.
 
     Two users that differ are both named: a person has to see it. Two vehicles that differ are none: nobody's car may
@@ -112,7 +112,7 @@ def read_row(row: Any, oddities: Oddities | None = None) -> Row:
         odd.note("connection: no mode")
     if not users or len(vehicles) != 1:
         odd.note("connection: names no user or no vehicle")
-        return Row((), _fingerprint(row))
+        return ListedRow((), _fingerprint(row))
     year, permissions = vehicle.get("year"), attributes.get("permissions")
     connections = tuple(
         Connection(
@@ -132,7 +132,7 @@ def read_row(row: Any, oddities: Oddities | None = None) -> Row:
         for user_id in users
     )
     first = connections[0]
-    return Row(connections, (first.id, tuple(users), first.vehicle_id, first.mode, first.external_id))
+    return ListedRow(connections, (first.id, tuple(users), first.vehicle_id, first.mode, first.external_id))
 
 
 def _named(row: Any, what: str, odd: Oddities) -> list[str]:

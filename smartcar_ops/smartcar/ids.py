@@ -6,8 +6,10 @@ text must never name anybody.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.smartcar.failures import text
 from smartcar_ops.smartcar.oddities import Oddities
 from smartcar_ops.uuids import NIL, UUID
@@ -57,3 +59,13 @@ def read_one(values: list[Any]) -> tuple[str | None, str]:
     if len(found) > 1:
         return None, f"comes with {len(found)} different values"
     return next(iter(found), None), ""
+
+
+def refuse_another_car(told: Mapping[str, Any], vehicle_id: str, api: str) -> None:
+    """NotSmartcarError where an answer tells the id of another vehicle than was asked for, as a wrong cache would."""
+    found, asked = smartcar_id(told.get("id")), smartcar_id(vehicle_id)
+    if found and asked and found != asked:
+        raise NotSmartcarError(
+            f"smartcar: {api} answered about another vehicle than was asked for; nothing of that answer is used. "
+            "A proxy with a cache may stand in between."
+        )

@@ -14,7 +14,7 @@ from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
 from smartcar_ops.smartcar.fields import Lacks
-from smartcar_ops.smartcar.ids import read_id
+from smartcar_ops.smartcar.ids import read_id, refuse_another_car
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
@@ -90,7 +90,9 @@ class V2:
         place = f"/vehicles/{quote(vehicle_id, safe='')}{path.rstrip('/')}"
         response = self._transport.send(self._request("GET", place, f"/vehicles/{{id}}{path.rstrip('/')}", token))
         row = {"path": path, "code": response.status_code, "body": body_of(response), "headers": dict(response.headers)}
-        return _item(row)
+        item = _item(row)
+        _refuse_another_car(item, vehicle_id)
+        return item
 
     def permissions(self, token: str, vehicle_id: str) -> tuple[str, ...]:
         """What the vehicle's owner granted; one unit a page of 50."""
@@ -105,7 +107,7 @@ class V2:
         return read_batch(self.batch_document(token, vehicle_id, paths).body)
 
     def batch_document(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Document:
-        """What ``batch`` is read from, as it came."""
+        """What ``batch`` is read from, as it came; NotSmartcarError where it is about another vehicle."""
         wanted = list(paths)
         request = self._request(
             "POST",
@@ -116,7 +118,8 @@ class V2:
             units=self.batch_units(len(wanted)),
         )
         found = document(self._transport.send(request))
-        read_batch(found.body)
+        for item in read_batch(found.body).items.values():
+            _refuse_another_car(item, vehicle_id)
         return found
 
     def batch_units(self, paths: int) -> int:
@@ -169,6 +172,12 @@ def read_batch(body: Any) -> Batch:
         raise NotSmartcarError("smartcar: a V2 batch answered 200 without `responses`; a proxy may stand in between.")
     items = (_item(mapping(row)) for row in rows)
     return Batch({item.path: item for item in items if item.path})
+
+
+def _refuse_another_car(item: Item, vehicle_id: str) -> None:
+    """An error where the vehicle's own attributes are another's."""
+    if item.path == "/" and 0 < item.code < 400:
+        refuse_another_car(mapping(item.body), vehicle_id, "V2")
 
 
 def _item(row: Mapping[str, Any]) -> Item:

@@ -8,11 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
-from smartcar_ops.smartcar.connections import Connection, Listing, Row, listing_of, read_connection, read_row
+from smartcar_ops.smartcar.connections import Connection, ListedRow, Listing, listing_of, read_connection, read_row
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
 from smartcar_ops.smartcar.failures import body_of
-from smartcar_ops.smartcar.ids import smartcar_id
+from smartcar_ops.smartcar.ids import refuse_another_car
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.signals import Signal, Signals, known_codes, read_signal, read_signals, vehicle_attributes
 from smartcar_ops.smartcar.tokens import ApplicationToken
@@ -75,7 +75,7 @@ class V3:
         """The vehicle's attributes with its id; one unit. NotSmartcarError where the answer is about another one."""
         path = f"/vehicles/{quote(vehicle_id, safe='')}"
         found = vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id)))
-        _refuse_another_car(found, vehicle_id)
+        refuse_another_car(found, vehicle_id, "V3")
         return found
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
@@ -94,7 +94,8 @@ class V3:
             found = document(self._transport.send(replace(request, headers=signed)))
         else:
             found = document(self._token.send(self._transport, request))
-        _refuse_another_car(read_signals(found.body, self._transport.oddities).vehicle, vehicle_id)
+        told = read_signals(found.body, self._transport.oddities).vehicle
+        refuse_another_car(told, vehicle_id, "V3")
         return found
 
     def signal(self, vehicle_id: str, user_id: str, code: str) -> Signal:
@@ -138,7 +139,7 @@ class V3:
         return Request("v3", "GET", url, template, headers=user, params=params or {})
 
 
-def _expected(row: Row, user_id: str, vehicle_id: str, external_id: str) -> Row:
+def _expected(row: ListedRow, user_id: str, vehicle_id: str, external_id: str) -> ListedRow:
     """The row itself, where it is about nobody but who was asked for."""
     wanted = (user_id.lower(), vehicle_id.lower(), external_id)
     told = [(one.user_id, one.vehicle_id, one.external_id) for one in row.connections]
@@ -148,13 +149,3 @@ def _expected(row: Row, user_id: str, vehicle_id: str, external_id: str) -> Row:
             "used. The service may have ignored the filter; report it, with the request id of the last call."
         )
     return row
-
-
-def _refuse_another_car(told: Mapping[str, Any], vehicle_id: str) -> None:
-    """An error where an answer tells the id of another vehicle than was asked for, as a wrong cache would."""
-    found, asked = smartcar_id(told.get("id")), smartcar_id(vehicle_id)
-    if found and asked and found != asked:
-        raise NotSmartcarError(
-            "smartcar: V3 answered about another vehicle than was asked for; nothing of that answer is used. A proxy "
-            "with a cache may stand in between."
-        )

@@ -134,14 +134,25 @@ def test_what_becomes_of_a_redirect(quiet: House, query: str, named: bool, outco
 
 
 def test_a_redirect_names_its_user_by_the_column_or_by_external_id(quiet: House) -> None:
-    """The company's own column comes first; where it is empty, the external id that Connect sent back."""
+    """The company's own column, or, where it is empty, the external id; one that names nobody takes nothing away."""
     first, second = (str(row["id"]) for row in quiet.rows("users")[:2])
     redirects(
         quiet,
-        {"url": f"{BACK}?user_id={ANN}&external_id={second}", "user_id": int(first)},
+        {"url": f"{BACK}?user_id={ANN}&external_id=nobody-here", "user_id": int(first)},
         {"url": f"{BACK}?user_id={BEN}&external_id={second}", "user_id": ""},
     )
     assert {(first, "redirects", ANN), (second, "redirects", BEN)} == personal(quiet)
+
+
+def test_a_redirect_that_names_two_users_is_nobodys(quiet: House) -> None:
+    """The column and the external id name two people of the company: a line for a person, and no evidence."""
+    first, second = (str(row["id"]) for row in quiet.rows("users")[:2])
+    found = redirects(
+        quiet, *({"url": f"{BACK}?user_id={ANN}&external_id={own}", "user_id": first} for own in (first, second))
+    )
+    assert ["kept", "invalid"] == outcomes(found)
+    assert "names one user by user_id and another by external_id" == found.rows["reason"][1]
+    assert {(first, "redirects", ANN)} == personal(quiet)
 
 
 FORMS: dict[str, Callable[[str], Iterable[str]]] = {

@@ -126,6 +126,18 @@ def test_the_request_of_a_batch(server, transport, v2):
     assert [("/vehicles/{id}/batch", 2)] == [(call.template, call.units) for call in transport.calls]
 
 
+def test_an_answer_about_another_car_is_not_used(server, v2):
+    """The attributes of another car than the one asked for make the whole batch nobody's."""
+    own = {"path": "/", "code": 200, "body": {"id": uid("v2").upper(), "make": "KIA"}}
+    server.play("*", Answer({"responses": [{"path": "/vin", "code": 200, "body": {"vin": "X"}}, own]}))
+    assert {"/vin", "/"} == set(v2.batch("t-1", uid("v2"), ["/vin", "/"]).items)
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v2.batch("t-1", uid("v1"), ["/vin", "/"])
+    server.play("*", Answer(own["body"]))
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v2.read("t-1", uid("v1"))
+
+
 def test_a_batch_may_count_as_one(server, transport):
     """Where the contract says so, a batch is one unit whatever it asks."""
     server.play("*", Answer({"responses": []}))
