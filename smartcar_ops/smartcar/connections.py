@@ -62,13 +62,9 @@ class ListedRow:
     """What a row of the list says: a connection for each user that it names, none where it can't be read."""
 
     connections: tuple[Connection, ...]
+    mode: str
     key: Hashable
     """What tells it from every other row."""
-
-    @property
-    def is_dropped(self) -> bool:
-        """True if it may be about anybody: no readable user or vehicle, or no mode."""
-        return not self.connections or not self.connections[0].mode
 
 
 def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> Listing:
@@ -76,10 +72,10 @@ def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> Listi
     found: dict[Hashable, Connection] = {}
     dropped = 0
     for row in rows:
-        dropped += row.is_dropped
-        for one in row.connections:
-            if one.mode == mode:
+        if row.mode == mode:
+            for one in row.connections:
                 found.setdefault((one.user_id, one.vehicle_id, one.external_id), one)
+        dropped += row.mode in ("", mode) and not (row.mode and row.connections)
     return Listing(tuple(found.values()), complete, dropped)
 
 
@@ -99,40 +95,39 @@ def read_row(row: Any, oddities: Oddities | None = None) -> ListedRow:
     be taken for another's. Both, whatever is no id, and members not seen before are counted as oddities.
     """
     odd = oddities or Oddities()
-    attributes = mapping(mapping(row).get("attributes"))
-    vehicle, person = mapping(attributes.get("vehicle")), mapping(attributes.get("user"))
     users, vehicles = (_named(row, what, odd) for what in ("user", "vehicle"))
-    mode = read_mode(vehicle.get("mode"))
-    other = {
-        **odd.members("connection", attributes, ATTRIBUTES),
-        **odd.members("connection vehicle", vehicle, VEHICLE),
-        **odd.members("connection user", person, USER),
-    }
-    if not mode:
+    told = _told(row, odd)
+    if not told["mode"]:
         odd.note("connection: no mode")
     if not users or len(vehicles) != 1:
         odd.note("connection: names no user or no vehicle")
-        return ListedRow((), _fingerprint(row))
+        return ListedRow((), told["mode"], _fingerprint(row))
+    connections = tuple(Connection(user_id=user_id, vehicle_id=vehicles[0], **told) for user_id in users)
+    key = (told["id"], tuple(users), vehicles[0], told["mode"], told["external_id"])
+    return ListedRow(connections, told["mode"], key)
+
+
+def _told(row: Any, odd: Oddities) -> dict[str, Any]:
+    """Everything of a connection but whose it is."""
+    attributes = mapping(mapping(row).get("attributes"))
+    vehicle, person = mapping(attributes.get("vehicle")), mapping(attributes.get("user"))
     year, permissions = vehicle.get("year"), attributes.get("permissions")
-    connections = tuple(
-        Connection(
-            id=(text(row.get("id")) or "").lower(),
-            user_id=user_id,
-            vehicle_id=vehicles[0],
-            mode=mode,
-            make=(text(vehicle.get("make")) or "").upper(),
-            model=text(vehicle.get("model")) or "",
-            year=int(year) if isinstance(year, int | str) and re.fullmatch("[0-9]{1,4}", str(year)) else None,
-            powertrain=(text(vehicle.get("powertrainType")) or "").upper(),
-            permissions=tuple(str(scope) for scope in permissions) if isinstance(permissions, list) else (),
-            external_id=read_external_id(person.get("externalId"), "connection user externalId", odd),
-            created_at=times.parse(mapping(row.get("meta")).get("createdAt")),
-            other=other,
-        )
-        for user_id in users
-    )
-    first = connections[0]
-    return ListedRow(connections, (first.id, tuple(users), first.vehicle_id, first.mode, first.external_id))
+    return {
+        "id": (text(mapping(row).get("id")) or "").lower(),
+        "mode": read_mode(vehicle.get("mode")),
+        "make": (text(vehicle.get("make")) or "").upper(),
+        "model": text(vehicle.get("model")) or "",
+        "year": int(year) if isinstance(year, int | str) and re.fullmatch("[0-9]{1,4}", str(year)) else None,
+        "powertrain": (text(vehicle.get("powertrainType")) or "").upper(),
+        "permissions": tuple(str(scope) for scope in permissions) if isinstance(permissions, list) else (),
+        "external_id": read_external_id(person.get("externalId"), "connection user externalId", odd),
+        "created_at": times.parse(mapping(mapping(row).get("meta")).get("createdAt")),
+        "other": {
+            **odd.members("connection", attributes, ATTRIBUTES),
+            **odd.members("connection vehicle", vehicle, VEHICLE),
+            **odd.members("connection user", person, USER),
+        },
+    }
 
 
 def _named(row: Any, what: str, odd: Oddities) -> list[str]:

@@ -76,7 +76,7 @@ class ManagementV2:
             visited.add(cursor)
             rows, cursor = self._page(mode, cursor)
             dropped += sum(row is None for row in rows)
-            found |= {(row.user_id, row.vehicle_id): row for row in rows if row and row.mode == mode}
+            found |= {(row.user_id, row.vehicle_id): row for row in rows if row}
             if not cursor:
                 return ManagedListing(tuple(found.values()), dropped)
         raise NotSmartcarError("smartcar: the pages of V2 management go in circles; check the origin.")
@@ -86,15 +86,18 @@ class ManagementV2:
         return len(mapping(self._get("/management/connections", {"limit": "1", "mode": mode})).get("connections") or ())
 
     def _page(self, mode: str, cursor: str) -> tuple[list[ManagedConnection | None], str]:
-        """A page's rows, None for each that can't be read, and the next cursor, empty at the end (null or missing)."""
+        """A page's rows of the mode, None for each that can't be read, and the next cursor.
+
+        The cursor is empty at the end (null or missing).
+        """
         params = {"limit": str(PAGE_SIZE), "mode": mode} | ({"cursor": cursor} if cursor else {})
         body = mapping(self._get("/management/connections", params))
         rows = body.get("connections")
         if not isinstance(rows, list):
             raise NotSmartcarError("smartcar: V2 management answered 200 without `connections`; check the origin.")
-        return [read_managed(row, self._transport.oddities) for row in rows], text(
-            mapping(body.get("paging")).get("cursor")
-        ) or ""
+        ours = (row for row in rows if read_mode(mapping(row).get("mode")) in ("", mode))
+        read = [read_managed(row, self._transport.oddities) for row in ours]
+        return read, text(mapping(body.get("paging")).get("cursor")) or ""
 
     def _get(self, path: str, params: Mapping[str, str]) -> Any:
         secret = self._token.get_secret_value()

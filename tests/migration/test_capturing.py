@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import tomllib
 import tracemalloc
@@ -477,8 +478,14 @@ def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..
     table = bundles.load(result.folder)["captured"]
     assert (COLUMNS, ["kept", "other_mode"]) == (list(table.columns), list(table["outcome"]))
     (quiet.root / "sent.txt").write_text(f"{BACK}?user_id={ANN}\n")
+    (quiet.root / "smartcar_ops.toml").write_text(BELIEVE_UNSIGNED)
+    write(quiet, signed(quiet, event()), event())
     again = run(webhooks="arrived.txt", redirects="sent.txt")
     assert (1, 1, 0) == (again.exit_code, again.summary["unroutable"], again.summary["new"])
+    assert (["unsigned"], 1) == (again.summary["believed"], again.summary["unsigned"])
+    assert again.folder
+    page = html.unescape((again.folder / "report.html").read_text())
+    assert '[webhooks] unsigned = "believe" is set; webhooks kept without a signature: 1' in page
     assert before == (quiet.rows("users"), quiet.rows("vehicles"))
     assert [] == quiet.sandbox.arrivals
 

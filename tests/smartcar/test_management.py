@@ -58,7 +58,8 @@ def test_a_managed_row_that_cannot_be_taken_in_is_counted(
     server: Scripted, transport: Transport, changed: dict[str, str | None]
 ) -> None:
     """Without a readable user or vehicle, or without a mode: no evidence, and no silence. Another mode is neither."""
-    rows = [ROW, {**ROW, "vehicleId": uid("v2"), "mode": "simulated"}, {**ROW, **changed}]
+    simulated = {**ROW, "mode": "Simulated"}
+    rows = [ROW, {**simulated, "vehicleId": uid("v2")}, {**simulated, "vehicleId": "null"}, {**ROW, **changed}]
     server.play("*", Answer({"connections": rows, "paging": {}}))
     listing = ManagementV2(transport, server.url, SecretStr("t")).connections("live")
     assert ([uid("v1")], 1) == ([row.vehicle_id for row in listing.connections], listing.dropped)

@@ -150,7 +150,9 @@ def test_without_a_count_the_pages_are_the_list(server, v3):
 @pytest.mark.parametrize("other", ["simulated", "test", " Simulated "])
 def test_the_mode_is_checked_on_each_row(server, v3, other):
     """A row of another mode is left out although the filter was sent, and still counts as seen; it is not dropped."""
-    server.play(LIST, page(connection("u1", "v1", mode="LIVE"), connection("u2", "v2", mode=other), total=2))
+    nobodys = connection("u3", "v3", mode=other)
+    nobodys["relationships"]["vehicle"]["data"]["id"] = "undefined"
+    server.play(LIST, page(connection("u1", "v1", mode="LIVE"), connection("u2", "v2", mode=other), nobodys, total=3))
     listing = v3.connections("live")
     assert ([("u1", "v1")], True, 0) == (keys(listing), listing.complete, listing.dropped)
 
