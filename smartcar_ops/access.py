@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from smartcar_ops.uuids import UUID
+
 ORIGINS = {
     "SMARTCAR_IAM_ORIGIN": "https://iam.smartcar.com",
     "SMARTCAR_VEHICLE_API_V3_ORIGIN": "https://vehicle.api.smartcar.com",
@@ -17,8 +19,6 @@ ORIGINS = {
     "SMARTCAR_MANAGEMENT_API_ORIGIN": "https://management.smartcar.com",
     "SMARTCAR_CONNECT_ORIGIN": "https://connect.smartcar.com",
 }
-
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class Allowance(BaseModel):
@@ -43,6 +43,15 @@ class Credentials(BaseModel):
     application_id: str = ""
     v2_client_secret: SecretStr = SecretStr("")
     management_token: SecretStr = SecretStr("")
+    """The one in force: V2 management is asked with it, and VERIFY answered."""
+    other_management_tokens: tuple[SecretStr, ...] = ()
+    """Those that also prove a webhook's signature: of before a rotation, or of another application."""
+
+    @property
+    def management_tokens(self) -> tuple[SecretStr, ...]:
+        """Every token that proves a signature; none that is empty, which would prove anybody's."""
+        every = (self.management_token, *self.other_management_tokens)
+        return tuple(token for token in every if token.get_secret_value())
 
     @field_validator("client_id")
     @classmethod

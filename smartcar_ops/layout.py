@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -74,6 +74,13 @@ class Health(Section):
     failed_share: float = Field(default=0.05, ge=0, le=1)
 
 
+class Webhooks(Section):
+    """What becomes of a stored webhook that no signature proves: refused, unless the company believes it."""
+
+    unsigned: Literal["refuse", "believe"] = "refuse"
+    wrong_signature: Literal["refuse", "believe"] = "refuse"
+
+
 class Tolerance(Section):
     """How far two values of a field may be apart and still agree."""
 
@@ -98,6 +105,7 @@ class Layout(Section):
     vehicles: Vehicles = Vehicles()
     gate: Gate = Gate()
     health: Health = Health()
+    webhooks: Webhooks = Webhooks()
     tolerance: dict[str, Tolerance] = {}
     field: tuple[dict[str, Any], ...] = ()
     waiver: tuple[Waiver, ...] = ()

@@ -32,13 +32,16 @@ PREFERRED = {
 }
 """Smartcar's SDK reads the plain names as its V2 pair, so these win where both are set."""
 
+MANAGEMENT_TOKEN = "SMARTCAR_MANAGEMENT_TOKEN"  # noqa: S105 (a variable's name)
+"""One or more, separated by commas: the first is in force, any proves a signature."""
+
 SECRETS = (
     "SMARTCAR_CLIENT_SECRET",
     "SMARTCAR_V2_CLIENT_SECRET",
-    "SMARTCAR_MANAGEMENT_TOKEN",
+    MANAGEMENT_TOKEN,
     "SMARTCAR_DATABASE_URL",
 )
-REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", "SMARTCAR_MANAGEMENT_TOKEN")
+REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", MANAGEMENT_TOKEN)
 """With one of these, or an origin, set, the embedded sandbox is never used."""
 
 M = TypeVar("M", bound=BaseModel)
@@ -131,8 +134,9 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
                 f"settings: {name} is not set; set {', '.join(REQUIRED)} together, or nothing at all to use the "
                 f"sandbox (now set: {others})."
             )
+    older_tokens = _management_tokens(values)
     for name in SECRETS:
-        if values.get(name):
+        if values.get(name) and name != MANAGEMENT_TOKEN:
             values[name] = dereference(name, values[name])
     credentials = _checked(
         Credentials,
@@ -142,9 +146,9 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
             "client_secret": "SMARTCAR_CLIENT_SECRET",
             "application_id": "SMARTCAR_APPLICATION_ID",
             "v2_client_secret": "SMARTCAR_V2_CLIENT_SECRET",
-            "management_token": "SMARTCAR_MANAGEMENT_TOKEN",
+            "management_token": MANAGEMENT_TOKEN,
         },
-    )
+    ).model_copy(update={"other_management_tokens": older_tokens})
     layout = _layout(values, given.folders or (given.root,), sandbox=sandbox)
     _check_tokens(layout.vehicles, credentials)
     return Settings(
@@ -160,6 +164,23 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
         sandbox=sandbox,
     )
+
+
+def _management_tokens(values: dict[str, str]) -> tuple[SecretStr, ...]:
+    """Leaves the first management token in its place; returns the others, their references resolved.
+
+    Commas separate references, not what they lead to.
+    """
+    given = [token.strip() for token in values.get(MANAGEMENT_TOKEN, "").split(",")]
+    if given == [""]:
+        return ()
+    found = [dereference(MANAGEMENT_TOKEN, token) for token in given]
+    if not all(found):
+        raise SettingsError(
+            f"settings: {MANAGEMENT_TOKEN} holds an empty token; expected one, or several separated by commas."
+        )
+    values[MANAGEMENT_TOKEN] = found[0]
+    return tuple(SecretStr(token) for token in found[1:])
 
 
 def reports_folder(given: Source) -> Path:
@@ -296,4 +317,4 @@ def _plain(message: str) -> str:
         return "expected a whole number"
     if message.startswith("Input should be a valid number"):
         return "expected a number"
-    return message.removeprefix("Value error, ").removesuffix(".")
+    return message.removeprefix("Value error, ").removesuffix(".").replace("Input should be", "expected")

@@ -65,6 +65,8 @@ SAME = (
 
 LESS = (
     "no-user-attribute",
+    "ids-undefined",
+    "two-users-in-a-row",
     "signal-404",
     "empty-store",
     "success-with-nulls",
@@ -75,7 +77,7 @@ LESS = (
 )
 """Faults that take evidence away: fewer users can be filled in, and none wrongly."""
 
-ELSEWHERE = {"token-html", "next-other-host", "pages-shift"}
+ELSEWHERE = {"token-html", "next-other-host", "pages-shift", "rows-without-mode", "two-external-ids"}
 """Faults with a test of their own below."""
 
 

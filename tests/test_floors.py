@@ -18,6 +18,7 @@ FLOORS = {
     "settings": 0,
     "errors": 0,
     "layout": 0,
+    "uuids": 0,
     "smartcar": 1,
     "company": 1,
     "migration": 2,

@@ -164,6 +164,16 @@ def test_a_broken_configuration(root, text, words):
     assert words in message
 
 
+def test_who_is_believed_without_proof(root):
+    """`[webhooks]` refuses unless it says otherwise, and takes no other word."""
+    rules = given(root).layout.webhooks
+    assert ("refuse", "refuse") == (rules.unsigned, rules.wrong_signature)
+    (root / "smartcar_ops.toml").write_text('[webhooks]\nunsigned = "believe"\n')
+    assert "believe" == given(root).layout.webhooks.unsigned
+    (root / "smartcar_ops.toml").write_text("[webhooks]\nwrong_signature = true\n")
+    assert "webhooks.wrong_signature: expected 'refuse' or 'believe'" in refusal(root)
+
+
 def test_the_sandbox_ignores_a_configuration_it_was_not_given(root):
     """The embedded sandbox has the guide's names, whatever file lies about."""
     (root / "smartcar_ops.toml").write_text('[users]\ntable = "people"\n')
@@ -231,6 +241,27 @@ def test_secrets_may_be_references(root, monkeypatch):
     found = given(root, SMARTCAR_CLIENT_SECRET=f"file:{root / 'secret'}", SMARTCAR_DATABASE_URL="env:KIT_DATABASE")
     assert SECRETS[1] == found.credentials.client_secret.get_secret_value()
     assert "sqlite:////tmp/kit.db" == found.database_url.get_secret_value()
+
+
+def test_several_management_tokens(root, monkeypatch):
+    """Separated by commas before references are resolved; the first is in force, all of them prove a signature."""
+    (root / "older").write_text("file,token\n")
+    monkeypatch.setenv("KIT_AMT", "env,token")
+    known = given(root, SMARTCAR_MANAGEMENT_TOKEN=f" env:KIT_AMT , file:{root / 'older'},plain").credentials
+    every = [token.get_secret_value() for token in known.management_tokens]
+    assert ["env,token", "file,token", "plain"] == every
+    assert "env,token" == known.management_token.get_secret_value()
+    assert not any(token in repr(known) for token in every)
+    assert () == given(root).credentials.management_tokens
+
+
+@pytest.mark.parametrize("value", ["one,,two", "one,", ",", "file:{root}/empty"])
+def test_an_empty_management_token_is_refused(root, value):
+    """It would prove whatever anybody signs with nothing; the others are not repeated."""
+    (root / "empty").write_text("\n")
+    message = refusal(root, SMARTCAR_MANAGEMENT_TOKEN=value.format(root=root))
+    assert "SMARTCAR_MANAGEMENT_TOKEN holds an empty token; expected one, or several separated by commas" in message
+    assert "one,two" not in message.replace("one, or", "")
 
 
 def test_references_that_lead_nowhere(root):

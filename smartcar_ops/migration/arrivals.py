@@ -37,12 +37,16 @@ class SentBack:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A webhook as the company stored it: the raw body, and the ``SC-Signature`` that came with it."""
+    """A webhook as the company stored it: the raw body, and the ``SC-Signature`` that came with it.
+
+    ``parsed``: the body was stored as an object, so that it may not be written as it came.
+    """
 
     line: int
     body: str = field(default="", repr=False)
     signature: str | None = field(default=None, repr=False)
     problem: str = ""
+    parsed: bool = False
 
 
 def find(name: str, given: str) -> Path | None:
@@ -158,13 +162,15 @@ def _delivery(number: int, line: str) -> Delivery:
     if "body" not in stored or "eventtype" in stored or "eventname" in stored:
         return Delivery(number, line)
     body = stored["body"]
-    if isinstance(body, dict):  # parsed before it was stored: written as Smartcar's own SDKs write it to check it
+    parsed = isinstance(body, dict)
+    if parsed:  # parsed before it was stored: written as Smartcar's own SDKs write it to check it
         body = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
     if not isinstance(body, str) or not body:
         return Delivery(number, problem="the line has no body")
     headers = _named(mapping(stored.get("headers")))
     candidates = (stored.get("signature"), stored.get("sc-signature"), headers.get("sc-signature"))
-    return Delivery(number, body, next((found for value in candidates if (found := _single(value))), None))
+    signature = next((found for value in candidates if (found := _single(value))), None)
+    return Delivery(number, body, signature, parsed=parsed)
 
 
 def _json(line: str) -> dict[str, Any] | None:

@@ -38,8 +38,6 @@ ORPHAN_COLUMNS = {"smartcar_user_id": "str", "vehicle_id": "str", "mode": "str",
 SLIP = re.compile(r"[a-z ]{1,16}|\[object object\]|[0-9a-f-]{1,35}", re.IGNORECASE)
 """What code writes in an id's place by mistake: undefined, null, [object Object], a cut-off id."""
 
-UUID = re.compile(r"\s*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\s*", re.IGNORECASE)
-
 Named = Mapping[str, Sequence[str]]
 """Smartcar user id -> the sources that name it."""
 

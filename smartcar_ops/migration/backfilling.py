@@ -36,6 +36,7 @@ from smartcar_ops.migration.lanes import Lane, Lanes
 from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service, written_columns
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.spool import Spool
+from smartcar_ops.uuids import UUID
 
 __all__ = ["Applied", "apply", "binding", "plan", "refuse_foreign_service", "undo", "way_back"]
 
@@ -381,5 +382,5 @@ def _before(company: Company, table: str, column: str, part: pa.Table) -> pa.Chu
 
 def _shown(value: str) -> str | None:
     """A value as people may see it: an id, or a known slip; anything else may be somebody's e-mail."""
-    is_id = auditing.UUID.fullmatch(value)
+    is_id = UUID.fullmatch(value.strip())
     return auditing.shown_id({"value": value, "malformed": not is_id}, "value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -24,6 +24,12 @@ FOR_PEOPLE = ("unroutable", "invalid")
 SHOWN = 1000
 """Kept rows of a kind that the table holds; of all others it holds every one."""
 
+NONE_FITS = (
+    "no signature fits its body: SMARTCAR_MANAGEMENT_TOKEN may be another application's or an older one (it may hold "
+    "several, separated by commas); the bodies may not be stored as they came; or it is a fault of Smartcar's own, "
+    "known since applications moved to V3, where every data webhook fails and VERIFY passes: ask Smartcar's support"
+)
+
 
 class Row(NamedTuple):
     """What became of a line; never its address, code, state or signature."""
@@ -39,14 +45,19 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Captured:
-    """What became of the lines of the files: counted all, listed in part; ``new`` pieces of evidence were added."""
+    """What became of the lines of the files: counted all, listed in part; ``new`` pieces of evidence were added.
+
+    ``kept``: how many kept webhooks came ``unsigned``, ``unchecked``, with a ``wrong_signature``, ``without_mode``.
+    ``believed``: what ``[webhooks]`` says to believe. ``no_signature_fits``: some were signed, none by a token given.
+    """
 
     files: int
     counts: dict[tuple[str, str], int]
     rows: pd.DataFrame
     new: int = 0
-    unsigned: int = 0
-    unchecked: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    believed: tuple[str, ...] = ()
+    no_signature_fits: bool = False
 
     def __repr__(self) -> str:
         return f"<Captured: {self.verdict}>"
@@ -83,11 +94,16 @@ class Captured:
             return "nothing was read"
         left = self.total - len(self.rows)
         words = {
-            "webhooks kept without a signature": self.unsigned,
-            "signatures not checked, for SMARTCAR_MANAGEMENT_TOKEN is not set": self.unchecked,
+            "webhooks kept without a signature": self.kept.get("unsigned", 0),
+            "signatures not checked, for SMARTCAR_MANAGEMENT_TOKEN is not set": self.kept.get("unchecked", 0),
+            "webhooks kept with a wrong signature": self.kept.get("wrong_signature", 0),
+            "webhooks kept that tell no mode": self.kept.get("without_mode", 0),
             f"the table has the first {SHOWN:,} kept lines of a kind, and leaves out": left,
         }
-        return "; ".join(f"{what}: {lines:,}" for what, lines in words.items() if lines) or "the table has every line"
+        counted = [f"{what}: {lines:,}" for what, lines in words.items() if lines]
+        rules = [f'[webhooks] {name} = "believe" is set' for name in self.believed]
+        fits = [NONE_FITS] if self.no_signature_fits else []
+        return "; ".join([*rules, *fits, *counted]) or "the table has every line"
 
     def table(self) -> pd.DataFrame:
         """Kind, outcome, lines, what it means: for people."""
@@ -99,6 +115,7 @@ class Captured:
         return self.rows[self.rows["outcome"].isin(FOR_PEOPLE)][["kind", "line", "outcome", "reason"]]
 
     def summary(self) -> dict[str, Any]:
-        """The counts of summary.json: lines by outcome, new pieces of evidence, webhooks nobody proved."""
-        proved = {"new": self.new, "unsigned": self.unsigned, "unchecked": self.unchecked}
-        return {name: self.count(name) for name in OUTCOMES} | proved
+        """summary.json: lines by outcome, new pieces of evidence, kept webhooks that nobody proved or that tell no
+        mode, and what ``[webhooks]`` says to believe."""
+        told = {"new": self.new, **self.kept, "believed": list(self.believed)}
+        return {name: self.count(name) for name in OUTCOMES} | told

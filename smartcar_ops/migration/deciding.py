@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -11,13 +10,13 @@ from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.migration.auditing import UUID
 from smartcar_ops.migration.plans import Plan, text
+from smartcar_ops.smartcar.ids import smartcar_id
+from smartcar_ops.uuids import NIL, UUID
 
 NONE = "none"
 """What is decided for a user who has no Smartcar id."""
 
-IDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 LONGEST = {"name": 128, "reason": 2000}
 
 
@@ -38,7 +37,8 @@ def conflicts(plan: Plan) -> list[Conflict]:
     found = []
     for row in rows[rows["table"] == "users"].itertuples(index=False):
         current, evidence = text(row.current), text(row.evidence) or ""
-        ids = dict.fromkeys(id.lower() for id in IDS.findall(f"{current or ''} {evidence}"))
+        named = UUID.findall(f"{current or ''} {evidence}")
+        ids = dict.fromkeys(id for told in named if (id := smartcar_id(told)))
         found.append(Conflict(row.user_id, current, evidence, text(row.reason) or "", tuple(ids)))
     return found
 
@@ -49,7 +49,7 @@ def decide(
     """Records that this user has this Smartcar id, or ``none``; a later choice for the user takes its place.
 
     Writes the ledger alone: the next plan sets it. Returns what was decided, in one sentence. ParameterError for an
-    unknown user, an id that is no UUID, or a missing name or reason.
+    unknown user, an id that is no UUID or the nil one, or a missing name or reason.
     """
     chosen = _id(smartcar_user_id)
     for name, given in (("name", by), ("reason", reason)):
@@ -71,11 +71,11 @@ def decide(
 def _id(given: str) -> str | None:
     if given.strip().lower() == NONE:
         return None
-    if not UUID.fullmatch(given):
-        raise ParameterError(
-            f"decide: the Smartcar id has {len(given)} characters and is no UUID; expected one, or none."
-        )
-    return given.strip().lower()
+    chosen = smartcar_id(given)
+    if chosen is None:
+        what = "is the nil UUID, which is nobody's" if given.strip() == NIL else "is no UUID"
+        raise ParameterError(f"decide: the Smartcar id has {len(given)} characters and {what}; expected one, or none.")
+    return chosen
 
 
 def _note(ledger: Ledger, row: dict[str, str | None], moment: datetime) -> None:

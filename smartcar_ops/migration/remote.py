@@ -189,5 +189,6 @@ def _borrowed(order: RemoteRecorder) -> Iterator[_Worker]:
 def _least(settings: Settings) -> Settings:
     """What a worker needs of the settings: the pairs bring their tokens opened, and nobody is managed."""
     nothing = SecretStr("")
-    credentials = settings.credentials.model_copy(update={"v2_client_secret": nothing, "management_token": nothing})
+    without = {"v2_client_secret": nothing, "management_token": nothing, "other_management_tokens": ()}
+    credentials = settings.credentials.model_copy(update=without)
     return replace(settings, credentials=credentials, vault=Vault())

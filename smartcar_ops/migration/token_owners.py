@@ -15,6 +15,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Car
 from smartcar_ops.errors import AuthenticationError, NotFoundError, NotPermittedError
+from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.smartcar.v2 import V2
 
 UNITS = 2
@@ -50,7 +51,8 @@ class TokenOwners:
         """What the ledger knows of a token; None where it was never asked."""
         with self._lock:
             if self._known is None:
-                self._known = {row["digest"]: _owner(row) for row in self._ledger.rows(t.tokens)}
+                rows = self._ledger.rows(t.tokens)
+                self._known = {row["digest"]: owner for row in rows if (owner := _owner(row))}
             return self._known.get(digest(token))
 
     def of(self, car: Car) -> Owner:
@@ -108,8 +110,11 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.strip().upper().encode()).hexdigest()[:32]
 
 
-def _owner(row: dict[str, Any]) -> Owner:
-    return Owner(row["smartcar_user_id"], tuple(json.loads(row["vehicles"])))
+def _owner(row: dict[str, Any]) -> Owner | None:
+    """What the ledger keeps of a token; None where an id in it is none, as earlier versions of the kit kept them."""
+    user, vehicles = row["smartcar_user_id"], tuple(json.loads(row["vehicles"]))
+    told = vehicles if user is None else (user, *vehicles)
+    return Owner(user, vehicles) if all(smartcar_id(one) for one in told) else None
 
 
 def _row(name: str, owner: Owner, now: datetime) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Capture:
             session.ledger,
             redirects=self._redirects,
             webhooks=self._webhooks,
-            management_token=session.settings.credentials.management_token,
+            management_tokens=session.settings.credentials.management_tokens,
             now=session.now,
         )
         return self.result

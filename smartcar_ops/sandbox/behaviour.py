@@ -31,6 +31,11 @@ class Behaviour:
     """`absolute`, `relative` or `foreign` (another origin)."""
     old_envelope: bool = False
     pages_shift: bool = False
+    undefined_ids: bool = False
+    modes_told: bool = True
+    """Whether the rows of both lists of connections tell their mode."""
+    two_users: bool = False
+    two_external_ids: bool = False
 
     listed_but_404: bool = False
     wrong_user_status: int = 404

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from .envelope import answer_one, answer_page, origin, read_page, write_time
 from .errors import V3Error
 from .records import Connection
+from .slips import tell_user, tell_user_beside, with_doubles
 from .state import State, state_of
 from .v3 import attributes, authorise
 
@@ -29,7 +30,8 @@ async def list_connections(request: Request) -> Response:
     if state.behaviour.pages_shift:
         state.shifter.shift(state.clock())
     url = origin(request)
-    return answer_page(request, page, _matching(request, wanted), lambda c: _write(c, state, url), ORDER)
+    found = with_doubles(_matching(request, wanted), state.world, state.behaviour)
+    return answer_page(request, page, found, lambda c: _write(c, state, url), ORDER)
 
 
 async def get_connection(request: Request) -> Response:
@@ -85,7 +87,10 @@ def _matching(request: Request, wanted: dict[str, str]) -> list[Connection]:
 
 def _write(connection: Connection, state: State, url: str) -> Json:
     vehicle_url = f"{url}/v3/vehicles/{connection.vehicle_id}"
-    car, user = state.cars[connection.vehicle_id], {"id": connection.user_id}
+    car, user = state.cars[connection.vehicle_id], {"id": tell_user_beside(connection, state.behaviour)}
+    vehicle = attributes(car)
+    if not state.behaviour.modes_told:
+        del vehicle["mode"]
     if connection.external_id is not None:
         user["externalId"] = connection.external_id
     return {
@@ -93,7 +98,7 @@ def _write(connection: Connection, state: State, url: str) -> Json:
         "type": "connection",
         "attributes": {
             "permissions": list(car.v3["permissions"].value or connection.permissions),
-            "vehicle": attributes(car),
+            "vehicle": vehicle,
             **({"user": user} if state.behaviour.user_attribute else {}),
         },
         "relationships": {
@@ -101,7 +106,7 @@ def _write(connection: Connection, state: State, url: str) -> Json:
                 "data": {"id": connection.vehicle_id, "type": "vehicle"},
                 "links": {"related": vehicle_url},
             },
-            "user": {"data": {"id": connection.user_id, "type": "user"}},
+            "user": {"data": {"id": tell_user(connection.user_id, state.behaviour), "type": "user"}},
         },
         "meta": {
             "createdAt": write_time(connection.created_at, state, connection.vehicle_id),

@@ -92,6 +92,19 @@ FAULTS = {
     ),
     "page-max-50": Fault("V3 lists give at most 50 a page, whatever is asked for.", {"max_page": 50}),
     "pages-shift": Fault("Connections arrive and leave while /v3/connections is read.", {"pages_shift": True}),
+    "ids-undefined": Fault(
+        "About one person in four is 'undefined' or the nil UUID in V3's and V2 management's lists and V2's /user.",
+        {"undefined_ids": True},
+    ),
+    "rows-without-mode": Fault("The rows of both lists of connections have no mode.", {"modes_told": False}),
+    "two-users-in-a-row": Fault(
+        "About one V3 connection in eight names another user under attributes than under relationships.",
+        {"two_users": True},
+    ),
+    "two-external-ids": Fault(
+        "V3 lists each connection with an external id once more, with another of the company's users'.",
+        {"two_external_ids": True},
+    ),
     "empty-page-size-zero": Fault("An empty V3 list reports a page size of 0.", {"empty_page_size_zero": True}),
     "no-user-attribute": Fault("V3 connections name their user under relationships alone.", {"user_attribute": False}),
     "next-relative": Fault("The links of V3 lists are paths without a host.", {"next_link": "relative"}),

@@ -9,8 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from .behaviour import Behaviour
 from .errors import V2Error, new_request_id
 from .records import Connection
+from .slips import tell_user
 from .state import iso, state_of
 
 MAX_PAGE = 100
@@ -25,7 +27,7 @@ async def list_connections(request: Request) -> Response:
     more = start + limit < len(found)
     paging = {"cursor": _cursor(start + limit) if more else None, "count": len(page)}
     return JSONResponse(
-        {"connections": [_write(connection) for connection in page], "paging": paging},
+        {"connections": [_write(connection, state_of(request).behaviour) for connection in page], "paging": paging},
         headers={"sc-request-id": new_request_id()},
     )
 
@@ -71,12 +73,12 @@ def _cursor(start: int) -> str:
     return base64.urlsafe_b64encode(str(start).encode()).decode()
 
 
-def _write(connection: Connection) -> dict[str, str]:
+def _write(connection: Connection, behaviour: Behaviour) -> dict[str, str]:
     return {
-        "userId": connection.user_id,
+        "userId": tell_user(connection.user_id, behaviour),
         "vehicleId": connection.vehicle_id,
         "connectedAt": iso(connection.created_at),
-        "mode": connection.mode,
+        **({"mode": connection.mode} if behaviour.modes_told else {}),
     }
 
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from .draft import PERMISSIONS
 from .errors import V2Error, new_request_id
 from .records import Car, UserToken
+from .slips import tell_user
 from .state import bearer, state_of
 from .v2_answers import Question
 from .v2_bodies import answer
@@ -46,7 +47,7 @@ def _number(request: Request, name: str, default: int, least: int) -> int:
 
 async def user(request: Request) -> Response:
     """The Smartcar user behind the token."""
-    return _send({"id": authorise(request).user_id})
+    return _send({"id": tell_user(authorise(request).user_id, state_of(request).behaviour)})
 
 
 async def vehicles(request: Request) -> Response:

@@ -14,6 +14,9 @@ from smartcar_ops.errors import AuthenticationError, NotSmartcarError
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.envelopes import Page, read_page
 from smartcar_ops.smartcar.failures import body_of, mapping, text
+from smartcar_ops.smartcar.ids import read_id
+from smartcar_ops.smartcar.modes import read_mode
+from smartcar_ops.smartcar.oddities import Oddities
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Request, Transport
@@ -27,7 +30,7 @@ MANAGED = frozenset({"userId", "vehicleId", "connectedAt", "createdAt", "mode"})
 
 @dataclass(frozen=True)
 class ManagedConnection:
-    """A connection as V2 management lists it; ``mode`` is empty where the row has none. Ids in lower case."""
+    """A connection as V2 management lists it; ids and mode in lower case."""
 
     user_id: str
     vehicle_id: str
@@ -36,13 +39,24 @@ class ManagedConnection:
 
 
 @dataclass(frozen=True)
+class ManagedListing:
+    """V2 management's connections of a mode, and how many rows had no readable user or vehicle, or no mode."""
+
+    connections: tuple[ManagedConnection, ...]
+    dropped: int = 0
+
+
+@dataclass(frozen=True)
 class Subscription:
-    """A vehicle that a webhook is fed with: its V3 data are fresh; others' may be a day old."""
+    """A vehicle that a webhook is fed with: its V3 data are fresh; others' may be a day old.
+
+    ``user_id`` and ``vehicle_id`` are None where the row names none that can be read.
+    """
 
     id: str
     webhook_id: str
-    user_id: str
-    vehicle_id: str
+    user_id: str | None
+    vehicle_id: str | None
 
 
 class ManagementV2:
@@ -51,35 +65,38 @@ class ManagementV2:
     def __init__(self, transport: Transport, origin: str, token: SecretStr) -> None:
         self._transport, self._origin, self._token = transport, origin, token
 
-    def connections(self, mode: str) -> tuple[ManagedConnection, ...]:
+    def connections(self, mode: str) -> ManagedListing:
         """Every connection of the mode, each once; one unit a page of 100. Rows of another mode are left out.
 
-        AuthenticationError where the management token is missing or refused.
+        Rows that can't be read are counted. AuthenticationError where the management token is missing or refused.
         """
         found: dict[tuple[str, str], ManagedConnection] = {}
-        cursor, visited = "", set()
+        cursor, visited, dropped = "", set(), 0
         while cursor not in visited:
             visited.add(cursor)
             rows, cursor = self._page(mode, cursor)
-            found |= {(row.user_id, row.vehicle_id): row for row in rows if row.mode in ("", mode)}
+            dropped += sum(row is None for row in rows)
+            found |= {(row.user_id, row.vehicle_id): row for row in rows if row}
             if not cursor:
-                return tuple(found.values())
+                return ManagedListing(tuple(found.values()), dropped)
         raise NotSmartcarError("smartcar: the pages of V2 management go in circles; check the origin.")
 
     def connections_page(self, mode: str) -> int:
         """How many connections the first page of one has; one unit: whether the token is taken."""
         return len(mapping(self._get("/management/connections", {"limit": "1", "mode": mode})).get("connections") or ())
 
-    def _page(self, mode: str, cursor: str) -> tuple[list[ManagedConnection], str]:
-        """A page's rows, and the next cursor, empty at the end (null or missing)."""
+    def _page(self, mode: str, cursor: str) -> tuple[list[ManagedConnection | None], str]:
+        """A page's rows of the mode, None for each that can't be read, and the next cursor.
+
+        The cursor is empty at the end (null or missing).
+        """
         params = {"limit": str(PAGE_SIZE), "mode": mode} | ({"cursor": cursor} if cursor else {})
         body = mapping(self._get("/management/connections", params))
         rows = body.get("connections")
         if not isinstance(rows, list):
             raise NotSmartcarError("smartcar: V2 management answered 200 without `connections`; check the origin.")
-        read = [read_managed(row) for row in rows]
-        for row in rows:
-            self._transport.oddities.members("managed connection", mapping(row), MANAGED)
+        ours = (row for row in rows if read_mode(mapping(row).get("mode")) in ("", mode))
+        read = [read_managed(row, self._transport.oddities) for row in ours]
         return read, text(mapping(body.get("paging")).get("cursor")) or ""
 
     def _get(self, path: str, params: Mapping[str, str]) -> Any:
@@ -93,18 +110,21 @@ class ManagementV2:
         return self._transport.json(Request("management", "GET", url, path, headers=headers, params=params))
 
 
-def read_managed(row: Any) -> ManagedConnection:
-    """A row of V2 management from its JSON; NotSmartcarError where its user or vehicle is missing."""
-    found = mapping(row)
-    user_id, vehicle_id = text(found.get("userId")), text(found.get("vehicleId"))
-    if not user_id or not vehicle_id:
-        raise NotSmartcarError("smartcar: a V2 management row names no user or no vehicle; expected both.")
-    return ManagedConnection(
-        user_id.strip().lower(),
-        vehicle_id.strip().lower(),
-        (text(found.get("mode")) or "").lower(),
-        times.parse(found.get("connectedAt") or found.get("createdAt")),
+def read_managed(row: Any, oddities: Oddities | None = None) -> ManagedConnection | None:
+    """A row of V2 management from its JSON; None without a user, a vehicle or a mode that can be read.
+
+    What is missing or is no id, and members not seen before, are counted as oddities.
+    """
+    odd, found = oddities or Oddities(), mapping(row)
+    odd.members("managed connection", found, MANAGED)
+    user_id, vehicle_id = (
+        read_id(found.get(f"{what}Id"), f"managed connection {what}", odd) for what in ("user", "vehicle")
     )
+    mode = read_mode(found.get("mode"))
+    if not (user_id and vehicle_id and mode):
+        odd.note("managed connection: names no user, no vehicle or no mode")
+        return None
+    return ManagedConnection(user_id, vehicle_id, mode, times.parse(found.get("connectedAt") or found.get("createdAt")))
 
 
 class ManagementV3:
@@ -114,14 +134,15 @@ class ManagementV3:
         self._transport, self._origin, self._token = transport, origin, token
 
     def subscriptions(self, mode: str) -> tuple[Subscription, ...]:
-        """Every webhook subscription of the mode's vehicles; one unit a page of 100."""
+        """Every webhook subscription of the mode's vehicles; one unit a page of 100. Rows without a vehicle are left
+        out."""
         filters = {"filter[vehicle.mode]": mode}
         paged = Pager(
             lambda address: self._page(address, filters),
-            read_subscription,
+            lambda row: read_subscription(row, self._transport.oddities),
             lambda row: (row.id, row.vehicle_id, row.webhook_id),
         ).all()
-        return tuple(paged.rows)
+        return tuple(row for row in paged.rows if row.vehicle_id)
 
     def subscriptions_page(self, mode: str) -> int:
         """How many subscriptions there are, from a page of one; one unit."""
@@ -135,14 +156,15 @@ class ManagementV3:
         return read_page(body_of(self._token.send(self._transport, request)), url, "subscriptions")
 
 
-def read_subscription(row: Any) -> Subscription:
-    """A subscription from its JSON; NotSmartcarError where it names no vehicle."""
+def read_subscription(row: Any, oddities: Oddities | None = None) -> Subscription:
+    """A subscription from its JSON; whatever is no id, and a row without a vehicle, are counted as oddities."""
+    odd = oddities or Oddities()
     attributes, related = mapping(mapping(row).get("attributes")), mapping(mapping(row).get("relationships"))
 
-    def named(what: str) -> str:
-        found = text(mapping(mapping(related.get(what)).get("data")).get("id")) or text(attributes.get(f"{what}Id"))
-        return (found or "").strip().lower()
+    def told(what: str) -> Any:
+        return mapping(mapping(related.get(what)).get("data")).get("id") or attributes.get(f"{what}Id")
 
-    if not named("vehicle"):
-        raise NotSmartcarError("smartcar: a V3 subscription names no vehicle; check the origin.")
-    return Subscription(text(mapping(row).get("id")) or "", named("webhook"), named("user"), named("vehicle"))
+    user_id, vehicle_id = (read_id(told(what), f"subscription {what}", odd) for what in ("user", "vehicle"))
+    if not vehicle_id:
+        odd.note("subscription: names no vehicle")
+    return Subscription(text(mapping(row).get("id")) or "", text(told("webhook")) or "", user_id, vehicle_id)

@@ -81,15 +81,16 @@ class Pager(Generic[Key, Row]):
         stood: dict[Key, tuple[int, int]] = {}
         while not way.ended:
             page = self._ask(way.address)
-            new = self._take(page)
-            way.step(page, new, self._left_beyond(page, way.first, stood))
+            known = len(self._found)
+            keys = self._take(page)
+            way.step(page, len(self._found) - known, self._left_beyond(page, keys, way.first, stood))
             if way.steps > MOST * (way.furthest + 1) + FRONT_PAGES:
                 raise NotSmartcarError("smartcar: a V3 list changes faster than it can be read; run again later.")
         if way.moved:
             self._look_at_the_front()
         return way.furthest + 1
 
-    def _left_beyond(self, page: Page, first: int, stood: dict[Key, tuple[int, int]]) -> int:
+    def _left_beyond(self, page: Page, keys: list[Key], first: int, stood: dict[Key, tuple[int, int]]) -> int:
         """How many rows beyond this page have left since it was last read: as many as its last known row moved to
         the back more than the list grew. Remembers in ``stood`` where its rows stand now, and the list's length.
 
@@ -98,7 +99,6 @@ class Pager(Generic[Key, Row]):
         """
         if page.total is None:
             return 0
-        keys = [self._key(self._read(row)) for row in page.rows]
         beyond = 0
         for place, key in enumerate(keys, start=first):
             if key in stood:
@@ -113,19 +113,20 @@ class Pager(Generic[Key, Row]):
         address: str | None = None
         for _ in range(FRONT_PAGES):
             page = self._ask(address)
-            if self._take(page) < len(page.rows) or page.next is None:
+            known = len(self._found)
+            self._take(page)
+            if len(self._found) - known < len(page.rows) or page.next is None:
                 return
             address = page.next
 
-    def _take(self, page: Page) -> int:
-        """Keeps a page's rows; returns how many of them are new."""
-        known = len(self._found)
-        for row in page.rows:
-            read = self._read(row)
-            self._found[self._key(read)] = read
+    def _take(self, page: Page) -> list[Key]:
+        """Keeps a page's rows; returns what each of them is."""
+        rows = [self._read(row) for row in page.rows]
+        keys = [self._key(row) for row in rows]
+        self._found.update(zip(keys, rows, strict=True))
         self._total = page.total
         self._progress(len(self._found), page.total if page.total is not None else len(self._found))
-        return len(self._found) - known
+        return keys
 
 
 class _Way:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from smartcar_ops.errors import NotSmartcarError
+from smartcar_ops.smartcar.ids import external_id, smartcar_id
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ def read_redirect(url: str) -> Redirect:
     """A redirect from its whole address or query string.
 
     ``user_id`` is read before ``userId`` (the migration guide's spelling). NotSmartcarError where the two are there
-    and differ, or a parameter comes twice with two values: whose consent it was can't be told.
+    and differ, or a parameter comes twice with two values: whose consent it was can't be told; and where a consent's
+    ``user_id`` is no id.
     """
     try:
         parts = urlsplit(url)
@@ -44,12 +46,17 @@ def read_redirect(url: str) -> Redirect:
             )
         return next(iter(values), None)
 
-    user_id = one("user_id", "userId")
+    told, error = one("user_id", "userId"), one("error")
+    user_id = smartcar_id(told)
+    if told and not user_id and not error:
+        raise NotSmartcarError(
+            "smartcar: a redirect's user_id is no UUID, or the nil one; refused, since it names nobody."
+        )
     return Redirect(
-        user_id=user_id.lower() if user_id else None,
+        user_id=user_id,
         state=one("state"),
-        external_id=one("external_id"),
-        vehicle_id=one("vehicle_id"),
-        error=one("error"),
+        external_id=external_id(one("external_id")),
+        vehicle_id=smartcar_id(one("vehicle_id")),
+        error=error,
         code=one("code"),
     )

@@ -14,6 +14,7 @@ from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
 from smartcar_ops.smartcar.fields import Lacks
+from smartcar_ops.smartcar.ids import read_id, refuse_another_car
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
@@ -57,16 +58,25 @@ class V2:
         self._transport, self._origin, self._batch_counts = transport, origin, batch_counts
 
     def user(self, token: str) -> str:
-        """The Smartcar user id the token speaks for, lower case; one unit."""
-        found = text(mapping(self._transport.json(self._request("GET", "/user", "/user", token))).get("id"))
-        if not found:
-            raise NotSmartcarError("smartcar: V2 /user answered without an id; check SMARTCAR_API_ORIGIN.")
-        return found.strip().lower()
+        """The Smartcar user id the token speaks for, lower case; one unit. NotSmartcarError where it is no id."""
+        told = mapping(self._transport.json(self._request("GET", "/user", "/user", token))).get("id")
+        found = read_id(told, "V2 user", self._transport.oddities)
+        if found is None:
+            raise NotSmartcarError("smartcar: V2 /user answered without an id that is one; check SMARTCAR_API_ORIGIN.")
+        return found
 
     def vehicles(self, token: str) -> tuple[str, ...]:
-        """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50."""
-        found = self._listed(token, "/vehicles", "vehicles")
-        return tuple(dict.fromkeys(vehicle_id.lower() for vehicle_id in found))
+        """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50.
+
+        NotSmartcarError where one of them is no id: of the others nobody could say that they are all.
+        """
+        found = [
+            read_id(told, "V2 vehicle", self._transport.oddities)
+            for told in self._listed(token, "/vehicles", "vehicles")
+        ]
+        if not all(found):
+            raise NotSmartcarError("smartcar: V2 /vehicles lists what is no vehicle's id; check SMARTCAR_API_ORIGIN.")
+        return tuple(dict.fromkeys(vehicle_id for vehicle_id in found if vehicle_id))
 
     def read(self, token: str, vehicle_id: str, path: str = "/") -> Item:
         """One endpoint of a vehicle, in metric units: its body, the maker's time, Smartcar's; one unit.
@@ -80,7 +90,9 @@ class V2:
         place = f"/vehicles/{quote(vehicle_id, safe='')}{path.rstrip('/')}"
         response = self._transport.send(self._request("GET", place, f"/vehicles/{{id}}{path.rstrip('/')}", token))
         row = {"path": path, "code": response.status_code, "body": body_of(response), "headers": dict(response.headers)}
-        return _item(row)
+        item = _item(row)
+        _refuse_another_car(item, vehicle_id)
+        return item
 
     def permissions(self, token: str, vehicle_id: str) -> tuple[str, ...]:
         """What the vehicle's owner granted; one unit a page of 50."""
@@ -95,7 +107,7 @@ class V2:
         return read_batch(self.batch_document(token, vehicle_id, paths).body)
 
     def batch_document(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Document:
-        """What ``batch`` is read from, as it came."""
+        """What ``batch`` is read from, as it came; NotSmartcarError where it is about another vehicle."""
         wanted = list(paths)
         request = self._request(
             "POST",
@@ -106,7 +118,8 @@ class V2:
             units=self.batch_units(len(wanted)),
         )
         found = document(self._transport.send(request))
-        read_batch(found.body)
+        for item in read_batch(found.body).items.values():
+            _refuse_another_car(item, vehicle_id)
         return found
 
     def batch_units(self, paths: int) -> int:
@@ -159,6 +172,12 @@ def read_batch(body: Any) -> Batch:
         raise NotSmartcarError("smartcar: a V2 batch answered 200 without `responses`; a proxy may stand in between.")
     items = (_item(mapping(row)) for row in rows)
     return Batch({item.path: item for item in items if item.path})
+
+
+def _refuse_another_car(item: Item, vehicle_id: str) -> None:
+    """An error where the vehicle's own attributes are another's."""
+    if item.path == "/" and 0 < item.code < 400:
+        refuse_another_car(mapping(item.body), vehicle_id, "V2")
 
 
 def _item(row: Mapping[str, Any]) -> Item:

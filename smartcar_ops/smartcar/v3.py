@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
-from smartcar_ops.smartcar.connections import Connection, Listing, read_connection
+from smartcar_ops.smartcar.connections import Connection, ListedRow, Listing, listing_of, read_connection, read_row
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
 from smartcar_ops.smartcar.failures import body_of
+from smartcar_ops.smartcar.ids import refuse_another_car
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.signals import Signal, Signals, known_codes, read_signal, read_signals, vehicle_attributes
 from smartcar_ops.smartcar.tokens import ApplicationToken
@@ -30,19 +31,18 @@ class V3:
     def connections(self, mode: str, progress: Callable[[int, int], None] | None = None) -> Listing:
         """Every connection of the mode, each once, whatever arrives or leaves while the list is paged.
 
-        The mode is always sent and checked on every row; no user filter, no ``sc-user-id`` (it would narrow
-        the list). ``progress`` gets (read, total). One unit a page of 100, and one more each time the list
-        grew shorter between two pages.
+        Rows that contradict each other are all there; those that can't be read are counted. The mode is always sent
+        and checked on every row; no user filter, no ``sc-user-id`` (it would narrow the list). ``progress`` gets
+        (read, total). One unit a page of 100, and one more each time the list grew shorter between two pages.
         """
         filters = {"filter[vehicle.mode]": mode}
         paged = Pager(
             lambda address: self._page(address, filters),
-            lambda row: read_connection(row, self._transport.oddities),
-            lambda row: (row.id, row.user_id, row.vehicle_id),
+            lambda row: read_row(row, self._transport.oddities),
+            lambda row: row.key,
             progress,
         ).all()
-        found = {(row.user_id, row.vehicle_id): row for row in paged.rows if row.mode == mode}
-        return Listing(tuple(found.values()), paged.complete)
+        return listing_of(paged.rows, mode, complete=paged.complete)
 
     def connections_of(
         self, mode: str, *, user_id: str = "", vehicle_id: str = "", external_id: str = ""
@@ -56,10 +56,10 @@ class V3:
         filters = {"filter[vehicle.mode]": mode, **{name: value for name, value in wanted.items() if value}}
         paged = Pager(
             lambda address: self._page(address, filters),
-            lambda row: _expected(read_connection(row, self._transport.oddities), user_id, vehicle_id, external_id),
-            lambda row: (row.id, row.user_id, row.vehicle_id),
+            lambda row: _expected(read_row(row, self._transport.oddities), user_id, vehicle_id, external_id),
+            lambda row: row.key,
         ).all()
-        return tuple({(row.user_id, row.vehicle_id): row for row in paged.rows if row.mode == mode}.values())
+        return listing_of(paged.rows, mode, complete=paged.complete).connections
 
     def connection(self, connection_id: str) -> Connection:
         """One connection by its own id (not the vehicle's); one unit."""
@@ -72,16 +72,21 @@ class V3:
         return page.total if page.total is not None else len(page.rows)
 
     def vehicle(self, vehicle_id: str, user_id: str) -> dict[str, Any]:
-        """The vehicle's attributes with its id; one unit."""
+        """The vehicle's attributes with its id; one unit. NotSmartcarError where the answer is about another one."""
         path = f"/vehicles/{quote(vehicle_id, safe='')}"
-        return vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id)))
+        found = vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id)))
+        refuse_another_car(found, vehicle_id, "V3")
+        return found
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
         """All signals of the vehicle in one call; one unit."""
         return read_signals(self.signals_document(vehicle_id, user_id).body)
 
     def signals_document(self, vehicle_id: str, user_id: str, *, user_token: str = "") -> Document:
-        """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's."""
+        """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's.
+
+        NotSmartcarError where the answer is about another vehicle.
+        """
         path = f"/vehicles/{quote(vehicle_id, safe='')}/signals"
         request = self._request(path, "/vehicles/{id}/signals", user_id=user_id)
         if user_token:
@@ -89,7 +94,8 @@ class V3:
             found = document(self._transport.send(replace(request, headers=signed)))
         else:
             found = document(self._token.send(self._transport, request))
-        read_signals(found.body, self._transport.oddities)
+        told = read_signals(found.body, self._transport.oddities).vehicle
+        refuse_another_car(told, vehicle_id, "V3")
         return found
 
     def signal(self, vehicle_id: str, user_id: str, code: str) -> Signal:
@@ -133,10 +139,11 @@ class V3:
         return Request("v3", "GET", url, template, headers=user, params=params or {})
 
 
-def _expected(row: Connection, user_id: str, vehicle_id: str, external_id: str) -> Connection:
-    """The row itself, where it is one that was asked for."""
-    pairs = ((user_id.lower(), row.user_id), (vehicle_id.lower(), row.vehicle_id), (external_id, row.external_id))
-    if any(wanted and wanted != found for wanted, found in pairs):
+def _expected(row: ListedRow, user_id: str, vehicle_id: str, external_id: str) -> ListedRow:
+    """The row itself, where it is about nobody but who was asked for."""
+    wanted = (user_id.lower(), vehicle_id.lower(), external_id)
+    told = [(one.user_id, one.vehicle_id, one.external_id) for one in row.connections]
+    if not told or any(want and want != found for one in told for want, found in zip(wanted, one, strict=True)):
         raise NotSmartcarError(
             "smartcar: V3 connections answered a filter with somebody else's connection; nothing of that answer is "
             "used. The service may have ignored the filter; report it, with the request id of the last call."

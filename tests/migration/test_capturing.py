@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
+import tomllib
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from tests.house import House
 
 ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 CAR, OTHER_CAR = "cccccccc-0000-4000-8000-000000000003", "dddddddd-0000-4000-8000-000000000004"
+NIL = "00000000-0000-0000-0000-000000000000"
 BACK = "https://app.example.com/callback"
 
 
@@ -48,10 +51,12 @@ def write(house: House, *lines: str | dict[str, Any]) -> Path:
     return path
 
 
-def capture(house: House, *, token: str | None = None, **files: Path) -> Captured:
-    """Captures the files; with the house's management token unless another is given."""
-    secret = house.settings.credentials.management_token if token is None else SecretStr(token)
-    return capturing.capture(house.company, house.ledger, **files, management_token=secret, now=house.now)
+def capture(house: House, *, tokens: Sequence[str] | None = None, toml: str = "", **files: Path) -> Captured:
+    """Captures the files; with the house's management token unless others are given, by a layout of its own."""
+    known = house.settings.credentials.management_tokens
+    secrets = known if tokens is None else [SecretStr(token) for token in tokens]
+    company = Company(house.company.engine, Layout.model_validate(tomllib.loads(toml)))
+    return capturing.capture(company, house.ledger, **files, management_tokens=secrets, now=house.now)
 
 
 def redirects(house: House, *lines: str | dict[str, Any]) -> Captured:
@@ -59,15 +64,30 @@ def redirects(house: House, *lines: str | dict[str, Any]) -> Captured:
     return capture(house, redirects=write(house, *lines))
 
 
-def webhooks(house: House, *lines: str | dict[str, Any], token: str | None = None) -> Captured:
+def webhooks(
+    house: House, *lines: str | dict[str, Any], tokens: Sequence[str] | None = None, toml: str = ""
+) -> Captured:
     """Captures webhooks."""
-    return capture(house, webhooks=write(house, *lines), token=token)
+    return capture(house, webhooks=write(house, *lines), tokens=tokens, toml=toml)
 
 
-def event(user: str | None = ANN, vehicle: str | None = CAR, mode: str = "LIVE", **user_more: Any) -> dict[str, Any]:
+def known(house: House) -> str:
+    """The house's management token."""
+    return house.settings.credentials.management_token.get_secret_value()
+
+
+def signed(house: House, body: dict[str, Any], token: str = "") -> dict[str, Any]:
+    """A line as a receiver stores it: the raw body with its signature, by the house's token or another."""
+    raw = json.dumps(body)
+    return {"body": raw, "signature": sign(token or known(house), raw.encode())}
+
+
+def event(
+    user: str | None = ANN, vehicle: str | None = CAR, mode: str = "LIVE", vehicle_mode: str = "", **user_more: Any
+) -> dict[str, Any]:
     """An event about a car."""
     who = ({"id": user} if user else {}) | user_more
-    what = {"id": vehicle} if vehicle else {}
+    what = ({"id": vehicle} if vehicle else {}) | ({"mode": vehicle_mode} if vehicle_mode else {})
     return {"eventType": "VEHICLE_STATE", "data": {"user": who, "vehicle": what}, "meta": {"mode": mode}}
 
 
@@ -100,6 +120,8 @@ def sightings(house: House) -> set[tuple[str, str, str]]:
         (f"user_id={ANN}&external_id=nobody-here", False, "unroutable", "does not have"),
         (f"user_id={ANN}&userId={BEN}", True, "invalid", "2 different values"),
         ("user_id=undefined", True, "invalid", "no UUID"),
+        (f"user_id={NIL}", True, "invalid", "no UUID"),
+        ("error=access_denied&user_id=undefined", True, "declined", "ended with an error"),
     ],
 )
 def test_what_becomes_of_a_redirect(quiet: House, query: str, named: bool, outcome: str, words: str) -> None:
@@ -113,14 +135,25 @@ def test_what_becomes_of_a_redirect(quiet: House, query: str, named: bool, outco
 
 
 def test_a_redirect_names_its_user_by_the_column_or_by_external_id(quiet: House) -> None:
-    """The company's own column comes first; where it is empty, the external id that Connect sent back."""
+    """The company's own column, or, where it is empty, the external id; one that names nobody takes nothing away."""
     first, second = (str(row["id"]) for row in quiet.rows("users")[:2])
     redirects(
         quiet,
-        {"url": f"{BACK}?user_id={ANN}&external_id={second}", "user_id": int(first)},
+        {"url": f"{BACK}?user_id={ANN}&external_id=nobody-here", "user_id": int(first)},
         {"url": f"{BACK}?user_id={BEN}&external_id={second}", "user_id": ""},
     )
     assert {(first, "redirects", ANN), (second, "redirects", BEN)} == personal(quiet)
+
+
+def test_a_redirect_that_names_two_users_is_nobodys(quiet: House) -> None:
+    """The column and the external id name two people of the company: a line for a person, and no evidence."""
+    first, second = (str(row["id"]) for row in quiet.rows("users")[:2])
+    found = redirects(
+        quiet, *({"url": f"{BACK}?user_id={ANN}&external_id={own}", "user_id": first} for own in (first, second))
+    )
+    assert ["kept", "invalid"] == outcomes(found)
+    assert "names one user by user_id and another by external_id" == found.rows["reason"][1]
+    assert {(first, "redirects", ANN)} == personal(quiet)
 
 
 FORMS: dict[str, Callable[[str], Iterable[str]]] = {
@@ -166,11 +199,15 @@ def test_rows_below_a_broken_one_are_read(quiet: House) -> None:
 def test_a_line_without_end_is_not_held_in_memory(quiet: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a line longer than any event only the beginning is read, and it is one invalid line."""
     monkeypatch.setattr(arrivals, "LONGEST_LINE", 1000)
-    path = write(quiet, json.dumps(event()) + " " * 5000 + "x", event(BEN))
+    path = write(quiet, json.dumps(signed(quiet, event())) + " " * 5000 + "x", signed(quiet, event(BEN)))
     assert ["kept", "kept"] == outcomes(capture(quiet, webhooks=path))
-    path = write(quiet, '{"eventType": "' + "x" * 5000, event(BEN))
+    path = write(quiet, '{"eventType": "' + "x" * 5000, signed(quiet, event(BEN)))
     found = capture(quiet, webhooks=path)
     assert (["invalid", "kept"], [1, 2]) == (outcomes(found), list(found.rows["line"]))
+
+
+UNPROVED = {"unsigned": 0, "unchecked": 0, "wrong_signature": 0, "without_mode": 0}
+"""What is counted of kept webhooks, where each is proved."""
 
 
 # --- webhooks: every outcome ----------------------------------------------------------------------------------
@@ -178,12 +215,11 @@ def test_a_line_without_end_is_not_held_in_memory(quiet: House, monkeypatch: pyt
 
 def test_signed_webhooks_of_the_sandbox_are_kept(quiet: House) -> None:
     """Real events, each with its signature over the raw body: who is connected to which car, and nothing invalid."""
-    known = quiet.settings.credentials.management_token.get_secret_value()
     events = write_events(State(quiet.world, utc_now), 20)
     raw = [json.dumps(one, indent=1) for one in events]
-    found = webhooks(quiet, *({"body": body, "signature": sign(known, body.encode())} for body in raw))
+    found = webhooks(quiet, *({"body": body, "signature": sign(known(quiet), body.encode())} for body in raw))
     pairs = {(e["data"]["vehicle"]["id"], "webhooks", e["data"]["user"]["id"]) for e in events}
-    assert (20, 0, 0) == (found.count("kept"), found.unsigned, found.exit_code)
+    assert (20, UNPROVED, 0) == (found.count("kept"), found.kept, found.exit_code)
     assert pairs == sightings(quiet)
 
 
@@ -199,63 +235,127 @@ def test_signed_webhooks_of_the_sandbox_are_kept(quiet: House) -> None:
 def test_a_signature_may_stand_anywhere(quiet: House, wrap: Callable[[str, str], dict[str, Any]]) -> None:
     """Beside the body or among the headers, in any case; right it is kept, wrong it is invalid."""
     body = json.dumps(event())
-    right = sign(quiet.settings.credentials.management_token.get_secret_value(), body.encode())
+    right = sign(known(quiet), body.encode())
     found = webhooks(quiet, wrap(body, right), wrap(body + " ", right), wrap(body, "ü"))
     assert ["kept", "invalid", "invalid"] == outcomes(found)
-    assert (0, {(CAR, "webhooks", ANN)}) == (found.unsigned, sightings(quiet))
+    assert (UNPROVED, {(CAR, "webhooks", ANN)}) == (found.kept, sightings(quiet))
 
 
 def test_a_body_that_was_parsed_is_checked_as_the_sdk_writes_it(quiet: House) -> None:
     """An object in place of the raw text counts as its shortest JSON: signed so it is kept, else invalid."""
-    known = quiet.settings.credentials.management_token.get_secret_value()
     short = json.dumps(event(), separators=(",", ":"))
     found = webhooks(
         quiet,
-        {"body": event(), "signature": sign(known, short.encode())},
-        {"body": event(), "signature": sign(known, json.dumps(event()).encode())},
+        {"body": event(), "signature": sign(known(quiet), short.encode())},
+        {"body": event(), "signature": sign(known(quiet), json.dumps(event()).encode())},
     )
     assert ["kept", "invalid"] == outcomes(found)
+    assert "re-ordered can't be checked" in found.rows["reason"][1]
+    assert "no signature fits" not in found.remarks
 
 
 @pytest.mark.parametrize(
     ("body", "outcome", "words"),
     [
-        (event(), "kept", "without a signature"),
-        (event(mode=""), "kept", "without a signature"),
-        ({**event(), "meta": {}}, "kept", "without a signature"),
+        (event(), "kept", "signed by Smartcar"),
+        (event(mode=""), "kept", "signed by Smartcar; tells no mode"),
+        ({**event(), "meta": {}}, "kept", "signed by Smartcar; tells no mode"),
         (event(mode="SIMULATED"), "other_mode", "mode live"),
         (event(mode="TEST"), "other_mode", "mode live"),
+        (event(mode="test "), "other_mode", "mode live"),
+        (event(mode="", vehicle_mode="simulated"), "other_mode", "mode live"),
+        (event(mode="LIVE", vehicle_mode="Simulated"), "other_mode", "mode live"),
         (event(user=None), "unroutable", "names no user"),
         (event(vehicle=None), "unroutable", "names no vehicle"),
-        (event(user="[object Object]"), "invalid", "no UUID"),
+        (event(user="[object Object]"), "invalid", "its user's id is no UUID"),
+        (event(vehicle=NIL), "invalid", "its vehicle's id is no UUID"),
+        ({**event(), "vehicleId": OTHER_CAR}, "invalid", "2 different values"),
         ({"eventType": "VERIFY", "data": {"challenge": "abc"}}, "verify", "prove"),
         ({"some": "thing"}, "invalid", "no event"),
-        ("no json", "invalid", "no JSON"),
-        ({"body": ""}, "invalid", "no body"),
-        ({"body": "plain words"}, "invalid", "no event"),
     ],
 )
-def test_what_becomes_of_a_webhook(quiet: House, body: str | dict[str, Any], outcome: str, words: str) -> None:
-    """Each outcome by its own rule; evidence is kept for the kept one alone."""
-    found = webhooks(quiet, body)
+def test_what_becomes_of_a_webhook(quiet: House, body: dict[str, Any], outcome: str, words: str) -> None:
+    """Each outcome by its own rule; evidence is kept for the kept one alone, and what tells no mode is counted."""
+    found = webhooks(quiet, signed(quiet, body))
     assert [outcome] == outcomes(found)
     assert words in found.rows["reason"][0]
     assert ({(CAR, "webhooks", ANN)} if outcome == "kept" else set()) == sightings(quiet)
     assert (1 if outcome in ("unroutable", "invalid") else 0) == found.exit_code
-    assert int(outcome == "kept") == found.unsigned == found.summary()["unsigned"]
+    modeless = int("no mode" in words)
+    assert UNPROVED | {"without_mode": modeless} == found.kept
+    assert ("webhooks kept that tell no mode: 1" in found.remarks) == bool(modeless)
 
 
-def test_without_a_management_token_no_signature_is_checked(quiet: House) -> None:
-    """A signed webhook is kept, and counted as unchecked."""
-    found = webhooks(quiet, {"body": json.dumps(event()), "signature": "whatever"}, token="")
-    assert (["kept"], 1, 0) == (outcomes(found), found.unchecked, found.unsigned)
-    assert "signatures not checked, for SMARTCAR_MANAGEMENT_TOKEN is not set: 1" == found.remarks
+@pytest.mark.parametrize(
+    ("body", "words"), [("no json", "no JSON"), ({"body": ""}, "no body"), ({"body": "plain words"}, "no event")]
+)
+def test_a_line_that_is_no_webhook(quiet: House, body: str | dict[str, Any], words: str) -> None:
+    """It is invalid, whatever else the file holds."""
+    found = webhooks(quiet, body)
+    assert (["invalid"], True) == (outcomes(found), words in found.rows["reason"][0])
+
+
+# --- webhooks: what proves them -------------------------------------------------------------------------------
+
+BELIEVE_UNSIGNED = '[webhooks]\nunsigned = "believe"\n'
+BELIEVE_WRONG = '[webhooks]\nwrong_signature = "believe"\n'
+REFUSE = '[webhooks]\nunsigned = "refuse"\n'
+
+
+def test_an_unsigned_webhook_is_no_evidence_where_signatures_can_be_checked(quiet: House) -> None:
+    """One line that anybody could write, with a user's own id in it, gives nobody an id; it is a line for people."""
+    found = webhooks(quiet, event(externalId=user_of(quiet)))
+    assert (["invalid"], 1, 0) == (outcomes(found), found.exit_code, found.new)
+    assert 'came without a signature, and [webhooks] unsigned is not "believe"' == found.rows["reason"][0]
+    assert [] == everything(quiet)
+
+
+@pytest.mark.parametrize(
+    ("toml", "tokens", "unsigned", "wrong", "counted"),
+    [
+        ("", None, "invalid", "invalid", {}),
+        (BELIEVE_UNSIGNED, None, "kept", "invalid", {"unsigned": 1}),
+        (BELIEVE_WRONG, None, "invalid", "kept", {"wrong_signature": 1}),
+        (f"{BELIEVE_UNSIGNED}{BELIEVE_WRONG[11:]}", None, "kept", "kept", {"unsigned": 1, "wrong_signature": 1}),
+        ("", [], "kept", "kept", {"unsigned": 1, "unchecked": 1}),
+        (BELIEVE_UNSIGNED, [], "kept", "kept", {"unsigned": 1, "unchecked": 1}),
+        (REFUSE, [], "invalid", "invalid", {}),
+    ],
+)
+def test_who_is_believed_is_the_companys_to_say(
+    quiet: House, toml: str, tokens: list[str] | None, unsigned: str, wrong: str, counted: dict[str, int]
+) -> None:
+    """Refused unless `[webhooks]` says so; where no token can check anything, believed unless it says so. Counted."""
+    found = webhooks(quiet, event(), signed(quiet, event(BEN), "another"), toml=toml, tokens=tokens)
+    assert [unsigned, wrong] == outcomes(found)
+    assert UNPROVED | counted == found.kept
+    believed = [name for name in ("unsigned", "wrong_signature") if f'{name} = "believe"' in toml]
+    assert believed == found.summary()["believed"]
+    assert all(f'[webhooks] {name} = "believe" is set' in found.remarks for name in believed)
+    assert found.kept.items() <= found.summary().items()
+
+
+def test_a_signature_by_any_of_the_tokens_is_one(quiet: House) -> None:
+    """Events of before a rotation are proved by the older token."""
+    lines = [signed(quiet, event(), "older"), signed(quiet, event(BEN))]
+    assert ["kept", "kept"] == outcomes(webhooks(quiet, *lines, tokens=[known(quiet), "older"]))
+    assert ["invalid", "kept"] == outcomes(webhooks(quiet, *lines, tokens=[known(quiet)]))
+
+
+def test_where_no_signature_fits_the_reasons_there_may_be_are_told(quiet: House) -> None:
+    """Another token, bodies that are not as they came, or Smartcar's own fault; not where one line fits."""
+    wrong = [signed(quiet, event(), "another"), {"body": event(BEN), "signature": "00"}]
+    found = webhooks(quiet, *wrong)
+    assert ["invalid", "invalid"] == outcomes(found)
+    assert all(word in found.remarks for word in ("another application's or an older one", "a fault of Smartcar's own"))
+    assert "fault of Smartcar" not in webhooks(quiet, *wrong, signed(quiet, event())).remarks
 
 
 def test_an_external_id_in_a_webhook_is_personal_evidence(quiet: House) -> None:
     """Where it names a user of the company, it speaks for that user; else only for the car."""
     local = user_of(quiet)
-    found = webhooks(quiet, event(externalId=local), event(BEN, OTHER_CAR, externalId="somebody@example.com"))
+    strange = event(BEN, OTHER_CAR, externalId="somebody@example.com")
+    found = webhooks(quiet, signed(quiet, event(externalId=local)), signed(quiet, strange))
     assert {(local, "webhooks", ANN)} == personal(quiet)
     assert {(CAR, "webhooks", ANN), (OTHER_CAR, "webhooks", BEN)} == sightings(quiet)
     assert [local, None] == [None if pd.isna(name) else name for name in found.rows["user_id"]]
@@ -273,7 +373,7 @@ def test_a_second_reading_changes_nothing(make_house: Callable[..., House], any_
     """On every database: doubles collapse, a second reading adds nothing, and no company row is changed."""
     house = make_house(any_database, users=40).expand()
     local, before = user_of(house), (house.rows("users"), house.rows("vehicles"))
-    path = write(house, *[event(externalId=local)] * 3, event(BEN))
+    path = write(house, *[signed(house, event(externalId=local))] * 3, signed(house, event(BEN)))
     sent = house.root / "redirects.csv"
     far = "99999999999999999999999"
     lines = (local, local, "999999999", "3000000000", far, "-1", "x'; --", "007", "e\u0301", "a\0b")
@@ -292,8 +392,8 @@ def test_a_second_reading_changes_nothing(make_house: Callable[..., House], any_
 
 def test_later_files_add_to_what_is_known(quiet: House) -> None:
     """What an earlier file said stays."""
-    webhooks(quiet, event())
-    assert 1 == webhooks(quiet, event(BEN)).new
+    webhooks(quiet, signed(quiet, event()))
+    assert 1 == webhooks(quiet, signed(quiet, event(BEN))).new
     assert {(CAR, "webhooks", ANN), (CAR, "webhooks", BEN)} == sightings(quiet)
 
 
@@ -369,7 +469,7 @@ def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., runs.Res
 def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..., runs.Result]) -> None:
     """0 where all is well, 1 where a line is for a person; tables, summary, no call, no company row changed."""
     before = quiet.rows("users"), quiet.rows("vehicles")
-    write(quiet, event(), event(mode="TEST"))
+    write(quiet, signed(quiet, event()), signed(quiet, event(mode="TEST")))
     result = run(webhooks="arrived.txt")
     assert (0, {}) == (result.exit_code, result.calls)
     assert {"kept": 1, "unroutable": 0, "invalid": 0, "other_mode": 1}.items() <= result.summary.items()
@@ -378,8 +478,14 @@ def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..
     table = bundles.load(result.folder)["captured"]
     assert (COLUMNS, ["kept", "other_mode"]) == (list(table.columns), list(table["outcome"]))
     (quiet.root / "sent.txt").write_text(f"{BACK}?user_id={ANN}\n")
+    (quiet.root / "smartcar_ops.toml").write_text(BELIEVE_UNSIGNED)
+    write(quiet, signed(quiet, event()), event())
     again = run(webhooks="arrived.txt", redirects="sent.txt")
     assert (1, 1, 0) == (again.exit_code, again.summary["unroutable"], again.summary["new"])
+    assert (["unsigned"], 1) == (again.summary["believed"], again.summary["unsigned"])
+    assert again.folder
+    page = html.unescape((again.folder / "report.html").read_text())
+    assert '[webhooks] unsigned = "believe" is set; webhooks kept without a signature: 1' in page
     assert before == (quiet.rows("users"), quiet.rows("vehicles"))
     assert [] == quiet.sandbox.arrivals
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -136,12 +138,20 @@ def test_a_new_token_is_asked_although_the_old_one_was_refused(house: House) -> 
 
 
 def test_an_external_id_that_was_withdrawn_is_no_evidence(house: House) -> None:
-    """Where a connection no longer carries the company's own id, nothing remains of it."""
+    """Where the next whole list no longer carries the company's own id, nothing remains of it."""
     house.ask()
     named = [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
     assert named
-    with house.company.engine.begin() as connection:
-        connection.execute(sa.update(t.connections).values(external_id=None))
+    for person in {row["smartcar_user_id"] for row in named}:
+        query = {
+            "response_type": "code",
+            "client_id": house.world.credentials.application_id,
+            "redirect_uri": "https://company.example.com/callback",
+            "pretend_user": person,
+            "external_id": "null",
+        }
+        assert 302 == httpx.get(f"{house.sandbox.url}/oauth/authorize", params=query).status_code
+    house.now += timedelta(hours=2)
     house.ask()
     assert [] == [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
 

@@ -102,6 +102,7 @@ def test_the_last_choice_counts_and_all_are_known(asked: House) -> None:
         ({"user": "999999"}, "no user '999999'"),
         ({"user": "ada'; --"}, "there is no user"),
         ({"id": "ada@example.com"}, "is no UUID"),
+        ({"id": "00000000-0000-0000-0000-000000000000"}, "is the nil UUID"),
         ({"by": " "}, "the name has 0 characters"),
         ({"reason": ""}, "the reason has 0 characters"),
         ({"reason": "x" * 2001}, "the reason has 2001 characters"),

@@ -1,7 +1,9 @@
-"""The second list of connections, V2 management's: what it costs, what it keeps, what it tells beside V3's."""
+"""The lists of connections, V3's and V2 management's: what they cost, what is kept of them, what they tell."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,9 +14,14 @@ from pydantic import SecretStr
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.errors import AuthenticationError, ParameterError
 from smartcar_ops.migration.linking import Linker
+from smartcar_ops.migration.sources import AUTO
+from smartcar_ops.migration.token_owners import TokenOwners, digest
 from smartcar_ops.reporting import runs
+from smartcar_ops.sandbox.slips import names_two
 from smartcar_ops.session import Session
 from smartcar_ops.smartcar.allowance import Bucket, Budget
+from smartcar_ops.smartcar.connections import Listing as V3Listing
+from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.smartcar.management import ManagementV2
 from tests.house import House
 
@@ -149,3 +156,172 @@ def test_what_arrived_is_counted_and_costs_nothing(house: House) -> None:
     words = "webhooks: 1 known to the ledger; redirects: 1 known to the ledger"
     assert words == str(house.ask(sources))
     assert [] == house.transport.calls
+
+
+# --- what contradicts itself, and what names nobody ------------------------------------------------------------
+
+
+def named(house: House) -> set[str | None]:
+    """Every Smartcar id that the ledger's evidence or the plan names, of users and of vehicles."""
+    tables = (t.connections, t.sightings, t.personal, t.ties, t.tokens)
+    columns = ("smartcar_user_id", "vehicle_id")
+    rows = [row for table in tables for row in house.ledger.rows(table)]
+    opened = {id for row in house.ledger.rows(t.tokens) for id in json.loads(row["vehicles"])}
+    told = {row[column] for row in rows for column in columns if column in row} - {None}
+    return told | opened | set(house.plan().rows["proposed"].dropna())
+
+
+def test_what_is_no_id_becomes_nobodys(make_house: Callable[..., House], any_database: str) -> None:
+    """`undefined` and the nil UUID in every list and of every token: in no evidence, in no plan, counted and said."""
+    house = make_house(any_database, users=60, faults=["ids-undefined"]).expand().play_callbacks()
+    asked = house.ask((*AUTO, "management"))
+    assert set() == {id for id in named(house) if smartcar_id(id) != id}
+    for source in BOTH:
+        assert "that can't be read were left out" in asked.told[source]
+    assert {"connection user", "managed connection user", "V2 user"} <= {
+        what.removesuffix(": no id of Smartcar") for what in house.transport.oddities.counts
+    }
+    assert "undefined" not in f"{asked} {house.transport.oddities.counts}"
+
+
+def test_rows_without_a_mode_are_no_empty_list_in_silence(make_house: Callable[..., House]) -> None:
+    """Neither list gives evidence that may be a simulated car's; how many rows that were is said."""
+    house = make_house(users=40, faults=["rows-without-mode"]).expand()
+    asked = house.ask(BOTH)
+    assert ([], set()) == (house.ledger.connections(), managed(house))
+    dropped = f"{len(live(house))} that can't be read were left out"
+    assert f"connections: 0 answers, {dropped}" in str(asked)
+    assert f"management: 0 rows, 0 only there, 0 only in V3 connections, {dropped}" in str(asked)
+
+
+def personal(house: House) -> set[tuple[str, str]]:
+    """(local user, Smartcar user) by external id."""
+    return {
+        (row["user_id"], row["smartcar_user_id"])
+        for row in house.ledger.rows(t.personal)
+        if row["source"] == "external_id"
+    }
+
+
+def own_ids(house: House) -> set[tuple[str, str]]:
+    """(local user, Smartcar user), as the sandbox's live connections have it."""
+    rows = house.sandbox.connections
+    return {(row.external_id, row.user_id) for row in rows if row.external_id and row.mode == "live"}
+
+
+def buckets(house: House) -> dict[str, str]:
+    """user -> bucket."""
+    users = house.audit().users
+    return dict(zip(users["user_id"], users["bucket"], strict=True))
+
+
+def test_two_external_ids_for_one_connection_are_for_a_person(
+    make_house: Callable[..., House], any_database: str
+) -> None:
+    """Both of the company's ids are evidence, the older does not win in silence: both users are for a person."""
+    house = make_house(any_database, users=60, faults=["two-external-ids"]).expand()
+    house.ask()
+    right = own_ids(house)
+    last = str(house.world.users[-1].id)
+    assert right | {(last, smartcar_user) for _, smartcar_user in right} == personal(house)
+    assert len(house.ledger.connections()) == len(live(house))
+    both = {last, *(user for user, _ in right)}
+    assert {"shared"} == {buckets(house)[user] for user in both}
+    plan = house.plan().rows
+    assert set() == both & set(plan[plan["decision"] == "set"]["user_id"])
+
+
+def test_a_row_that_names_two_users_is_for_a_person(make_house: Callable[..., House], any_database: str) -> None:
+    """Both users are connected to the car, so nobody who knows it by its car alone gets one of the two ids."""
+    house = make_house(any_database, users=60, faults=["two-users-in-a-row"]).expand()
+    house.ask()
+    struck = {row.vehicle_id for row in house.sandbox.connections if row.mode == "live" and names_two(row)}
+    seen = Counter(row["vehicle_id"] for row in house.ledger.connections())
+    assert struck
+    assert min(seen[vehicle] for vehicle in struck) >= 2
+    plan = house.plan().rows
+    given = dict(plan[(plan["table"] == "users") & (plan["decision"] == "set")][["user_id", "proposed"]].values)
+    truth = {user["user_id"]: user["smartcar_user_id"] for user in house.truth["users"]}
+    assert {} == {user: id for user, id in given.items() if truth[user] != id}
+    by_car = [row for row in house.truth["vehicles"] if row["smartcar_vehicle_id"] in struck and row["vin"]]
+    alone = {row["user_id"] for row in by_car if not row["token_alive"]} - {user for user, _ in personal(house)}
+    assert alone & {user for user, bucket in buckets(house).items() if bucket == "conflict"}
+
+
+def test_external_ids_come_from_the_list_and_stay(house: House) -> None:
+    """Kept with the list itself; asked for later they cost no call and nothing is lost, a new list replaces them."""
+    house.ask(["connections"])
+    assert own_ids(house) == personal(house) != set()
+    house.ledger.record(t.personal, [external_id("7", ANN, house)])
+    spent = len(house.transport.calls)
+    asked = house.ask(["external_id"])
+    assert own_ids(house) | {("7", ANN)} == personal(house)
+    assert (spent, len(own_ids(house)) + 1) == (len(house.transport.calls), asked.answers["external_id"])
+    house.now += timedelta(hours=2)
+    house.ask(["connections"])
+    assert own_ids(house) == personal(house)
+
+
+def test_external_ids_that_only_the_mirror_has_are_taken_in(house: House) -> None:
+    """A ledger whose list was mirrored before the evidence came from it: asking for them costs no call."""
+    house.ask(["connections"])
+    house.ledger.replace(t.personal, "external_id", [])
+    spent = len(house.transport.calls)
+    house.ask(["external_id"])
+    assert (own_ids(house), spent) == (personal(house), len(house.transport.calls))
+
+
+def test_a_list_that_is_not_whole_withdraws_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an incomplete list does not tell may still be so."""
+    house.ask(["connections"])
+    house.ledger.record(t.personal, [external_id("7", ANN, house)])
+    listing = house.v3.connections("live")
+    monkeypatch.setattr(house.v3, "connections", lambda mode, report: replace(listing, complete=False))
+    house.now += timedelta(hours=2)
+    house.ask(["connections"])
+    assert own_ids(house) | {("7", ANN)} == personal(house)
+
+
+ANN = "aaaaaaaa-0000-4000-8000-000000000001"
+
+
+def external_id(user: str, smartcar_user: str, house: House) -> dict[str, object]:
+    """A piece of evidence as a list left it."""
+    known = {"source": "external_id", "user_id": user, "smartcar_user_id": smartcar_user}
+    return {**known, "seen_at": house.now.replace(tzinfo=None)}
+
+
+def test_a_token_whose_owner_is_no_id_is_asked_again(house: House) -> None:
+    """What an earlier version kept as a token's owner is no answer, though the ledger has it."""
+    car = next(car for car in house.company.cars_to_ask(house.now) if car.token_alive)
+    kept = {"smartcar_user_id": "undefined", "vehicles": "[]", "asked_at": house.now.replace(tzinfo=None)}
+    house.ledger.record(t.tokens, [{"digest": digest(car.token or ""), **kept}])
+    found = TokenOwners(house.ledger, house.v2, house.now).of(car)
+    assert found.user == smartcar_id(found.user)
+    assert 2 == house.transport.spent["v2"]
+
+
+def test_texts_that_a_database_does_not_take(
+    make_house: Callable[..., House], any_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A NUL, half of a character or an id too long for its column do not end the listing; none is cut to another."""
+    house = make_house(any_database, users=40).expand()
+    first = house.v3.connections("live").connections[0]
+    odd = replace(first, id="c" * 60, make="K\0IA", model="\ud800", permissions=("a\0", "b"))
+    monkeypatch.setattr(house.v3, "connections", lambda mode, report: V3Listing((odd,), complete=True))
+    house.ask(["connections"])
+    (row,) = house.ledger.connections()
+    assert (None, "K IA", " ", "a  b") == tuple(row[name] for name in ("connection_id", "make", "model", "permissions"))
+
+
+def test_external_ids_that_a_database_takes_for_one(
+    make_house: Callable[..., House], any_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids that differ in case, accents or blanks at the end alone are kept where the database tells them apart."""
+    house = make_house(any_database, users=40).expand()
+    first = house.v3.connections("live").connections[0]
+    forms = ("Zoe", "zoe", "Zo\u00eb", "zoe ")
+    rows = tuple(replace(first, external_id=form) for form in forms)
+    monkeypatch.setattr(house.v3, "connections", lambda mode, report: V3Listing(rows, complete=True))
+    house.ask(("connections", "external_id"))
+    assert {"Zoe"} <= {user for user, _ in personal(house)} <= set(forms)

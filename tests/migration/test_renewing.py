@@ -26,7 +26,7 @@ from smartcar_ops.smartcar.user_tokens import UserTokens
 from smartcar_ops.smartcar.v2 import V2
 from tests.company.test_company_tables import run
 from tests.company.test_company_tokens import Opener, fleet, read_only, seal, stored
-from tests.smartcar.scripted import Answer, Asked, Scripted
+from tests.smartcar.scripted import Answer, Asked, Scripted, uid
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 YOUNG, OLD = ((NOW - timedelta(hours=hours)).replace(tzinfo=None) for hours in (1, 3))
@@ -183,7 +183,7 @@ def test_a_pair_is_in_the_database_before_its_token_is_sent(shop: Shop) -> None:
     def user(asked: Asked) -> Answer:
         token = asked.headers["authorization"].removeprefix("Bearer ")
         held.append((1, token, token.replace("acc", "ref")) in stored(shop.url))
-        return Answer({"id": "u"})
+        return Answer({"id": uid("u")})
 
     shop.server.play("/v2.0/user", user)
     V2(shop.transport, shop.server.url).user(shop.renew().tokens["1"])

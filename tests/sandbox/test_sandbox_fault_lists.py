@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smartcar_ops.sandbox.records import LIVE
+from smartcar_ops.sandbox.slips import NIL, is_nobody, names_two
 from smartcar_ops.sandbox.v3 import is_listed_only
 
 
@@ -129,3 +130,42 @@ def test_flat_errors(play):
     assert "INVALID_PATH" == caller.v3("/nothing").json()["code"]
     failed = [caller.v3("/connections") for _ in range(3)][-1]
     assert (500, 500) == (failed.status_code, failed.json()["statusCode"])
+
+
+def test_ids_undefined(play, world):
+    """About one person in four is no id in both lists; the others are who they are."""
+    rows = play("ids-undefined").v3("/connections", page__size=100).json()["data"]
+    told = [row["relationships"]["user"]["data"]["id"] for row in rows]
+    assert told == [row["attributes"]["user"]["id"] for row in rows]
+    nobody = {"undefined", NIL}
+    assert nobody <= set(told)
+    assert 0.1 < sum(id in nobody for id in told) / len(told) < 0.4
+    assert [id for id in told if id not in nobody] == [
+        c.user_id for c in world.connections[:100] if not is_nobody(c.user_id)
+    ]
+
+
+def test_rows_without_mode(play):
+    """No row tells its mode, and the filter is obeyed all the same."""
+    page = play("rows-without-mode").v3("/connections", filter__vehicle__mode="live").json()
+    assert [] == [row for row in page["data"] if "mode" in row["attributes"]["vehicle"]]
+    assert 0 < page["meta"]["totalCount"]
+
+
+def test_two_users_in_a_row(play, world):
+    """About one connection in eight names somebody else under attributes."""
+    rows = play("two-users-in-a-row").v3("/connections", page__size=100).json()["data"]
+    differ = {
+        row["id"] for row in rows if row["attributes"]["user"]["id"] != row["relationships"]["user"]["data"]["id"]
+    }
+    assert differ == {c.id for c in world.connections[:100] if names_two(c)}
+    assert 0 < len(differ) < 30
+
+
+def test_two_external_ids(play, world):
+    """A connection with the company's own id is there twice, the second time with its last user's."""
+    named = [c for c in world.connections if c.external_id is not None]
+    page = play("two-external-ids").v3("/connections", filter__userId=named[0].user_id).json()
+    told = [row["attributes"]["user"]["externalId"] for row in page["data"]]
+    assert [named[0].external_id, str(world.users[-1].id)] == told[:2]
+    assert len(told) == page["meta"]["totalCount"]

@@ -113,10 +113,22 @@ class Scripted:
         return Handler
 
 
+def uid(name: str) -> str:
+    """A UUID that a short name stands for, as in ``u1``."""
+    return f"{name.encode().hex():0<8}-0000-4000-8000-000000000000"
+
+
+def named(id: str) -> str:
+    """The name that a UUID of `uid` stands for."""
+    return bytes.fromhex(id[:8]).rstrip(b"\0").decode()
+
+
 def connection(user: str, vehicle: str, *, mode: str = "live", identity: str = "", **changed: Any) -> dict[str, Any]:
-    """A row of V3's connections."""
+    """A row of V3's connections; user and vehicle by the names that `uid` turns into ids."""
+    identity = identity or f"c-{user}-{vehicle}"
+    user, vehicle = uid(user), uid(vehicle)
     return {
-        "id": identity or f"c-{user}-{vehicle}",
+        "id": identity,
         "type": "connection",
         "attributes": {
             "permissions": ["read_odometer"],

@@ -8,17 +8,21 @@ import pytest
 from pydantic import SecretStr
 
 from smartcar_ops.errors import AuthenticationError, NotFoundError, NotSmartcarError, ParameterError
-from smartcar_ops.smartcar.management import ManagementV2, read_managed
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3, read_managed
+from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import READABLE
+from smartcar_ops.smartcar.v3 import V3
 from tests.house import House
-from tests.smartcar.scripted import Answer, Scripted
+from tests.smartcar.scripted import Answer, Scripted, uid
 
 
 def test_v2_management_lists_what_v3_lists(make_house: Callable[..., House]) -> None:
     """Both lists have the same live connections; V2's comes in pages of 100 by cursor."""
     house = make_house(users=130)
     known = house.settings.credentials.management_token
-    managed = ManagementV2(house.transport, house.settings.origins.management_api, known).connections("live")
+    managed = (
+        ManagementV2(house.transport, house.settings.origins.management_api, known).connections("live").connections
+    )
     listed = house.v3.connections("live").connections
     assert {(row.user_id, row.vehicle_id) for row in listed} == {(row.user_id, row.vehicle_id) for row in managed}
     assert len(managed) == len(listed)
@@ -36,20 +40,51 @@ def test_a_management_token_that_is_missing_or_wrong(house: House, token: str) -
     assert "wrong-plant" not in f"{caught.value!r} {house.transport.calls!r}"
 
 
-def test_either_time_and_a_missing_mode() -> None:
-    """``createdAt`` stands for ``connectedAt``, and a row without a mode is read."""
-    row = read_managed({"userId": "U1", "vehicleId": "V1", "createdAt": "2026-01-02T03:04:05Z"})
-    assert ("u1", "v1", "", 2026) == (row.user_id, row.vehicle_id, row.mode, row.connected_at and row.connected_at.year)
+def test_either_time() -> None:
+    """``createdAt`` stands for ``connectedAt``."""
+    row = read_managed({**ROW, "userId": uid("u1").upper(), "createdAt": "2026-01-02T03:04:05Z"})
+    assert row
+    assert (uid("u1"), uid("v1"), "live") == (row.user_id, row.vehicle_id, row.mode)
+    assert row.connected_at
+    assert 2026 == row.connected_at.year
+
+
+ROW = {"userId": uid("u1"), "vehicleId": uid("v1"), "mode": "live"}
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("changed", [{"userId": "undefined"}, {"vehicleId": NIL}, {"mode": None}, {"userId": None}])
+def test_a_managed_row_that_cannot_be_taken_in_is_counted(
+    server: Scripted, transport: Transport, changed: dict[str, str | None]
+) -> None:
+    """Without a readable user or vehicle, or without a mode: no evidence, and no silence. Another mode is neither."""
+    simulated = {**ROW, "mode": "Simulated"}
+    rows = [ROW, {**simulated, "vehicleId": uid("v2")}, {**simulated, "vehicleId": "null"}, {**ROW, **changed}]
+    server.play("*", Answer({"connections": rows, "paging": {}}))
+    listing = ManagementV2(transport, server.url, SecretStr("t")).connections("live")
+    assert ([uid("v1")], 1) == ([row.vehicle_id for row in listing.connections], listing.dropped)
+    assert 1 == transport.oddities.counts["managed connection: names no user, no vehicle or no mode"]
+
+
+def test_a_subscription_of_no_vehicle_is_counted(server: Scripted, transport: Transport, v3: V3) -> None:
+    """A row whose vehicle is no id is left out, and the others are known."""
+    row = {"id": "s", "attributes": {"webhookId": "w", "userId": uid("u1"), "vehicleId": uid("v1")}}
+    odd = {"id": "s2", "attributes": {**row["attributes"], "vehicleId": "undefined"}}  # type: ignore[dict-item]
+    server.play("/v3/subscriptions", Answer({"data": [row, odd], "meta": {"totalCount": 2}}))
+    fed = ManagementV3(transport, server.url, v3._token).subscriptions("live")
+    assert [uid("v1")] == [one.vehicle_id for one in fed]
+    assert {"subscription vehicle: no id of Smartcar", "subscription: names no vehicle"} == set(
+        transport.oddities.counts
+    )
 
 
 @pytest.mark.parametrize("paging", [{"cursor": None}, {}])
-def test_the_end_of_the_cursor(server: Scripted, transport, paging: dict[str, None]) -> None:  # type: ignore[no-untyped-def]
+def test_the_end_of_the_cursor(server: Scripted, transport: Transport, paging: dict[str, None]) -> None:
     """A null cursor and a missing one both end the list; one that repeats is an error."""
-    rows = [{"userId": "u1", "vehicleId": "v1", "mode": "live"}]
-    server.play("*", Answer({"connections": rows, "paging": paging}))
+    server.play("*", Answer({"connections": [ROW], "paging": paging}))
     client = ManagementV2(transport, server.url, SecretStr("t"))
-    assert 1 == len(client.connections("live"))
-    server.play("*", Answer({"connections": rows, "paging": {"cursor": "again"}}))
+    assert 1 == len(client.connections("live").connections)
+    server.play("*", Answer({"connections": [ROW], "paging": {"cursor": "again"}}))
     with pytest.raises(NotSmartcarError, match="circles"):
         client.connections("live")
 

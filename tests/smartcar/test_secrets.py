@@ -17,7 +17,7 @@ from smartcar_ops.smartcar.readings import read_v2, read_v3
 from smartcar_ops.smartcar.redirects import read_redirect
 from smartcar_ops.smartcar.transport import Request
 from smartcar_ops.smartcar.webhooks import read_event
-from tests.smartcar.scripted import Answer, signal
+from tests.smartcar.scripted import Answer, signal, uid
 
 APP, USER, SECRET, VIN, PLACE = "app-PLANT", "user-PLANT", "s3cr3t-plant", "WVWZZZ1KZ6W000042", 52.123987
 PLANTED = (APP, USER, SECRET, VIN, str(PLACE))
@@ -128,10 +128,10 @@ def test_a_token_with_a_line_break_is_not_shown(server, v2, caplog):
     assert [] == found_in(f"{''.join(traceback.format_exception(caught.value))} {caplog.text}")
 
 
-CAR = {"id": "v1", "vin": VIN, "location": {"latitude": PLACE}, "token": USER}
+CAR = {"id": uid("v1"), "vin": VIN, "location": {"latitude": PLACE}, "token": USER}
 EVENT = {
     "eventType": "VEHICLE_STATE",
-    "data": {"user": {"id": "u1", "token": APP}, "vehicle": CAR, "signals": [{"code": "x", "body": CAR}]},
+    "data": {"user": {"id": uid("u1"), "token": APP}, "vehicle": CAR, "signals": [{"code": "x", "body": CAR}]},
     "triggers": [{"type": "SIGNAL_UPDATED", "signal": CAR}],
     "meta": {"mode": "LIVE", "secret": SECRET},
 }
@@ -142,13 +142,15 @@ EVENT = {
     [
         lambda: read_event(json.dumps(EVENT)),
         lambda: read_event(json.dumps({**EVENT, "eventType": TALK})),
+        lambda: read_event(json.dumps({**EVENT, "userId": USER, "vehicleId": VIN})),
         lambda: read_event(TALK),
-        lambda: read_managed({"userId": "u1", "vehicleId": "v1", "mode": "live", "vin": VIN, "place": PLACE}),
+        lambda: read_managed({"userId": uid("u1"), "vehicleId": uid("v1"), "mode": "live", "vin": VIN, "place": PLACE}),
         lambda: read_managed({"userId": None, "vin": VIN, "place": PLACE}),
-        lambda: read_subscription({"id": "s", "attributes": {"vehicleId": "v1", "vin": VIN, "at": PLACE}}),
+        lambda: read_subscription({"id": "s", "attributes": {"vehicleId": uid("v1"), "vin": VIN, "at": PLACE}}),
         lambda: read_subscription({"attributes": {"vin": VIN, "at": PLACE, "secret": SECRET}}),
-        lambda: read_redirect(f"https://app.example/cb?user_id=u1&code={SECRET}&vin={VIN}"),
-        lambda: read_redirect(f"https://app.example/cb?user_id=u1&userId={USER}&code={SECRET}&vin={VIN}"),
+        lambda: read_redirect(f"https://app.example/cb?user_id={uid('u1')}&code={SECRET}&vin={VIN}"),
+        lambda: read_redirect(f"https://app.example/cb?user_id={USER}&code={SECRET}&vin={VIN}"),
+        lambda: read_redirect(f"https://app.example/cb?user_id={uid('u1')}&userId={USER}&code={SECRET}&vin={VIN}"),
     ],
 )
 def test_what_arrives_is_read_without_a_trace(read):
@@ -163,10 +165,10 @@ def test_what_arrives_is_read_without_a_trace(read):
 def test_v2_management_leaves_no_trace(server, transport, caplog):
     """A listing with members nobody expected counts them by name alone; nothing of them is kept or logged."""
     caplog.set_level(logging.DEBUG)
-    row = {"userId": "u1", "vehicleId": "v1", "mode": "live", "vin": VIN, VIN: PLACE, "place": PLACE}
+    row = {"userId": uid("u1"), "vehicleId": uid("v1"), "mode": "live", "vin": VIN, VIN: PLACE, "place": PLACE}
     server.play("*", Answer({"connections": [row], "paging": {"cursor": None}}))
     management = ManagementV2(transport, server.url, SecretStr(SECRET))
     found = management.connections("live")
     kept = f"{found!r} {transport.calls!r} {transport.oddities.counts} {management!r} {Oddities()!r} {caplog.text}"
-    assert ["v1"] == [row.vehicle_id for row in found]
+    assert [uid("v1")] == [row.vehicle_id for row in found.connections]
     assert [] == found_in(kept)

@@ -9,10 +9,10 @@ import pytest
 
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError
 from smartcar_ops.smartcar.v2 import V2, read_batch
-from tests.smartcar.scripted import Answer
+from tests.smartcar.scripted import Answer, uid
 
 
-def vehicles(*ids: str, count: int | None, offset: int = 0) -> Answer:
+def vehicles(*ids: object, count: int | None, offset: int = 0) -> Answer:
     """A page of V2's vehicles."""
     paging = {} if count is None else {"paging": {"count": count, "offset": offset}}
     return Answer({"vehicles": list(ids), **paging})
@@ -20,16 +20,22 @@ def vehicles(*ids: str, count: int | None, offset: int = 0) -> Answer:
 
 def test_whose_a_token_is(server, v2):
     """``/user`` gives the Smartcar user id in lower case, asked with the token it acts with."""
-    server.play("/v2.0/user", Answer({"id": " AB-1 "}))
-    assert "ab-1" == v2.user("t-1")
+    server.play("/v2.0/user", Answer({"id": f" {uid('Jo').upper()} "}))
+    assert uid("Jo") == v2.user("t-1")
     assert ("Bearer t-1", "metric") == tuple(
         server.asked[0].headers[name] for name in ("authorization", "sc-unit-system")
     )
 
 
-@pytest.mark.parametrize("body", [{}, {"id": None}, {"id": ""}, {"id": {}}, [], {"status": "sign in to the wifi"}])
+NIL = "00000000-0000-0000-0000-000000000000"
+NO_IDS = ("undefined", "null", NIL, "ab-1", f"{uid('u')}0", 7, {})
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"id": None}, {"id": ""}, [], {"status": "sign in to the wifi"}, *({"id": id} for id in NO_IDS)]
+)
 def test_a_user_without_an_id(server, v2, body):
-    """A 200 without an id is not Smartcar's."""
+    """A 200 without an id that is one names nobody."""
     server.play("*", Answer(body))
     with pytest.raises(NotSmartcarError, match="without an id"):
         v2.user("t-1")
@@ -37,7 +43,7 @@ def test_a_user_without_an_id(server, v2, body):
 
 def test_all_pages_of_vehicles(server, v2):
     """Vehicles are read 50 at a time until the count is reached."""
-    ids = [f"v{number}" for number in range(120)]
+    ids = [uid(f"v{number}") for number in range(120)]
     server.play(
         "/v2.0/vehicles",
         lambda asked: vehicles(
@@ -48,6 +54,24 @@ def test_all_pages_of_vehicles(server, v2):
     assert ["0", "50", "100"] == [asked.query["offset"] for asked in server.asked]
 
 
+@pytest.mark.parametrize("id", NO_IDS)
+def test_a_vehicle_that_is_none_is_counted(server, transport, v2, id):
+    """A list with what is no id is not used: of the other vehicle nobody could say that it is the only one."""
+    server.play("*", vehicles(uid("v1"), id, count=2))
+    with pytest.raises(NotSmartcarError, match="no vehicle's id"):
+        v2.vehicles("t-1")
+    assert {"V2 vehicle: no id of Smartcar": 1} == transport.oddities.counts
+
+
+def test_a_user_that_is_none_is_counted(server, transport, v2):
+    """Text in the id's place is an oddity; it is not repeated."""
+    server.play("*", Answer({"id": "undefined"}))
+    with pytest.raises(NotSmartcarError) as caught:
+        v2.user("t-1")
+    assert {"V2 user: no id of Smartcar": 1} == transport.oddities.counts
+    assert "undefined" not in str(caught.value)
+
+
 def test_a_token_without_vehicles(server, v2):
     """A token may open no vehicle."""
     server.play("*", vehicles(count=0))
@@ -56,13 +80,13 @@ def test_a_token_without_vehicles(server, v2):
 
 def test_vehicles_in_lower_case_and_once(server, v2):
     """Ids are lower case and each given once."""
-    server.play("*", vehicles("A", "b", "a ", count=3))
-    assert ("a", "b") == v2.vehicles("t-1")
+    server.play("*", vehicles(uid("Jo").upper(), uid("b"), f"{uid('Jo')} ", count=3))
+    assert (uid("Jo"), uid("b")) == v2.vehicles("t-1")
 
 
 def test_a_short_server_page_is_no_end(server, v2):
     """A server that gives fewer than asked for is read on from where it ended."""
-    ids = [f"v{number}" for number in range(5)]
+    ids = [uid(f"v{number}") for number in range(5)]
     server.play("*", lambda asked: vehicles(*ids[int(asked.query["offset"]) :][:2], count=5))
     assert tuple(ids) == v2.vehicles("t-1")
 
@@ -71,14 +95,14 @@ def test_a_short_server_page_is_no_end(server, v2):
 def test_vehicles_without_a_count(server, v2, sizes):
     """Without a count a page that is not full is the last."""
     numbers = iter(range(1000))
-    server.play("*", *(vehicles(*(f"v{next(numbers)}" for _ in range(size)), count=None) for size in sizes))
+    server.play("*", *(vehicles(*(uid(f"v{next(numbers)}") for _ in range(size)), count=None) for size in sizes))
     assert sum(sizes) == len(v2.vehicles("t-1"))
     assert len(sizes) == len(server.asked)
 
 
 def test_a_server_that_ignores_the_offset(server, v2):
     """The same page again ends the reading instead of going on for ever."""
-    same = [f"v{number}" for number in range(50)]
+    same = [uid(f"v{number}") for number in range(50)]
     server.play("*", vehicles(*same, count=None))
     assert tuple(same) == v2.vehicles("t-1")
     assert 2 == len(server.asked)
@@ -100,6 +124,18 @@ def test_the_request_of_a_batch(server, transport, v2):
     assert "POST" == asked.method
     assert {"requests": [{"path": "/battery"}, {"path": "/odometer"}]} == json.loads(asked.body)
     assert [("/vehicles/{id}/batch", 2)] == [(call.template, call.units) for call in transport.calls]
+
+
+def test_an_answer_about_another_car_is_not_used(server, v2):
+    """The attributes of another car than the one asked for make the whole batch nobody's."""
+    own = {"path": "/", "code": 200, "body": {"id": uid("v2").upper(), "make": "KIA"}}
+    server.play("*", Answer({"responses": [{"path": "/vin", "code": 200, "body": {"vin": "X"}}, own]}))
+    assert {"/vin", "/"} == set(v2.batch("t-1", uid("v2"), ["/vin", "/"]).items)
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v2.batch("t-1", uid("v1"), ["/vin", "/"])
+    server.play("*", Answer(own["body"]))
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v2.read("t-1", uid("v1"))
 
 
 def test_a_batch_may_count_as_one(server, transport):

@@ -9,14 +9,14 @@ import pytest
 from smartcar_ops.errors import AuthenticationError, NotFoundError, NotSmartcarError
 from smartcar_ops.smartcar.connections import read_connection
 from smartcar_ops.smartcar.signals import Signal, read_signal
-from tests.smartcar.scripted import Answer, Scripted, connection, page, signal
+from tests.smartcar.scripted import Answer, Scripted, connection, named, page, signal, uid
 
 LIST = "/v3/connections"
 
 
 def keys(listing) -> list[tuple[str, str]]:
-    """(user, vehicle) of every connection, in order."""
-    return [(row.user_id, row.vehicle_id) for row in listing.connections]
+    """(user, vehicle) of every connection, in order, by name."""
+    return [(named(row.user_id), named(row.vehicle_id)) for row in listing.connections]
 
 
 def test_one_page(server, v3):
@@ -147,12 +147,105 @@ def test_without_a_count_the_pages_are_the_list(server, v3):
     assert 3 == len(server.asked)
 
 
-@pytest.mark.parametrize("other", ["simulated", "test", ""])
+@pytest.mark.parametrize("other", ["simulated", "test", " Simulated "])
 def test_the_mode_is_checked_on_each_row(server, v3, other):
-    """A row of another mode, or of none, is dropped although the filter was sent, and still counts as seen."""
-    server.play(LIST, page(connection("u1", "v1", mode="LIVE"), connection("u2", "v2", mode=other), total=2))
+    """A row of another mode is left out although the filter was sent, and still counts as seen; it is not dropped."""
+    nobodys = connection("u3", "v3", mode=other)
+    nobodys["relationships"]["vehicle"]["data"]["id"] = "undefined"
+    server.play(LIST, page(connection("u1", "v1", mode="LIVE"), connection("u2", "v2", mode=other), nobodys, total=3))
     listing = v3.connections("live")
-    assert ([("u1", "v1")], True) == (keys(listing), listing.complete)
+    assert ([("u1", "v1")], True, 0) == (keys(listing), listing.complete, listing.dropped)
+
+
+NOBODYS = ("undefined", "null", "[object Object]", "00000000-0000-0000-0000-000000000000", uid("u")[:35], 7, {}, [], "")
+"""What may stand where an id should be."""
+
+
+def _of_nobody():
+    """A row whose user stands nowhere."""
+    row = connection("u2", "v2")
+    del row["attributes"]["user"], row["relationships"]["user"]
+    return row
+
+
+def _with(value, *places):
+    """A row with a value in some places."""
+    row = connection("u2", "v2")
+    for place in places:
+        *inner, last = place.split(".")
+        there = row
+        for name in inner:
+            there = there[name]
+        there[last] = value
+    return row
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *(_with(value, "relationships.user.data.id", "attributes.user.id") for value in NOBODYS),
+        *(_with(value, "relationships.vehicle.data.id") for value in NOBODYS),
+        _with(uid("v9"), "attributes.vehicle.id"),
+        _with("", "attributes.vehicle.mode"),
+        _with(None, "attributes.vehicle.mode"),
+        _of_nobody(),
+        {},
+        None,
+        "x",
+    ],
+)
+def test_a_row_that_cannot_be_taken_in_is_counted(server, transport, v3, row):
+    """No readable user or vehicle, two vehicles, or no mode: nobody's evidence, and neither silence nor the end."""
+    server.play(LIST, page(connection("u1", "v1"), row, total=2))
+    listing = v3.connections("live")
+    assert ([("u1", "v1")], True, 1) == (keys(listing), listing.complete, listing.dropped)
+    told = " ".join(transport.oddities.counts)
+    assert "connection: n" in told or "no id of Smartcar" in told
+    assert "undefined" not in told
+
+
+def test_a_list_of_rows_without_a_mode_is_not_empty_in_silence(server, v3):
+    """A service that forgets the mode on every row gives no connection, and as many dropped ones."""
+    rows = [connection(f"u{number}", f"v{number}", mode="") for number in range(3)]
+    server.play(LIST, page(*rows, total=3))
+    listing = v3.connections("live")
+    assert ((), True, 3) == (listing.connections, listing.complete, listing.dropped)
+
+
+def test_both_users_of_a_row_that_names_two_are_there(server, transport, v3):
+    """``attributes.user`` beside another ``relationships.user``: a connection for each, with the external id."""
+    row = _with(uid("u3"), "attributes.user.id")
+    row["attributes"]["user"]["externalId"] = "7"
+    server.play(LIST, page(row, total=1))
+    listing = v3.connections("live")
+    assert ([("u2", "v2"), ("u3", "v2")], True, 0) == (keys(listing), listing.complete, listing.dropped)
+    assert ["7", "7"] == [one.external_id for one in listing.connections]
+    assert {"connection: attributes.user and relationships.user differ": 1} == transport.oddities.counts
+
+
+@pytest.mark.parametrize("identity", ["", "one-id"])
+def test_two_external_ids_for_one_car_are_both_there(server, v3, identity):
+    """Two rows for one user and vehicle, of two connection ids or of one, keep both external ids."""
+    rows = [connection("u1", "v1", identity=identity or own, externalId=own) for own in ("7", "8")]
+    server.play(LIST, page(*rows, total=2))
+    listing = v3.connections("live")
+    assert (["7", "8"], True) == ([one.external_id for one in listing.connections], listing.complete)
+    assert 2 == len(server.asked)
+
+
+def test_two_cars_under_one_connection_id_are_both_there(server, v3):
+    """The key is user and vehicle, whatever the connection's own id says."""
+    server.play(LIST, page(*(connection("u1", car, identity="c") for car in ("v1", "v2")), total=2))
+    assert [("u1", "v1"), ("u1", "v2")] == keys(v3.connections("live"))
+
+
+@pytest.mark.parametrize("own", ["x" * 192, "a\nb", "a\0b", " ", [], {}])
+def test_an_external_id_that_can_be_none_is_counted(server, transport, v3, own):
+    """Longer than 191 characters, blank or not printable: the connection stays, without it."""
+    server.play(LIST, page(connection("u1", "v1", externalId=own), total=1))
+    listing = v3.connections("live")
+    assert ([("u1", "v1")], [None]) == (keys(listing), [one.external_id for one in listing.connections])
+    assert ["connection user externalId: no id of a company"] == list(transport.oddities.counts)
 
 
 def test_progress_is_told_page_by_page(server, v3):
@@ -184,11 +277,12 @@ def test_a_200_that_is_no_list(server, v3, body):
 
 
 def test_every_member_of_a_connection():
-    """Ids are lower case, the maker upper case, times UTC, and the user's related id wins over the attribute."""
-    row = connection(" U1 ", "V1", identity="C1", externalId="own-7")
-    row["attributes"]["user"]["id"] = "another"
+    """Ids are trimmed and lower case, the maker upper case, times UTC."""
+    row = connection("Jo", "Jv", identity="C1", externalId="own-7")
+    for place in (row["relationships"]["user"]["data"], row["attributes"]["user"]):
+        place["id"] = f" {uid('Jo').upper()} "
     read = read_connection(row)
-    assert ("c1", "u1", "v1", "live", "KIA", "EV9", 2024, "BEV", ("read_odometer",), "own-7") == (
+    assert ("c1", uid("Jo"), uid("Jv"), "live", "KIA", "EV9", 2024, "BEV", ("read_odometer",), "own-7") == (
         read.id,
         read.user_id,
         read.vehicle_id,
@@ -208,13 +302,29 @@ def test_the_user_is_read_from_either_place(place):
     """One of the two places of the user's id is enough."""
     row = connection("u1", "v1")
     del row[{"attributes": "relationships", "relationships": "attributes"}[place]]["user"]
-    assert "u1" == read_connection(row).user_id
+    assert uid("u1") == read_connection(row).user_id
+
+
+def test_a_single_connection_of_two_users_is_refused():
+    """Asked for by its id, a connection that names two users is an error: whose it is can't be told."""
+    with pytest.raises(NotSmartcarError, match="names two users"):
+        read_connection(_with(uid("u3"), "attributes.user.id"))
+
+
+@pytest.mark.parametrize(
+    "other", [_with(uid("u3"), "attributes.user.id"), _with("undefined", "relationships.vehicle.data.id")]
+)
+def test_a_filtered_answer_that_names_anybody_else_is_not_used(server, v3, other):
+    """Asked for one user, a row that names two, or one that can't be read, is an error."""
+    server.play(LIST, page(other, total=1))
+    with pytest.raises(NotSmartcarError, match="somebody else's connection"):
+        v3.connections_of("live", user_id=uid("u2"))
 
 
 def test_what_a_connection_may_lack():
     """Without powertrain, year, model, permissions and times a connection is still one."""
     row = connection("u1", "v1")
-    row["attributes"] = {"vehicle": {"mode": "live", "year": "²", "powertrainType": None}, "permissions": None}
+    row["attributes"] = {"vehicle": {"mode": "live", "year": 10**20, "powertrainType": None}, "permissions": None}
     del row["meta"]
     read = read_connection(row)
     assert ("", "", None, "", (), None, None) == (
@@ -266,6 +376,18 @@ def test_all_signals_of_a_vehicle(server, v3):
         found.signals["closure-sunroof"].error_code,
     )
     assert "u1" == server.asked[-1].headers["sc-user-id"]
+
+
+def test_an_answer_about_another_car_is_not_used(server, v3):
+    """Nobody is shown another car than the one asked for: the answer's own id is compared with it."""
+    told = {"id": uid("v2").upper(), "type": "vehicle", "attributes": {"make": "KIA"}}
+    server.play("*", Answer({"data": [], "included": {"vehicle": told}}))
+    assert uid("v2").upper() == v3.signals(uid("v2"), uid("u1")).vehicle["id"]
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v3.signals(uid("v1"), uid("u1"))
+    server.play("*", Answer({"data": told}))
+    with pytest.raises(NotSmartcarError, match="another vehicle"):
+        v3.vehicle(uid("v1"), uid("u1"))
 
 
 def test_an_empty_store_is_an_answer(server, v3):

@@ -12,7 +12,7 @@ from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.sandbox.server import running
 from smartcar_ops.sandbox.world import build_world
 from smartcar_ops.smartcar import webhooks
-from tests.smartcar.scripted import Answer, Asked, Scripted
+from tests.smartcar.scripted import Answer, Asked, Scripted, uid
 
 
 @pytest.mark.parametrize("faults", [(), ("triggers-under-data",)], ids=str)
@@ -48,8 +48,63 @@ def event(**members: object) -> str:
 
 def test_what_an_event_may_lack() -> None:
     """An unknown type without a user, triggers or mode is an event all the same; a VIN is not read."""
-    read = webhooks.read_event(event(eventType="NEW_KIND", data={"vehicle": {"id": "V1", "vin": "X"}}))
-    assert webhooks.Event("NEW_KIND", vehicle_id="v1") == read
+    read = webhooks.read_event(event(eventType="NEW_KIND", data={"vehicle": {"id": uid("Jo").upper(), "vin": "X"}}))
+    assert webhooks.Event("NEW_KIND", vehicle_id=uid("Jo")) == read
+
+
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("where", ["user", "vehicle"])
+@pytest.mark.parametrize(
+    ("id", "beside", "says"),
+    [
+        ("undefined", None, "is no UUID"),
+        (NIL, None, "is no UUID"),
+        (uid("a"), uid("b"), "comes with 2 different values"),
+        (uid("a"), "null", "is no UUID"),
+        (uid("a"), uid("a").upper(), ""),
+        (None, uid("a"), ""),
+        (None, None, ""),
+    ],
+)
+def test_whose_car_an_event_is_about(where: str, id: str | None, beside: str | None, says: str) -> None:
+    """By the id under ``data`` and the one at the top, where they agree; text that is no id names nobody."""
+    read = webhooks.read_event(event(eventType="X", data={where: {"id": id}}, **{f"{where}Id": beside}))
+    assert says in read.problem
+    assert bool(says) == bool(read.problem)
+    expected = uid("a") if not says and (id or beside) else None
+    assert expected == {"user": read.user_id, "vehicle": read.vehicle_id}[where]
+
+
+@pytest.mark.parametrize(
+    ("members", "modes"),
+    [
+        ({"meta": {"mode": "LIVE"}}, ("live",)),
+        ({"data": {"vehicle": {"mode": "simulated"}}}, ("simulated",)),
+        ({"data": {"vehicle": {"attributes": {"Mode": " Simulated"}}}}, ("simulated",)),
+        ({"data": {"mode": "TEST"}}, ("test",)),
+        ({"data": {"user": {"mode": "test"}}}, ("test",)),
+        ({"MODE": "Live"}, ("live",)),
+        ({"meta": {"mode": "LIVE"}, "data": {"vehicle": {"mode": "simulated"}}}, ("live", "simulated")),
+        ({"data": {"vehicle": {"make": "SIMULATED", "model": "BEV"}}}, ("simulated",)),
+        ({"data": {"vehicle": {"make": "BYD"}, "signals": [{"code": "hvac", "mode": "HEAT"}]}}, ()),
+        ({"meta": {"mode": None}}, ()),
+    ],
+)
+def test_the_mode_wherever_it_stands(members: dict[str, object], modes: tuple[str, ...]) -> None:
+    """Every mode an event tells, in whatever case; a signal's own mode is none, and a simulated make is one."""
+    assert modes == webhooks.read_event(event(eventType="X", **members)).modes
+
+
+def test_any_of_several_tokens_proves_a_signature() -> None:
+    """The token of before a rotation proves as well; an empty one proves nothing."""
+    old, new, empty = SecretStr("old"), SecretStr("new"), SecretStr("")
+    signature = webhooks.answer("body", old)
+    assert webhooks.is_signed(b"body", signature, new, old)
+    assert not webhooks.is_signed(b"body", signature, new)
+    assert not webhooks.is_signed(b"body", webhooks.answer("body", empty), empty)
+    assert not webhooks.is_signed(b"body", signature)
 
 
 @pytest.mark.parametrize("where", ["data", "payload"])
