@@ -117,21 +117,53 @@ class Runs:
         row = t.runs.c
         return self._read(sa.select(t.runs).where(row.act == act, row.status == "running").order_by(row.started))
 
+    def undoing(self, run_id: str) -> list[list[str]]:
+        """Undos that have not noted yet what they put back of this run: each one's chain, as far as this run."""
+        chains = [self.chain(undo) for undo in self.under_way("undo")]
+        return [names[: names.index(run_id) + 1] for names in chains if run_id in names[1:]]
+
     def one(self, run_id: str) -> dict[str, Any] | None:
         """A run as it is now; None where there is none of this name."""
         return next(iter(self._read(sa.select(t.runs).where(t.runs.c.run_id == run_id))), None)
 
     def writing(self) -> dict[str, Any] | None:
-        """The newest act that writes or wrote to the company's tables, whoever started it."""
-        acts = sa.select(t.runs).where(self._ledger.scope.of(t.runs), t.runs.c.act.in_(WRITING))
-        return next(iter(self._read(acts.order_by(t.runs.c.started.desc(), t.runs.c.run_id.desc()).limit(1))), None)
+        """The act that writes to the company's tables now; if there is none, the newest that wrote to them."""
+        row = t.runs.c
+        acts = sa.select(t.runs).where(self._ledger.scope.of(t.runs), row.act.in_(WRITING))
+        under_way = sa.case((row.status == "running", 0), else_=1)  # another host's clock may be ahead
+        found = self._read(acts.order_by(under_way, row.started.desc(), row.run_id.desc()).limit(1))
+        return self.seen(found[0]) if found else None
 
-    def lives(self, run_id: str) -> bool:
-        """Whether this act holds the writer lock, and its holder lives; one that was killed does not."""
-        held = sa.select(t.locks).where(t.locks.c.name == WRITER, t.locks.c.run_id == run_id)
+    def seen(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """The run with its status as it is: ``interrupted`` if it has not noted its end and its process has stopped.
+
+        ``silent`` is the seconds since its last sign of life; None if it has ended, or its lock is gone.
+        """
+        if run["status"] != "running":
+            return {**run, "silent": None}
+        lives, silent = self._life(run)
+        if lives:
+            return {**run, "silent": silent}
+        now = self.one(run["run_id"]) or run  # it may have ended between the two questions
+        return {**now, "silent": silent, **({"status": "interrupted"} if now["status"] == "running" else {})}
+
+    def _life(self, run: Mapping[str, Any]) -> tuple[bool, float | None]:
+        """Whether the holder of a run's lock lives, and for how many seconds it has been silent."""
+        name = WRITER if run["act"] in WRITING else run["notebook"]
+        held = sa.select(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run["run_id"])
         with engines.failures(self._ledger.engine, "reading the locks"), self._ledger.reading.connect() as connection:
             row = connection.execute(held).mappings().first()
-        return row is not None and _lives({**row})
+        if row is None:
+            return False, None
+        return _lives({**row}), max(0.0, (utcnow() - row["beat"]).total_seconds())
+
+    def chain(self, undo: Mapping[str, Any]) -> list[str]:
+        """The undo, the run that it undoes, the run that this one undoes if it is an undo itself, and so on."""
+        names, run = [str(undo["run_id"])], undo
+        while run and run["act"] == "undo":
+            names.append(str(run["plan"]).partition(":")[0])
+            run = self.one(names[-1]) or {}
+        return names
 
     def forget(self, run_id: str) -> None:
         """Takes back that an act began."""

@@ -56,7 +56,7 @@ def test_a_world_that_fails_is_exit_2_and_the_other_lines_are_asked(
     """A refused secret, a missing database or an unreachable host fails its line; the rest still answer."""
     found = asked(house, **changed)
     assert ("fail", 2) == (states(found)[question], found.exit_code)
-    assert 17 == len(found.lines)
+    assert 18 == len(found.lines)
     assert "pass" == states(found)["allowance"]
     assert question in found.verdict
     assert not [line for line in found.lines if "wrong" in line.found]
