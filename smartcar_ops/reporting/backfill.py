@@ -208,7 +208,8 @@ class Backfill:
         run = self.session.runs.writing()
         if run is None or run["status"] != "interrupted":
             return ""
-        return f" {told_to_continue(run, self.session.settings.reports)}"
+        told = told_to_continue(run, self.session.settings.reports)
+        return f" Run {run['run_id']} is interrupted: {told[:1].lower()}{told[1:]}"
 
 
 def find_plan(session: Session, given: str) -> Plan:

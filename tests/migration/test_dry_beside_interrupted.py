@@ -151,7 +151,7 @@ def test_what_writes_nothing_touches_nothing_of_a_killed_undo(
         assert left == state(house), name
     again = dry(house, undo=EARLIER)
     assert len(plan.changes()) - put_back == again.to_undo
-    assert f"The undo put back {put_back} of {len(plan.changes())} rows." in again.verdict
+    assert f"Run {KILLED} is interrupted: the undo put back {put_back} of {len(plan.changes())} rows." in again.verdict
     assert (0, "") == Act(house, "undo", EARLIER, "rest", batch_size=4).finish()
     assert {table: before[table] for table in ("users", "vehicles")} == {
         table: house.rows(table) for table in ("users", "vehicles")
