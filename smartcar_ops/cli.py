@@ -16,6 +16,7 @@ from smartcar_ops.errors import SettingsError, SmartcarOpsError
 
 if TYPE_CHECKING:
     from smartcar_ops.company.ledger import Ledger
+    from smartcar_ops.company.runs import Runs
     from smartcar_ops.company.tables import Company
     from smartcar_ops.settings import Settings
 
@@ -122,24 +123,75 @@ def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
 
 
 @cli.command()
-@click.argument("wish", type=click.Choice(["pause", "resume", "cancel"]), required=False)
-@click.argument("run_id", required=False)
-def runs(wish: str | None, run_id: str | None) -> None:
-    """Lists the runs, or asks a running one to pause, resume or cancel."""
-    from smartcar_ops import terminal
+@click.argument("words", nargs=-1, metavar="[RUN | pause RUN | resume RUN | cancel RUN]")
+def runs(words: tuple[str, ...]) -> None:
+    """Lists the runs, shows one with its batches, or asks a running one to pause, resume or cancel."""
     from smartcar_ops.company.runs import Runs
 
+    wish, run_id = _wished(words)
     chosen, _, ledger = _opened()
     register = Runs(ledger)
     click.echo(f"Acting on {chosen.where}.")
-    if wish is None:
-        terminal.runs(register.all())
-    elif run_id is None:
-        raise SettingsError(f"runs: {wish} needs the run's name; `smartcar-ops runs` lists them.")
-    elif register.request(run_id, wish):
-        click.echo(f"Asked {run_id} to {wish}; it obeys between two batches.")
+    if run_id is None:
+        _list(register, chosen)
+    elif wish is None:
+        _show(register, run_id, ledger, chosen)
     else:
+        _ask(register, run_id, wish, chosen)
+
+
+def _wished(words: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """(wish, run) as the words of `runs` have them; SettingsError for other words."""
+    wishes = ("pause", "resume", "cancel")
+    if len(words) == 1 and words[0] in wishes:
+        raise SettingsError(f"runs: {words[0]} needs the run's name; `smartcar-ops runs` lists them.")
+    if len(words) == 2 and words[0] not in wishes:
+        raise SettingsError(f"runs: {words[0]!r} is no wish; expected one of {', '.join(wishes)}, then a run's name.")
+    if len(words) > 2:
+        raise SettingsError(f"runs: {len(words)} words are given; expected a run's name, or a wish and a run's name.")
+    return (words[0] if len(words) == 2 else None), (words[-1] if words else None)
+
+
+def _list(register: Runs, chosen: Settings) -> None:
+    """All runs, and what to do about the newest act that writes if it ended before its end."""
+    from smartcar_ops import terminal
+    from smartcar_ops.migration import acts
+    from smartcar_ops.reporting.backfill import told_to_continue
+
+    terminal.runs(register.seen(run) for run in register.all())
+    newest = register.writing()
+    if newest is not None and acts.can_continue(newest):
+        click.echo(f"{newest['run_id']}: {told_to_continue(register, newest, chosen.reports)}")
+
+
+def _show(register: Runs, run_id: str, ledger: Ledger, chosen: Settings) -> None:
+    """One run with its batches, and what to do about it."""
+    from smartcar_ops import terminal
+    from smartcar_ops.company import records
+    from smartcar_ops.reporting.backfill import what_next
+
+    run = register.one(run_id)
+    if run is None:
+        raise SettingsError(f"runs: the ledger has no run {run_id!r}; `smartcar-ops runs` lists them.")
+    run = register.seen(run)
+    terminal.run(run, records.batches(ledger, run_id))
+    if told := what_next(register, run, chosen.reports):
+        click.echo(told)
+
+
+def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
+    """Passes a wish on to an act that lives; SettingsError if none does under this name."""
+    from smartcar_ops.migration import acts
+    from smartcar_ops.reporting.backfill import what_next
+
+    run = register.one(run_id)
+    run = register.seen(run) if run else None
+    if run is not None and run["status"] == "interrupted":
+        told = what_next(register, run, chosen.reports)
+        raise SettingsError(f"runs: {run_id} can't {wish}, it is interrupted. {told}")
+    if run is None or not register.request(run_id, wish):
         raise SettingsError(f"runs: no run {run_id!r} is under way; `smartcar-ops runs` lists them.")
+    click.echo(f"Asked {run_id} to {wish}; it obeys between two batches. {acts.obeys(run, wish)}")
 
 
 @cli.command()

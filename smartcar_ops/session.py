@@ -55,6 +55,7 @@ class Session:
         self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3
         self.user_tokens, self.management, self.managed = clients.user_tokens, clients.management, clients.managed
         self.asked = Asked()
+        self._registered = False
 
     def __repr__(self) -> str:
         return f"Acting on {self.where}."
@@ -160,19 +161,26 @@ class Session:
         self.ledger = Ledger.open(self.company, scope, self.settings.reports)
         self.runs = Runs(self.ledger)
         self.bucket = shared_bucket(self.settings, self.ledger)
+        self._registered = self._registered and self.runs.one(self.run_id) is not None
 
     def new_run_id(self) -> str:
         """A name for one more act of this session: no other act has it, so that each can be undone alone."""
-        known = {run["run_id"] for run in self.runs.all()}
         moment = self.now
-        while (name := f"{moment:{STAMP}}__{self.notebook}") in known:
+        while self.runs.one(name := f"{moment:{STAMP}}__{self.notebook}"):
             moment += timedelta(seconds=1)
         return name
 
     def register(self) -> None:
-        """Notes in the ledger that this run began, if it is not noted yet."""
-        if self.run_id not in {run["run_id"] for run in self.runs.all()}:
-            self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
+        """Notes in the ledger that this run began, if it is not noted yet.
+
+        A run of this name that somebody else began in the same second, or an act of this session, is left alone.
+        """
+        if self._registered:
+            return
+        if not self.folder and self.runs.one(self.run_id):
+            self.run_id = self.new_run_id()
+        self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
+        self._registered = True
 
 
 class Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,11 +10,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from smartcar_ops.company.runs import pace
+from smartcar_ops.migration import acts
+from smartcar_ops.migration.acts import Run
 from smartcar_ops.migration.checkup import Checkup
 
 WIDEST = 160
 """Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""
 
+MOMENT = "%Y-%m-%d %H:%M:%S"
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "unknown": "[yellow]unknown[/]"}
 
 
@@ -30,26 +33,61 @@ def lines(found: Checkup) -> None:
     console.print(found.verdict, highlight=False, markup=False)
 
 
-def runs(found: Iterable[Mapping[str, Any]]) -> None:
+def runs(found: Iterable[Run]) -> None:
     """The runs of a ledger, newest last."""
     table = Table(box=None, pad_edge=False)
     for name in ("run", "act", "status", "started (UTC)", "by", "units", "rows"):
         table.add_column(name, no_wrap=True)
     for run in found:
         by, units = f"{run['operator']}@{run['host']}", sum(run["calls"].values())
-        table.add_row(
-            run["run_id"], run["act"], run["status"], f"{run['started']:%Y-%m-%d %H:%M}", by, f"{units:,}", far(run)
-        )
+        started = f"{run['started']:%Y-%m-%d %H:%M}"
+        table.add_row(run["run_id"], run["act"], acts.state(run), started, by, f"{units:,}", far(run))
     Console(width=max(Console().width, WIDEST)).print(table)
 
 
-def far(run: Mapping[str, Any]) -> str:
-    """How far an act that writes is: rows done of all, and how long the rest takes; empty for others."""
-    if run["total"] is None:
-        return ""
+def far(run: Run) -> str:
+    """How far a run is, in its act's own words, and how long the rest takes, or for how long it has been silent."""
+    told = []
     at = pace(run)
-    left = f", {at.left:,.0f} s left" if run["status"] == "running" and at.left is not None else ""
-    return f"{at.done:,} of {at.total:,}{left}"
+    if run["total"] is not None:
+        told += [f"{at.done:,} of {at.total:,}", f"{run['written']:,} {acts.did(run)}"]
+    if quiet := acts.silence(run):
+        told.append(quiet)
+    elif acts.state(run) == "running" and at.left is not None:
+        told.append(f"{at.left:,.0f} s left")
+    return ", ".join(told)
+
+
+def run(found: Run, batches: Iterable[Sequence[Any]]) -> None:
+    """One run, a line a fact, and its batches."""
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    ended = f"{found['ended']:{MOMENT}}" if found["ended"] else ""
+    for name, value in (
+        ("run", found["run_id"]),
+        ("act", acts.name(found)),
+        ("plan", found["plan"] if found["act"] != "undo" else None),
+        ("status", acts.state(found)),
+        ("by", f"{found['operator']}@{found['host']}"),
+        ("started (UTC)", f"{found['started']:{MOMENT}}"),
+        ("ended (UTC)", ended),
+        ("units", f"{sum(found['calls'].values()):,}"),
+        ("rows", far(found)),
+        ("verdict", found["summary"].get("verdict")),
+    ):
+        if value:
+            facts.add_row(name, escape(str(value)))
+    console = Console(width=max(Console().width, WIDEST))
+    console.print(facts, highlight=False)
+    rows = list(batches)
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("batch", "table", acts.did(found), "skipped", "failed", "ended (UTC)"):
+        table.add_column(name, justify="left" if name in ("table", "ended (UTC)") else "right")
+    for batch, of, written, skipped, failed, at in rows:
+        table.add_row(str(batch), of, f"{written:,}", f"{skipped:,}", f"{failed:,}", f"{at:{MOMENT}}")
+    console.print()
+    console.print(table)
 
 
 def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

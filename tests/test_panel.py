@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,11 +18,13 @@ import pytest
 from smartcar_ops.company.locks import WRITER, lock
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.migration import backfilling
-from smartcar_ops.reporting.backfill import Backfill
+from smartcar_ops.migration.plans import Plan
+from smartcar_ops.reporting.backfill import Backfill, keep_plan
 from smartcar_ops.reporting.panels import BackfillPanel
 from smartcar_ops.session import Session
 from tests.browser import CHROMIUM, browser
 from tests.house import NOTEBOOKS, House
+from tests.processes import Act
 
 NOTEBOOK = "30_backfill_user_ids"
 COMPARE = "10_compare_v2_v3"
@@ -201,6 +204,170 @@ def test_a_killed_run_is_told(house: House, session: Session) -> None:
     with lock(session.ledger, WRITER, "killed"):
         assert panel.watch.look()
         assert "running" in panel.watch.line.value
+
+
+def killed(house: House, name: str, target: Path | str, run_id: str, batches: int) -> int:
+    """An act of five rows a batch, killed after so many batches: the rows it has written or put back."""
+    act = Act(house, name, target, run_id)
+    for _ in range(batches):
+        assert act.go()
+        act.release()
+    assert act.go()
+    act.kill()
+    run = Runs(house.ledger).one(run_id)
+    assert run and batches * 5 == run["written"]
+    return batches * 5
+
+
+def applied(house: House, run_id: str) -> Plan:
+    """A plan that was carried out under this name."""
+    house.ask()
+    plan = house.plan()
+    backfilling.apply(house.company, house.ledger, plan, run_id)
+    return plan
+
+
+def company_rows(house: House) -> dict[str, list[dict[str, Any]]]:
+    """Every row of the company's own tables."""
+    return {table: house.rows(table) for table in ("users", "vehicles")}
+
+
+def test_a_killed_undo_is_told_as_an_undo_and_continued(house: House, session: Session) -> None:
+    """Counted as put back, what stands without it; Continue, and nothing else, is lit, and puts back the rest."""
+    before, plan = company_rows(house), applied(house, "run")
+    put_back, total = killed(house, "undo", "run", "undo", 3), len(plan.changes())
+    panel = BackfillPanel(session, Backfill(session, plan=plan).prepare())
+    told = panel.watch.line.value
+    assert f"{put_back} of {total} rows · {put_back} put back · 0 skipped · 0 failed" in told
+    assert "interrupted" in told and "Undo of run · run undo" in told and "written" not in told and "left" not in told
+    assert "The process that ran this has stopped. Press Continue to put back the rest." in told
+    assert f"{total - put_back} changes of it stand" in panel.way_back.value
+    assert ("run", "primary", False) == (panel.target.value, panel.go_on.button_style, panel.go_on.disabled)
+    assert ("", True) == (panel.apply.button_style, panel.apply.disabled)
+    assert {True} == {button.disabled for button in (panel.pause, panel.resume, panel.cancel)}
+    press(panel, "go_on")
+    assert before == company_rows(house)
+    assert f"{total - put_back} rows put back, 0 skipped, 0 failed. Undo this undo with undo=" in panel.status.value
+    assert f"{total - put_back} put back · 0 skipped" in panel.watch.line.value
+    assert panel.go_on.disabled
+    assert ("primary", False) == (panel.apply.button_style, panel.apply.disabled)
+
+
+def test_apply_can_be_chosen_after_a_killed_undo(house: House, session: Session) -> None:
+    """Who plans anew with the interrupted undo in sight may apply; Continue alone stays lit until then."""
+    applied(house, "run")
+    after = company_rows(house)
+    killed(house, "undo", "run", "undo", 2)
+    panel = BackfillPanel(session, Backfill(session))
+    press(panel, "plan")
+    assert ("", "primary") == (panel.apply.button_style, panel.go_on.button_style)
+    press(panel, "apply")
+    assert after == company_rows(house)
+
+
+def test_a_killed_undo_of_a_batch_is_continued_as_such(house: House, session: Session) -> None:
+    """Continue takes the undo's own target, RUN:BATCH, and not the whole run."""
+    applied(house, "run")
+    total = hand_written(house)
+    batch = max(house.rows("smartcar_ops_changes"), key=lambda row: row["place"])["batch"]
+    killed(house, "undo", f"run:{batch}", "undo", 1)
+    panel = BackfillPanel(session, Backfill(session))
+    press(panel, "go_on")
+    undone = [row for row in house.rows("smartcar_ops_changes") if row["undone_by"]]
+    assert {batch} == {row["batch"] for row in undone} and len(undone) < total
+    of_batch = [row for row in house.rows("smartcar_ops_changes") if row["run_id"] == "run" and row["batch"] == batch]
+    assert len(of_batch) == len(undone)
+
+
+def test_a_killed_undo_of_an_undo_counts_what_stands_again(house: House, session: Session) -> None:
+    """Half set again, the apply's changes stand by half; continued, all of them do, and Undo would put back those."""
+    total = len(applied(house, "run").changes())
+    after = company_rows(house)
+    backfilling.undo(house.company, house.ledger, "run", "back")
+    again = killed(house, "undo", "back", "forth", 3)
+    panel = BackfillPanel(session, Backfill(session))
+    assert "run" == panel.target.value
+    assert f"{again} changes of it stand" in panel.way_back.value
+    assert total - again == backfilling.way_back(house.ledger, "back", 1)[0]
+    press(panel, "go_on")
+    assert after == company_rows(house)
+    assert "run" == panel.target.value
+    assert f"{total} changes of it stand" in panel.way_back.value
+    panel.target.value = "back"
+    press(panel, "undo")
+    assert "Nothing is left to put back" in panel.status.value
+
+
+def test_an_apply_killed_with_its_kernel_is_continued(house: House, session: Session) -> None:
+    """A plan made in the panel is kept until it is carried out: a new panel goes on with it, not with its own."""
+    house.ask()
+    plan = house.plan()
+    assert keep_plan(house.settings.reports, plan)
+    (kept,) = house.settings.reports.glob(".plan-*")
+    assert 0o600 == kept.stat().st_mode & 0o777
+    written = killed(house, "apply", kept, "killed", 3)
+    house.execute("UPDATE users SET smartcar_user_id = NULL")
+    panel = BackfillPanel(session, Backfill(session).prepare())
+    told = panel.watch.line.value
+    assert f"{written} written" in told and "Press Continue to write the rest." in told
+    assert ("", "primary") == (panel.apply.button_style, panel.go_on.button_style)
+    press(panel, "go_on")
+    run = Runs(house.ledger).writing()
+    assert run and (plan.hash, len(plan.changes()) - written) == (run["plan"], run["written"])
+    assert [] == list(house.settings.reports.glob(".plan-*"))
+
+
+def test_a_plan_applied_in_the_panel_is_kept_while_it_is_open(
+    house: House, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled, its plan is still at hand for a panel in another kernel; done, the copy is taken away."""
+    panel, gate = BackfillPanel(session, Backfill(session, batch_size=2).prepare()), Gate(monkeypatch, 2)
+    panel.apply.click()
+    paused(panel, gate)
+    assert "Pausing the apply: what is under way is written first." in panel.status.value
+    panel.cancel.click()
+    panel.wait(60)
+    other = BackfillPanel(session, Backfill(session))
+    assert "It was cancelled before its end. Press Continue to write the rest." in other.watch.line.value
+    press(other, "go_on")
+    assert right_ids(house) == stored_ids(house)
+    assert [] == list(house.settings.reports.glob(".plan-*"))
+
+
+def test_a_killed_apply_without_its_plan_says_so(house: House, session: Session) -> None:
+    """Where the plan's file is gone, Continue says it in one sentence with what to press, and writes nothing."""
+    house.ask()
+    plan, path = house.plan(), house.root / "plan.parquet"
+    plan.save(path)
+    killed(house, "apply", path, "killed", 1)
+    path.unlink()
+    before, panel = company_rows(house), BackfillPanel(session, Backfill(session))
+    press(panel, "go_on")
+    assert "the plan of run killed is not kept here any more, so it can&#x27;t be continued" in panel.status.value
+    assert "press Plan, then Apply" in panel.status.value
+    assert before == company_rows(house)
+    press(panel, "plan")
+    press(panel, "apply")
+    assert right_ids(house) == stored_ids(house)
+
+
+def test_an_undo_is_paused_and_cancelled_in_its_own_words(
+    house: House, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pause, Resume and Cancel of an undo speak of putting back; Continue then puts back the rest."""
+    before, _ = company_rows(house), applied(house, "run")
+    panel, gate = BackfillPanel(session, Backfill(session, batch_size=2)), Gate(monkeypatch, 2)
+    panel.undo.click()
+    paused(panel, gate)
+    assert "Pausing the undo: what is under way is put back first." in panel.status.value
+    until(lambda: "4 put back" in panel.watch.line.value)
+    panel.cancel.click()
+    assert "Cancelling the undo" in panel.status.value or "was cancelled" in panel.status.value
+    panel.wait(60)
+    assert "4 rows put back, 0 skipped, 0 failed. The undo was cancelled before its end." in panel.status.value
+    assert "It was cancelled before its end. Press Continue to put back the rest." in panel.watch.line.value
+    press(panel, "go_on")
+    assert before == company_rows(house)
 
 
 def test_a_closed_panel_watches_no_more(house: House, session: Session) -> None:

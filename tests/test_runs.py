@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nbformat
@@ -13,9 +15,14 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops import cli
-from smartcar_ops.company.locks import lock
+from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company.locks import WRITER, lock, utcnow
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.migration import backfilling
+from smartcar_ops.migration.plans import Plan
 from smartcar_ops.reporting import runs
-from tests.house import House
+from tests.house import NOTEBOOKS, House
+from tests.processes import Act
 
 AUDIT = "20_audit_user_ids"
 RUN_KEYS = {
@@ -343,6 +350,213 @@ def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int
     code, printed = command(house, "runs", "cancel", "nothing")
     assert 5 == code
     assert "no run 'nothing' is under way" in printed
+
+
+KILLED = "20260102T000000Z__30_backfill_user_ids"
+BACKFILL = "30_backfill_user_ids"
+
+
+def kill(house: House, name: str, target: str | Path, *, batches: int = 3) -> int:
+    """Kills an act of five rows a batch after so many batches: how many rows it has written or put back."""
+    act = Act(house, name, target, KILLED)
+    for _ in range(batches):
+        assert act.go()
+        act.release()
+    assert act.go()
+    act.kill()
+    return batches * 5
+
+
+def kept_plan(house: House) -> tuple[str, Plan]:
+    """A plan in the folder of a run, and that run's name."""
+    house.ask()
+    folder = house.settings.reports / f"20260101T000000Z__{BACKFILL}"
+    folder.mkdir(parents=True)
+    plan = house.plan()
+    plan.save(folder / "plan.parquet")
+    return folder.name, plan
+
+
+def line_of(printed: str, run: str) -> str:
+    """What a list of runs says of one."""
+    return next(line for line in printed.splitlines() if line.startswith(run))
+
+
+def test_runs_tells_a_killed_undo_and_how_it_goes_on(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Interrupted, not running: what it put back, and the command that continues it; with its batches on demand."""
+    _, plan = kept_plan(house)
+    total = len(plan.changes())
+    backfilling.apply(house.company, house.ledger, plan, "run")
+    put_back = kill(house, "undo", "run")
+    goes_on = f"Continue with `smartcar-ops run {BACKFILL} -p undo run -p apply True`."
+    _, printed = command(house, "runs")
+    line = line_of(printed, KILLED)
+    assert " interrupted " in line and f"{put_back} of {total}, {put_back} put back" in line and "left" not in line
+    assert f"The undo put back {put_back} of {total} rows. The process that ran this has stopped." in printed
+    assert goes_on in printed
+    code, printed = command(house, "runs", KILLED)
+    assert 0 == code
+    assert "Undo of run" in printed and "interrupted" in printed and goes_on in printed
+    batches = [line.split() for line in printed.splitlines() if line.split()[1:2] == ["users"]]
+    assert [["1", "users", "5", "0", "0"], ["2", "users", "5", "0", "0"], ["3", "users", "5", "0", "0"]] == [
+        batch[:5] for batch in batches
+    ]
+    for wish in ("pause", "resume", "cancel"):
+        code, printed = command(house, "runs", wish, KILLED)
+        assert 5 == code
+        assert f"can't {wish}, it is interrupted" in printed and goes_on in printed
+    backfilling.undo(house.company, house.ledger, "run", "rest")
+    _, printed = command(house, "runs")
+    assert "interrupted" in line_of(printed, KILLED) and "Continue" not in printed
+    _, printed = command(house, "runs", KILLED)
+    assert "Run rest came after it." in printed
+
+
+def test_runs_tells_a_killed_apply_and_its_own_plan(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """An apply goes on with the plan it was, though there is a newer one; without its file, a new plan is needed."""
+    folder, plan = kept_plan(house)
+    path = house.settings.reports / folder / "plan.parquet"
+    written = kill(house, "apply", path)
+    newer = path.parent.with_name(f"20260103T000000Z__{BACKFILL}")
+    newer.mkdir()
+    house.plan().save(newer / "plan.parquet")
+    _, printed = command(house, "runs")
+    assert f"{written} of {len(plan.changes())}, {written} written" in line_of(printed, KILLED)
+    assert f"-p plan {folder} -p apply True`" in printed
+    path.unlink()
+    _, printed = command(house, "runs", KILLED)
+    assert "Its plan is not kept here any more: plan again" in printed
+
+
+def test_runs_tells_a_run_that_is_silent(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """On another host a process can't be seen: silent for 40 s it is told so; for longer than its lease, it is dead."""
+    runs_of, row = Runs(house.ledger), {"name": WRITER, "run_id": KILLED, "operator": "eve", "host": "far", "pid": 1}
+    runs_of.start(KILLED, BACKFILL, "undo", plan="run")
+    runs_of.expect(KILLED, 100)
+    for seconds, told, untold in (
+        (0, " running ", "sign of life"),
+        (40, "no sign of life for 4", "interrupted"),
+        (100, " interrupted ", " running "),
+    ):
+        house.ledger.put(t.locks, [{**row, "beat": utcnow() - timedelta(seconds=seconds)}])
+        line = line_of(command(house, "runs")[1], KILLED)
+        assert told in line and untold not in line
+
+
+def test_runs_tells_a_paused_act_in_its_own_words(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Asked to pause, an undo says what it does then, and is listed as paused, without a time that is left."""
+    runs_of = Runs(house.ledger)
+    with lock(house.ledger, WRITER, KILLED):
+        runs_of.start(KILLED, BACKFILL, "undo", plan="run")
+        code, printed = command(house, "runs", "pause", KILLED)
+        assert 0 == code
+        assert "Pausing the undo: what is under way is put back first." in printed
+        assert " paused " in line_of(command(house, "runs")[1], KILLED)
+        assert " running " not in line_of(command(house, "runs")[1], KILLED)
+
+
+def test_runs_tells_a_killed_audit(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """A run that writes no rows is told as killed, too, and is run again."""
+    Runs(house.ledger).start("20260102T000000Z__20_audit_user_ids", AUDIT, "audit")
+    assert " interrupted " in line_of(command(house, "runs")[1], "20260102T000000Z__20_audit_user_ids")
+    _, printed = command(house, "runs", "20260102T000000Z__20_audit_user_ids")
+    assert "The process that ran this has stopped. Run 20_audit_user_ids again" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("nothing",), "the ledger has no run 'nothing'"),
+        (("pause",), "pause needs the run's name"),
+        (("stop", "run"), "'stop' is no wish; expected one of pause, resume, cancel"),
+        (("pause", "run", "now"), "3 words are given"),
+    ],
+)
+def test_runs_refuses_other_words(
+    house: House, command: Callable[..., tuple[int, str]], words: tuple[str, ...], told: str
+) -> None:
+    """What `runs` can't mean is one sentence and exit 5."""
+    code, printed = command(house, "runs", *words)
+    assert 5 == code
+    assert told in printed
+
+
+KILLING = """
+import os, signal
+backfill.carry_out(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+"""
+ROBBING = """
+import sqlalchemy as sa
+from smartcar_ops.company import ledger_tables as t
+def rob(*_):
+    with session.ledger.begin() as connection:
+        connection.execute(sa.update(t.locks).where(t.locks.c.name == "writer").values(run_id="thief"))
+backfill.carry_out(rob)
+"""
+
+
+def carrying_out(house: House, source: str) -> list[str]:
+    """The words that run the backfill's notebook with ``apply``, five rows a batch, and this cell for the act."""
+    (house.root / "notebooks").unlink()
+    shutil.copytree(NOTEBOOKS, house.root / "notebooks")
+    path = house.root / "notebooks" / f"{BACKFILL}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    (cell,) = (cell for cell in notebook.cells if "backfill.carry_out()" in cell.source)
+    cell.source = source
+    nbformat.write(notebook, path)
+    return ["run", BACKFILL, "-p", "apply", "True", "-p", "batch_size", "5"]
+
+
+def test_a_kernel_killed_in_an_undo_is_told_and_the_undo_goes_on(
+    house: House, command: Callable[..., tuple[int, str]]
+) -> None:
+    """The page and the summary say what was put back and how to go on; what was put back is noted by the next act."""
+    before = house.rows("users"), house.rows("vehicles")
+    _, plan = kept_plan(house)
+    backfilling.apply(house.company, house.ledger, plan, "run")
+    code, printed = command(house, *carrying_out(house, KILLING), "-p", "undo", "run")
+    assert 2 == code
+    told = f"The undo put back 5 of {len(plan.changes())} rows. The process that ran this has stopped."
+    goes_on = f"smartcar-ops run {BACKFILL} -p undo run -p apply True"
+    assert told in printed and goes_on in printed
+    folder = folders(house)[-1]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (5, 0, 0, False) == tuple(summary[name] for name in ("applied", "skipped", "failed", "complete"))
+    assert told in (folder / "report.html").read_text() and goes_on in (folder / "report.html").read_text()
+    assert " interrupted " in line_of(command(house, "runs")[1], folder.name)
+    rest = backfilling.undo(house.company, house.ledger, "run", "rest")
+    assert {"applied": len(plan.changes()) - 5, "skipped": 0, "failed": 0} == rest.summary
+    assert before == (house.rows("users"), house.rows("vehicles"))
+    assert 0 == backfilling.way_back(house.ledger, "run", 1)[0]
+
+
+@pytest.mark.slow
+def test_an_act_that_lost_its_lock_stays_in_the_ledger(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Exit 4, no folder; but what it had written is still known under its name, and can be undone."""
+    before = house.rows("users"), house.rows("vehicles")
+    folder, plan = kept_plan(house)
+    code, printed = command(house, *carrying_out(house, ROBBING), "-p", "plan", folder)
+    assert 4 == code, printed
+    assert 1 == len(folders(house))
+    (run,) = Runs(house.ledger).all("apply")
+    assert 0 < run["written"] < len(plan.changes())
+    house.execute("DELETE FROM smartcar_ops_locks")
+    assert run["written"] == backfilling.undo(house.company, house.ledger, run["run_id"], "back").count("written")
+    assert before == (house.rows("users"), house.rows("vehicles"))
+
+
+@pytest.mark.slow
+def test_a_run_takes_no_name_that_the_ledger_knows(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Another machine's run of the same second, from its own folder, keeps its row; this one is named after it."""
+    now, register = datetime.now(UTC), Runs(house.ledger)
+    taken = [f"{now + timedelta(seconds=number):%Y%m%dT%H%M%SZ}__{AUDIT}" for number in range(120)]
+    for name in taken:
+        register.start(name, AUDIT, "audit")
+    before = house.rows("smartcar_ops_runs")
+    command(house, "run", AUDIT, "-p", "confirm", "False")
+    (folder,) = folders(house)
+    assert folder.name > taken[-1]
+    assert before == [row for row in house.rows("smartcar_ops_runs") if row["run_id"] != folder.name]
 
 
 def test_the_notebook_acts_where_the_command_says(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -50,20 +50,25 @@ def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
 def reasons(ledger: Ledger, run_id: str) -> dict[str, int]:
     """Why rows of a run were skipped: reason -> rows."""
     of = t.changes.c
-    query = (
-        sa.select(of.reason, sa.func.count()).where(of.run_id == run_id, of.outcome == "skipped").group_by(of.reason)
-    )
+    skipped = sa.and_(of.run_id == run_id, of.outcome == "skipped")
+    query = sa.select(of.reason, sa.func.count()).where(skipped).group_by(of.reason)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         return {reason or "": int(rows) for reason, rows in connection.execute(query)}
 
 
-def standing(run_id: str, batch: int | None = None, row: str | None = None) -> Condition:
+def standing(
+    run_id: str, batch: int | None = None, row: str | None = None, *, undoing: Iterable[Sequence[str]] = ()
+) -> Condition:
     """That a change of this run was written and not undone since; narrowed to a batch or a row.
 
-    A batch is of one table, so that a row is an id; ``users/ID`` and ``vehicles/ID`` are taken, too.
+    A batch is of one table, so that a row is an id; ``users/ID`` and ``vehicles/ID`` are taken, too. ``undoing`` are
+    the undos that have not noted yet what they put back (`Runs.undoing`): it is taken as noted.
     """
     of = t.changes.c
-    wanted = [of.run_id == run_id, of.outcome == "written", of.undone_by.is_(None)]
+    stands: Condition = of.undone_by.is_(None)
+    for names in undoing:
+        stands = _as_noted(stands, *names)
+    wanted = [of.run_id == run_id, of.outcome == "written", stands]
     if batch is not None:
         wanted.append(of.batch == batch)
     if row is not None:
@@ -73,6 +78,25 @@ def standing(run_id: str, batch: int | None = None, row: str | None = None) -> C
         if named:
             wanted.append(of.table_name == table)
     return sa.and_(*wanted)
+
+
+def _as_noted(stands: Condition, undo: str, *names: str) -> Condition:
+    """Which changes of the last of these runs stand once the undo has noted what it put back of the first."""
+    of, done = t.changes.c, t.changes.alias("done").c
+    back = of.place.in_(sa.select(done.place).where(done.run_id == undo, done.outcome == "written"))
+    if len(names) % 2:
+        return sa.and_(stands, sa.not_(back))
+    return sa.or_(stands, sa.and_(of.undone_by == names[-2], back))  # what its own undo put back stands again
+
+
+def batches(ledger: Ledger, run_id: str) -> Sequence[Any]:
+    """(batch, table, written, skipped, failed, when it ended) of a run, in order."""
+    of = t.changes.c
+    counted = [sa.func.count(sa.case((of.outcome == outcome, 1))) for outcome in ("written", "skipped", "failed")]
+    query = sa.select(of.batch, of.table_name, *counted, sa.func.max(of.at)).where(of.run_id == run_id)
+    query = query.group_by(of.batch, of.table_name).order_by(of.batch, of.table_name)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return connection.execute(query).all()
 
 
 def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Any]]:

@@ -24,7 +24,7 @@ class Runs:
     """The register of runs in one ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
 
     def start(self, run_id: str, notebook: str, act: str, *, plan: str | None = None, held: Held | None = None) -> None:
         """Notes that an act began; one that writes does so under the number of its lock."""
@@ -36,9 +36,9 @@ class Runs:
             "requested": "",
             "operator": operator(),
             "host": socket.gethostname(),
-            "service": self._ledger.scope.service,
-            "mode": self._ledger.scope.mode,
-            "layout": self._ledger.scope.layout,
+            "service": self.ledger.scope.service,
+            "mode": self.ledger.scope.mode,
+            "layout": self.ledger.scope.layout,
             "token": held.token if held else None,
             "plan": plan,
             "started": utcnow(),
@@ -49,7 +49,7 @@ class Runs:
             **dict.fromkeys(("written", "skipped", "failed", "batch"), 0),
             "beat": utcnow(),
         }
-        self._ledger.put(t.runs, [row])
+        self.ledger.put(t.runs, [row])
 
     def finish(
         self, run_id: str, status: str, summary: Mapping[str, Any], calls: Mapping[str, int] | None = None
@@ -85,7 +85,7 @@ class Runs:
 
     def of_plan(self, plan: str) -> bool:
         """Whether an earlier run has begun to carry out this plan."""
-        known = sa.and_(self._ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
+        known = sa.and_(self.ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
         return bool(self._read(sa.select(t.runs).where(known, t.runs.c.written > 0).limit(1)))
 
     def interrupted(self, held: Held) -> None:
@@ -94,7 +94,7 @@ class Runs:
         Whoever holds the writer lock is the only one that may write; one that lives on writes nothing any more.
         """
         dead = sa.and_(t.runs.c.act.in_(WRITING), t.runs.c.status == "running", t.runs.c.run_id != held.run_id)
-        with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+        with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
             held.guard(connection)
             connection.execute(sa.update(t.runs).where(dead).values(status="interrupted", ended=utcnow()))
             connection.execute(sa.delete(t.stage).where(t.stage.c.token != held.token))
@@ -104,25 +104,58 @@ class Runs:
         row = t.runs.c
         return self._read(sa.select(t.runs).where(row.act == act, row.status == "running").order_by(row.started))
 
+    def undoing(self, run_id: str) -> list[list[str]]:
+        """Undos that have not noted yet what they put back of this run: each one's chain, as far as this run."""
+        chains = [self.chain(undo) for undo in self.under_way("undo")]
+        return [names[: names.index(run_id) + 1] for names in chains if run_id in names[1:]]
+
     def one(self, run_id: str) -> dict[str, Any] | None:
         """A run as it is now; None where there is none of this name."""
         return next(iter(self._read(sa.select(t.runs).where(t.runs.c.run_id == run_id))), None)
 
     def writing(self) -> dict[str, Any] | None:
-        """The newest act that writes or wrote to the company's tables, whoever started it."""
-        acts = sa.select(t.runs).where(self._ledger.scope.of(t.runs), t.runs.c.act.in_(WRITING))
-        return next(iter(self._read(acts.order_by(t.runs.c.started.desc(), t.runs.c.run_id.desc()).limit(1))), None)
+        """The act that writes to the company's tables now; if there is none, the newest that wrote to them."""
+        row = t.runs.c
+        acts = sa.select(t.runs).where(self.ledger.scope.of(t.runs), row.act.in_(WRITING))
+        under_way = sa.case((row.status == "running", 0), else_=1)  # another host's clock may be ahead
+        found = self._read(acts.order_by(under_way, row.started.desc(), row.run_id.desc()).limit(1))
+        return self.seen(found[0]) if found else None
 
-    def lives(self, run_id: str) -> bool:
-        """Whether this act holds the writer lock, and its holder lives; one that was killed does not."""
-        held = sa.select(t.locks).where(t.locks.c.name == WRITER, t.locks.c.run_id == run_id)
-        with engines.failures(self._ledger.engine, "reading the locks"), self._ledger.reading.connect() as connection:
+    def seen(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """The run with its status as it is: ``interrupted`` if it has not noted its end and its process has stopped.
+
+        ``silent`` is the seconds since its last sign of life; None if it has ended, or its lock is gone.
+        """
+        if run["status"] != "running":
+            return {**run, "silent": None}
+        lives, silent = self._life(run)
+        if lives:
+            return {**run, "silent": silent}
+        now = self.one(run["run_id"]) or run  # it may have ended between the two questions
+        return {**now, "silent": silent, **({"status": "interrupted"} if now["status"] == "running" else {})}
+
+    def _life(self, run: Mapping[str, Any]) -> tuple[bool, float | None]:
+        """Whether the holder of a run's lock lives, and for how many seconds it has been silent."""
+        name = WRITER if run["act"] in WRITING else run["notebook"]
+        held = sa.select(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run["run_id"])
+        with engines.failures(self.ledger.engine, "reading the locks"), self.ledger.reading.connect() as connection:
             row = connection.execute(held).mappings().first()
-            return row is not None and locks.lives(connection, row)
+            if row is None:
+                return False, None
+            silent = (locks.now(connection) - row["beat"]).total_seconds()
+            return locks.lives(connection, row), max(0.0, silent)
+
+    def chain(self, undo: Mapping[str, Any]) -> list[str]:
+        """The undo, the run that it undoes, the run that this one undoes if it is an undo itself, and so on."""
+        names, run = [str(undo["run_id"])], undo
+        while run and run["act"] == "undo":
+            names.append(str(run["plan"]).partition(":")[0])
+            run = self.one(names[-1]) or {}
+        return names
 
     def forget(self, run_id: str) -> None:
         """Takes back that an act began."""
-        with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+        with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
             connection.execute(sa.delete(t.runs).where(t.runs.c.run_id == run_id))
 
     def request(self, run_id: str, word: str) -> bool:
@@ -132,12 +165,12 @@ class Runs:
     def requested(self, run_id: str) -> str:
         """What the act was asked to do; empty for nothing."""
         query = sa.select(t.runs.c.requested).where(t.runs.c.run_id == run_id)
-        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.reading.connect() as connection:
+        with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             return str(connection.execute(query).scalar_one_or_none() or "")
 
     def all(self, act: str | None = None, *, status: str | None = None) -> list[dict[str, Any]]:
         """The runs of this scope, oldest first, their summary and calls as mappings."""
-        query = sa.select(t.runs).where(self._ledger.scope.of(t.runs)).order_by(t.runs.c.started, t.runs.c.run_id)
+        query = sa.select(t.runs).where(self.ledger.scope.of(t.runs)).order_by(t.runs.c.started, t.runs.c.run_id)
         if act:
             query = query.where(t.runs.c.act == act)
         if status:
@@ -145,7 +178,7 @@ class Runs:
         return self._read(query)
 
     def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
-        with engines.failures(self._ledger.engine, "reading the runs"), self._ledger.reading.connect() as connection:
+        with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [{**row, "summary": _loads(row["summary"]), "calls": _loads(row["calls"])} for row in rows]
 
@@ -153,7 +186,7 @@ class Runs:
         statement = sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values)
         if running:
             statement = statement.where(t.runs.c.status == "running")
-        with engines.failures(self._ledger.engine, "writing the runs"), self._ledger.begin() as connection:
+        with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
             return bool(connection.execute(statement).rowcount)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from smartcar_ops.company.readiness import UNREADY, Readiness
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.staging import SCHEMA, Section, Stage
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import DatabaseError, PlanError
+from smartcar_ops.errors import DatabaseError, LockedError, PlanError
 from smartcar_ops.migration import auditing, buckets
 from smartcar_ops.migration.ahead import ahead
 from smartcar_ops.migration.lanes import Lane, Lanes
@@ -188,7 +188,7 @@ def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
 
 def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
     """How many changes would undo ``RUN[:BATCH[:ROW]]``, and the first of them; PlanError for an unknown run."""
-    count, found = records.first(ledger, _condition(ledger, target), rows)
+    count, found = records.first(ledger, _condition(ledger, target, as_noted=True), rows)
     names = ["place", "table", "row_id", "user_id", "column", "before", "after"]
     frame = pd.DataFrame.from_records(found, columns=names).drop(columns="place")
     for name in ("before", "after"):
@@ -196,8 +196,11 @@ def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]
     return count, frame
 
 
-def _condition(ledger: Ledger, target: str) -> records.Condition:
-    """Which changes ``RUN[:BATCH[:ROW]]`` names; PlanError where the ledger has no such run."""
+def _condition(ledger: Ledger, target: str, *, as_noted: bool = False) -> records.Condition:
+    """Which changes ``RUN[:BATCH[:ROW]]`` names; PlanError where the ledger has no such run.
+
+    ``as_noted``: what an undo under way, or killed, has put back does not stand, though the next act will note it.
+    """
     run, _, rest = target.partition(":")
     batch, _, row = rest.partition(":")
     if batch and not batch.isdigit():
@@ -210,7 +213,8 @@ def _condition(ledger: Ledger, target: str) -> records.Condition:
             f"undo: the run {run!r} changed other tables than smartcar_ops.toml names now, "
             f"{ledger.tables_of(known['layout'])}; name those, and undo again."
         )
-    return records.standing(run, int(batch) if batch else None, row or None)
+    undoing = Runs(ledger).undoing(run) if as_noted else []
+    return records.standing(run, int(batch) if batch else None, row or None, undoing=undoing)
 
 
 class _Act:
@@ -241,8 +245,13 @@ class _Act:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        """What was undone is noted before the run's end: killed in between, the next act does so."""
+        """What was undone is noted before the run's end: killed in between, the next act does so.
+
+        An act whose lock was taken over notes nothing: it is no longer its own to end.
+        """
         try:
+            if kind is not None and issubclass(kind, LockedError):
+                return
             with suppress(DatabaseError) if kind else nullcontext():  # the first failure says more than the next
                 self._settle()
                 self._runs.finish(self._run_id, self._status, self._applied.summary)
@@ -344,15 +353,7 @@ class _Act:
     def _settle(self) -> None:
         """Notes what undos have put back: this one, and any that was killed before it could; each one once."""
         for run in self._runs.under_way("undo"):
-            records.mark_undone(self._ledger, *self._chain(run))
-
-    def _chain(self, undo: Mapping[str, object]) -> list[str]:
-        """The undo, the run that it undoes, the run that this one undoes, if it is an undo itself, and so on."""
-        names, run = [str(undo["run_id"])], undo
-        while run and run["act"] == "undo":
-            names.append(str(run["plan"]).partition(":")[0])
-            run = self._runs.one(names[-1]) or {}
-        return names
+            records.mark_undone(self._ledger, *self._runs.chain(run))
 
 
 def _staged(company: Company, wanted: Plan) -> Generator[pa.Table]:

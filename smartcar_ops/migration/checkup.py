@@ -12,8 +12,10 @@ from typing import Literal
 import pandas as pd
 
 from smartcar_ops.company.ledger import Ledger, Scope, in_database
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError
+from smartcar_ops.migration import acts
 from smartcar_ops.migration.progress import units_to_come
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
@@ -102,6 +104,7 @@ class _Checkup:
             ("vehicles' columns", lambda: self._columns("vehicles")),
             ("schema phase", self._phase),
             ("rights", self._rights),
+            ("acts that write", self._acts),
             ("users", self._users),
             ("application token", self._application_token),
             ("V3 connections", self._connections),
@@ -180,6 +183,21 @@ class _Checkup:
         if Ledger(self._company.engine, scope.on(self._company), in_database=True).writable():
             return Line("rights", "pass", "reading works, the kit's tables can be written")
         return Line("rights", "pass", "reading works, writing does not: audits and reports only")
+
+    def _acts(self) -> Line:
+        """The act that writes now, or the newest one: it may have ended before its end."""
+        question = "acts that write"
+        if self._company is None:
+            return _no_database(question)
+        if not in_database(self._company.engine):
+            return Line(question, "pass", "none yet: nothing is written before expand")
+        scope = Scope(self._settings.service, self._settings.mode)
+        run = Runs(Ledger(self._company.engine, scope, in_database=True)).writing()
+        if run is None:
+            return Line(question, "pass", "none yet")
+        found = f"{acts.name(run)}, {acts.state(run)}: {', '.join(acts.counts(run))}"
+        step = "`smartcar-ops runs` says how it is continued" if acts.can_continue(run) else ""
+        return Line(question, "fail" if run["status"] == "interrupted" else "pass", found, step)
 
     def _users(self) -> Line:
         if self._company is None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from smartcar_ops.errors import ParameterError, PlanError
-from smartcar_ops.migration import backfilling
+from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.company.runs import Runs
+from smartcar_ops.errors import ParameterError, PlanError, SmartcarOpsError
+from smartcar_ops.migration import acts, backfilling
 from smartcar_ops.migration.backfilling import Applied
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.sources import Asked, Cost, parse_sources
@@ -16,7 +18,7 @@ from smartcar_ops.migration.sources import Progress as AskProgress
 from smartcar_ops.session import Session, Verdict
 
 PLAN = "plan.parquet"
-NOTEBOOK = "30_backfill_user_ids"
+NOTEBOOK = acts.NOTEBOOK
 SAMPLE = 10
 
 
@@ -120,14 +122,7 @@ class Backfill:
                 progress=progress,
             )
         elif self.write and self.plan is not None:
-            self.applied = backfilling.apply(
-                session.company,
-                session.ledger,
-                self.plan,
-                run_id,
-                batch_size=self.batch_size,
-                progress=progress,
-            )
+            self.applied = self._apply(self.plan, run_id, progress)
         nothing = pd.DataFrame(columns=["table", "outcome", "rows"])
         if self.applied is None:
             return nothing
@@ -136,7 +131,23 @@ class Backfill:
         found = [part[["table", "outcome"]].value_counts() for part in changes.parts()]
         if not found:
             return nothing
-        return pd.concat(found).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
+        counted = pd.concat(found).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
+        return counted.replace({"outcome": {"written": acts.DID[self._act]}})
+
+    def _apply(self, plan: Plan, run_id: str, progress: backfilling.Progress | None) -> Applied:
+        """Applies the plan, which is kept until nothing of it is left to continue."""
+        session = self.session
+        reports = session.settings.reports
+        is_new = keep_plan(reports, plan)
+        try:
+            return backfilling.apply(
+                session.company, session.ledger, plan, run_id, batch_size=self.batch_size, progress=progress
+            )
+        finally:
+            with suppress(SmartcarOpsError, OSError):
+                run = session.runs.one(run_id)
+                if is_new if run is None else not (run["failed"] or acts.can_continue(run)):
+                    _kept(reports, plan.hash).unlink(missing_ok=True)
 
     def failures(self) -> pd.DataFrame:
         """The rows that failed, and why; the same plan applied again tries them again."""
@@ -171,20 +182,36 @@ class Backfill:
 
     @property
     def verdict(self) -> str:
-        """What was done, or would be, in one sentence."""
+        """What was done, or would be, in one sentence; before that, whether an earlier act ended before its end."""
         if self.applied and self.applied.exit_code == 3:
-            return "Nothing is open: every row of it was carried out before."
+            rest = {
+                "apply": "open: every row of it was carried out",
+                "undo": "left to put back: all of it was put back",
+            }
+            return f"Nothing is {rest[self._act]} before."
         if self.applied:
             done = self.applied.summary
-            act = "put back" if self._undo else "written"
-            ended = " The run was cancelled before its end." if self.applied.cancelled else ""
-            ended = f" The run stopped: {self.applied.stopped}." if self.applied.stopped else ended
             why = "; ".join(f"{rows:,} {reason}" for reason, rows in sorted(self.applied.reasons().items()))
             skipped = f"{done['skipped']:,} skipped" + (f" ({why})" if why else "")
-            return f"{done['applied']:,} rows {act}, {skipped}, {done['failed']:,} failed.{ended}"
+            told = f"{done['applied']:,} rows {acts.DID[self._act]}, {skipped}, {done['failed']:,} failed."
+            if self.applied.stopped:
+                return f"{told} The {self._act} stopped: {self.applied.stopped}."
+            return f"{told} The {self._act} was cancelled before its end." if self.applied.cancelled else told
         if self.plan:
-            return f"Plan only, nothing written: {self.plan.verdict}"
-        return f"Undo only shown, nothing written: {self.to_undo:,} rows would be put back."
+            return f"Plan only, nothing written: {self.plan.verdict}{self._unfinished()}"
+        return f"Undo only shown, nothing put back: {self.to_undo:,} rows would be put back.{self._unfinished()}"
+
+    @property
+    def _act(self) -> str:
+        return "undo" if self._undo else "apply"
+
+    def _unfinished(self) -> str:
+        """The newest act that writes, if it was killed; empty otherwise."""
+        run = self.session.runs.writing()
+        if run is None or run["status"] != "interrupted":
+            return ""
+        told = told_to_continue(self.session.runs, run, self.session.settings.reports)
+        return f" Run {run['run_id']} is interrupted: {told[:1].lower()}{told[1:]}"
 
 
 def find_plan(session: Session, given: str) -> Plan:
@@ -200,15 +227,53 @@ def find_plan(session: Session, given: str) -> Plan:
     raise PlanError(f"plan: {given!r} is no run's folder, plan file or 'latest'; expected one of these.")
 
 
-def plan_of(session: Session, hash: str) -> Plan | None:
-    """The plan with this hash among the runs' folders, the newest first; None where it is not there."""
-    key = session.ledger.plan_key()
-    for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
+def plan_of(ledger: Ledger, reports: Path, hash: str) -> Plan | None:
+    """The plan with this hash among the runs' folders, the newest first, or kept for its apply; None if it is gone."""
+    key, folders = ledger.plan_key(), sorted(reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True)
+    for file in (_kept(reports, hash), *folders):
         with suppress(PlanError):
             plan = Plan.load(file, key)
             if plan.hash == hash:
                 return plan
     return None
+
+
+def keep_plan(reports: Path, plan: Plan) -> bool:
+    """Keeps a plan that is in no run's folder, so that a killed apply can be continued; True if it was not kept yet."""
+    path, kept = plan.kept.path.resolve(), _kept(reports, plan.hash)
+    in_folder = path.parent.parent == reports.resolve() and path.parent.match(f"*__{NOTEBOOK}")
+    if in_folder or kept.exists():
+        return False
+    with suppress(OSError):  # the apply does without, and Continue says that the plan is gone
+        kept.touch(mode=0o600)
+        plan.save(kept)
+    return True
+
+
+def _kept(reports: Path, hash: str) -> Path:
+    return reports / f".plan-{hash}.parquet"
+
+
+def what_next(register: Runs, run: acts.Run, reports: Path) -> str:
+    """What to do about a run that ended before its end, as sentences; empty if there is nothing to do.
+
+    Only the newest act that writes is continued: what an earlier one left open, a later one may have done.
+    """
+    if not acts.can_continue(run):
+        stopped = run["status"] == "interrupted"
+        return f"{acts.why(run)} Run {run['notebook']} again; it goes on from there." if stopped else ""
+    newest = register.writing()
+    if newest is not None and newest["run_id"] != run["run_id"]:
+        return f"{acts.far(run)} {acts.why(run)} Run {newest['run_id']} came after it."
+    return told_to_continue(register, run, reports)
+
+
+def told_to_continue(register: Runs, run: acts.Run, reports: Path) -> str:
+    """How far an act came that ended before its end, why, and the command that continues it, as sentences."""
+    plan = plan_of(register.ledger, reports, run["plan"]) if run["act"] == "apply" else None
+    path = plan.kept.path if plan else None
+    name = (path.parent.name if path.name == PLAN else path.name) if path else None
+    return f"{acts.far(run)} {acts.why(run)} {acts.command(run, name)}"
 
 
 def _latest(session: Session) -> Plan:

@@ -10,12 +10,13 @@ from typing import Any
 import ipywidgets as widgets
 
 from smartcar_ops.errors import PlanError, SmartcarOpsError
-from smartcar_ops.migration import backfilling
+from smartcar_ops.migration import acts, backfilling
+from smartcar_ops.migration.acts import Run
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.reporting.backfill import Backfill, plan_of
 from smartcar_ops.reporting.conflict_queue import ConflictQueue
 from smartcar_ops.reporting.panel_parts import WIDE, heading, indented, muted, table, telling
-from smartcar_ops.reporting.run_watch import Run, RunWatch
+from smartcar_ops.reporting.run_watch import RunWatch
 from smartcar_ops.session import Session
 
 
@@ -40,6 +41,7 @@ class BackfillPanel:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._working, self._own = False, ""
+        self._planned_after = ""  # the act that was the newest when Plan was pressed
         self.where = widgets.HTML(value=f"<div style='line-height:1.4'>{muted(f'Acting on {session.where}.')}</div>")
         self.status = widgets.HTML()
         self.sources = widgets.Text(
@@ -75,13 +77,15 @@ class BackfillPanel:
             on_over=self._ended,
         )
         self.pause, self.resume, self.cancel = self.watch.pause, self.watch.resume, self.watch.cancel
+        self.go_on = self.watch.go_on
         self.bar, self.retry, self.decide = self.watch.bar, self.watch.retry, self.queue.decide
         self.box = self._laid_out()
         for button, work in (
             (self.plan, self._do_plan),
             (self.apply, self._do_apply),
             (self.undo, self._do_undo),
-            (self.retry, self._do_retry),
+            (self.go_on, self._do_continue),
+            (self.retry, self._do_continue),
         ):
             button.on_click(lambda _, work=work: self._start(work))
         self.stop.on_click(lambda _: self._do_stop())
@@ -111,7 +115,7 @@ class BackfillPanel:
         part = widgets.Layout(border_top="1px solid var(--jp-border-color2, #ccc)", padding="0 0 8px 0")
         plan = [self.sources, indented(widgets.HBox([self.plan, self.stop]), self.asking, self.table)]
         run = [
-            indented(widgets.HBox([self.apply, self.pause, self.resume, self.cancel]), self.watch.box),
+            indented(widgets.HBox([self.apply, self.pause, self.resume, self.cancel, self.go_on]), self.watch.box),
             widgets.HBox([self.target, self.undo]),
             indented(self.way_back),
         ]
@@ -145,6 +149,7 @@ class BackfillPanel:
             self._planned = planned.prepare(self._asking)
         finally:
             self.stop.disabled, self.asking.layout.display = True, "none"
+        self._planned_after = (self.watch.run or {}).get("run_id", "")
         self._show_plan()
         self.status.value = f"Planned: {self.status.value}"
         if not planned.complete:
@@ -157,10 +162,14 @@ class BackfillPanel:
     def _do_undo(self) -> None:
         self._carry_out("Putting back", undo=self.target.value.strip())
 
-    def _do_retry(self) -> None:
-        """The failed run's own plan once more, or its own undo."""
+    def _do_continue(self) -> None:
+        """The same act once more, for what is still open: an apply by its own plan, an undo by its own target."""
+        seen = self.watch.run or {}
+        self.watch.look()
         run = self.watch.run or {}
-        if run.get("act") == "undo":
+        if run.get("run_id") != seen.get("run_id"):
+            self.status.value = html.escape(f"Run {run['run_id']} began meanwhile; nothing was done.")
+        elif run.get("act") == "undo":
             self._carry_out("Putting back", undo=run["plan"])
         else:
             self._carry_out("Applying", plan=self._plan_of(run))
@@ -173,17 +182,19 @@ class BackfillPanel:
         self.watch.follow()
         backfill.carry_out(run_id=run_id)
         done = backfill.applied and backfill.applied.count("written")
-        self.status.value = html.escape(backfill.verdict) + (f" Undo with undo={run_id}." if done else "")
+        back = "Undo with" if backfill.plan else "Undo this undo with"
+        self.status.value = html.escape(backfill.verdict) + (f" {back} undo={run_id}." if done else "")
 
     def _plan_of(self, run: Run) -> Plan:
         """The plan that a run carried out, where it is still at hand; PlanError where not."""
         for plan in (self._applied, self._planned.plan):
             if plan is not None and plan.hash == run.get("plan"):
                 return plan
-        found = plan_of(self._session, str(run.get("plan")))
+        found = plan_of(self._session.ledger, self._session.settings.reports, str(run.get("plan")))
         if found is None:
             raise PlanError(
-                "plan: that run's plan is not kept here; press Plan, then Apply: what failed is still open."
+                f"plan: the plan of run {run.get('run_id')} is not kept here any more, so it can't be continued; "
+                "press Plan, then Apply: the new plan has what is still open."
             )
         return found
 
@@ -207,16 +218,20 @@ class BackfillPanel:
         self.queue.show(plan)
 
     def _attached(self, run: Run) -> None:
-        """A run that this panel had not seen: it, or what it undid, is what Undo would put back."""
-        if run["act"] == "apply" or not self.target.value:
-            self.target.value = run["run_id"] if run["act"] == "apply" else run["plan"].partition(":")[0]
+        """A run that this panel had not seen: Undo would put back it, or the apply that it goes back to."""
+        if run["act"] == "apply" or not self.target.value or self._undoes_an_undo(run):
+            self.target.value = self._session.runs.chain(run)[-1]
+        self._show_apply()
+
+    def _undoes_an_undo(self, run: Run) -> bool:
+        return len(self._session.runs.chain(run)) > 2
 
     def _ended(self, run: Run) -> None:
         """A run that this panel saw under way is over; its own end with a verdict."""
         if run["run_id"] != self._own:
-            counts = f"{run['written']:,} written, {run['skipped']:,} skipped, {run['failed']:,} failed"
-            self.status.value = html.escape(f"Run {run['run_id']} is {run['status']}: {counts}.")
+            self.status.value = html.escape(f"Run {run['run_id']} is {run['status']}: {', '.join(acts.counts(run))}.")
         self._show_way_back()
+        self._show_apply()
 
     def _show_way_back(self) -> None:
         """What Undo would put back, counted before it is pressed; a run under way would belie the number."""
@@ -229,9 +244,17 @@ class BackfillPanel:
 
     def _enable(self, *, working: bool) -> None:
         self._working = working
-        plan = self._planned.plan
         self.plan.disabled = self.retry.disabled = working
-        self.apply.disabled = working or plan is None or plan.exit_code != 0
+        self.watch.show_continue()
+        self._show_apply()
         self.undo.disabled = working or not self.target.value.strip()
         if not working:
             self._show_way_back()
+
+    def _show_apply(self) -> None:
+        """Apply needs a plan, and after an undo that ended before its end a newer one: Continue comes first."""
+        plan, run = self._planned.plan, self.watch.run
+        open_act = run if run is not None and acts.can_continue(run) else None
+        waits = open_act and open_act["act"] == "undo" and open_act["run_id"] != self._planned_after
+        self.apply.disabled = self._working or plan is None or plan.exit_code != 0 or bool(waits)
+        self.apply.button_style = "" if open_act else "primary"

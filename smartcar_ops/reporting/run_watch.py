@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import ipywidgets as widgets
 import pandas as pd
@@ -13,6 +12,8 @@ import pandas as pd
 from smartcar_ops.company import records
 from smartcar_ops.company.runs import pace
 from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.migration import acts
+from smartcar_ops.migration.acts import Run
 from smartcar_ops.reporting.panel_parts import AMBER, BLUE, GREEN, GREY, RED, failure, lasting, muted, pill, table
 from smartcar_ops.session import Session
 
@@ -24,9 +25,7 @@ SHOWN = 20
 """Failed rows that are shown."""
 
 COLOURS = {"running": BLUE, "paused": AMBER, "cancelling": AMBER, "done": GREEN, "cancelled": GREY}
-WISHES = {"pause": "Pausing: the batch under way is finished first.", "resume": "Going on.", "cancel": "Cancelling…"}
-
-Run = Mapping[str, Any]
+WISHES = ("pause", "resume", "cancel")
 
 
 class RunWatch:
@@ -57,7 +56,13 @@ class RunWatch:
         self.pause = widgets.Button(description="Pause", icon="pause", tooltip="Waits between two batches", **button)
         self.resume = widgets.Button(description="Resume", icon="play", tooltip="Goes on", **button)
         self.cancel = widgets.Button(
-            description="Cancel", icon="stop", tooltip="Ends between two batches; Apply goes on from there", **button
+            description="Cancel", icon="stop", tooltip="Ends between two batches; Continue goes on from there", **button
+        )
+        self.go_on = widgets.Button(
+            description="Continue",
+            icon="forward",
+            tooltip="The same apply or undo again, from where it ended",
+            **button,
         )
         self.retry = widgets.Button(
             description="Retry these", icon="refresh", tooltip="The same plan again: only what is still open is done"
@@ -73,12 +78,7 @@ class RunWatch:
     def look(self) -> bool:
         """Shows the run as it is now; False where none is under way."""
         with self._looking:
-            runs = self._session.runs
-            run = runs.writing()
-            if run is not None and run["status"] == "running" and not runs.lives(run["run_id"]):
-                run = runs.one(run["run_id"])  # it may have ended between the two questions
-                if run is not None and run["status"] == "running":
-                    run = {**run, "status": "interrupted"}
+            run = self._session.runs.writing()
             if run is None:
                 return False
             before, self.run, going = self.run, run, bool(run["status"] == "running")
@@ -126,7 +126,8 @@ class RunWatch:
         if run is None:
             return
         try:
-            self._status.value = WISHES[word]  # before it is asked for: the run's own verdict comes after it
+            # before it is asked for: the run's own verdict comes after it
+            self._status.value = html.escape(acts.obeys(run, word))
             if not self._session.runs.request(run["run_id"], word):
                 self._status.value = f"Run {html.escape(run['run_id'])} is over."
             self.look()
@@ -135,31 +136,41 @@ class RunWatch:
         self.follow()
 
     def _show(self, run: Run) -> None:
-        state = _state(run)
+        state = acts.state(run)
         under_way, asked = run["status"] == "running", run["requested"]
         self.pause.disabled = not under_way or asked in ("pause", "cancel")
         self.resume.disabled = not under_way or asked != "pause"
         self.cancel.disabled = not under_way or asked == "cancel"
+        self.show_continue()
         at = pace(run)
         self.bar.max = max(at.total, at.done, 1)
         self.bar.value = self.bar.max if run["status"] == "done" else at.done
         self.bar.bar_style = {"done": "success", "paused": "warning", "running": "info"}.get(state, "")
-        told = [f"{at.done:,} of {at.total:,} rows", *(f"{run[name]:,} {name}" for name in WRITTEN)]
+        told = [f"{at.done:,} of {at.total:,} rows", *acts.counts(run)]
         if at.per_second is not None:
             told.append(f"{at.per_second:,.1f} rows/s")
-        if state == "running" and at.left is not None:
+        if state == "running" and acts.silence(run):
+            told.append(acts.silence(run))
+        elif state == "running" and at.left is not None:
             told.append(f"{lasting(at.left)} left")
-        act = "Apply" if run["act"] == "apply" else f"Undo of {run['plan']}"
-        who = f"{act} · run {run['run_id']} · {run['operator']}@{run['host']} · since {run['started']:%H:%M:%S} UTC"
+        by, since = f"{run['operator']}@{run['host']}", f"{run['started']:%H:%M:%S}"
+        who = f"{acts.name(run)} · run {run['run_id']} · {by} · since {since} UTC"
         self.line.value = (
             f"<div>{pill(state, COLOURS.get(state, RED))}&ensp;{html.escape(' · '.join(told))}</div>"
-            f"<div style='font-size:90%'>{muted(who + HINTS.get(state, ''))}</div>"
+            f"<div style='font-size:90%'>{muted(who)}</div>{_advice(run)}"
         )
         self._show_failed(run)
+
+    def show_continue(self) -> None:
+        """Continue is lit if there is something to continue, and the panel is not at work."""
+        run = self.run
+        self.go_on.disabled = run is None or not acts.can_continue(run) or self._busy()
+        self.go_on.button_style = "" if self.go_on.disabled else "primary"
 
     def _show_failed(self, run: Run) -> None:
         now = run["run_id"], run["failed"] or 0
         self.retry.disabled = run["status"] == "running" or self._busy()
+        self.retry.layout.display = "none" if acts.can_continue(run) else ""  # Continue does the same, and the rest
         if now == self._failed:
             return
         self._failed = now
@@ -172,12 +183,9 @@ class RunWatch:
         self.failures.value = f"<div style='font-weight:600'>{left}</div>{table(frame)}"
 
 
-WRITTEN = ("written", "skipped", "failed")
-HINTS = {"interrupted": " · it is dead: Apply the same plan again, it goes on from there"}
-
-
-def _state(run: Run) -> str:
-    """The run in one word."""
-    if run["status"] != "running":
-        return str(run["status"])
-    return {"pause": "paused", "cancel": "cancelling"}.get(run["requested"], "running")
+def _advice(run: Run) -> str:
+    """Why the act ended before its end, and what to press; empty otherwise."""
+    if not acts.can_continue(run):
+        return ""
+    why, rest = acts.WHY[run["status"]], acts.REST[run["act"]]
+    return f"<div>{html.escape(why)} Press Continue to {rest}.</div>"

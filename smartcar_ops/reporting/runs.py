@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from smartcar_ops.company.locks import lock
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError
+from smartcar_ops.migration import acts
 from smartcar_ops.reporting import bundles, folders, page, parameters
+from smartcar_ops.reporting.backfill import what_next
 from smartcar_ops.session import OUTCOME, RUN_FOLDER, UPGRADES, run_id
 from smartcar_ops.settings import Settings
 
@@ -49,6 +51,9 @@ APPLYING = 24 * 3600
 
 KERNEL = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
 """A kernel talks over sockets of its own user where there are such, not over TCP that others could listen to."""
+
+COUNTED = {"applied": "written", "skipped": "skipped", "failed": "failed"}
+"""What a summary says of an act that writes, and where the ledger has it."""
 
 STATES: dict[int, page.State] = {0: "done", 1: "gate", 3: "nothing"}
 
@@ -118,7 +123,11 @@ class _Run:
     def __init__(self, path: Path, values: Mapping[str, Any], chosen: Settings) -> None:
         self.path, self.values, self.settings = path, dict(values), chosen
         self.started = datetime.now(UTC)
-        self.folder = folders.free_folder(chosen.reports, self.started, path.stem)
+        self._done: dict[str, Any] = {}
+        self._name_folder(self.started)
+
+    def _name_folder(self, moment: datetime) -> None:
+        self.folder = folders.free_folder(self.settings.reports, moment, self.path.stem)
         self.partial = self.folder.with_name(f".{self.folder.name}.partial")
 
     def execute(self) -> Result:
@@ -138,7 +147,7 @@ class _Run:
             problem = self._papermill()
             if problem is not None and ledger is not None:
                 with suppress(SmartcarOpsError):
-                    self._note(Runs(ledger), problem)
+                    problem = self._note(ledger, problem)
         try:
             return self._conclude(problem)
         except OSError as error:
@@ -147,13 +156,24 @@ class _Run:
             )
             return self._nothing(2, sentence)
 
-    def _note(self, register: Runs, problem: SmartcarOpsError) -> None:
-        """A run that failed is noted as such; one that was known wrong never was."""
-        name = run_id(self.partial)
-        if problem.exit_code in NO_FOLDER:
-            register.forget(name)
-        else:
-            register.finish(name, "failed", {"verdict": str(problem)})
+    def _note(self, ledger: Ledger, problem: SmartcarOpsError) -> SmartcarOpsError:
+        """A run that failed is noted as such; one that was known wrong never was.
+
+        An act that writes notes its own end, or was killed: then the next act notes what it did, and the error that is
+        returned says how the act is continued.
+        """
+        name, register = run_id(self.partial), Runs(ledger)
+        run = register.one(name)
+        if run is None or not acts.writes(run):
+            if problem.exit_code in NO_FOLDER:
+                register.forget(name)
+            else:
+                register.finish(name, "failed", {"verdict": str(problem)})
+            return problem
+        run = register.seen(run)
+        self._done = {word: run[outcome] for word, outcome in COUNTED.items()}
+        told = what_next(register, run, self.settings.reports)
+        return NotebookError(f"{problem} {told}") if told and problem.exit_code == NotebookError.exit_code else problem
 
     def _lock(self, stack: ExitStack) -> Ledger | None:
         try:
@@ -164,6 +184,10 @@ class _Run:
             if self.path.stem in OWN_CHECKS:
                 return None
             raise
+        moment, register = self.started, Runs(ledger)
+        while register.one(run_id(self.folder)):  # another's, from another folder of reports
+            moment += timedelta(seconds=1)
+            self._name_folder(moment)
         stack.enter_context(lock(ledger, self.path.stem, run_id(self.folder)))
         return ledger
 
@@ -217,7 +241,7 @@ class _Run:
         exit_code = problem.exit_code if problem else int(outcome["exit_code"])
         summary = outcome.get("summary") or {"verdict": str(problem), "complete": False}
         if problem is not None:
-            summary = {**summary, "verdict": str(problem), "complete": False}
+            summary = {**self._done, **summary, "verdict": str(problem), "complete": False}
         return self._write(exit_code, summary, outcome.get("calls", {}), outcome.get("oddities", {}), problem)
 
     def _write(

@@ -183,3 +183,32 @@ def test_runs_of_another_service_are_not_listed(ledger: Ledger, make_database: C
     Runs(Ledger(ledger.engine, Scope("another", "live"), in_database=True)).start("r0", "n", "audit")
     Runs(ledger).start("r1", "n", "audit")
     assert ["r1"] == [run["run_id"] for run in Runs(ledger).all()]
+
+
+def test_the_act_that_writes_now_is_the_one_that_is_shown(ledger: Ledger) -> None:
+    """An act under way comes before one that has ended, though a clock that is ahead has dated that one later."""
+    runs = Runs(ledger)
+    for name in ("now", "earlier"):
+        runs.start(name, "30_backfill_user_ids", "apply")
+    runs.finish("earlier", "done", {})
+    ahead = sa.update(t.runs).where(t.runs.c.run_id == "earlier").values(started=utcnow() + timedelta(hours=1))
+    with ledger.begin() as connection:
+        connection.execute(ahead)
+    with lock(ledger, WRITER, "now"):
+        run = runs.writing()
+    assert run and ("now", "running") == (run["run_id"], run["status"])
+
+
+def test_a_run_whose_process_is_gone_is_interrupted(url: str, ledger: Ledger) -> None:
+    """While its holder lives a run is running; killed, it is interrupted before anybody notes so, and stays silent."""
+    process, runs = holder(url, "killed"), Runs(ledger)
+    tell(process)
+    assert "held" == heard(process)
+    runs.start("killed", "30_backfill_user_ids", "undo", plan="run")
+    run = runs.writing()
+    assert run and ("running", True) == (run["status"], 0 <= run["silent"] < 30)
+    process.kill()
+    process.wait(30)
+    killed = runs.writing()
+    assert killed and "interrupted" == killed["status"]
+    assert "running" == (runs.one("killed") or {})["status"]

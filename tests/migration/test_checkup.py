@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from smartcar_ops.company.runs import Runs
 from smartcar_ops.migration.checkup import Checkup, checkup
 from tests.house import House
 
@@ -56,7 +57,7 @@ def test_a_world_that_fails_is_exit_2_and_the_other_lines_are_asked(
     """A refused secret, a missing database or an unreachable host fails its line; the rest still answer."""
     found = asked(house, **changed)
     assert ("fail", 2) == (states(found)[question], found.exit_code)
-    assert 17 == len(found.lines)
+    assert 18 == len(found.lines)
     assert "pass" == states(found)["allowance"]
     assert question in found.verdict
     assert not [line for line in found.lines if "wrong" in line.found]
@@ -112,3 +113,15 @@ def test_columns_are_listed_by_name(make_house: Callable[..., House]) -> None:
     assert "vehicle_access_token" in lines["vehicles' columns"].found
     assert "chassis (vin)" in lines["vehicles' columns"].found
     assert "[vehicles]" in lines["vehicles' columns"].next_step
+
+
+def test_an_act_that_was_killed_fails_its_line(house: House) -> None:
+    """The doctor tells how far an interrupted undo came, in its own words, and where the way on is told; exit 1."""
+    runs = Runs(house.ledger)
+    runs.start("undo", "30_backfill_user_ids", "undo", plan="run")
+    found = asked(house)
+    (line,) = (line for line in found.lines if line.question == "acts that write")
+    assert ("fail", "Undo of run, interrupted: 0 put back, 0 skipped, 0 failed") == (line.state, line.found)
+    assert (1, True) == (found.exit_code, "`smartcar-ops runs`" in line.next_step)
+    runs.finish("undo", "done", {})
+    assert "pass" == states(asked(house))["acts that write"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.plans import Plan
 from tests.house import House
+from tests.processes import Act
 
 OTHER = "0ddba11e-0000-4000-8000-00000000000{}"
 SMALL_FORM = [
@@ -87,6 +89,25 @@ def test_undos_of_undos_are_recorded_right_at_any_depth(asked: House) -> None:
         assert (0 if depth % 2 else len(plan.changes())) == backfilling.way_back(asked.ledger, "run", 1)[0], depth
     assert len(plan.changes()) == apply(asked, plan, "again").count("written")
     assert after == company_rows(asked)
+
+
+def test_what_stands_is_known_before_a_killed_undo_is_noted(asked: House) -> None:
+    """At any depth, what could be put back of each run is counted as the next act will note it."""
+    names = ["run", "back", "forth", "back again"]
+    total = apply(asked, asked.plan(), "run").count("written")
+    for target, name in itertools.pairwise(names):
+        act = Act(asked, "undo", target, f"killed {name}", batch_size=20)
+        assert act.go()
+        act.release()
+        assert act.go()
+        act.kill()
+        runs = [*names[: names.index(name)], f"killed {name}"]
+        told = {run: backfilling.way_back(asked.ledger, run, 0)[0] for run in runs}
+        undo(asked, "run:999", f"nothing {name}")  # notes what the killed one put back
+        assert told == {run: backfilling.way_back(asked.ledger, run, 0)[0] for run in runs}
+        assert (total - 20, 20) == (told[target], told[f"killed {name}"])
+        undo(asked, f"killed {name}", f"undone {name}")
+        assert total == undo(asked, target, name).count("written")
 
 
 def test_a_batch_or_a_row_is_put_back_once(asked: House) -> None:
