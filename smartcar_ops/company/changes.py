@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.runs import utcnow
 from smartcar_ops.company.staging import COLUMNS, Section
-from smartcar_ops.company.tables import Company, text_of
+from smartcar_ops.company.tables import Company
 
 OWN_REFUSALS = (1644, 3819, 4025)
 """MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
@@ -65,7 +65,8 @@ class Changes:
         table, _, column = self._place(section)
         doing = f"trying to write {table.name}.{column.name}"
         with engines.failures(self._engine, doing), self._engine.connect() as connection:
-            connection.execute(sa.update(table).where(sa.false()).values({column: column}))
+            value = kinds.value_of(column, sa.literal(kinds.PROBE), self._engine.dialect.name)
+            connection.execute(sa.update(table).where(sa.false()).values({column: value}))
             connection.rollback()
 
     def next_batch(self, section: Section, after: int, size: int, number: int) -> Batch | None:
@@ -120,8 +121,8 @@ class Changes:
         done = (
             sa.update(table)
             .where(self._is_row(section, wanted), self._near(section, wanted))
-            .where(_as_planned(column, wanted.c.staged_before_value), self._chosen(section))
-            .values({column: wanted.c.staged_after_value})
+            .where(self._as_planned(column, wanted), self._chosen(section))
+            .values({column: kinds.value_of(column, wanted.c.staged_after_value, connection.dialect.name)})
             .returning(wanted.c.staged_place.label("place"))
             .cte("done")
         )
@@ -137,17 +138,16 @@ class Changes:
         is_row = sa.and_(self._is_row(section, wanted), self._chosen(section))
         if connection.dialect.name != "sqlite":
             connection.execute(sa.select(identity).join_from(wanted, table, is_row).with_for_update()).all()
-        as_planned = _as_planned(column, wanted.c.staged_before_value, exactly=connection.dialect.name != "sqlite")
-        rows = wanted.outerjoin(table, sa.and_(is_row, as_planned))
+        rows = wanted.outerjoin(table, sa.and_(is_row, self._as_planned(column, wanted)))
         connection.execute(self._record(batch, wanted, rows, _outcome(identity.is_not(None))))
         done = (
             sa.select(t.changes.c.row_id.label("staged_row_id"), t.changes.c.after_value.label("staged_after_value"))
             .where(self._mine(batch), t.changes.c.outcome == "written")
             .subquery("done")
         )
-        result = connection.execute(
-            sa.update(table).where(self._is_row(section, done)).values({column: done.c.staged_after_value})
-        )
+        after = kinds.value_of(column, done.c.staged_after_value, connection.dialect.name)
+        done_rows = sa.and_(self._is_row(section, done), self._chosen(section))
+        result = connection.execute(sa.update(table).where(done_rows).values({column: after}))
         found = _counted(connection, sa.select(t.changes.c.outcome).where(self._mine(batch)))
         if result.rowcount != found["written"]:
             raise IntegrityError("one id, several rows", None, ValueError("an id of the plan names several rows"))
@@ -206,13 +206,13 @@ class Changes:
     def _is_row(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
         """That a row of the company's is the one a staged row names; by its own type, so that its index is used."""
         _, identity, _ = self._place(section)
-        named: sa.ColumnElement[Any] = staged.c.staged_row_id
-        if not isinstance(identity.type, sa.String):
-            return identity == sa.cast(named, identity.type)
-        if self._engine.dialect.name not in ("mysql", "mariadb"):
-            return identity == named
-        alike = identity == (sa.collate(named, identity.type.collation) if identity.type.collation else named)
-        return sa.and_(alike, _bytes(identity) == _bytes(named))
+        return kinds.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
+
+    def _as_planned(self, column: sa.ColumnElement[Any], staged: sa.FromClause) -> sa.ColumnElement[bool]:
+        """That a value is still what it was, letter for letter."""
+        before = staged.c.staged_before_value
+        same = kinds.is_same(kinds.smartcar_id_of(column), before, self._engine.dialect.name)
+        return sa.or_(sa.and_(column.is_(None), before.is_(None)), same)
 
     def _near(self, section: Section, staged: sa.CTE) -> sa.ColumnElement[bool]:
         """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
@@ -239,18 +239,6 @@ def _staged(batch: Batch) -> sa.Select[Any]:
     """A batch's staged rows; no column has a name that the company's own condition may mean."""
     columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
     return sa.select(*columns).where(t.stage.c.place.between(batch.first, batch.last))
-
-
-def _as_planned(
-    column: sa.ColumnElement[Any], before: sa.ColumnElement[Any], *, exactly: bool = False
-) -> sa.ColumnElement[bool]:
-    """That a value is still what it was, letter for letter: MySQL's own comparison overlooks case and blanks."""
-    same = _bytes(column) == _bytes(before) if exactly else text_of(column) == before
-    return sa.or_(sa.and_(column.is_(None), before.is_(None)), same)
-
-
-def _bytes(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.cast(value, sa.LargeBinary)
 
 
 def _is_of_rows(error: DBAPIError) -> bool:
