@@ -24,6 +24,9 @@ TIME_FORM = (
 OFFSET_FORMS = (("[+-][0-9]{2}:[0-9]{2}$", 6, True), ("[+-][0-9]{4}$", 5, True), ("[+-][0-9]{2}$", 3, False))
 """(how a text ends that names its offset from UTC, characters of it, whether minutes are among them)."""
 
+LEAST_TIME = len("2026-11-28T05:00")
+"""Characters of a day and a time; a shorter text has no offset."""
+
 JULIAN = 2440587.5
 """The first day of 1970 as SQLite counts days."""
 
@@ -90,21 +93,24 @@ def _is_young_on_sqlite(created: sa.ColumnElement[Any], oldest: datetime, latest
     """SQLite keeps times as text in several forms, or as numbers; its own function reads most."""
     value, text = sa.type_coerce(created, sa.types.NullType()), sa.type_coerce(created, sa.String)
     is_number = sa.or_(sa.func.typeof(value).in_(("integer", "real")), text.op("NOT GLOB")("*[^0-9.]*"))
-    number = sa.cast(value, sa.Numeric)
     days = [JULIAN + end.replace(tzinfo=UTC).timestamp() / 86400 for end in (oldest, latest)]
-    length = sa.func.length(text)
-    whole = sa.case(
-        (
-            sa.and_(length > 14, text.op("GLOB")("*[+-][0-9][0-9][0-9][0-9]")),
-            sa.func.substr(text, 1, length - 2).concat(":").concat(sa.func.substr(text, -2)),
-        ),
-        (sa.and_(length > 14, text.op("GLOB")("*[0-9][+-][0-9][0-9]")), text.concat(":00")),
-        else_=text,
-    )
-    read = sa.func.datetime(sa.func.replace(sa.func.upper(sa.func.trim(whole)), ",", "."))
+    number = sa.cast(value, sa.Numeric)
+    young = sa.or_(_in_span(number, oldest, latest), number.between(days[0], days[1]))
+    first, last = (end.isoformat(" ", "seconds") for end in (oldest + timedelta(seconds=1), latest))
+    return sa.case((is_number, young), else_=sa.func.datetime(_with_colon(text)).between(first, last))
+
+
+def _with_colon(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+    """ISO text whose offset is written as SQLite reads it: with hours, colon and minutes."""
+    signs = ("+", "-")
     return sa.case(
-        (is_number, sa.or_(_in_span(number, oldest, latest), sa.and_(number > days[0], number < days[1]))),
-        else_=sa.and_(read > oldest.isoformat(" ", "seconds"), read < latest.isoformat(" ", "seconds")),
+        (sa.func.length(text) < LEAST_TIME, text),
+        (
+            sa.func.substr(text, -5, 1).in_(signs),
+            sa.func.substr(text, 1, sa.func.length(text) - 2).concat(":").concat(sa.func.substr(text, -2)),
+        ),
+        (sa.func.substr(text, -3, 1).in_(signs), text.concat(":00")),
+        else_=text,
     )
 
 

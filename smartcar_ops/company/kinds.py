@@ -207,8 +207,8 @@ def value_of(column: sa.ColumnElement[Any], text: sa.ColumnElement[Any], dialect
 def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[bool]:
     """That a row's id reads as this text; asked by the id's own type, so that its index is used."""
     kind, exactly = identity.type, is_same(text_of(identity), named, dialect)
-    if dialect == "sqlite":  # where any column holds values of any type
-        return sa.and_(identity.in_([named, sa.cast(named, sa.Numeric), _Unhex(named)]), exactly)
+    if dialect == "sqlite":
+        return sa.and_(identity.in_(_sqlite_forms(kind, named)), exactly)
     if _is_bytes(identity) or isinstance(kind, sa.Integer | sa.Numeric | sa.Uuid):
         return identity == value_of(identity, named, dialect)
     if not _is_text(kind):
@@ -219,6 +219,16 @@ def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dial
         return sa.and_(identity == sa.cast(named, kind), exactly)
     collation = getattr(kind, "collation", None)
     return identity == (sa.collate(named, collation) if collation else named)
+
+
+def _sqlite_forms(kind: sa.types.TypeEngine[Any], named: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+    """The values that may read as this text: SQLite's columns hold any.
+
+    A column of whole numbers makes them of text by itself; of those alone, no bytes are looked for.
+    """
+    if isinstance(kind, sa.Integer):
+        return [named, sa.case((named.op("GLOB")("*[^0-9]*"), _Unhex(named)))]
+    return [named, sa.cast(named, sa.Numeric), _Unhex(named)]
 
 
 def is_same(text: sa.ColumnElement[Any], other: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[bool]:
