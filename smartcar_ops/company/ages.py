@@ -24,6 +24,17 @@ TIME_FORM = (
 OFFSET_FORMS = (("[+-][0-9]{2}:[0-9]{2}$", 6, True), ("[+-][0-9]{4}$", 5, True), ("[+-][0-9]{2}$", 3, False))
 """(how a text ends that names its offset from UTC, characters of it, whether minutes are among them)."""
 
+WRITTEN = (
+    ("____-__-__T%Z", "%Y-%m-%dT%H:%M:%SZ"),
+    ("____-__-__T__:__%+%", "%Y-%m-%dT%H:%M:%S+00:00"),
+    ("____-__-__T__:__%-%", "%Y-%m-%dT%H:%M:%S+00:00"),
+    ("____-__-__T%", "%Y-%m-%dT%H:%M:%S"),
+    ("____-__-__ %Z", "%Y-%m-%d %H:%M:%SZ"),
+    ("____-__-__ __:__%+%", "%Y-%m-%d %H:%M:%S+00:00"),
+    ("____-__-__ __:__%-%", "%Y-%m-%d %H:%M:%S+00:00"),
+)
+"""(what a text is like, how another moment in UTC is written like it); the first that holds."""
+
 LEAST_TIME = len("2026-11-28T05:00")
 """Characters of a day and a time; a shorter text has no offset."""
 
@@ -112,6 +123,36 @@ def _with_colon(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
         (sa.func.substr(text, -3, 1).in_(signs), text.concat(":00")),
         else_=text,
     )
+
+
+def as_kept(column: sa.ColumnElement[Any], moment: datetime, dialect: str) -> sa.ColumnElement[Any]:
+    """A moment to the second, as a row keeps the one before: its unit, or its way to write UTC.
+
+    Where there was none: with a zone, as seconds since 1970, as text, or naive UTC, by the column's type.
+    """
+    whole = moment.astimezone(UTC).replace(microsecond=0)
+    naive, kind = whole.replace(tzinfo=None), column.type
+    if isinstance(kind, sa.DateTime | sa.Date) and dialect != "sqlite":
+        return sa.literal(whole if getattr(kind, "timezone", False) else naive, kind)
+    seconds = int(whole.timestamp())
+    units = [(sa.literal(10**11 * n), sa.literal(seconds * 1000 * n, sa.BigInteger)) for n in reversed(SPANS[:-1])]
+    number = sa.case(*((column >= least, value) for least, value in units), else_=sa.literal(seconds, sa.BigInteger))
+    if _is_number(kind) and dialect != "sqlite":
+        return number
+    text: sa.ColumnElement[str] = sa.type_coerce(column, sa.String)
+    forms = [(text.like(form), sa.literal(naive.strftime(written))) for form, written in WRITTEN]
+    no_date = text.not_like("%-%")
+    digits = [
+        (sa.and_(no_date, text.like("_" * len(one))), sa.literal(one)) for one in (str(seconds * n) for n in SPANS)
+    ]
+    usual: sa.ColumnElement[Any] = (
+        sa.literal(naive, kind) if isinstance(kind, sa.DateTime) else sa.literal(naive.isoformat(" "))
+    )
+    if dialect == "sqlite":
+        numbers = [(sa.func.typeof(column).in_(("integer", "real")), number)]
+        usual = sa.literal(seconds) if _is_number(kind) else usual
+        return sa.case(*numbers, *forms, *digits, else_=usual)
+    return sa.case(*forms, *digits, else_=usual)
 
 
 def _is_number(kind: sa.types.TypeEngine[Any]) -> bool:
