@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,27 +12,10 @@ from smartcar_ops.company import engines
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import IDS, Company
 
-LONGEST = 191
-"""A text longer than the ledger's keys names no user."""
-
-WHOLE = 2**63
-"""Whole numbers from here on are no id of any database."""
-
 
 def known_users(company: Company, named: Iterable[str]) -> dict[str, str]:
-    """named text -> the user's id, for the texts that name a user of the layout; the others are left out.
-
-    One query for every 500 names, by the id's own type, so that its index is used.
-    """
-    identity = company.users.c[company.layout.users.id]
-    wanted = {text: key for text in named if (key := _as_id(identity.type, text)) is not None}
-    ids = sorted(set(wanted.values()), key=str)
-    found: set[str] = set()
-    with engines.failures(company.engine, "looking for users"), company.engine.connect() as connection:
-        for start in range(0, len(ids), IDS):
-            query = company.people().where(identity.in_(_typed(ids[start : start + IDS])))
-            found |= {row["user_id"] for row in connection.execute(query).mappings()}
-    return {text: str(key) for text, key in wanted.items() if str(key) in found}
+    """named text -> the user's id, for the texts that name a user of the layout; the others are left out."""
+    return company.known(named)
 
 
 def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
@@ -76,24 +57,3 @@ def pieces(ledger: Ledger, table: sa.Table, source: str) -> int:
     query = sa.select(sa.func.count()).where(ledger.scope.of(table), table.c.source == source)
     with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
         return int(connection.execute(query).scalar_one())
-
-
-def _as_id(kind: sa.types.TypeEngine[Any], text: str) -> int | uuid.UUID | str | None:
-    """The text as an id of this type; None where it can be none."""
-    if not 0 < len(text) <= LONGEST or not text.isprintable():
-        return None
-    if isinstance(kind, sa.Integer):
-        with suppress(ValueError):
-            number = int(text)
-            return number if str(number) == text and abs(number) < WHOLE else None
-        return None
-    if isinstance(kind, sa.Uuid):
-        with suppress(ValueError):
-            return uuid.UUID(text)
-        return None
-    return text
-
-
-def _typed(ids: Sequence[Any]) -> list[Any]:
-    """Whole numbers as the widest: a narrower column's type would refuse those beyond it."""
-    return [sa.literal(one, sa.BigInteger) if isinstance(one, int) else one for one in ids]

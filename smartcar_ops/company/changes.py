@@ -15,13 +15,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.locks import Held, utcnow
-from smartcar_ops.company.readiness import MOVED, Readiness, same_id
+from smartcar_ops.company.readiness import MOVED, Readiness
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.staging import COLUMNS, Section
-from smartcar_ops.company.tables import Company, text_of
+from smartcar_ops.company.tables import Company
 
 OWN_REFUSALS = (1644, 3819, 4025)
 """MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
@@ -86,7 +86,8 @@ class Changes:
         table, _, column = self._place(section)
         doing = f"trying to write {table.name}.{column.name}"
         with engines.failures(self._engine, doing), self._engine.connect() as connection:
-            connection.execute(sa.update(table).where(sa.false()).values({column: column}))
+            value = self._value(column, sa.literal(kinds.PROBE))
+            connection.execute(sa.update(table).where(sa.false()).values({column: value}))
             connection.rollback()
 
     def next_batch(self, section: Section, after: int, size: int, number: int) -> Batch | None:
@@ -111,9 +112,8 @@ class Changes:
         )
         known = rows.subquery("done_before")
         table, _, column = self._place(section)
-        exactly = self._engine.dialect.name in ("mysql", "mariadb")
         of_section = sa.and_(known.c.staged_table_name == section.table, known.c.staged_column_name == section.column)
-        holds = sa.and_(self._is_row(section, known), _as_planned(column, known.c.staged_after_value, exactly=exactly))
+        holds = sa.and_(self._is_row(section, known), self._holds(column, known.c.staged_after_value))
         return sa.select(known.c.staged_place).join(table, holds).where(of_section)
 
     def write(self, section: Section, batch: Batch) -> Counter[str]:
@@ -166,12 +166,12 @@ class Changes:
         """PostgreSQL: the rows that the update returns are those that were written; all in one statement."""
         table, _, column = self._place(section)
         update = sa.update(table).where(self._is_row(section, staged), self._near(section, staged))
-        update = update.where(_as_planned(column, staged.c.staged_before_value), *self._conditions(section, staged))
+        update = update.where(self._holds(column, staged.c.staged_before_value), *self._conditions(section, staged))
         if still is not None:
             update = update.where(still.c.place == staged.c.staged_place, still.c.why.is_(None))
-        kept = _surely(_as_planned(column, staged.c.staged_after_value))
+        kept = _surely(self._holds(column, staged.c.staged_after_value))
         done = (
-            update.values({column: staged.c.staged_after_value})
+            update.values({column: self._value(column, staged.c.staged_after_value)})
             .returning(staged.c.staged_place.label("place"), kept.label("kept"))
             .cte("done")
         )
@@ -191,11 +191,9 @@ class Changes:
         """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded."""
         table, identity, column = self._place(section)
         is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
-        exactly = connection.dialect.name != "sqlite"
-        if exactly:
+        if connection.dialect.name != "sqlite":
             connection.execute(sa.select(identity).join_from(staged, table, is_row).with_for_update()).all()
-        as_planned = _as_planned(column, staged.c.staged_before_value, exactly=exactly)
-        rows = staged.join(table, sa.and_(is_row, as_planned))
+        rows = staged.join(table, sa.and_(is_row, self._holds(column, staged.c.staged_before_value)))
         if still is not None:
             rows = rows.join(still, sa.and_(still.c.place == staged.c.staged_place, still.c.why.is_(None)))
         connection.execute(self._record(batch, staged, rows, sa.literal("written")))
@@ -204,10 +202,11 @@ class Changes:
             .where(self._recorded(batch), t.changes.c.outcome == "written")
             .subquery("done")
         )
-        is_done = self._is_row(section, done)
-        result = connection.execute(sa.update(table).where(is_done).values({column: done.c.staged_after_value}))
+        is_done = sa.and_(self._is_row(section, done), self._chosen(section))
+        after = self._value(column, done.c.staged_after_value)
+        result = connection.execute(sa.update(table).where(is_done).values({column: after}))
         written = connection.execute(sa.select(sa.func.count()).select_from(done)).scalar_one()
-        kept = sa.and_(is_done, _as_planned(column, done.c.staged_after_value, exactly=exactly))
+        kept = sa.and_(is_done, self._holds(column, done.c.staged_after_value))
         found = connection.execute(sa.select(sa.func.count()).select_from(done.join(table, kept))).scalar_one()
         if not result.rowcount == written == found:
             raise NotWrittenError
@@ -218,7 +217,6 @@ class Changes:
     ) -> Counter[str]:
         """Records the rows of a batch that were not written, and why; one that could be written has failed."""
         table, identity, column = self._place(section)
-        exactly = connection.dialect.name in ("mysql", "mariadb")
         before = staged.c.staged_before_value
         known = sa.select(t.changes.c.place).where(self._recorded(batch)).subquery("known")
         rows = staged.outerjoin(known, known.c.place == staged.c.staged_place).outerjoin(
@@ -226,7 +224,7 @@ class Changes:
         )
         cases: list[tuple[sa.ColumnElement[bool], Any]] = [
             (identity.is_(None), GONE),
-            (sa.not_(_surely(_as_planned(column, before, exactly=exactly))), CHANGED),
+            (sa.not_(_surely(self._holds(column, before))), CHANGED),
             (sa.not_(_surely(self._same_owner(section, staged))), MOVED),
         ]
         if still is not None:
@@ -299,11 +297,11 @@ class Changes:
                 unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
                 if connection.execute(unready).scalar_one():
                     raise NotWrittenError
-            exactly = connection.dialect.name in ("mysql", "mariadb")
-            for before, after in (("before", sa.null()), (None, staged.c.staged_after_value)):
-                held = staged.c.staged_before_value if before else sa.cast(sa.null(), t.stage.c.before_value.type)
-                is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
-                as_planned = _as_planned(column, held, exactly=exactly)
+            is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
+            for as_planned, after in (
+                (self._holds(column, staged.c.staged_before_value), sa.null()),
+                (column.is_(None), self._value(column, staged.c.staged_after_value)),
+            ):
                 for place in places:
                     one = sa.and_(staged.c.staged_place == place, is_row, as_planned)
                     result = connection.execute(sa.update(table).where(one).values({column: after}))
@@ -371,12 +369,22 @@ class Changes:
             return sa.true()
         table, _, _ = self._place(section)
         owner, planned = table.c[self._company.layout.vehicles.user_id], staged.c.staged_user_id
-        return sa.or_(text_of(owner) == planned, sa.and_(owner.is_(None), planned.is_(None)))
+        same = kinds.owner_of(owner, self._company.users.c[self._company.layout.users.id]) == planned
+        return sa.or_(same, sa.and_(owner.is_(None), planned.is_(None)))
 
     def _is_row(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
         """That a row of the company's is the one a staged row names."""
         _, identity, _ = self._place(section)
-        return same_id(identity, staged.c.staged_row_id, self._engine.dialect)
+        return kinds.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
+
+    def _holds(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That a column holds this Smartcar id or text, letter for letter; or nothing, if there is no text."""
+        same = kinds.is_same(kinds.smartcar_id_of(column), text, self._engine.dialect.name)
+        return sa.or_(sa.and_(column.is_(None), text.is_(None)), same)
+
+    def _value(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text as a value of the column."""
+        return kinds.value_of(column, text, self._engine.dialect.name)
 
     def _near(self, section: Section, staged: sa.CTE) -> sa.ColumnElement[bool]:
         """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
@@ -388,21 +396,9 @@ class Changes:
         return identity.between(lowest, highest)
 
 
-def _as_planned(
-    column: sa.ColumnElement[Any], before: sa.ColumnElement[Any], *, exactly: bool = False
-) -> sa.ColumnElement[bool]:
-    """That a value is still what it was, letter for letter: MySQL's own comparison overlooks case and blanks."""
-    same = _bytes(column) == _bytes(before) if exactly else text_of(column) == before
-    return sa.or_(sa.and_(column.is_(None), before.is_(None)), same)
-
-
 def _surely(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """False where the condition is neither true nor false."""
     return sa.case((condition, sa.true()), else_=sa.false())
-
-
-def _bytes(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    return sa.cast(value, sa.LargeBinary)
 
 
 def _is_of_rows(error: DBAPIError) -> bool:

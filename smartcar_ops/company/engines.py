@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from smartcar_ops.company import kinds
 from smartcar_ops.errors import DatabaseError, SettingsError
 from smartcar_ops.settings import mask_url
 
@@ -91,6 +92,7 @@ def _own_transactions(engine: sa.Engine) -> None:
     @event.listens_for(engine, "connect")
     def _no_implicit_begin(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
+        connection.create_function("smartcar_ops_unhex", 1, kinds.unhexed, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

@@ -12,15 +12,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import desk
 from smartcar_ops.company.judging import Facts
+from smartcar_ops.company.kinds import smartcar_id_of, text_of, tidy
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.locks import Held
-from smartcar_ops.company.readiness import HELD, Readiness, evidence_number, same_id
+from smartcar_ops.company.readiness import HELD, Readiness, evidence_number
 from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import IDS, Company, text_of, tidy
+from smartcar_ops.company.tables import IDS, Company
 
 BEFORE = 0
 """The batch of what is skipped before the first one."""
@@ -67,8 +68,10 @@ class HeldTwice:
             choice.user_id == other_id,
             sa.or_(choice.smartcar_user_id.is_(None), choice.smartcar_user_id != id, chosen),
         )
-        held = sa.and_(other.c[column.name].is_not(None), tidy(text_of(other.c[column.name])) == text_of(id))
-        query = query.join(other, held).where(other_id != text_of(row_id), sa.not_(moves_on))
+        held = sa.and_(
+            other.c[column.name].is_not(None), tidy(smartcar_id_of(other.c[column.name])) == sa.cast(id, sa.String(255))
+        )
+        query = query.join(other, held).where(other_id != sa.cast(row_id, sa.String(255)), sa.not_(moves_on))
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
@@ -110,9 +113,9 @@ class HeldTwice:
             .subquery("written")
         )
         identity = company.users.c[company.layout.users.id]
-        is_row = sa.and_(
-            same_id(identity, written.c.row_id, self._engine.dialect), text_of(column) == written.c.after_value
-        )
+        dialect = self._engine.dialect.name
+        holds = kinds.is_same(smartcar_id_of(column), written.c.after_value, dialect)
+        is_row = sa.and_(kinds.is_named(identity, written.c.row_id, dialect), holds)
         with engines.failures(self._engine, "putting rows back"), self._engine.begin() as connection:
             self._held.guard(connection)
             standing = sa.select(written.c.place).join(company.users, is_row)
@@ -120,7 +123,8 @@ class HeldTwice:
                 standing = standing.with_for_update(of=company.users)
             found = connection.execute(standing).scalars().all()
             update = sa.update(company.users).where(is_row, written.c.place.in_(found))
-            connection.execute(update.values({column: written.c.before_value}))
+            before = kinds.value_of(column, written.c.before_value, dialect)
+            connection.execute(update.values({column: before}))
             mine = sa.and_(row.run_id == self._held.run_id, row.outcome == "written", row.place.in_(found))
             connection.execute(sa.update(t.changes).where(mine).values(outcome="skipped", reason=HELD))
             moved = {"written": -len(found), "skipped": len(found)}

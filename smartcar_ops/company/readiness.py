@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, Holders, InOrder, step
 from smartcar_ops.company.judging import Facts, Rules
+from smartcar_ops.company.kinds import smartcar_id_of, text_of, tidy
 from smartcar_ops.company.ledger import EVIDENCE_FENCE, Ledger
-from smartcar_ops.company.tables import Company, text_of, tidy
+from smartcar_ops.company.tables import Company
 
 LookUp = Literal["index", "scan", "never"]
 
@@ -107,13 +108,14 @@ class Readiness:
         )
         users, vehicles = company.users, company.vehicles
         names = company.layout
-        is_user = same_id(users.c[names.users.id], owners.c.user_id, connection.dialect)
-        is_owner = same_id(vehicles.c[names.vehicles.user_id], owners.c.user_id, connection.dialect)
+        is_user = kinds.is_named(users.c[names.users.id], owners.c.user_id, connection.dialect.name)
+        owner, identity = vehicles.c[names.vehicles.user_id], users.c[names.users.id]
+        is_owner = kinds.is_owner(owner, identity, owners.c.user_id, connection.dialect.name)
         now = datetime.now(UTC)
         people = company.people().select_from(InOrder(owners, users, is_user))
         cars = company.cars(now).select_from(InOrder(owners, vehicles, is_owner))
         if with_cars:  # a car may be nobody's
-            is_car = same_id(vehicles.c[names.vehicles.id], staged.c.staged_row_id, connection.dialect)
+            is_car = kinds.is_named(vehicles.c[names.vehicles.id], staged.c.staged_row_id, connection.dialect.name)
             cars = sa.union(cars, company.cars(now).select_from(InOrder(staged, vehicles, is_car)))  # type: ignore[assignment]
         return Desk(
             connection,
@@ -130,30 +132,18 @@ class Readiness:
         names, column = self.company.layout.users, self.company.user_id_column
         assert column is not None, "a plan is applied after expand"
         other = self.company.users.alias("other_users")
-        held = other.c[column.name]
+        held, dialect = other.c[column.name], self.company.engine.dialect.name
 
         def by_index(id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-            wanted = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [sa.cast(id, held.type)]
-            return sa.or_(*(held == one for one in wanted))
+            letters = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [id]
+            return sa.or_(*(held == kinds.value_of(held, one, dialect) for one in letters))
 
         ways: dict[LookUp, Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]] = {
             "index": by_index,
-            "scan": lambda id: tidy(text_of(held)) == id,
+            "scan": lambda id: tidy(smartcar_id_of(held)) == id,
             "never": lambda _: sa.false(),
         }
         return Holders(other, text_of(other.c[names.id]), ways[self.look_up])
-
-
-def same_id(
-    identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: sa.Dialect
-) -> sa.ColumnElement[bool]:
-    """That an id of the company's is the one that a text names; by its own type, so that its index is used."""
-    if not isinstance(identity.type, sa.String):
-        return identity == sa.cast(named, identity.type)
-    if dialect.name not in ("mysql", "mariadb"):
-        return identity == named
-    alike = identity == (sa.collate(named, identity.type.collation) if identity.type.collation else named)
-    return sa.and_(alike, sa.cast(identity, sa.LargeBinary) == sa.cast(named, sa.LargeBinary))
 
 
 def _leads_an_index(company: Company, column: str) -> bool:

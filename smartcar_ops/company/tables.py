@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import ages, engines, kinds, selects
+from smartcar_ops.company.kinds import letters_of, smartcar_id_of, text_of, tidy
 from smartcar_ops.errors import DatabaseError
 from smartcar_ops.layout import Layout, Vault
-
-TOKEN_LIFE = timedelta(hours=2)
-"""A V2 access token's documented life; an older one is not sent."""
 
 IDS = 500
 """How many ids one query names."""
@@ -84,8 +81,9 @@ class Company:
         return company
 
     def check(self) -> None:
-        """DatabaseError where a table or a column that every act, or refreshing, needs is missing."""
+        """DatabaseError where a table or a column that every act, or refreshing, needs is missing or of no use."""
         _ = self.users, self.vehicles
+        self._check_types()
         names = self.layout.vehicles
         if names.refresh and self._vehicle_column(names.access_token) is not None:  # else the schema is contracted
             self._need("vehicles", names.table, self.vehicles, ("refresh_token", "token_created_at"))
@@ -155,7 +153,7 @@ class Company:
     def people(self) -> sa.Select[Any]:
         """(user_id, stored, current): stored trimmed and in lower case, null where empty; current as it is."""
         stored = self.user_id_column
-        raw = text_of(stored) if stored is not None else sa.null()
+        raw = smartcar_id_of(stored) if stored is not None else sa.null()
         query = sa.select(
             text_of(self.users.c[self.layout.users.id]).label("user_id"),
             (tidy(raw) if stored is not None else sa.cast(sa.null(), sa.String(36))).label("stored"),
@@ -174,11 +172,11 @@ class Company:
         nothing = sa.cast(sa.null(), sa.String(36))
         query = sa.select(
             text_of(self._vehicle(names.id)).label("local_vehicle_id"),
-            text_of(self._vehicle(names.user_id)).label("user_id"),
-            (tidy(text_of(stored)) if stored is not None else nothing).label("vehicle_id"),
-            (text_of(stored) if stored is not None else nothing).label("current"),
-            (tidy(text_of(holder)) if holder is not None else nothing).label("stored_holder"),
-            (text_of(holder) if holder is not None else nothing).label("current_holder"),
+            self._owner.label("user_id"),
+            (tidy(smartcar_id_of(stored)) if stored is not None else nothing).label("vehicle_id"),
+            (smartcar_id_of(stored) if stored is not None else nothing).label("current"),
+            (tidy(smartcar_id_of(holder)) if holder is not None else nothing).label("stored_holder"),
+            (smartcar_id_of(holder) if holder is not None else nothing).label("current_holder"),
             sa.case((self._alive(now), 1), else_=0).label("token_alive"),
             sa.case((_filled(vin), 1), else_=0).label("has_vin") if vin is not None else sa.literal(0).label("has_vin"),
         )
@@ -191,9 +189,9 @@ class Company:
     def cars_by_id(self, ids: Sequence[str], now: datetime) -> Iterator[Car]:
         """These cars as they stand now; those that are gone are left out."""
         identity = self._vehicle(self.layout.vehicles.id)
-        for start in range(0, len(ids), IDS):
-            chosen = identity.in_([native(identity, one) for one in ids[start : start + IDS]])
-            yield from self._read_cars(self._asking(now).where(chosen))
+        for part in self._parts(identity, ids):
+            chosen = kinds.is_one_of(identity, part, self._dialect)
+            yield from (car for car in self._read_cars(self._asking(now).where(chosen)) if car.local_vehicle_id in part)
 
     def _asking(self, now: datetime) -> sa.Select[Any]:
         names = self.layout.vehicles
@@ -205,9 +203,9 @@ class Company:
         identity = self._vehicle(names.id)
         query = sa.select(
             text_of(identity),
-            text_of(self._vehicle(names.user_id)),
-            tidy(text_of(stored)) if stored is not None else nothing,
-            sa.func.upper(sa.func.trim(text_of(vin))) if vin is not None else nothing,
+            self._owner,
+            tidy(smartcar_id_of(stored)) if stored is not None else nothing,
+            sa.func.upper(sa.func.trim(letters_of(vin))) if vin is not None else nothing,
             token if token is not None else nothing,
             sa.case((self._alive(now), 1), else_=0),
             refresh if refresh is not None else nothing,
@@ -240,21 +238,33 @@ class Company:
 
     def has_user(self, user_id: str) -> bool:
         """Whether the layout names a user with this id."""
-        people = self.people().subquery()
-        query = sa.select(people.c.user_id).where(people.c.user_id == user_id)
-        with engines.failures(self.engine, "looking for the user"), self.engine.connect() as connection:
-            return connection.execute(query).first() is not None
+        return user_id in self.known({user_id}).values()
+
+    def known(self, named: Iterable[str]) -> dict[str, str]:
+        """named text -> the user's id, for the texts that name a user of the layout; the others are left out.
+
+        One query for every 500 names, by the id's own type, so that its index is used.
+        """
+        identity = self.users.c[self.layout.users.id]
+        wanted = {text: kinds.readings(identity, text, self._dialect) for text in named}
+        found: set[str] = set()
+        with engines.failures(self.engine, "looking for users"), self.engine.connect() as connection:
+            for part in self._parts(identity, {reading for readings in wanted.values() for reading in readings}):
+                query = self.people().where(kinds.is_one_of(identity, part, self._dialect))
+                found |= {row["user_id"] for row in connection.execute(query).mappings()}
+        users = {text: next((one for one in readings if one in found), None) for text, readings in wanted.items()}
+        return {text: user for text, user in users.items() if user is not None}
 
     def values(self, section: str, column: str, ids: Sequence[str]) -> dict[str, str | None]:
         """What a column of these users or vehicles holds now, as text; rows that are gone are left out."""
         table: sa.FromClause = self.users if section == "users" else self.vehicles
         names = self.layout.users if section == "users" else self.layout.vehicles
         identity, found = table.c[names.id], dict[str, str | None]()
-        for start in range(0, len(ids), IDS):
-            chosen = identity.in_([native(identity, one) for one in ids[start : start + IDS]])
-            query = sa.select(text_of(identity), text_of(table.c[column])).where(chosen)
+        for part in self._parts(identity, ids):
+            query = sa.select(text_of(identity), smartcar_id_of(table.c[column]))
+            query = query.where(kinds.is_one_of(identity, part, self._dialect))
             with engines.failures(self.engine, f"reading the {section}"), self.engine.connect() as connection:
-                found |= {row[0]: row[1] for row in connection.execute(query)}
+                found |= {row[0]: row[1] for row in connection.execute(query) if row[0] in part}
         return found
 
     def count(self) -> int:
@@ -281,15 +291,22 @@ class Company:
         token, created = self._vehicle_column(names.access_token), self._vehicle_column(names.token_created_at)
         if token is None or created is None:
             return sa.false()
-        oldest = (now.astimezone(UTC) - TOKEN_LIFE).replace(tzinfo=None)
-        if self.engine.dialect.name == "sqlite":
-            # SQLite keeps times as text in several forms, or as numbers; its own function reads them all.
-            young = sa.func.datetime(created, "auto") > oldest.strftime("%Y-%m-%d %H:%M:%S")
-        elif getattr(created.type, "timezone", False):
-            young = created > oldest.replace(tzinfo=UTC)
-        else:
-            young = created > oldest
-        return sa.and_(_filled(token), young)
+        return sa.and_(_filled(token), ages.is_young(created, now, self._dialect))
+
+    @property
+    def _dialect(self) -> str:
+        return self.engine.dialect.name
+
+    @property
+    def _owner(self) -> sa.ColumnElement[str]:
+        """A car's ``user_id`` as the text that its user's id is."""
+        return kinds.owner_of(self._vehicle(self.layout.vehicles.user_id), self.users.c[self.layout.users.id])
+
+    def _parts(self, identity: sa.ColumnElement[Any], ids: Iterable[str]) -> Iterator[set[str]]:
+        """The ids that can be this column's, so many at a time."""
+        asked = sorted({one for one in ids if one in kinds.readings(identity, one, self._dialect)})
+        for start in range(0, len(asked), IDS):
+            yield set(asked[start : start + IDS])
 
     def _vehicle(self, name: str) -> sa.ColumnElement[Any]:
         return self.vehicles.c[name]
@@ -301,7 +318,12 @@ class Company:
         with engines.failures(self.engine, f"reading the table {name}"):
             try:
                 table = sa.Table(
-                    name, sa.MetaData(), schema=schema or None, autoload_with=self.engine, resolve_fks=False
+                    name,
+                    sa.MetaData(),
+                    schema=schema or None,
+                    autoload_with=self.engine,
+                    resolve_fks=False,
+                    listeners=[("column_reflect", kinds.without_domain)],
                 )
             except NoSuchTableError:
                 raise DatabaseError(
@@ -326,32 +348,59 @@ class Company:
         with engines.failures(self.engine, "reading [vehicles] from"), self.engine.connect() as connection:
             probe = connection.execute(sa.text(f"SELECT * FROM ({select}) probe WHERE 1 = 0"))  # noqa: S608
             names = list(probe.keys())
+            types = selects.types_of(connection, select, probe)
         missing = {self.layout.vehicles.id, self.layout.vehicles.user_id} - set(names)
         if missing:
             raise DatabaseError(f"database: [vehicles] from gives no column {sorted(missing)[0]!r}; it gives {names}.")
-        return sa.text(select).columns(*(sa.column(name) for name in names)).subquery("vehicles_from")
+        columns = [sa.column(name, kind) for name, kind in zip(names, types, strict=True)]
+        return sa.text(select).columns(*columns).subquery("vehicles_from")
 
+    def _check_types(self) -> None:
+        """DatabaseError where an id, its target or a token's age can't be read or kept by the column's type."""
+        users, vehicles, dialect = self.layout.users, self.layout.vehicles, self._dialect
+        identity, owner = self.users.c[users.id], self._vehicle(vehicles.user_id)
+        for key, column in (("[users] id", identity), ("[vehicles] id", self._vehicle(vehicles.id))):
+            self._refuse(key, column, kinds.why_no_key(column), "name a column of whole numbers, text, UUIDs or bytes")
+        why = kinds.why_no_key(owner) or kinds.why_no_owner(owner, identity, dialect)
+        self._refuse("[vehicles] user_id", owner, why, "name a column of the type of [users] id")
+        targets = [("[users] smartcar_user_id", self.user_id_column)]
+        if isinstance(self.vehicles, sa.Table):
+            targets.append(("[vehicles] smartcar_vehicle_id", self.vehicle_id_column))
+            targets.append(("[vehicles] smartcar_user_id", self.holder_column))
+        for key, target in targets:
+            if target is not None:
+                advice = "it must hold an id of 36 characters: make it VARCHAR(36) or UUID, or name another"
+                self._refuse(key, target, kinds.why_no_target(target, dialect), advice)
+        created = self._vehicle_column(vehicles.token_created_at)
+        if created is not None:
+            advice = "name a column of times, of seconds or milliseconds since 1970, or of ISO text"
+            self._refuse("[vehicles] token_created_at", created, ages.why_no_time(created, dialect), advice)
 
-def text_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """An id as text, as `str()` of the database's value would give it."""
-    return sa.cast(column, sa.String(255))
+    def _refuse(self, key: str, column: sa.ColumnElement[Any], why: str, advice: str) -> None:
+        if why:
+            told = kinds.name_of(column, self.engine.dialect)
+            raise DatabaseError(f"database: {key} names the column {column.key!r} ({told}), which is {why}; {advice}.")
 
+    def refuse_shared_ids(self) -> None:
+        """DatabaseError where one id names several rows: a change would be written to all of them.
 
-def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Trimmed and in lower case; empty text is null.
-
-    Text by its type, too: SQLite indexes no step of a query whose column has none, and goes through it for each row.
-    """
-    return text_of(sa.func.nullif(sa.func.lower(sa.func.trim(value)), ""))
-
-
-def native(column: sa.ColumnElement[Any], value: str) -> Any:
-    """An id that was made text, as the column's own type again, so that its index is used."""
-    if isinstance(column.type, sa.Integer):
-        return int(value)
-    if isinstance(column.type, sa.Uuid):
-        return uuid.UUID(value)
-    return value
+        A primary key or a unique index on the one column is proof; otherwise the rows are looked at.
+        """
+        for section in ("users", "vehicles"):
+            names, table = getattr(self.layout, section), getattr(self, section)
+            if not isinstance(table, sa.Table) or kinds.is_unique(table, names.id, self._dialect):
+                continue
+            text = text_of(table.c[names.id])
+            several = _narrowed(sa.select(text.label("id")).where(text.is_not(None)), names.where).subquery("named")
+            query = sa.select(several.c.id).group_by(several.c.id).having(sa.func.count() > 1).limit(1)
+            with engines.failures(self.engine, f"reading the {section}"), self.engine.connect() as connection:
+                if connection.execute(query).first() is not None:
+                    alike = ", or one but for case," if self._dialect in kinds.MYSQL else ""
+                    raise DatabaseError(
+                        f"database: [{section}] id names the column {names.id!r}, and one id{alike} stands in several "
+                        f"rows of {names.table!r}; nothing was planned. Name a column that is unique, or narrow the "
+                        f"rows with [{section}] where."
+                    )
 
 
 def _filled(column: sa.ColumnElement[Any] | None) -> sa.ColumnElement[bool]:
@@ -360,5 +409,5 @@ def _filled(column: sa.ColumnElement[Any] | None) -> sa.ColumnElement[bool]:
     return sa.and_(column.is_not(None), sa.func.trim(text_of(column)) != "")
 
 
-def _narrowed(query: sa.Select[Any], where: str) -> sa.Select[Any]:
+def _narrowed(query: sa.Select[*tuple[Any, ...]], where: str) -> sa.Select[*tuple[Any, ...]]:
     return query.where(sa.text(f"({where})")) if where else query

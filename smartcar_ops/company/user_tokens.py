@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import ages, engines
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, SmartcarOpsError
 
@@ -129,7 +129,9 @@ class TokenRows:
     def _write(self, stored: Collection[Stored], sealed: dict[str, Stored], created_at: datetime) -> bool:
         _, columns = self._place()
         values: dict[str, Any] = {columns[key].name: text for key, text in sealed.items()}
-        values[columns["token_created_at"].name] = moment_for(columns["token_created_at"], created_at)
+        values[columns["token_created_at"].name] = ages.as_kept(
+            columns["token_created_at"], created_at, self._engine.dialect.name
+        )
         with self._engine.begin() as connection:
             written = sum(connection.execute(update.values(values)).rowcount for update in self._updates(stored))
             # None where an earlier try did commit, and its answer alone was lost.
@@ -157,14 +159,3 @@ class TokenRows:
         table, names = self._company.vehicles, self._company.layout.vehicles
         assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
         return table, {key: table.c[getattr(names, key)] for key in KEYS}
-
-
-def moment_for(column: sa.ColumnElement[Any], moment: datetime) -> Any:
-    """A moment as the column keeps times, to the second: with a zone, as seconds since 1970, as text, or naive UTC."""
-    whole = moment.astimezone(UTC).replace(microsecond=0)
-    if isinstance(column.type, sa.Integer | sa.Numeric):
-        return int(whole.timestamp())
-    naive = whole.replace(tzinfo=None)
-    if isinstance(column.type, sa.DateTime):
-        return whole if column.type.timezone else naive
-    return naive.isoformat(" ")

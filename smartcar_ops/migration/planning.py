@@ -29,6 +29,7 @@ Rule = tuple["pd.Series[bool]", buckets.Decision, str]
 
 def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = None) -> Plan:
     """The plan, written to ``path`` as it is made; reads the company's tables only, asks nobody."""
+    company.refuse_shared_ids()
     judged = readiness.judged_now(ledger)
     writer = PlanWriter(ledger.plan_key(), path)
     with ahead(_rows(company, ledger, now)) as parts:

@@ -205,6 +205,36 @@ def test_a_row_that_changed_meanwhile_is_left(any_database: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("time", "kept"),
+    [
+        ("BIGINT", {1764316800: 1795435207, 1764316800000: 1795435207000, 1764316800000000: 1795435207000000}),
+        (
+            "VARCHAR(40)",
+            {
+                "1764316800": "1795435207",
+                "1764316800000": "1795435207000",
+                "2026-11-20T05:00:00.000Z": "2026-11-23T12:00:07Z",
+                "2026-11-20T05:00:00-08:00": "2026-11-23T12:00:07+00:00",
+                "2026-11-20T05:00:00": "2026-11-23T12:00:07",
+                "2026-11-20 05:00:00": "2026-11-23 12:00:07",
+            },
+        ),
+    ],
+)
+def test_a_time_is_written_as_its_row_kept_the_one_before(any_database: str, time: str, kept: dict[Any, Any]) -> None:
+    """Milliseconds stay milliseconds, ISO text keeps its T and Z: the company's own application goes on reading it."""
+    fleet(any_database, *((number, "a", before, "old-PLANT") for number, before in enumerate(kept)), time=time)
+    known = company(any_database, **REFRESH)
+    assert store(rows_of(known), "old-PLANT")
+    engine = sa.create_engine(any_database)
+    with engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT token_created_at FROM vehicles ORDER BY id")).scalars()
+        assert list(kept.values()) == list(found)
+    engine.dispose()
+    assert [True] * len(kept) == [car.token_alive for car in known.cars_to_ask(NOW)]
+
+
+@pytest.mark.parametrize(
     ("kind", "time", "expected"),
     [
         ("sqlite", "TIMESTAMP NULL", "2026-11-23 12:00:07.000000"),
