@@ -90,13 +90,17 @@ class Applied:
 
     @property
     def summary(self) -> dict[str, int]:
-        """Rows applied, skipped and failed; of the skipped, those that were as planned and no longer right to set."""
+        """Rows applied, skipped and failed."""
         return {
             "applied": self.count("written"),
             "skipped": self.count("skipped"),
             "failed": self.count("failed"),
-            "not_ready": sum(rows for reason, rows in self.reasons().items() if reason in UNREADY),
         }
+
+    @property
+    def not_ready(self) -> int:
+        """Skipped rows that were as planned, and no longer right to set."""
+        return sum(rows for reason, rows in self.reasons().items() if reason in UNREADY)
 
     def reasons(self) -> dict[str, int]:
         """Why rows were skipped: reason -> rows."""

@@ -158,7 +158,7 @@ class Backfill:
     def finish(self) -> Verdict:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
-        done = self.applied.summary if self.applied else dict.fromkeys(("applied", "skipped", "failed", "not_ready"), 0)
+        done = self.applied.summary if self.applied else dict.fromkeys(("applied", "skipped", "failed"), 0)
         ended = "failed" if done["failed"] else "done"
         if self.applied and (self.applied.cancelled or self.applied.stopped):
             ended = "cancelled" if self.applied.cancelled else "stopped"
