@@ -12,12 +12,13 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.company import readiness
 from smartcar_ops.company.locks import WRITER
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import LockedError, ParameterError
 from smartcar_ops.layout import Layout
-from smartcar_ops.migration import backfilling, pairing
+from smartcar_ops.migration import backfilling, deciding, pairing
 from smartcar_ops.migration.plans import Plan, PlanWriter
 from smartcar_ops.reporting.backfill import PLAN, Backfill, find_plan
 from smartcar_ops.session import Session
@@ -88,7 +89,9 @@ def test_a_row_that_two_tables_have_is_told_by_its_batch(house: House) -> None:
     """A batch is of one table, so that `RUN:BATCH:ROW` names one row where a user and a vehicle have the id."""
     house.ask()
     (user,) = [change for change in house.plan().changes() if change.table == "users"][:1]
-    house.execute("UPDATE vehicles SET id = :new WHERE id = (SELECT min(id) FROM vehicles)", new=int(user.row_id))
+    moved = "UPDATE vehicles SET id = :new, user_id = :new WHERE id = (SELECT min(id) FROM vehicles)"
+    house.execute(moved, new=int(user.row_id))
+    deciding.decide(house.company, house.ledger, user.row_id, SOMEBODY, by="Ada", reason="asked", now=house.now)
     backfilling.apply(house.company, house.ledger, planned(house, user.row_id), "both")
     for batch, table in ((1, "users"), (2, "vehicles")):
         for row in (user.row_id, f"{table}/{user.row_id}"):
@@ -103,7 +106,7 @@ def planned(house: House, row_id: str) -> Plan:
     tables = (("users", "smartcar_user_id"), ("vehicles", "smartcar_vehicle_id"))
     rows = [{**row, "table": table, "column": column, "current": None} for table, column in tables]
     writer.add(pd.DataFrame(rows))
-    return writer.finish(backfilling.binding(house.company, house.ledger), judged=0)
+    return writer.finish(backfilling.binding(house.company, house.ledger), readiness.judged_now(house.ledger))
 
 
 def test_no_row_beside_the_layouts_own_is_written(house: House) -> None:
@@ -138,7 +141,7 @@ def test_a_new_token_is_asked_although_the_old_one_was_refused(house: House) -> 
 
 
 def test_an_external_id_that_was_withdrawn_is_no_evidence(house: House) -> None:
-    """Where the next whole list no longer carries the company's own id, nothing remains of it."""
+    """Where the next whole list no longer carries the company's own id, it names nobody any more."""
     house.ask()
     named = [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
     assert named
@@ -153,7 +156,9 @@ def test_an_external_id_that_was_withdrawn_is_no_evidence(house: House) -> None:
         assert 302 == httpx.get(f"{house.sandbox.url}/oauth/authorize", params=query).status_code
     house.now += timedelta(hours=2)
     house.ask()
-    assert [] == [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
+    now = [row for row in house.ledger.rows(t.personal) if row["source"] == "external_id"]
+    assert len(named) == len(now)
+    assert all(row["gone_at"] for row in now)
 
 
 def test_text_that_is_no_id_is_not_shown(house: House) -> None:
