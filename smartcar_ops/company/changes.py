@@ -144,11 +144,15 @@ class Changes:
     def _write(self, section: Section, batch: Batch) -> Counter[str]:
         with self._engine.begin() as connection:
             self._held.guard(connection)
-            staged = self._staged(batch)
-            still = self._still(connection, section, staged)
+            staged, found = self._staged(batch), Counter[str]()
             write = self._set_and_record if connection.dialect.name == "postgresql" else self._record_and_set
-            found = Counter({"written": write(connection, section, batch, staged, still)})
+            if self._readiness is not None and section.table == "users":
+                surely = self._cte(self._readiness.surely(staged), "surely")
+                found["written"] = write(connection, section, batch, staged, surely)
             wanted = connection.execute(sa.select(sa.func.count()).select_from(self._staged(batch))).scalar_one()
+            if found["written"] < wanted:
+                still = self._still(connection, section, staged)
+                found["written"] += write(connection, section, batch, staged, still, found["written"])
             if found["written"] < wanted:
                 found += self._record_the_rest(connection, section, batch, staged, still)
             self._runs.advance(connection, self._held, batch.number, found)
@@ -159,10 +163,25 @@ class Changes:
         if self._readiness is None:
             return None
         still = self._readiness.still(connection, section.table, section.column, staged)
-        return None if still is None else still.cte("still").prefix_with("MATERIALIZED", dialect="postgresql")
+        return None if still is None else self._cte(still, "still")
+
+    @staticmethod
+    def _cte(query: sa.Select[Any], name: str) -> sa.CTE:
+        """A query worked out once."""
+        return (
+            query.cte(name)
+            .prefix_with("MATERIALIZED", dialect="postgresql")
+            .prefix_with("MATERIALIZED", dialect="sqlite")
+        )
 
     def _set_and_record(
-        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+        self,
+        connection: sa.Connection,
+        section: Section,
+        batch: Batch,
+        staged: sa.CTE,
+        still: sa.CTE | None,
+        _before: int = 0,
     ) -> int:
         """PostgreSQL: the rows that the update returns are those that were written; all in one statement."""
         table, _, column = self._place(section)
@@ -187,9 +206,18 @@ class Changes:
         return int(records)
 
     def _record_and_set(
-        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+        self,
+        connection: sa.Connection,
+        section: Section,
+        batch: Batch,
+        staged: sa.CTE,
+        still: sa.CTE | None,
+        before: int = 0,
     ) -> int:
-        """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded."""
+        """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded.
+
+        ``before`` rows of the batch were recorded and set already.
+        """
         table, identity, column = self._place(section)
         is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
         if connection.dialect.name != "sqlite":
@@ -213,7 +241,7 @@ class Changes:
         found = connection.execute(sa.select(sa.func.count()).select_from(done.join(table, kept))).scalar_one()
         if not result.rowcount == written == found:
             raise NotWrittenError
-        return int(written)
+        return int(written) - before
 
     def _record_the_rest(
         self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None

@@ -16,10 +16,10 @@ from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import desk
 from smartcar_ops.company.judging import Facts
-from smartcar_ops.company.kinds import smartcar_id_of, text_of, tidy
+from smartcar_ops.company.kinds import smartcar_id_of
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.locks import Held
-from smartcar_ops.company.readiness import HELD, Readiness, evidence_number
+from smartcar_ops.company.readiness import HELD, Readiness, everybody_holding, evidence_number
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import IDS, Company
 
@@ -48,30 +48,33 @@ class HeldTwice:
         """Puts back what this act wrote if another user holds it by now: outcome -> rows, fewer of ``written``."""
         if self._readiness.look_up != "never":
             return Counter()  # each batch looked at every user
-        row = t.changes.c
+        row, found = t.changes.c, Counter[str]()
         written = sa.and_(row.run_id == self._held.run_id, row.table_name == "users", row.outcome == "written")
-        found: Counter[str] = Counter()
-        for some in _chunks(self._places(sa.select(row.place).where(written), row.row_id, row.after_value)):
-            found.update(self._put_back(some))
+        for ids in _chunks(self._held_by_several()):
+            query = sa.select(row.place).where(written, row.after_value.in_(ids))
+            for places in _chunks(self._places(query, row.row_id, row.after_value)):
+                found.update(self._put_back(places))
         return found
+
+    def _held_by_several(self) -> set[str]:
+        """The ids that more than one user holds: few, and found in one go through the table."""
+        holding = everybody_holding(self._company)
+        query = sa.select(holding.c.held).group_by(holding.c.held).having(sa.func.count() > 1)
+        with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
 
     def _places(self, query: sa.Select[Any], row_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> set[int]:
         """The places of this query whose id another user's row holds, unless a person chose another for that one."""
-        column, names = self._company.user_id_column, self._company.layout.users
-        assert column is not None, "a plan is applied after expand"
-        other, choice, mine = self._company.users.alias("other_users"), t.choices.c, t.choices.alias("own_choice")
-        other_id = text_of(other.c[names.id])
+        other, choice, mine = everybody_holding(self._company), t.choices.c, t.choices.alias("own_choice")
         of = self._ledger.scope.of
         chosen = sa.exists().where(of(mine), mine.c.user_id == row_id)
         moves_on = sa.exists().where(
             of(t.choices),
-            choice.user_id == other_id,
+            choice.user_id == other.c.user_id,
             sa.or_(choice.smartcar_user_id.is_(None), choice.smartcar_user_id != id, chosen),
         )
-        held = sa.and_(
-            other.c[column.name].is_not(None), tidy(smartcar_id_of(other.c[column.name])) == sa.cast(id, sa.String(255))
-        )
-        query = query.join(other, held).where(other_id != sa.cast(row_id, sa.String(255)), sa.not_(moves_on))
+        held, text = other.c.held == sa.cast(id, sa.String(255)), sa.cast(row_id, sa.String(255))
+        query = query.join(other, held).where(other.c.user_id != text, sa.not_(moves_on))
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
@@ -132,6 +135,6 @@ class HeldTwice:
         return moved
 
 
-def _chunks(places: set[int]) -> list[list[int]]:
-    ordered = sorted(places)
+def _chunks(found: set[Any]) -> list[list[Any]]:
+    ordered = sorted(found)
     return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]

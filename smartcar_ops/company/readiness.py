@@ -5,7 +5,6 @@ The same rules that made the plan are asked again for the few users of the batch
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -24,6 +23,12 @@ LookUp = Literal["index", "scan", "never"]
 
 FEW_USERS = 20_000
 """Up to so many users, all of them are gone through for each batch to see who holds an id."""
+
+NAMES_IT, NAMES_ANOTHER = 1, 2
+"""What a connection says of an id that is to be set."""
+
+PROVED = ("external_id", "tokens")
+"""Personal evidence that speaks by itself."""
 
 NOBODY = "no evidence names this id any more"
 CHOSEN = "a person decided otherwise since"
@@ -54,6 +59,71 @@ class Readiness:
         return cls(
             company, ledger, rules, judged, "index" if indexed else "scan" if company.count() <= FEW_USERS else "never"
         )
+
+    def surely(self, staged: sa.CTE) -> sa.Select[Any]:
+        """(place, why): the staged users that are right to set for certain, by one look at each of their cars.
+
+        Nothing that was ever said of the user, or of whom its cars are connected to, names another id, and something
+        names this one now. These are most users by far; who is left out is asked about by `still`.
+        """
+        of, after, user = self.ledger.scope.of, staged.c.staged_after_value, staged.c.staged_user_id
+        personal, choice = t.personal.c, t.choices.c
+        mine = sa.and_(of(t.personal), personal.user_id == user)
+        another = sa.exists().where(mine, personal.smartcar_user_id != after)
+        itself = sa.exists().where(mine, personal.source.in_(PROVED), personal.gone_at.is_(None))
+        connected, sighted = (self._by_cars(staged, told) for told in (t.connections, t.sightings))
+        any_sighting = sa.exists().where(of(t.sightings))
+        rows = staged.outerjoin(connected, connected.c.place == staged.c.staged_place)
+        says = sa.func.coalesce(connected.c.says, 0)
+        return (
+            sa.select(staged.c.staged_place.label("place"), sa.null().label("why"))
+            .select_from(rows)
+            .where(
+                staged.c.staged_before_value.is_(None),
+                sa.or_(says == NAMES_IT, sa.and_(says == 0, itself)),
+                sa.not_(sa.exists().where(of(t.choices), choice.user_id == user)),
+                sa.not_(another),
+                sa.or_(
+                    sa.not_(any_sighting),
+                    staged.c.staged_place.not_in(sa.select(sighted.c.place).where(sighted.c.says == NAMES_ANOTHER)),
+                ),
+                self._is_free(after),
+            )
+        )
+
+    def _by_cars(self, staged: sa.CTE, told: sa.Table) -> sa.CTE:
+        """(place, says): the worst that a table of the ledger says of a user's id, by the user's cars as they are now.
+
+        A car that is linked by its own column to another vehicle than by what the ledger knows may say anything.
+        """
+        company, of, after = self.company, self.ledger.scope.of, staged.c.staged_after_value
+        names, vehicles, tie = company.layout.vehicles, company.vehicles, t.ties
+        owner, identity = vehicles.c[names.user_id], company.users.c[company.layout.users.id]
+        is_mine = kinds.is_owner(owner, identity, staged.c.staged_user_id, company.engine.dialect.name)
+        is_tied = sa.and_(of(tie), tie.c.local_vehicle_id == text_of(vehicles.c[names.id]))
+        is_told = sa.and_(of(told), told.c.vehicle_id == tie.c.vehicle_id)
+        rows = InOrder(staged, vehicles, is_mine).outerjoin(tie, is_tied).outerjoin(told, is_told)
+        says = sa.case(
+            (told.c.smartcar_user_id != after, NAMES_ANOTHER),
+            (sa.and_(told.c.smartcar_user_id == after, told.c.gone_at.is_(None)), NAMES_IT),
+            else_=0,
+        )
+        stored = company.vehicle_id_column
+        if stored is not None:
+            same = sa.func.coalesce(tie.c.vehicle_id == tidy(smartcar_id_of(stored)), sa.false())
+            says = sa.case((sa.and_(stored.is_not(None), sa.not_(same)), NAMES_ANOTHER), else_=says)
+        query = sa.select(staged.c.staged_place.label("place"), sa.func.max(says).label("says")).select_from(rows)
+        query = query.where(sa.text(f"({names.where})")) if names.where else query
+        return step(query.group_by(staged.c.staged_place), f"said_by_{told.name}")
+
+    def _is_free(self, id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That no user holds an id, as far as a batch can look."""
+        if self.look_up != "index":
+            return id.not_in(sa.select(everybody_holding(self.company, anybody=self.look_up == "scan").c.held))
+        column = self.company.user_id_column
+        assert column is not None, "a plan is applied after expand"
+        other = self.company.users.alias("other_users")
+        return sa.not_(sa.exists().where(self._is_held(other.c[column.name], id)))
 
     def still(self, connection: sa.Connection, table: str, column: str, staged: sa.CTE) -> sa.Select[Any] | None:
         """(place, why): each staged row, with null where it is still right to set, otherwise with the reason.
@@ -132,18 +202,28 @@ class Readiness:
         names, column = self.company.layout.users, self.company.user_id_column
         assert column is not None, "a plan is applied after expand"
         other = self.company.users.alias("other_users")
-        held, dialect = other.c[column.name], self.company.engine.dialect.name
+        held, user_id = other.c[column.name], text_of(other.c[names.id])
+        if self.look_up == "index":
+            return Holders(other, user_id, lambda id: self._is_held(held, id))
+        holding = everybody_holding(self.company, anybody=self.look_up == "scan")
+        return Holders(holding, holding.c.user_id, lambda id: holding.c.held == id)
 
-        def by_index(id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-            letters = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [id]
-            return sa.or_(*(held == kinds.value_of(held, one, dialect) for one in letters))
+    def _is_held(self, held: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That a row holds an id, by the column's index; text may stand there in capitals."""
+        letters = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [id]
+        dialect = self.company.engine.dialect.name
+        return sa.or_(*(held == kinds.value_of(held, one, dialect) for one in letters))
 
-        ways: dict[LookUp, Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]] = {
-            "index": by_index,
-            "scan": lambda id: tidy(smartcar_id_of(held)) == id,
-            "never": lambda _: sa.false(),
-        }
-        return Holders(other, text_of(other.c[names.id]), ways[self.look_up])
+
+def everybody_holding(company: Company, *, anybody: bool = True) -> sa.CTE:
+    """(user_id, held): every user who holds an id, as ids are compared; without ``anybody``, none."""
+    column, users = company.user_id_column, company.users
+    assert column is not None, "a plan is applied after expand"
+    rows = sa.select(
+        text_of(users.c[company.layout.users.id]).label("user_id"), tidy(smartcar_id_of(column)).label("held")
+    )
+    chosen = rows.where(column.is_not(None) if anybody else sa.false())
+    return step(chosen, "holding")  # type: ignore[arg-type]
 
 
 def _leads_an_index(company: Company, column: str) -> bool:

@@ -44,13 +44,13 @@ ROWS = {
         "FROM {numbers} ORDER BY 3"
     ),
     "ties": (
-        "INSERT INTO smartcar_ops_ties (service, mode, local_vehicle_id, source, vehicle_id, seen_at) "
-        "SELECT '{service}', '{mode}', CAST(n AS VARCHAR(191)), 'vins', {vehicle}, '{seen}' "
+        "INSERT INTO smartcar_ops_ties (service, mode, layout, local_vehicle_id, source, vehicle_id, seen_at) "
+        "SELECT '{service}', '{mode}', '{layout}', CAST(n AS VARCHAR(191)), 'vins', {vehicle}, '{seen}' "
         "FROM {numbers} ORDER BY 3"
     ),
     "asked": (
-        "INSERT INTO smartcar_ops_asked (service, mode, source, subject, asked_at, answer) "
-        "VALUES ('{service}', '{mode}', 'connections', '*', '{seen}', 'complete')"
+        "INSERT INTO smartcar_ops_asked (service, mode, layout, source, subject, asked_at, answer) "
+        "VALUES ('{service}', '{mode}', '{layout}', 'connections', '*', '{seen}', 'complete')"
     ),
 }
 
@@ -67,7 +67,7 @@ def company(url: str, users: int, reports: Path) -> Iterator[tuple[Company, Ledg
     ledger = Ledger.open(company, SCOPE, reports)
     phases.expand(company, ledger)
     ledger.engine.dispose()
-    fill(company.engine, SCOPE, users)
+    fill(company.engine, SCOPE.on(company), users)
     try:
         yield company, Ledger.open(company, SCOPE, reports)
     finally:
@@ -139,6 +139,7 @@ def _words(dialect: str, scope: Scope, users: int, rows: int) -> dict[str, str]:
         "person": person_id(dialect, f"((n - 1) % {users} + 1)"),
         "service": scope.service,
         "mode": scope.mode,
+        "layout": scope.layout,
         "seen": _moment(NOW - timedelta(days=1)),
         "old": _moment(NOW - timedelta(days=30)),
     }
