@@ -108,10 +108,10 @@ class House:
             now=self.now,
         )
 
-    def ask(self, sources: Iterable[str] = AUTO) -> Asked:
+    def ask(self, sources: Iterable[str] = AUTO, *, accept_list: bool = False) -> Asked:
         """Asks the sources, side by side, without a budget."""
         with ThreadPoolExecutor(8) as executor:
-            return self.linker().ask(tuple(sources), executor)
+            return self.linker().ask(tuple(sources), executor, accept_list=accept_list)
 
     def audit(self) -> Audit:
         """Judges by what is known now."""

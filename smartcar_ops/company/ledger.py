@@ -79,7 +79,7 @@ class Ledger:
         older = to_upgrade and ledger_versions.found(company.engine) is Version.OLDER
         if older or not in_database(company.engine):
             return cls.file(company, scope, reports)
-        ledger = cls(company.engine, scope.on(company), in_database=True)
+        ledger = cls.of_database(company, scope)
         ledger.name_layout(company)
         if ledger.writable():
             return ledger
@@ -87,6 +87,11 @@ class Ledger:
         if ledger.readable():
             copy(ledger, file)
         return file
+
+    @classmethod
+    def of_database(cls, company: Company, scope: Scope) -> Ledger:
+        """The ledger in the company's database, which must be there."""
+        return cls(company.engine, scope.on(company), in_database=True)
 
     @classmethod
     def file(cls, company: Company, scope: Scope, reports: Path) -> Ledger:

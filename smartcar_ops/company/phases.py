@@ -89,7 +89,7 @@ def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
         if not step.done:
             acts[step.name]()
     company.refresh()
-    target = Ledger(company.engine, ledger.scope.on(company), in_database=True)
+    target = Ledger.of_database(company, ledger.scope)
     target.name_layout(company)
     if not ledger.in_database and not was_there:
         ledgers.copy(ledger, target)
@@ -102,7 +102,7 @@ def scope_ledger(company: Company, scope: Scope) -> Ledger:
         raise DatabaseError(
             "database: the smartcar_ops_… tables are not there; run 40_schema_phases -p phase expand -p apply True."
         )
-    ledger = Ledger(company.engine, scope.on(company), in_database=True)
+    ledger = Ledger.of_database(company, scope)
     if not ledger.writable():
         raise DatabaseError(
             "database: this account may not write the smartcar_ops_… tables; applying needs INSERT, UPDATE, DELETE."

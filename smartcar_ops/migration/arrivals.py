@@ -18,6 +18,9 @@ from smartcar_ops.smartcar.failures import mapping, text
 LONGEST_LINE = 8_000_000
 """Characters of a line that are read; what is cut off there is no JSON any more."""
 
+YES = ("true", "yes", "1")
+"""What `state_checked` may say."""
+
 LONGEST_ADDRESS = 100_000
 """Characters of a redirect's address."""
 
@@ -27,12 +30,16 @@ ADDRESS = ("url", "query")
 
 @dataclass(frozen=True)
 class SentBack:
-    """A redirect as the company stored it; ``user_id`` is its own id of whom it had sent to Connect."""
+    """A redirect as the company stored it; ``user_id`` is its own id of whom it had sent to Connect.
+
+    ``checked``: the company says, by ``state_checked``, that the state was the one it had sent this user with.
+    """
 
     line: int
     address: str = field(default="", repr=False)
     user_id: str | None = None
     problem: str = ""
+    checked: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,8 @@ def _read_row(number: int, row: Mapping[str, Any]) -> SentBack:
         return SentBack(number, problem="the row has no address")
     if len(address) > LONGEST_ADDRESS:
         return SentBack(number, problem="the address is too long to be one")
-    return SentBack(number, address, (text(row.get("user_id")) or "").strip() or None)
+    checked = str(row.get("state_checked", "")).strip().lower() in YES
+    return SentBack(number, address, (text(row.get("user_id")) or "").strip() or None, checked=checked)
 
 
 def _delivery(number: int, line: str) -> Delivery:

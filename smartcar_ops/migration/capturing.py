@@ -50,6 +50,8 @@ class Judged(NamedTuple):
     local: str | None = None
     marks: tuple[str, ...] = ()
     beside: str | None = None
+    checked: bool = False
+    """Whether the company checked the redirect's state."""
 
 
 @dataclass
@@ -132,7 +134,7 @@ def _judge_redirect(given: SentBack) -> Judged:
     local = given.user_id or found.external_id
     if not local:
         return refused("unroutable", "names no local user: neither user_id nor external_id")
-    return Judged(row, local, beside=found.external_id if given.user_id else None)
+    return Judged(row, local, beside=found.external_id if given.user_id else None, checked=given.checked)
 
 
 class _Judge:
@@ -212,7 +214,10 @@ class _Keeper:
         is nobody's."""
         users = self._users(judged)
         rows = [self._redirect(one, users) for one in judged]
-        self._record(t.personal, "user_id", (_personal(row) for row in rows if row.outcome == "kept"), tally)
+        kept = [(row, one.checked) for row, one in zip(rows, judged, strict=True) if row.outcome == "kept"]
+        self._record(t.personal, "user_id", (_personal(row) for row, _ in kept), tally)
+        seen = {"seen_at": self._now, "checked": 1}
+        self._ledger.record(t.personal, [{**_personal(row), **seen} for row, checked in kept if checked])
         return rows
 
     @staticmethod

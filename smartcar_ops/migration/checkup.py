@@ -180,7 +180,7 @@ class _Checkup:
         if not in_database(self._company.engine):
             return Line("rights", "unknown", "reading works; writing is not tried before expand")
         scope = Scope(self._settings.service, self._settings.mode)
-        if Ledger(self._company.engine, scope.on(self._company), in_database=True).writable():
+        if Ledger.of_database(self._company, scope).writable():
             return Line("rights", "pass", "reading works, the kit's tables can be written")
         return Line("rights", "pass", "reading works, writing does not: audits and reports only")
 
@@ -192,7 +192,7 @@ class _Checkup:
         if not in_database(self._company.engine):
             return Line(question, "pass", "none yet: nothing is written before expand")
         scope = Scope(self._settings.service, self._settings.mode)
-        run = Runs(Ledger(self._company.engine, scope, in_database=True)).writing()
+        run = Runs(Ledger.of_database(self._company, scope)).writing()
         if run is None:
             return Line(question, "pass", "none yet")
         found = f"{acts.name(run)}, {acts.state(run)}: {', '.join(acts.counts(run))}"

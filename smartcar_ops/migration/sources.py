@@ -66,8 +66,8 @@ class Asked:
 
     @property
     def complete(self) -> bool:
-        """False if a question has no answer: the allowance ended, asking failed, or a list is in doubt."""
-        return not self.unanswered
+        """False if the allowance ended before everything was asked, or a list is in doubt."""
+        return not (self.not_read or self.suspect)
 
     @property
     def unanswered(self) -> int:

@@ -35,11 +35,11 @@ class Meeting:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.barrier, self.tables, write = threading.Barrier(2), set[str](), Changes.write
 
-        def meet(changes: Changes, section: Any, batch: Any, note: Any) -> Counter[str]:
+        def meet(changes: Changes, section: Any, batch: Any) -> Counter[str]:
             if batch.number in (2, 3):
                 self.tables.add(section.table)
                 self.barrier.wait(30)
-            return write(changes, section, batch, note)
+            return write(changes, section, batch)
 
         monkeypatch.setattr(Changes, "write", meet)
 
@@ -87,10 +87,10 @@ def test_where_one_fails_the_other_ends_its_batch(house: House, monkeypatch: pyt
     """What is committed is whole and counted, and the same plan goes on from there."""
     write, plan, before = Changes.write, house.plan(), company_rows(house)
 
-    def fail(changes: Changes, section: Any, batch: Any, note: Any) -> Counter[str]:
+    def fail(changes: Changes, section: Any, batch: Any) -> Counter[str]:
         if batch.number == 4:
             raise DatabaseError("database: gone.")
-        return write(changes, section, batch, note)
+        return write(changes, section, batch)
 
     with monkeypatch.context() as patched, pytest.raises(DatabaseError, match="gone"):
         patched.setattr(Changes, "write", fail)
