@@ -68,6 +68,21 @@ class Act:
             self.release()
         return self.outcome
 
+    def pause(self, after: float) -> None:
+        """Stops it with SIGSTOP, so many seconds into the next batch."""
+        self.release()
+        self._process.join(after)
+        self._signal(signal.SIGSTOP)
+
+    def resume(self, after: float) -> None:
+        """Lets it go on where it was stopped, so many seconds from now."""
+        self._process.join(after)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, number)
+
     def kill(self, after: float | None = None) -> None:
         """Ends it with SIGKILL, between two batches, or so many seconds into the next one."""
         if after is not None:
