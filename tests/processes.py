@@ -12,9 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from smartcar_ops import settings
+from smartcar_ops.company import ledger_versions
+from smartcar_ops.company.layouts import table_names
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.layout import Layout
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.reporting.compare import NOTEBOOK, Compare
@@ -67,6 +70,21 @@ class Act:
         while self.go():
             self.release()
         return self.outcome
+
+    def pause(self, after: float) -> None:
+        """Stops it with SIGSTOP, so many seconds into the next batch."""
+        self.release()
+        self._process.join(after)
+        self._signal(signal.SIGSTOP)
+
+    def resume(self, after: float) -> None:
+        """Lets it go on where it was stopped, so many seconds from now."""
+        self._process.join(after)
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.is_alive() and self._process.pid:
+            os.kill(self._process.pid, number)
 
     def kill(self, after: float | None = None) -> None:
         """Ends it with SIGKILL, between two batches, or so many seconds into the next one."""
@@ -132,6 +150,23 @@ def _compare(environment: dict[str, str], root: Path, run_id: str, dies_before: 
     count_statements(session.company.engine, dies_before)
     compare.read()
     compare.finish()
+
+
+def upgrade(url: str, dies_before: int = 0) -> int:
+    """Brings the ledger there to this version; how many statements and commits that took."""
+    company = Company.connect(url, Layout())
+    counted = count_statements(company.engine, dies_before)
+    ledger_versions.upgrade(company.engine, table_names(company))
+    company.engine.dispose()
+    return counted[0]
+
+
+def upgrade_in_a_process(url: str, dies_before: int = 0) -> int | None:
+    """The same in a process of its own, which ends with SIGKILL before so many of them: its exit code."""
+    process = CONTEXT.Process(target=upgrade, args=(url, dies_before), daemon=True)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 def count_statements(engine: sa.Engine, dies_before: int) -> list[int]:

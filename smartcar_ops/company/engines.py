@@ -22,7 +22,10 @@ WAIT = 30
 TRIES = 3
 """How often a transaction is tried where another may fare better."""
 
-PASSING = ("deadlock", "lock wait timeout", "lock timeout", "could not serialize", "database is locked")
+WAITED = ("lock wait timeout", "lock timeout", "database is locked")
+"""Words of an error that says that another transaction did not end in time."""
+
+PASSING = (*WAITED, "deadlock", "could not serialize", "record has changed since last read")
 """Words of an error that another try may not meet."""
 
 EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
@@ -84,6 +87,11 @@ def failures(engine: sa.Engine, doing: str) -> Iterator[None]:
 def is_passing(error: DBAPIError) -> bool:
     """Whether another try of the same transaction may not meet this error."""
     return not error.connection_invalidated and any(word in str(error.orig).lower() for word in PASSING)
+
+
+def has_waited(error: DBAPIError) -> bool:
+    """Whether the database gave up waiting for another transaction."""
+    return any(word in str(error.orig).lower() for word in WAITED)
 
 
 def _own_transactions(engine: sa.Engine) -> None:

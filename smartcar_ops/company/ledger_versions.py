@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from smartcar_ops.company import engines
+from smartcar_ops.company import engines, locks
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.layouts import TableNames
 from smartcar_ops.errors import DatabaseError, LockedError
@@ -81,14 +80,17 @@ def upgrade(engine: sa.Engine, names: TableNames) -> None:
     LockedError while an act of an older kit writes, DatabaseError where a right is missing.
     """
     writing = engines.writer(engine)
-    with engines.failures(engine, "making the smartcar_ops_… tables"), writing.connect() as connection:
-        with _alone(connection):
-            _refuse_writers(connection)
-            config = Config()
-            config.set_main_option("script_location", STEPS.as_posix().replace("%", "%%"))
-            config.attributes.update(connection=connection, layout=(names.key, asdict(names)))
-            with _one_at_a_time:
-                command.upgrade(config, "head")
+    with (
+        engines.failures(engine, "making the smartcar_ops_… tables"),
+        writing.connect() as connection,
+        _alone(connection),
+    ):
+        _refuse_writers(connection)
+        config = Config()
+        config.set_main_option("script_location", STEPS.as_posix().replace("%", "%%"))
+        config.attributes.update(connection=connection, layout=(names.key, asdict(names)))
+        with _one_at_a_time:
+            command.upgrade(config, "head")
         connection.commit()
 
 
@@ -97,6 +99,7 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
     """While the block runs, no other process changes the tables; a SQLite file is locked by its transaction."""
     kind = connection.dialect.name
     if kind == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADING})")
     if kind not in ("mysql", "mariadb"):
         yield
@@ -111,15 +114,20 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
 
 
 def _refuse_writers(connection: sa.Connection) -> None:
-    """LockedError while a kit without numbered locks writes: its table must not change under it."""
+    """LockedError while a kit without numbered locks writes: its table must not change under it.
+
+    Such a kit beats by its own host's clock, and here by none but the database's can that be judged.
+    """
     inspector = sa.inspect(connection)
     if not inspector.has_table(t.locks.name) or t.locks.c.token.name in {
         column["name"] for column in inspector.get_columns(t.locks.name)
     }:
         return
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {t.locks.name} IN ACCESS EXCLUSIVE MODE")  # nobody takes one meanwhile
     row = t.locks.c
     for name, operator, host, beat in connection.execute(sa.select(row.name, row.operator, row.host, row.beat)):
-        if datetime.now(UTC).replace(tzinfo=None) - beat < t.LEASE:
+        if abs(locks.now(connection) - beat) < t.LEASE:
             raise LockedError(
                 f"locked: {operator} on {host} holds the lock {name!r} with an older smartcar-ops; wait for it, or end "
                 "that run and try again 90 s later."

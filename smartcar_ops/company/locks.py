@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 LEASE = t.LEASE
 BEAT = 15.0
 """Seconds between two beats of a holder."""
+
+PATIENCE = 30
+"""Seconds to wait for the last batch of a holder that is taken for dead."""
 
 WRITER = "writer"
 """The one lock of everything that writes to the company's tables."""
@@ -99,9 +102,12 @@ def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
 
 
 def lives(connection: sa.Connection, held: Mapping[Any, Any]) -> bool:
-    """Whether the holder of this row of ``locks`` still has its lock, by the database's clock."""
+    """Whether the holder of this row of ``locks`` still has its lock, by the database's clock.
+
+    A beat from far ahead is of a clock that was set back since, or of another one: it holds no lock for ever.
+    """
     beat: datetime = held["beat"]
-    return now(connection) - beat < LEASE and not _is_gone(held)
+    return abs(now(connection) - beat) < LEASE and not _is_gone(held)
 
 
 def now(connection: sa.Connection) -> datetime:
@@ -110,23 +116,53 @@ def now(connection: sa.Connection) -> datetime:
 
 
 def _take(ledger: Ledger, name: str, run_id: str) -> int:
-    """Takes the lock, and gives the number of this taking."""
-    row = {"operator": operator(), "host": socket.gethostname(), "pid": os.getpid(), "process": _process(os.getpid())}
+    """Takes the lock, and gives the number of this taking; whoever sees that it is held does not wait for it."""
     with engines.failures(ledger.engine, f"taking the lock {name}"):
-        _make_fence(ledger, name)
-        with ledger.begin() as connection:
-            fence = sa.select(t.fences.c.token).where(t.fences.c.name == name).with_for_update()
-            token = int(connection.execute(fence).scalar_one()) + 1
-            held = connection.execute(sa.select(t.locks).where(t.locks.c.name == name)).mappings().first()
-            if held is not None and lives(connection, held):
-                raise _refusal(name, held)
-            connection.execute(sa.update(t.fences).where(t.fences.c.name == name).values(token=token, run_id=run_id))
-            connection.execute(sa.delete(t.locks).where(t.locks.c.name == name))
-            beat = now(connection)
-            connection.execute(
-                sa.insert(t.locks), [{"name": name, "run_id": run_id, "token": token, "beat": beat, **row}]
-            )
+        with ledger.reading.connect() as connection:
+            _refuse_held(connection, name)
+        for attempt in range(1, engines.TRIES + 1):
+            try:
+                _make_fence(ledger, name)
+                return _take_free(ledger, name, run_id)
+            except DBAPIError as error:
+                if engines.has_waited(error):
+                    raise _busy(ledger, name, error) from None
+                if attempt == engines.TRIES or not engines.is_passing(error):
+                    raise
+    raise AssertionError("the last try returns or raises")
+
+
+def _take_free(ledger: Ledger, name: str, run_id: str) -> int:
+    """One transaction: the fence is locked first, so that batches under the last number have ended by then."""
+    row = {"operator": operator(), "host": socket.gethostname(), "pid": os.getpid(), "process": _process(os.getpid())}
+    with ledger.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
+        fence = sa.select(t.fences.c.token).where(t.fences.c.name == name).with_for_update()
+        token = int(connection.execute(fence).scalar_one()) + 1
+        is_there = _refuse_held(connection, name)
+        connection.execute(sa.update(t.fences).where(t.fences.c.name == name).values(token=token, run_id=run_id))
+        taken = {"run_id": run_id, "token": token, "beat": now(connection), **row}
+        mine = sa.update(t.locks).where(t.locks.c.name == name).values(taken)
+        # On MySQL, to change a row that is not there would keep takers of other locks from adding theirs.
+        if not (is_there and connection.execute(mine).rowcount):
+            connection.execute(sa.insert(t.locks), [{"name": name, **taken}])
     return token
+
+
+def _refuse_held(connection: sa.Connection, name: str) -> bool:
+    """LockedError if the lock is held; otherwise whether one that died has left its row."""
+    held = connection.execute(sa.select(t.locks).where(t.locks.c.name == name)).mappings().first()
+    if held is not None and lives(connection, held):
+        raise _refusal(name, held)
+    return held is not None
+
+
+def _busy(ledger: Ledger, name: str, error: Exception) -> Exception:
+    """What to say when the fence could not be had in time: a holder that stands still in the middle of a batch."""
+    with ledger.reading.connect() as connection:
+        held = connection.execute(sa.select(t.locks).where(t.locks.c.name == name)).mappings().first()
+    return error if held is None else _refusal(name, held)
 
 
 def _make_fence(ledger: Ledger, name: str) -> None:
@@ -154,21 +190,42 @@ def _is_gone(held: Mapping[Any, Any]) -> bool:
     known = str(held["process"] or "").rpartition(" ")[0]
     if not known or known != _process(os.getpid()).rpartition(" ")[0]:
         return False
-    return bool(_process(held["pid"]) != held["process"])
+    now = _process(held["pid"])
+    return now != held["process"] if now else not _exists(held["pid"])
+
+
+def _exists(pid: int) -> bool:
+    """Whether there is a process of this number; one of another account may be hidden and is still there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _process(pid: int) -> str:
-    """``boot process-list start`` of a process; empty where this system tells none of it, or the process is gone."""
+    """``boot process-list start`` of a process; empty if this system does not tell, or shows no such process.
+
+    A killed process that nobody has waited for is still listed: it has no start any more.
+    """
     try:
-        started = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
-        return f"{_process_list()} {started}"
-    except (OSError, IndexError):
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
+        state, *numbers = told.split()
+        return f"{_process_list()} {'dead' if state in 'ZX' else numbers[18]}"
+    except (OSError, IndexError, ValueError):
         return ""
 
 
 @cache
 def _process_list() -> str:
-    """Which list of processes this one is in: the machine's boot, and the namespace of process ids."""
+    """Which list of processes this one is in: the machine's boot, and the namespace of process ids.
+
+    OSError if ``/proc`` is another list's, where this process has another number.
+    """
+    if Path("/proc/self").readlink().name != str(os.getpid()):
+        raise OSError
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import CHUNK, Ledger
+from smartcar_ops.company.locks import Held
 
 COLUMNS = (
     t.changes.c.run_id,
@@ -123,8 +124,10 @@ def done_by_plan(ledger: Ledger, plan: str) -> sa.Select[Any]:
     return query.where(of.run_id.in_(runs), of.outcome == "written", of.undone_by.is_(None))
 
 
-def mark_undone(ledger: Ledger, undo: str, target: str, *before_that: str) -> None:
+def mark_undone(ledger: Ledger, held: Held, undo: str, target: str, *before_that: str) -> None:
     """Notes at the changes of a run that an undo has put them back; once more changes nothing.
+
+    LockedError if the lock was taken over: whoever holds it has noted so, and may have undone the undo since.
 
     Where the run was an undo itself, what it had put back stands again; where that was an undo, too, what that had put
     back is undone again, and so on through the runs ``before_that``.
@@ -133,6 +136,7 @@ def mark_undone(ledger: Ledger, undo: str, target: str, *before_that: str) -> No
     written = sa.select(of.place).where(of.run_id == undo, of.outcome == "written").subquery()
     back = of.place.in_(sa.select(written.c.place))
     with engines.failures(ledger.engine, "noting what was undone"), ledger.begin() as connection:
+        held.guard(connection)
         undone = sa.update(t.changes).where(of.run_id == target, of.outcome == "written", back)
         connection.execute(undone.values(undone_by=undo))
         for number, run in enumerate(before_that):

@@ -27,7 +27,10 @@ class Runs:
         self.ledger = ledger
 
     def start(self, run_id: str, notebook: str, act: str, *, plan: str | None = None, held: Held | None = None) -> None:
-        """Notes that an act began; one that writes does so under the number of its lock."""
+        """Notes that an act began; one that writes does so under the number of its lock.
+
+        LockedError if that was taken over, or if another act that writes has this name: its records are kept under it.
+        """
         row = {
             "run_id": run_id,
             "notebook": notebook,
@@ -49,19 +52,34 @@ class Runs:
             **dict.fromkeys(("written", "skipped", "failed", "batch"), 0),
             "beat": utcnow(),
         }
-        self.ledger.put(t.runs, [row])
+        if held is None:
+            self.ledger.put(t.runs, [row])
+            return
+        mine = t.runs.c.run_id == run_id
+        with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
+            held.guard(connection)
+            if connection.execute(sa.select(t.runs.c.act).where(mine)).scalar() in WRITING:
+                raise LockedError(f"locked: another act is named {run_id}; run again, under a new name.")
+            connection.execute(sa.delete(t.runs).where(mine))
+            connection.execute(sa.insert(t.runs), [row])
 
     def finish(
-        self, run_id: str, status: str, summary: Mapping[str, Any], calls: Mapping[str, int] | None = None
+        self,
+        run_id: str,
+        status: str,
+        summary: Mapping[str, Any],
+        calls: Mapping[str, int] | None = None,
+        *,
+        held: Held | None = None,
     ) -> None:
-        """Notes how an act ended, and what people will ask about it."""
+        """Notes how an act ended, and what people will ask about it; LockedError if its lock was taken over."""
         values = {
             "status": status,
             "ended": utcnow(),
             "summary": json.dumps(summary, default=str),
             "calls": json.dumps(dict(calls or {})),
         }
-        self._update(run_id, values)
+        self._update(run_id, values, held=held)
 
     def plan_made(self, run_id: str, plan: str) -> None:
         """Notes which plan a run made: dry runs are told apart, too."""
@@ -182,11 +200,15 @@ class Runs:
             rows = [dict(row) for row in connection.execute(query).mappings()]
         return [{**row, "summary": _loads(row["summary"]), "calls": _loads(row["calls"])} for row in rows]
 
-    def _update(self, run_id: str, values: Mapping[str, Any], *, running: bool = False) -> bool:
+    def _update(
+        self, run_id: str, values: Mapping[str, Any], *, running: bool = False, held: Held | None = None
+    ) -> bool:
         statement = sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values)
         if running:
             statement = statement.where(t.runs.c.status == "running")
         with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
+            if held:
+                held.guard(connection)
             return bool(connection.execute(statement).rowcount)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 from smartcar_ops.company import engines
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.locks import Held
-from smartcar_ops.errors import LockedError
 
 COLUMNS = tuple(column.name for column in t.stage.columns if column is not t.stage.c.token)
 SCHEMA = pa.schema([(name, pa.int64() if name == "place" else pa.string()) for name in COLUMNS])
@@ -85,7 +84,7 @@ class Stage:
 
     def clear(self) -> None:
         """Forgets the rows of this act."""
-        with engines.failures(self._engine, "clearing the stage"), self._engine.begin() as connection:
+        with self._staging() as connection:
             if self._engine.dialect.name == "postgresql" and self._truncate(connection):
                 return
             connection.execute(sa.delete(t.stage).where(self.is_mine))
@@ -96,10 +95,7 @@ class Stage:
         Millions of deleted rows would be left to be vacuumed.
         """
         others = sa.select(t.stage.c.token).where(sa.not_(self.is_mine)).limit(1)
-        with suppress(LockedError):
-            self._held.guard(connection)  # so that nobody stages rows now
-            return connection.execute(others).first() is None and _truncated(connection)
-        return False
+        return connection.execute(others).first() is None and _truncated(connection)
 
 
 def _truncated(connection: sa.Connection) -> bool:

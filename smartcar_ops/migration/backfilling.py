@@ -256,9 +256,10 @@ class _Act:
         try:
             if kind is not None and issubclass(kind, LockedError):
                 return
-            with suppress(DatabaseError) if kind else nullcontext():  # the first failure says more than the next
+            # The first failure says more than the next.
+            with suppress(DatabaseError, LockedError) if kind else nullcontext():
                 self._settle()
-                self._runs.finish(self._run_id, self._status, self._applied.summary)
+                self._runs.finish(self._run_id, self._status, self._applied.summary, held=self._held)
                 self._stage.clear()
         finally:
             self._lock.__exit__(None, None, None)
@@ -357,7 +358,7 @@ class _Act:
     def _settle(self) -> None:
         """Notes what undos have put back: this one, and any that was killed before it could; each one once."""
         for run in self._runs.under_way("undo"):
-            records.mark_undone(self._ledger, *self._runs.chain(run))
+            records.mark_undone(self._ledger, self._held, *self._runs.chain(run))
 
 
 def _staged(company: Company, wanted: Plan) -> Generator[pa.Table]:
