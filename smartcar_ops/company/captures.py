@@ -20,7 +20,7 @@ def known_users(company: Company, named: Iterable[str]) -> dict[str, str]:
 
 def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
     """The rows whose key is not in the ledger yet, each once; ``by`` is the key's column to ask by."""
-    keys = [column.name for column in table.primary_key.columns if column.name not in ("service", "mode")]
+    keys = [column.name for column in table.primary_key.columns if column.name not in vars(ledger.scope)]
     unique = {tuple(row[key] for key in keys): row for row in rows}
     subjects = sorted({row[by] for row in rows})
     with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
