@@ -106,11 +106,12 @@ class Session:
         max_calls: int,
         max_minutes: float,
         relist: bool = False,
+        accept_list: bool = False,
         progress: Progress | None = None,
     ) -> Asked:
         """Asks the sources within the budget, side by side; remembers whether all was reached."""
         with self.spending(max_calls, max_minutes), self.threads() as executor:
-            self.asked = self.linker().ask(sources, executor, relist=relist, progress=progress)
+            self.asked = self.linker().ask(sources, executor, relist=relist, accept_list=accept_list, progress=progress)
         return self.asked
 
     @contextmanager

@@ -9,6 +9,7 @@ others are written.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,9 +198,11 @@ class Changes:
         if still is not None:
             rows = rows.join(still, sa.and_(still.c.place == staged.c.staged_place, still.c.why.is_(None)))
         connection.execute(self._record(batch, staged, rows, sa.literal("written")))
+        row, place = t.changes.c, t.stage.c.place
+        still_staged = sa.select(place).where(self._is_mine, place.between(batch.first, batch.last))
         done = (
-            sa.select(t.changes.c.row_id.label("staged_row_id"), t.changes.c.after_value.label("staged_after_value"))
-            .where(self._recorded(batch), t.changes.c.outcome == "written")
+            sa.select(row.row_id.label("staged_row_id"), row.after_value.label("staged_after_value"))
+            .where(self._recorded(batch), row.outcome == "written", row.place.in_(still_staged))
             .subquery("done")
         )
         is_done = sa.and_(self._is_row(section, done), self._chosen(section))
@@ -288,7 +291,6 @@ class Changes:
 
     def _write_ring(self, section: Section, batch: Batch, places: list[int]) -> Counter[str]:
         """Sets rows that hold each other's ids in one transaction, by way of null; all of them or none."""
-        table, _, column = self._place(section)
         with self._engine.begin() as connection:
             self._held.guard(connection)
             staged = self._staged(places)
@@ -297,22 +299,31 @@ class Changes:
                 unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
                 if connection.execute(unready).scalar_one():
                     raise NotWrittenError
-            is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
-            for as_planned, after in (
-                (self._holds(column, staged.c.staged_before_value), sa.null()),
-                (column.is_(None), self._value(column, staged.c.staged_after_value)),
-            ):
-                for place in places:
-                    one = sa.and_(staged.c.staged_place == place, is_row, as_planned)
-                    result = connection.execute(sa.update(table).where(one).values({column: after}))
-                    if result.rowcount != 1:
-                        raise NotWrittenError
+            rows = connection.execute(sa.select(self._staged(places))).mappings().all()
+            for row in rows:
+                self._set_one(connection, section, row, row["staged_before_value"], None)
+            for row in rows:
+                self._set_one(connection, section, row, None, row["staged_after_value"])
             connection.execute(self._record(batch, staged, staged, sa.literal("written")))
             others = sa.and_(self._is_mine, t.stage.c.place.in_(places), t.stage.c.place != batch.first)
             connection.execute(sa.delete(t.stage).where(others))
             found = Counter({"written": len(places)})
             self._runs.advance(connection, self._held, batch.number, found)
         return found
+
+    def _set_one(
+        self, connection: sa.Connection, section: Section, row: Mapping[Any, Any], before: str | None, after: str | None
+    ) -> None:
+        """Sets one row; NotWrittenError if it is not as it should be."""
+        table, _, column = self._place(section)
+        kind = t.stage.c.after_value.type
+        texts = {name: sa.literal(row[name], kind) for name in ("staged_row_id", "staged_user_id")}
+        staged = sa.select(*(text.label(name) for name, text in texts.items())).subquery("one")
+        is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
+        is_row = sa.and_(is_row, self._holds(column, sa.literal(before, kind)))
+        value = self._value(column, sa.literal(after, kind))
+        if connection.execute(sa.update(table).where(is_row).values({column: value})).rowcount != 1:
+            raise NotWrittenError
 
     def _fail(self, batch: Batch, error: Exception) -> Counter[str]:
         """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""

@@ -14,6 +14,8 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, InOrder, step
+from smartcar_ops.company.kinds import ID_LENGTH
+from smartcar_ops.uuids import NIL
 
 SOURCES = ("choice", "external_id", "gone", "management", "redirects", "stored", "tokens", "vins", "webhooks")
 """What evidence can come from; a set of them is a number in SQL, a power of two each, in this order.
@@ -196,14 +198,16 @@ class Evidence:
         """Whom a table of the ledger names for the vehicles that cars are linked to."""
         rows = InOrder(links, told, links.c.vehicle_id == told.c.vehicle_id)
         car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
-        return sa.select(*car, told.c.smartcar_user_id.label("id"), source, _live(told)).select_from(rows)
+        query = sa.select(*car, told.c.smartcar_user_id.label("id"), source, _live(told)).select_from(rows)
+        return query.where(_is_id(told.c.smartcar_user_id), _is_id(told.c.vehicle_id))
 
     @property
     def personal(self) -> sa.FromClause:
         """(user_id, id, source, live): what speaks for one user alone."""
         row = t.personal
         query = sa.select(row.c.user_id, row.c.smartcar_user_id.label("id"), _bits(row), _live(row))
-        return self._at.keep(self._of_people(query, row).where(self._scope.of(row), self._speaks(row)), "personal")
+        query = self._of_people(query, row).where(self._scope.of(row), self._speaks(row))
+        return self._at.keep(query.where(_is_id(row.c.smartcar_user_id)), "personal")
 
     def _of_people(self, query: sa.Select[Any], told: sa.Table) -> sa.Select[Any]:
         """The query on a table of the ledger: on all of it, or, for a few people, on what is known of them."""
@@ -264,6 +268,11 @@ def _one_id(named: sa.FromClause) -> sa.Select[Any]:
         sa.func.max(named.c.id).label("ever_highest"),
         Together(sa.case((live, named.c.source), else_=0)).label("sources"),
     ).group_by(named.c.user_id)
+
+
+def _is_id(id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """That what stands there can be an id of Smartcar's: the readers see to it, and older kits' did not."""
+    return sa.and_(sa.func.length(id) == ID_LENGTH, id != NIL)
 
 
 def _live(told: sa.Table) -> sa.ColumnElement[int]:

@@ -13,8 +13,11 @@ import sqlalchemy as sa
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, InOrder, step
 from smartcar_ops.company.evidence import Evidence
+from smartcar_ops.company.kinds import ID_LENGTH
+from smartcar_ops.uuids import NIL, SHAPE
 
-UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+PATTERN = f"^{SHAPE.replace('?:', '')}$"
+"""A UUID in lower case, as every database's own regular expressions take it."""
 
 Rules = Sequence[tuple[str, Sequence[tuple[str, bool]]]]
 """(bucket, the facts that must be true or false); the first that holds wins, the last holds always."""
@@ -206,7 +209,8 @@ class Facts(Evidence):
         chosen, unbacked, split = self.chosen, self._unbacked(), self._split()
         stored = people.c.stored
         malformed = sa.and_(
-            stored.is_not(None), sa.or_(sa.func.length(stored) != 36, sa.not_(stored.regexp_match(UUID_PATTERN)))
+            stored.is_not(None),
+            sa.or_(sa.func.length(stored) != ID_LENGTH, stored == NIL, sa.not_(stored.regexp_match(PATTERN))),
         )
         is_chosen, personally = chosen.c.user_id.is_not(None), person.c.lowest.is_not(None)
         of_one_person = sa.and_(personally, person.c.lowest == person.c.highest)

@@ -215,14 +215,20 @@ class Ledger:
         """Keeps rows of an evidence table in this scope, over those with the same key."""
         self.put(table, [self.scope.row(table, **row) for row in rows])
 
-    def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keeps exactly these rows of a source in this scope: what it no longer says is withdrawn."""
+    def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+        """Keeps exactly these rows of a source in this scope; what it no longer says is withdrawn.
+
+        Evidence that is withdrawn is marked as gone: it names nobody any more, but what it contradicted stays in doubt.
+        """
+        of_source = sa.and_(self.scope.of(table), table.c.source == source)
         with engines.failures(self.engine, "writing the ledger"), self.begin() as connection:
             self._touch(connection, table)
-            connection.execute(sa.delete(table).where(self.scope.of(table), table.c.source == source))
-            for start in range(0, len(rows), CHUNK):
-                chunk = [self.scope.row(table, **row) for row in rows[start : start + CHUNK]]
-                connection.execute(sa.insert(table), chunk)
+            if "gone_at" in table.c:
+                gone = sa.update(table).where(of_source, table.c.gone_at.is_(None))
+                connection.execute(gone.values(gone_at=now))
+            else:
+                connection.execute(sa.delete(table).where(of_source))
+            self._insert(connection, table, [self.scope.row(table, **row) for row in rows])
 
     def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Inserts rows, replacing those with the same primary key; one transaction.
@@ -241,14 +247,19 @@ class Ledger:
     def _put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        keys = [column.name for column in table.primary_key.columns]
-        gone = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
         with self.begin() as connection:
             self._touch(connection, table)
-            for start in range(0, len(rows), CHUNK):
-                chunk = rows[start : start + CHUNK]
-                connection.execute(gone, [{f"key_{key}": row[key] for key in keys} for row in chunk])
-                connection.execute(sa.insert(table), [dict(row) for row in chunk])
+            self._insert(connection, table, rows)
+
+    @staticmethod
+    def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Inserts rows, replacing those with the same primary key."""
+        keys = [column.name for column in table.primary_key.columns]
+        same = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+            connection.execute(same, [{f"key_{key}": row[key] for key in keys} for row in chunk])
+            connection.execute(sa.insert(table), [dict(row) for row in chunk])
 
     @staticmethod
     def _touch(connection: sa.Connection, table: sa.Table) -> None:

@@ -36,7 +36,7 @@ from smartcar_ops.migration.lanes import Lane, Lanes
 from smartcar_ops.migration.planning import binding, plan, refuse_foreign_service, written_columns
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.spool import Spool
-from smartcar_ops.uuids import UUID
+from smartcar_ops.uuids import NIL, SHAPE, UUID
 
 __all__ = ["Applied", "apply", "binding", "plan", "refuse_foreign_service", "undo", "way_back"]
 
@@ -90,13 +90,17 @@ class Applied:
 
     @property
     def summary(self) -> dict[str, int]:
-        """Rows applied, skipped and failed; of the skipped, those that were as planned and no longer right to set."""
+        """Rows applied, skipped and failed."""
         return {
             "applied": self.count("written"),
             "skipped": self.count("skipped"),
             "failed": self.count("failed"),
-            "not_ready": sum(rows for reason, rows in self.reasons().items() if reason in UNREADY),
         }
+
+    @property
+    def not_ready(self) -> int:
+        """Skipped rows that were as planned, and no longer right to set."""
+        return sum(rows for reason, rows in self.reasons().items() if reason in UNREADY)
 
     def reasons(self) -> dict[str, int]:
         """Why rows were skipped: reason -> rows."""
@@ -363,9 +367,21 @@ def _staged(company: Company, wanted: Plan) -> Generator[pa.Table]:
         for part in wanted.to_set(table, column):
             places = pa.array(range(done + 1, done + 1 + len(part)), pa.int64())
             done += len(part)
+            _refuse_others(table, column, part["proposed"])
             before = _before(company, table, column, part)
             columns = [places, part["table"], part["row_id"], part["user_id"], part["column"], before, part["proposed"]]
             yield pa.Table.from_arrays(columns, SCHEMA.names).cast(SCHEMA)
+
+
+def _refuse_others(table: str, column: str, proposed: pa.ChunkedArray) -> None:
+    """PlanError unless every value is an id of Smartcar's, or none: the plan checked it, and so does the write."""
+    is_id = pc.match_substring_regex(proposed, f"^{SHAPE}$")
+    if not pc.all(
+        pc.and_(is_id, pc.not_equal(proposed, NIL)), min_count=0
+    ).as_py():  # where none is to be set, it is null
+        raise PlanError(
+            f"plan: a value for {column!r} of the {table} is no id of Smartcar's; expected a UUID. Plan again."
+        )
 
 
 def _before(company: Company, table: str, column: str, part: pa.Table) -> pa.ChunkedArray:

@@ -75,9 +75,17 @@ class Linker:
         return Cost(units)
 
     def ask(
-        self, sources: Sequence[str], executor: Executor, *, relist: bool = False, progress: Progress | None = None
+        self,
+        sources: Sequence[str],
+        executor: Executor,
+        *,
+        relist: bool = False,
+        accept_list: bool = False,
+        progress: Progress | None = None,
     ) -> Asked:
         """Asks the sources in order, within the transport's budget; keeps what they answer.
+
+        ``accept_list`` takes a list of connections that is in doubt as it is.
 
         AuthenticationError where the application's own credentials, or the management token, are refused; a single
         token's or vehicle's failure is counted, not raised.
@@ -85,9 +93,9 @@ class Linker:
         self._lists.refuse_unset_token(sources)
         asked, report = Asked(), progress or (lambda what, done, of: None)
         steps: dict[str, Callable[[], None]] = {
-            "connections": lambda: self._lists.ask_connections(asked, report, relist=relist),
+            "connections": lambda: self._lists.ask_connections(asked, report, relist=relist, accept=accept_list),
             "external_id": lambda: self._lists.read_external_ids(asked),
-            "management": lambda: self._lists.ask_managed(asked, report, relist=relist),
+            "management": lambda: self._lists.ask_managed(asked, report, relist=relist, accept=accept_list),
             "tokens": lambda: self._ask_tokens(asked, executor, report),
             "vins": lambda: self._ask_vins(asked, executor, report, after_tokens="tokens" in sources),
             "webhooks": lambda: self._count_known(asked, "webhooks"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartcar_ops.company import captures
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import SUBSCRIPTIONS, Ledger
+from smartcar_ops.company.suspects import Suspect, Suspects
 from smartcar_ops.errors import (
     AllowanceSpentError,
     AuthenticationError,
@@ -19,13 +19,21 @@ from smartcar_ops.errors import (
 )
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.smartcar.connections import Connection
-from smartcar_ops.smartcar.connections import Listing as V3Listing
 from smartcar_ops.smartcar.management import PAGE_SIZE as MANAGED_PAGE_SIZE
 from smartcar_ops.smartcar.management import ManagedConnection, ManagedListing, ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
 
 LISTING_LASTS = timedelta(hours=1)
 """A whole listing younger than this is not asked for again."""
+
+LOST_SHARE, LOST_AT_LEAST = 0.2, 10
+"""A list that lost more than this share of the rows that were known, and so many, is in doubt."""
+
+Row = dict[str, Any]
+"""A connection as the ledger keeps it."""
+
+Pair = tuple[str, str]
+"""(vehicle id, Smartcar user id)."""
 
 LONGEST_ID = 36
 """Characters of the ledger's ids."""
@@ -56,14 +64,20 @@ class Listing:
         """Units that listing would cost, by source; ``cars`` is how many the company has."""
         units: dict[str, int] = {}
         known = len(self._ledger.connections())
-        if "connections" in sources and (relist or not self.listed()):
+        if "connections" in sources and self._is_asked("connections", relist=relist):
             units["connections"] = _pages(max(known, cars), PAGE_SIZE)
             if self._management:
                 units["subscriptions"] = units["connections"]
-        if "management" in sources and (relist or not self.listed("management")):
+        if "management" in sources and self._is_asked("management", relist=relist):
             before = captures.pieces(self._ledger, t.sightings, "management")
             units["management"] = _pages(max(known, cars, before), MANAGED_PAGE_SIZE)
         return units
+
+    def _is_asked(self, source: str, *, relist: bool) -> bool:
+        """Whether a list would be asked for now, rather than taken from the ledger."""
+        if self.listed(source) and not relist:
+            return False
+        return _Doubt(self._ledger, source, self._now).recent(relist=relist) is None
 
     def listed(self, source: str = "connections") -> bool:
         """Whether a whole listing is recent enough."""
@@ -80,41 +94,56 @@ class Listing:
 
     # --- V3 ----------------------------------------------------------------------------------------------
 
-    def ask_connections(self, asked: Asked, report: Progress, *, relist: bool = False) -> None:
-        """Mirrors V3's connections, and which vehicles a webhook is fed with."""
+    def ask_connections(self, asked: Asked, report: Progress, *, relist: bool = False, accept: bool = False) -> None:
+        """Mirrors V3's connections, and which vehicles a webhook is fed with; a list in doubt only if told to."""
         if self.listed() and not relist:
             return
-        try:
-            listing = self._v3.connections(self._ledger.scope.mode, lambda done, of: report("connections", done, of))
-        except AllowanceSpentError:
-            asked.not_read["connections"] = 1
+        doubt = _Doubt(self._ledger, "connections", self._now)
+        rows, complete = doubt.recent(relist=relist), True
+        dropped = doubt.kept.dropped if doubt.kept else 0
+        if rows is None:
+            try:
+                listing = self._v3.connections(
+                    self._ledger.scope.mode, lambda done, of: report("connections", done, of)
+                )
+            except AllowanceSpentError:
+                asked.not_read["connections"] = 1
+                return
+            rows = [_connection_row(connection) for connection in listing.connections]
+            complete, dropped = listing.complete, listing.dropped
+        known = {_pair(row) for row in self._ledger.connections()}
+        if complete and not accept and (why := doubt.why(known, rows, dropped)):
+            self._ledger.record(t.asked, [self._asked("connections", "suspect")])
+            asked.suspect["connections"] = why
             return
-        pairs = _pairs(listing.connections)
-        self._ledger.record_connections(
-            [_connection_row(connection) for connection in pairs], complete=listing.complete, now=self._now
-        )
-        self._keep_external_ids(listing)
+        self._believe(rows, complete=complete)
+        doubt.end()
+        pairs = _pairs(rows)
         asked.answers["connections"] = len(pairs)
-        _tell_dropped(asked, "connections", len(pairs), listing.dropped)
-        if not listing.complete:
+        _tell_dropped(asked, "connections", len(pairs), dropped)
+        if not complete:
             asked.failed["connections"] = 1
         self._ask_subscriptions(asked)
 
-    def _keep_external_ids(self, listing: V3Listing) -> None:
-        """The company's own ids that came with connections, every one: of two for one connection, both are evidence.
+    def _believe(self, rows: Sequence[Row], *, complete: bool) -> None:
+        """Takes a list in: who is connected, and the company's own ids that came with it, every one.
 
-        Those that a complete list no longer has are withdrawn.
+        Of two external ids for one connection both are evidence. What a complete list no longer has is gone.
         """
-        told = {(own, row.user_id) for row in listing.connections if (own := row.external_id)}
-        rows = captures.told_apart(self._ledger, [self._external_id(*one) for one in sorted(told)], "user_id")
-        if listing.complete:
-            self._ledger.replace(t.personal, EXTERNAL_ID, rows)
+        self._ledger.record_connections(_pairs(rows), complete=complete, now=self._now)
+        told = {(own, str(row["smartcar_user_id"])) for row in rows if (own := row["external_id"])}
+        evidence = captures.told_apart(self._ledger, [self._external_id(*one) for one in sorted(told)], "user_id")
+        if complete:
+            self._ledger.replace(t.personal, EXTERNAL_ID, evidence, now=self._now)
         else:
-            self._ledger.record(t.personal, rows)
+            self._ledger.record(t.personal, evidence)
+
+    def _asked(self, source: str, answer: str) -> Row:
+        return {"source": source, "subject": EVERYTHING, "asked_at": self._now, "answer": answer}
 
     def _external_id(self, user_id: str, smartcar_user_id: str) -> dict[str, Any]:
         known = {"source": EXTERNAL_ID, "user_id": user_id, "smartcar_user_id": smartcar_user_id}
-        return {**known, "seen_at": self._now}
+        return {**known, "seen_at": self._now, "gone_at": None, "checked": 0}
 
     def _ask_subscriptions(self, asked: Asked) -> None:
         """Which vehicles a webhook is fed with; no audit fails for not knowing."""
@@ -133,7 +162,8 @@ class Listing:
         entry = {"source": SUBSCRIPTIONS, "asked_at": self._now, "answer": "fed"}
         vehicles = sorted({vehicle_id for subscription in found if (vehicle_id := subscription.vehicle_id)})
         rows = [{**entry, "subject": vehicle_id} for vehicle_id in vehicles]
-        self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, {**entry, "subject": EVERYTHING, "answer": "complete"}])
+        whole = {**entry, "subject": EVERYTHING, "answer": "complete"}
+        self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, whole], now=self._now)
         asked.answers["subscriptions"] = len(vehicles)
 
     def read_external_ids(self, asked: Asked) -> None:
@@ -141,7 +171,8 @@ class Listing:
 
         Those of a list that an earlier version of the kit mirrored are added.
         """
-        kept = {_personal(row) for row in self._ledger.rows(t.personal) if row["source"] == EXTERNAL_ID}
+        known = [row for row in self._ledger.rows(t.personal) if row["source"] == EXTERNAL_ID]
+        kept = {_personal(row) for row in known if row["gone_at"] is None}
         mirrored = {
             (row["external_id"], row["smartcar_user_id"]) for row in self._ledger.connections() if row["external_id"]
         }
@@ -152,25 +183,37 @@ class Listing:
 
     # --- V2 management -----------------------------------------------------------------------------------
 
-    def ask_managed(self, asked: Asked, report: Progress, *, relist: bool = False) -> None:
+    def ask_managed(self, asked: Asked, report: Progress, *, relist: bool = False, accept: bool = False) -> None:
         """Mirrors V2 management's connections, and tells which of the two lists alone has what.
 
         AuthenticationError where the management token is refused.
         """
+        dropped = 0
         if relist or not self.listed("management"):
-            listing = self._list_managed(asked)
-            if listing is None:
+            doubt = _Doubt(self._ledger, "management", self._now)
+            rows = doubt.recent(relist=relist)
+            dropped = doubt.kept.dropped if doubt.kept else 0
+            if rows is None:
+                listing = self._list_managed(asked)
+                if listing is None:
+                    return
+                rows, dropped = [_managed_row(row) for row in listing.connections], listing.dropped
+            known = {_pair(row) for row in self._managed_known()}
+            if not accept and (why := doubt.why(known, rows, dropped)):
+                self._ledger.record(t.asked, [self._asked("management", "suspect")])
+                asked.suspect["management"] = why
                 return
-            rows = listing.connections
-            self._ledger.replace(t.sightings, "management", [self._sighting(row) for row in rows])
-            whole = {"source": "management", "subject": EVERYTHING, "asked_at": self._now, "answer": "complete"}
-            self._ledger.record(t.asked, [whole])
+            seen = {"source": "management", "seen_at": self._now, "gone_at": None}
+            self._ledger.replace(t.sightings, "management", [{**row, **seen} for row in rows], now=self._now)
+            self._ledger.record(t.asked, [self._asked("management", "complete")])
+            doubt.end()
             asked.answers["management"] = len(rows)
             report("management", len(rows), len(rows))
-            dropped = listing.dropped
-        else:
-            dropped = 0
         asked.told["management"] = self._beside_v3() + _dropped_words(dropped)
+
+    def _managed_known(self) -> list[Row]:
+        rows = self._ledger.rows(t.sightings)
+        return [row for row in rows if row["source"] == "management" and row["gone_at"] is None]
 
     def _list_managed(self, asked: Asked) -> ManagedListing | None:
         """The whole list; None where the allowance ended or it failed, which is counted."""
@@ -185,17 +228,9 @@ class Listing:
             asked.failed["management"] = 1
         return None
 
-    def _sighting(self, row: ManagedConnection) -> dict[str, Any]:
-        return {
-            "source": "management",
-            "vehicle_id": row.vehicle_id,
-            "smartcar_user_id": row.user_id,
-            "seen_at": self._now,
-        }
-
     def _beside_v3(self) -> str:
         """How many rows V2 management's list has, and how many pairs of user and vehicle only one list has."""
-        managed = {_pair(row) for row in self._ledger.rows(t.sightings) if row["source"] == "management"}
+        managed = {_pair(row) for row in self._managed_known()}
         if EVERYTHING not in self._ledger.asked("connections"):
             return f"{len(managed):,} rows, beside no V3 connections: those were never listed"
         listed = {_pair(row) for row in self._ledger.connections()}
@@ -205,11 +240,54 @@ class Listing:
         )
 
 
+class _Doubt:
+    """Whether a list may be believed: by what was known before, and by an earlier one that was in doubt, too."""
+
+    def __init__(self, ledger: Ledger, source: str, now: datetime) -> None:
+        self._suspects, self._now = Suspects(ledger, source), now
+        self.kept = self._suspects.get()
+
+    def recent(self, *, relist: bool) -> list[Row] | None:
+        """The list kept aside, if it is young enough that asking again would cost for nothing."""
+        if self.kept is None or relist or self._now - self.kept.listed_at >= LISTING_LASTS:
+            return None
+        return self.kept.rows
+
+    def why(self, known: set[Pair], rows: list[Row], dropped: int) -> str:
+        """Why this list is in doubt, in words; it is then kept aside. Empty if it may be believed."""
+        listed = {_pair(row) for row in rows}
+        lost = len(known - listed)
+        if not dropped and not _is_thinned(known, listed):
+            return ""
+        if self.kept and self._now - self.kept.listed_at >= LISTING_LASTS:
+            before = {_pair(row) for row in self.kept.rows}
+            if dropped <= self.kept.dropped and not _is_thinned(before, listed):
+                return ""
+        if self.kept is None or rows is not self.kept.rows:
+            self._suspects.keep(Suspect(self._now, len(known), lost, dropped, rows))
+        return (
+            f"the list has {len(listed):,} rows; {lost:,} of {len(known):,} known ones are not in it"
+            f"{_dropped_words(dropped)}. It is kept aside, and nothing is taken from it: a second list an hour later "
+            "that says the same is believed, or this one with accept_list=True"
+        )
+
+    def end(self) -> None:
+        """Another list is believed, or this one."""
+        if self.kept is not None:
+            self._suspects.clear()
+
+
+def _is_thinned(known: set[Pair], listed: set[Pair]) -> bool:
+    """Whether a list lost so much of what was known that the list is more likely wrong than the world changed."""
+    lost = len(known - listed)
+    return bool(known and not listed) or (lost >= LOST_AT_LEAST and lost > LOST_SHARE * len(known))
+
+
 def _pages(rows: int, size: int) -> int:
     return max(1, -(-rows // size))
 
 
-def _pair(row: dict[str, Any]) -> tuple[str, str]:
+def _pair(row: Row) -> Pair:
     return row["vehicle_id"], row["smartcar_user_id"]
 
 
@@ -217,13 +295,13 @@ def _personal(row: dict[str, Any]) -> tuple[str, str]:
     return row["user_id"], row["smartcar_user_id"]
 
 
-def _pairs(connections: Iterable[Connection]) -> list[Connection]:
-    """One connection for each user and vehicle, the first that has an external id if there is one."""
-    found: dict[tuple[str, str], Connection] = {}
-    for one in connections:
-        known = found.setdefault((one.user_id, one.vehicle_id), one)
-        if known.external_id is None and one.external_id is not None:
-            found[one.user_id, one.vehicle_id] = replace(known, external_id=one.external_id)
+def _pairs(rows: Iterable[Row]) -> list[Row]:
+    """One row for each user and vehicle, the first that has an external id if there is one."""
+    found: dict[Pair, Row] = {}
+    for row in rows:
+        known = found.setdefault(_pair(row), row)
+        if known["external_id"] is None and row["external_id"] is not None:
+            found[_pair(row)] = {**known, "external_id": row["external_id"]}
     return list(found.values())
 
 
@@ -241,7 +319,11 @@ def _plain(text: str, most: int | None = None) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:most]
 
 
-def _connection_row(connection: Connection) -> dict[str, Any]:
+def _managed_row(row: ManagedConnection) -> Row:
+    return {"vehicle_id": row.vehicle_id, "smartcar_user_id": row.user_id}
+
+
+def _connection_row(connection: Connection) -> Row:
     return {
         "vehicle_id": connection.vehicle_id,
         "smartcar_user_id": connection.user_id,

@@ -61,15 +61,23 @@ class Asked:
     not_read: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     told: dict[str, str] = field(default_factory=dict)
+    suspect: dict[str, str] = field(default_factory=dict)
+    """Lists that are in doubt and were not taken in: source -> why."""
 
     @property
     def complete(self) -> bool:
-        """False where the allowance ended before everything was asked."""
-        return not self.not_read
+        """False if a question has no answer: the allowance ended, asking failed, or a list is in doubt."""
+        return not self.unanswered
+
+    @property
+    def unanswered(self) -> int:
+        """Questions without an answer."""
+        return sum(self.not_read.values()) + sum(self.failed.values()) + len(self.suspect)
 
     def __str__(self) -> str:
         words = {source: f"{count:,} answers" for source, count in self.answers.items()} | self.told
         parts = [f"{source}: {said}" for source, said in words.items()]
+        parts += [f"{source}: {why}" for source, why in self.suspect.items()]
         parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
         parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
         return "; ".join(parts) or "nothing was asked"

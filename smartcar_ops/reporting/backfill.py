@@ -41,6 +41,7 @@ class Backfill:
         batch_size: int = 5000,
         max_calls: int = 0,
         max_minutes: float = 10,
+        accept_list: bool = False,
     ) -> None:
         planned = isinstance(plan, Plan) or bool(plan)
         if apply and not planned and not undo:
@@ -56,6 +57,7 @@ class Backfill:
         self.plans = not planned and not undo
         self._plan_given, self._undo = plan, undo
         self.batch_size, self.max_calls, self.max_minutes = batch_size, max_calls, max_minutes
+        self.accept_list = accept_list
         self.plan = plan if isinstance(plan, Plan) else None
         self.to_undo = 0
         self._way_back = pd.DataFrame()
@@ -78,7 +80,11 @@ class Backfill:
         else:
             backfilling.refuse_foreign_service(session.ledger)
             self.asked = session.ask(
-                self.sources, max_calls=self.max_calls, max_minutes=self.max_minutes, progress=progress
+                self.sources,
+                max_calls=self.max_calls,
+                max_minutes=self.max_minutes,
+                accept_list=self.accept_list,
+                progress=progress,
             )
             path = session.folder / PLAN if session.folder else None
             self.plan = backfilling.plan(session.company, session.ledger, session.now, path)
@@ -158,12 +164,19 @@ class Backfill:
     def finish(self) -> Verdict:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
-        done = self.applied.summary if self.applied else dict.fromkeys(("applied", "skipped", "failed", "not_ready"), 0)
+        done = self.applied.summary if self.applied else dict.fromkeys(("applied", "skipped", "failed"), 0)
         ended = "failed" if done["failed"] else "done"
         if self.applied and (self.applied.cancelled or self.applied.stopped):
             ended = "cancelled" if self.applied.cancelled else "stopped"
         return self.session.finish(
-            self.verdict, exit_code=self.exit_code, complete=self.complete, status=ended, decisions=decisions, **done
+            self.verdict,
+            exit_code=self.exit_code,
+            complete=self.complete,
+            status=ended,
+            decisions=decisions,
+            not_ready=self.applied.not_ready if self.applied else 0,
+            unanswered=self.asked.unanswered,
+            **done,
         )
 
     @property

@@ -20,7 +20,7 @@ from smartcar_ops.company.ledger import KEPT, Ledger, Scope
 from smartcar_ops.company.tables import Company
 from smartcar_ops.layout import Layout
 from smartcar_ops.migration import auditing, buckets
-from tests.migration.plain_rules import PlainCar, PlainCompany
+from tests.migration.plain_rules import NIL, PlainCar, PlainCompany
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NAIVE = NOW.replace(tzinfo=None)
@@ -37,7 +37,7 @@ stored_texts = st.one_of(
     st.none(),
     st.sampled_from(PERSONS),
     st.sampled_from(
-        [PERSONS[0].upper(), f" {PERSONS[1]}  ", "", "   ", "undefined", PERSONS[2][:35], PERSONS[2] + "0"]
+        [NIL, PERSONS[0].upper(), f" {PERSONS[1]}  ", "", "   ", "undefined", PERSONS[2][:35], PERSONS[2] + "0"]
     ),
     st.sampled_from([f"{PERSONS[0][:-1]}g", PERSONS[0].replace("-", "")]),
 )

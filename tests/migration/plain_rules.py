@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
+NIL = "00000000-0000-0000-0000-000000000000"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -95,7 +96,7 @@ def stored(company: PlainCompany, user: str) -> str | None:
 def is_invalid(company: PlainCompany, user: str) -> bool:
     """Whether the stored id is no UUID."""
     id = stored(company, user)
-    return id is not None and not UUID.fullmatch(id)
+    return id is not None and (id == NIL or not UUID.fullmatch(id))
 
 
 def is_conflict(company: PlainCompany, user: str) -> bool:

@@ -124,7 +124,7 @@ def test_what_happened_since_the_plan_counts(desk: Desk) -> None:
         applied = backfilling.apply(desk.company, desk.ledger, plan, "run")
         assert expected == outcome(desk, applied), name
         assert 2 - len(expected) == applied.count("written")
-        assert sum(reason in readiness.UNREADY for reason in expected.values()) == applied.summary["not_ready"]
+        assert sum(reason in readiness.UNREADY for reason in expected.values()) == applied.not_ready
 
 
 def test_what_happens_between_two_batches_counts(desk: Desk) -> None:
