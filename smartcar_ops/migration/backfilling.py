@@ -294,6 +294,7 @@ class _Act:
         """``done`` if every staged row was dealt with; rows that are not accounted for are never done."""
         if self._applied.done == total:
             return "done"
+        self._held.check()  # whoever takes the lock over clears the stage: what is left is that act's to do
         self._applied.stopped = f"only {self._applied.done:,} of {total:,} rows are accounted for"
         return "stopped"
 
