@@ -15,8 +15,8 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.errors import LockedError
 from smartcar_ops.migration import backfilling
 from tests.conftest import DATABASES
-from tests.migration.plain_desks import NAIVE, NOBODY, NOW, PERSONS, Desk
-from tests.migration.plain_rules import PlainCompany
+from tests.migration.plain_desks import NAIVE, NOBODY, NOW, PERSONS, VEHICLES, Desk
+from tests.migration.plain_rules import PlainCar, PlainCompany
 from tests.migration.test_readiness import chosen, outcome, run
 
 A, B = PERSONS[:2]
@@ -89,6 +89,24 @@ def test_an_undone_value_does_not_come_back_by_a_later_undo(desk: Desk) -> None:
     undone = backfilling.undo(desk.company, desk.ledger, "set", "back")
     assert {("users", "1"): held_twice.CHANGED_LATER} == outcome(desk, undone)
     assert [A] == held(desk)
+
+
+def test_a_plan_older_than_a_restored_ledger_is_asked_about(desk: Desk) -> None:
+    """A backup of the ledger was put back and other evidence came: a car's id is set only if it still links it."""
+    first, second = VEHICLES[:2]
+    desk.fill(PlainCompany({"1": B}, [PlainCar("11", "1")], {(first, B), (second, B)}), NOBODY)
+    tie = {"source": "vins", "local_vehicle_id": "11", "seen_at": NAIVE}
+    with desk.ledger.begin() as connection:
+        numbers = {row[0]: row[1] for row in connection.execute(sa.select(t.fences.c.name, t.fences.c.token))}
+    desk.ledger.record(t.ties, [{**tie, "vehicle_id": first}])
+    plan = backfilling.plan(desk.company, desk.ledger, NOW)
+    with desk.ledger.begin() as connection:
+        connection.execute(sa.delete(t.ties))
+        for name, number in numbers.items():
+            connection.execute(sa.update(t.fences).where(t.fences.c.name == name).values(token=number))
+    desk.ledger.record(t.ties, [{**tie, "vehicle_id": second}])
+    done = backfilling.apply(desk.company, desk.ledger, plan, "run")
+    assert {("vehicles", "11"): readiness.UNLINKED} == outcome(desk, done)
 
 
 def aged(desk: Desk) -> None:
