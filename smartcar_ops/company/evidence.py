@@ -6,6 +6,7 @@ through the list for every row.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -161,7 +162,7 @@ class Evidence:
             .order_by(row.c.vehicle_id)
         )
 
-    @property
+    @cached_property
     def links(self) -> sa.FromClause:
         """(local_vehicle_id, user_id, vehicle_id, source): by the company's own column, and by ties."""
         cars = self._cars
@@ -175,7 +176,7 @@ class Evidence:
         )
         return self._at.keep(sa.union_all(stored, tied), "links")
 
-    @property
+    @cached_property
     def seen(self) -> sa.FromClause:
         """(user_id, local_vehicle_id, vehicle_id, id, source, live): by the user's own cars, who is connected to them.
 
@@ -201,7 +202,7 @@ class Evidence:
         query = sa.select(*car, told.c.smartcar_user_id.label("id"), source, _live(told)).select_from(rows)
         return query.where(_is_id(told.c.smartcar_user_id), _is_id(told.c.vehicle_id))
 
-    @property
+    @cached_property
     def personal(self) -> sa.FromClause:
         """(user_id, id, source, live): what speaks for one user alone."""
         row = t.personal
@@ -236,17 +237,17 @@ class Evidence:
             "holders",
         )
 
-    @property
+    @cached_property
     def person(self) -> sa.FromClause:
         """What speaks for a user alone: (user_id, lowest, highest, ever_lowest, ever_highest, sources)."""
         return self._at.keep(_one_id(self.personal), "person")
 
-    @property
+    @cached_property
     def car(self) -> sa.FromClause:
         """What a user's own cars say: (user_id, lowest, highest, ever_lowest, ever_highest, sources)."""
         return self._at.keep(_one_id(self.seen), "car")
 
-    @property
+    @cached_property
     def chosen(self) -> sa.FromClause:
         """(user_id, id): what people chose; a null id: none."""
         row = t.choices

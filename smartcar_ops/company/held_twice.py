@@ -1,12 +1,13 @@
 """No two users with one id: looked at over the whole table before the first batch of an act, and after its last.
 
-A batch looks too, but in a large table without an index only these two looks see every user.
+A batch looks too, but in a large table without an index only these two looks see every user. An undo looks before its
+first batch: an id that it would put back may be another user's by now, and a later run may have changed the same value.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,14 +24,20 @@ from smartcar_ops.company.readiness import HELD, Readiness, everybody_holding, e
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import IDS, Company
 
+CHANGED_LATER = "a later run changed it; undo that first"
+"""Why a row is not put back although it holds what the run wrote."""
+
 BEFORE = 0
 """The batch of what is skipped before the first one."""
 
 
 class HeldTwice:
-    """Finds the rows of one act whose id another user holds, or would get, and does not let them stand."""
+    """Finds the rows of one act whose id another user holds, or would get, and does not let them stand.
 
-    def __init__(self, company: Company, ledger: Ledger, held: Held, readiness: Readiness) -> None:
+    Without a ``readiness`` the act puts back what a run wrote.
+    """
+
+    def __init__(self, company: Company, ledger: Ledger, held: Held, readiness: Readiness | None) -> None:
         self._company, self._ledger, self._held, self._readiness = company, ledger, held, readiness
         self._engine, self._runs = engines.writer(company.engine), Runs(ledger)
 
@@ -38,16 +45,50 @@ class HeldTwice:
         """Records the staged rows whose id is another's as skipped, and takes them out: outcome -> rows."""
         row = t.stage.c
         mine = sa.and_(row.token == self._held.token, row.table_name == "users", row.after_value.is_not(None))
-        places = self._places(sa.select(row.place).where(mine), row.row_id, row.after_value) | self._would_be(mine)
+        query = sa.select(row.place).where(mine)
+        if self._readiness:
+            places = self._places(query, row.row_id, row.after_value)
+            return self._skip_all(places | self._would_be(mine, self._readiness), HELD)
+        found: Counter[str] = Counter()
+        while places := self._places(query, row.row_id, row.after_value):
+            found += self._skip_all(places, HELD)  # what is not put back now may keep another row from it
+        return found
+
+    def skip_changed_later(self, undone: Mapping[str, Any]) -> Counter[str]:
+        """Records the staged rows of an undo that a later apply than this run changed, too: that is to be undone first.
+
+        A value that equals what the run wrote is then the later one's, or the company's own.
+        """
+        row, run, change = t.stage.c, t.runs.c, t.changes.c
+        later = run.started > undone["started"] if undone["token"] is None else run.token > undone["token"]
+        applies = sa.select(run.run_id).where(
+            run.layout == undone["layout"], run.act == "apply", run.run_id != undone["run_id"], run.written > 0, later
+        )
+        with engines.failures(self._engine, "looking for later changes"), self._engine.connect() as connection:
+            names = connection.execute(applies).scalars().all()
+            known = (
+                sa.select(change.table_name, change.row_id, change.column_name)
+                .where(change.run_id.in_(names), change.outcome == "written", change.undone_by.is_(None))
+                .distinct()
+                .subquery("changed_later")
+            )
+            same = sa.and_(
+                *(known.c[name] == t.stage.c[name] for name in ("table_name", "row_id", "column_name")),
+            )
+            query = sa.select(row.place).join(known, same).where(row.token == self._held.token)
+            places = set(connection.execute(query).scalars()) if names else set()
+        return self._skip_all(places, CHANGED_LATER)
+
+    def _skip_all(self, places: set[int], reason: str) -> Counter[str]:
         found: Counter[str] = Counter()
         for some in _chunks(places):
-            found += self._skip(some)
+            found += self._skip(some, reason)
         return found
 
     def take_back(self) -> Counter[str]:
         """Puts back what this act wrote if another user holds it by now: outcome -> rows, fewer of ``written``."""
-        if self._readiness.look_up != "never":
-            return Counter()  # each batch looked at every user
+        if self._readiness is None or self._readiness.look_up != "never":
+            return Counter()  # each batch looked at every user, or nothing new was set
         row, found = t.changes.c, Counter[str]()
         written = sa.and_(row.run_id == self._held.run_id, row.table_name == "users", row.outcome == "written")
         for ids in _chunks(self._held_by_several()):
@@ -75,26 +116,38 @@ class HeldTwice:
         )
         held, text = other.c.held == sa.cast(id, sa.String(255)), sa.cast(row_id, sa.String(255))
         query = query.join(other, held).where(other.c.user_id != text, sa.not_(moves_on))
+        if self._readiness is None:
+            query = query.where(sa.not_(self._gives_up(other.c.user_id, id)))
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def _would_be(self, mine: sa.ColumnElement[bool]) -> set[int]:
+    def _gives_up(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That the other user's id is staged to be taken back by this very act."""
+        staged = t.stage.alias("given_up").c
+        return sa.exists().where(
+            staged.token == self._held.token,
+            staged.table_name == "users",
+            staged.row_id == other_id,
+            staged.before_value == id,
+        )
+
+    def _would_be(self, mine: sa.ColumnElement[bool], readiness: Readiness) -> set[int]:
         """The staged places whose id another user would get by now; only where more is known than the plan knew."""
         with engines.failures(self._engine, "reading the ledger"), self._engine.connect() as connection:
-            if evidence_number(connection) == self._readiness.judged:
+            if evidence_number(connection) == readiness.judged:
                 return set()
         with desk(self._company, self._ledger, datetime.now(UTC)) as at:
             shared = Facts(at).shared().subquery("shared_ids")
             query = sa.select(t.stage.c.place).join(shared, shared.c.id == t.stage.c.after_value).where(mine)
             return {row["place"] for row in at.rows(query)}
 
-    def _skip(self, places: Sequence[int]) -> Counter[str]:
+    def _skip(self, places: Sequence[int], reason: str) -> Counter[str]:
         row = t.stage.c
         with engines.failures(self._engine, "skipping rows"), self._engine.begin() as connection:
             self._held.guard(connection)
             chosen = sa.and_(row.token == self._held.token, row.place.in_(places))
             columns = [column for column in t.stage.columns if column is not row.token]
-            values = {"run_id": self._held.run_id, "batch": BEFORE, "outcome": "skipped", "reason": HELD}
+            values = {"run_id": self._held.run_id, "batch": BEFORE, "outcome": "skipped", "reason": reason}
             literals = [sa.literal(value).label(name) for name, value in values.items()]
             at = sa.literal(datetime.now(UTC).replace(tzinfo=None), t.changes.c.at.type).label("at")
             query = sa.select(*columns, *literals, at).where(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -268,10 +269,14 @@ class Ledger:
 
     @staticmethod
     def _touch(connection: sa.Connection, table: sa.Table) -> None:
-        """Counts a change of what is known, in its own transaction: whoever judged before has to look again."""
+        """Notes a change of what is known, in its own transaction: whoever judged before has to look again.
+
+        The number rises by chance: after a backup was put back, other evidence does not come to the same one.
+        """
         if table in EVIDENCE and table is not t.asked:
             row = t.fences.c
-            connection.execute(sa.update(t.fences).where(row.name == EVIDENCE_FENCE).values(token=row.token + 1))
+            number = row.token + 1 + secrets.randbelow(1 << 31)
+            connection.execute(sa.update(t.fences).where(row.name == EVIDENCE_FENCE).values(token=number))
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:

@@ -278,23 +278,29 @@ class _Act:
         """Writes the staged rows in batches; what was recorded is what was done."""
         total = sum(section.rows for section in self._stage.sections())
         self._runs.expect(self._run_id, total)
-        twice = HeldTwice(self._company, self._ledger, self._held, self._readiness) if self._readiness else None
-        if twice:
-            self._applied.counts += twice.skip_staged()
+        twice = HeldTwice(self._company, self._ledger, self._held, self._readiness)
+        if self._name == "undo":
+            self._applied.counts += twice.skip_changed_later(self._undone())
+        self._applied.counts += twice.skip_staged()
         sections = self._stage.sections()
         for section in sections:
             self._changes.check_right(section)
         ended = self._write(Lanes(self._changes, sections, batch_size), total, progress)
-        if twice:
-            self._applied.counts.update(twice.take_back())
+        self._applied.counts.update(twice.take_back())
         if ended:
             self._status = self._ending(total)
         return self._applied
+
+    def _undone(self) -> dict[str, Any]:
+        """The apply that this undo is about, by way of undos in between."""
+        chain = self._runs.chain({"run_id": self._run_id, "act": "undo", "plan": self._plan})
+        return self._runs.one(chain[-1]) or {}
 
     def _ending(self, total: int) -> str:
         """``done`` if every staged row was dealt with; rows that are not accounted for are never done."""
         if self._applied.done == total:
             return "done"
+        self._held.check()  # whoever takes the lock over clears the stage: what is left is that act's to do
         self._applied.stopped = f"only {self._applied.done:,} of {total:,} rows are accounted for"
         return "stopped"
 
