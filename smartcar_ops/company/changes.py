@@ -146,33 +146,22 @@ class Changes:
             self._held.guard(connection)
             staged, found = self._staged(batch), Counter[str]()
             write = self._set_and_record if connection.dialect.name == "postgresql" else self._record_and_set
-            if self._readiness is not None and section.table == "users":
-                surely = self._cte(self._readiness.surely(staged), "surely")
-                found["written"] = write(connection, section, batch, staged, surely)
             wanted = connection.execute(sa.select(sa.func.count()).select_from(self._staged(batch))).scalar_one()
-            if found["written"] < wanted:
-                still = self._still(connection, section, staged)
+            for still in self._ways(connection, section, staged):
                 found["written"] += write(connection, section, batch, staged, still, found["written"])
-            if found["written"] < wanted:
+                if found["written"] == wanted:
+                    break
+            else:
                 found += self._record_the_rest(connection, section, batch, staged, still)
             self._runs.advance(connection, self._held, batch.number, found)
         return +found
 
-    def _still(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> sa.CTE | None:
-        """(place, why) of staged rows: why each is no longer right to set, null where it is."""
+    def _ways(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> list[sa.CTE | None]:
+        """(place, why not) of staged rows, each way slower and knowing more than the one before; None: all of them."""
         if self._readiness is None:
-            return None
-        still = self._readiness.still(connection, section.table, section.column, staged)
-        return None if still is None else self._cte(still, "still")
-
-    @staticmethod
-    def _cte(query: sa.Select[Any], name: str) -> sa.CTE:
-        """A query worked out once."""
-        return (
-            query.cte(name)
-            .prefix_with("MATERIALIZED", dialect="postgresql")
-            .prefix_with("MATERIALIZED", dialect="sqlite")
-        )
+            return [None]
+        ways = self._readiness.ways(connection, section.table, section.column, staged)
+        return [None if way is None else _worked_out_once(way, f"way_{number}") for number, way in enumerate(ways)]
 
     def _set_and_record(
         self,
@@ -283,7 +272,7 @@ class Changes:
         values: dict[str, sa.ColumnElement[Any]] = {
             "run_id": sa.literal(self._held.run_id),
             "batch": sa.literal(batch.number),
-            **{name: staged.c[f"staged_{name}"] for name in COLUMNS},
+            **{name: staged.c[f"staged_{name}"] for name in COLUMNS if name in t.changes.c},
             "outcome": outcome,
             "reason": sa.cast(sa.null() if reason is None else reason, t.changes.c.reason.type),
             "at": sa.literal(utcnow(), t.changes.c.at.type),
@@ -322,7 +311,7 @@ class Changes:
         with self._engine.begin() as connection:
             self._held.guard(connection)
             staged = self._staged(places)
-            still = self._still(connection, section, staged)
+            still = self._ways(connection, section, staged)[-1]
             if still is not None:
                 unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
                 if connection.execute(unready).scalar_one():
@@ -433,6 +422,11 @@ class Changes:
         number = sa.cast(staged.c.staged_row_id, identity.type)
         lowest, highest = (sa.select(end(number)).scalar_subquery() for end in (sa.func.min, sa.func.max))
         return identity.between(lowest, highest)
+
+
+def _worked_out_once(query: sa.Select[Any], name: str) -> sa.CTE:
+    made = query.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
+    return made.prefix_with("MATERIALIZED", dialect="sqlite")
 
 
 def _surely(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

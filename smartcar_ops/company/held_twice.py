@@ -146,7 +146,7 @@ class HeldTwice:
         with engines.failures(self._engine, "skipping rows"), self._engine.begin() as connection:
             self._held.guard(connection)
             chosen = sa.and_(row.token == self._held.token, row.place.in_(places))
-            columns = [column for column in t.stage.columns if column is not row.token]
+            columns = [column for column in t.stage.columns if column.name in t.changes.c]
             values = {"run_id": self._held.run_id, "batch": BEFORE, "outcome": "skipped", "reason": reason}
             literals = [sa.literal(value).label(name) for name, value in values.items()]
             at = sa.literal(datetime.now(UTC).replace(tzinfo=None), t.changes.c.at.type).label("at")

@@ -19,6 +19,9 @@ from smartcar_ops.uuids import NIL, SHAPE
 PATTERN = f"^{SHAPE.replace('?:', '')}$"
 """A UUID in lower case, as every database's own regular expressions take it."""
 
+BETWEEN_IDS = "|"
+"""Stands between the ids of a user's cars."""
+
 Rules = Sequence[tuple[str, Sequence[tuple[str, bool]]]]
 """(bucket, the facts that must be true or false); the first that holds wins, the last holds always."""
 
@@ -45,9 +48,11 @@ class Facts(Evidence):
         return sa.select(judged.c.bucket, sa.func.count().label("users")).group_by(judged.c.bucket)
 
     def _car_counts(self) -> sa.CTE:
-        """By user: how many cars."""
+        """By user: how many cars, and their ids."""
         cars = self._cars
-        return step(sa.select(cars.c.user_id, sa.func.count().label("vehicles")).group_by(cars.c.user_id), "car_counts")
+        ids = sa.func.aggregate_strings(cars.c.local_vehicle_id, BETWEEN_IDS).label("car_ids")
+        query = sa.select(cars.c.user_id, sa.func.count().label("vehicles"), ids)
+        return step(query.group_by(cars.c.user_id), "car_counts")
 
     def _unlinked(self) -> sa.CTE:
         """By user: how many cars are linked to none, and how many of these a source could still speak of."""
@@ -254,6 +259,7 @@ class Facts(Evidence):
             counts, unlinked = self._car_counts(), self._unlinked()
             columns += [
                 sa.func.coalesce(counts.c.vehicles, 0).label("vehicles"),
+                counts.c.car_ids,
                 sa.func.coalesce(unlinked.c.unlinked, 0).label("vehicles_unlinked"),
                 sa.func.coalesce(unlinked.c.open, 0).label("open"),
             ]
@@ -288,6 +294,7 @@ class Facts(Evidence):
                 weighed.c.named,
                 weighed.c.sources,
                 weighed.c.vehicles,
+                weighed.c.car_ids,
                 weighed.c.vehicles_unlinked,
                 unsubscribed.label("vehicles_unsubscribed"),
                 weighed.c.chosen,

@@ -218,8 +218,11 @@ stage = _table(
     sa.Column("column_name", sa.String(128), nullable=False),
     sa.Column("before_value", sa.String(255)),
     sa.Column("after_value", sa.String(255)),
+    sa.Column("cars", LONG),
 )
 """What each act that writes is about to write, by the number of its lock: it reads and clears its own rows alone.
+
+``cars`` are a user's cars when it was planned.
 
 PostgreSQL keeps it out of its log: after a crash it is empty, as the next act wants it.
 """

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, Holders, InOrder, step
-from smartcar_ops.company.judging import Facts, Rules
+from smartcar_ops.company.judging import BETWEEN_IDS, Facts, Rules
 from smartcar_ops.company.kinds import smartcar_id_of, text_of, tidy
 from smartcar_ops.company.ledger import EVIDENCE_FENCE, Ledger
 from smartcar_ops.company.tables import Company
@@ -60,11 +60,69 @@ class Readiness:
             company, ledger, rules, judged, "index" if indexed else "scan" if company.count() <= FEW_USERS else "never"
         )
 
-    def surely(self, staged: sa.CTE) -> sa.Select[Any]:
+    def ways(self, connection: sa.Connection, table: str, column: str, staged: sa.CTE) -> list[sa.Select[Any] | None]:
+        """(place, why) of staged rows that are right to set, why being null; each way is slower, and knows more.
+
+        The last one also has the rows that are not right to set, with the reason. None stands for all rows: nothing
+        can have changed that the row itself does not show.
+        """
+        is_as_judged = evidence_number(connection) == self.judged
+        if table == "users":
+            quick = [self._as_planned(staged)] if is_as_judged else []
+            return [*quick, self._surely(staged), self._users(connection, staged)]
+        return [None if is_as_judged else self._vehicles(connection, column, staged)]
+
+    def _as_planned(self, staged: sa.CTE) -> sa.Select[Any]:
+        """The users whose cars are the planned ones, where nothing else was learnt since: nearly all of them.
+
+        A car that is linked by its own column as the ledger links it is as planned: this act may have set that.
+        """
+        company, of = self.company, self.ledger.scope.of
+        names, vehicles, cars = company.layout.vehicles, company.vehicles, staged.c.staged_cars
+        local = text_of(vehicles.c[names.id])
+        here = sa.literal(BETWEEN_IDS).concat(local).concat(BETWEEN_IDS)
+        is_odd = sa.func.replace(cars, here, BETWEEN_IDS) == cars
+        stored = company.vehicle_id_column
+        if stored is not None:
+            tie = t.ties.c
+            same = sa.exists().where(
+                of(t.ties), tie.local_vehicle_id == local, tie.vehicle_id == tidy(smartcar_id_of(stored))
+            )
+            is_odd = sa.or_(is_odd, cars.is_(None), sa.and_(stored.is_not(None), sa.not_(same)))
+        now = self._owned(
+            staged, sa.func.count().label("number"), sa.func.max(sa.case((is_odd, 1), else_=0)).label("odd")
+        ).cte("cars_now")
+        planned = sa.func.length(cars) - sa.func.length(sa.func.replace(cars, BETWEEN_IDS, "")) - 1
+        return (
+            sa.select(staged.c.staged_place.label("place"), sa.null().label("why"))
+            .select_from(staged.outerjoin(now, now.c.place == staged.c.staged_place))
+            .where(
+                staged.c.staged_before_value.is_(None),
+                sa.func.coalesce(now.c.odd, 0) == 0,
+                sa.func.coalesce(now.c.number, 0) == sa.func.coalesce(planned, 0),
+                self._is_free(staged.c.staged_after_value),
+            )
+        )
+
+    def _owned(self, staged: sa.CTE, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        """(place, …): something of the cars that staged users own now."""
+        company = self.company
+        names, vehicles = company.layout.vehicles, company.vehicles
+        owner, identity = vehicles.c[names.user_id], company.users.c[company.layout.users.id]
+        is_mine = kinds.is_owner(owner, identity, staged.c.staged_user_id, company.engine.dialect.name)
+        query = sa.select(staged.c.staged_place.label("place"), *columns).group_by(staged.c.staged_place)
+        query = query.select_from(InOrder(staged, vehicles, is_mine))
+        if isinstance(owner.type, sa.Integer):  # the database then reads no others
+            number = sa.cast(staged.c.staged_user_id, owner.type)
+            lowest, highest = (sa.select(end(number)).scalar_subquery() for end in (sa.func.min, sa.func.max))
+            query = query.where(owner.between(lowest, highest))
+        return query.where(sa.text(f"({names.where})")) if names.where else query
+
+    def _surely(self, staged: sa.CTE) -> sa.Select[Any]:
         """(place, why): the staged users that are right to set for certain, by one look at each of their cars.
 
         Nothing that was ever said of the user, or of whom its cars are connected to, names another id, and something
-        names this one now. These are most users by far; who is left out is asked about by `still`.
+        names this one now. These are most users by far; who is left out is asked about by the rules.
         """
         of, after, user = self.ledger.scope.of, staged.c.staged_after_value, staged.c.staged_user_id
         personal, choice = t.personal.c, t.choices.c
@@ -124,17 +182,6 @@ class Readiness:
         assert column is not None, "a plan is applied after expand"
         other = self.company.users.alias("other_users")
         return sa.not_(sa.exists().where(self._is_held(other.c[column.name], id)))
-
-    def still(self, connection: sa.Connection, table: str, column: str, staged: sa.CTE) -> sa.Select[Any] | None:
-        """(place, why): each staged row, with null where it is still right to set, otherwise with the reason.
-
-        None if nothing can have changed that the row itself does not show.
-        """
-        if table == "users":
-            return self._users(connection, staged)
-        if evidence_number(connection) == self.judged:
-            return None
-        return self._vehicles(connection, column, staged)
 
     def _users(self, connection: sa.Connection, staged: sa.CTE) -> sa.Select[Any]:
         standing = step(Facts(self._desk(connection, staged)).standing(self.rules), "standing")

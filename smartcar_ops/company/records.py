@@ -112,7 +112,14 @@ def way_back(condition: Condition) -> sa.Select[Any]:
     """The staged rows that would undo these changes."""
     of = t.changes.c
     return sa.select(
-        of.place, of.table_name, of.row_id, of.user_id, of.column_name, of.after_value, of.before_value
+        of.place,
+        of.table_name,
+        of.row_id,
+        of.user_id,
+        of.column_name,
+        of.after_value,
+        of.before_value,
+        sa.cast(sa.null(), sa.Text).label("cars"),
     ).where(condition)
 
 

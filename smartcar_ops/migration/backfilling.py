@@ -376,7 +376,8 @@ def _staged(company: Company, wanted: Plan) -> Generator[pa.Table]:
             done += len(part)
             _refuse_others(table, column, part["proposed"])
             before = _before(company, table, column, part)
-            columns = [places, part["table"], part["row_id"], part["user_id"], part["column"], before, part["proposed"]]
+            names = ("table", "row_id", "user_id", "column")
+            columns = [places, *(part[name] for name in names), before, part["proposed"], part["cars"]]
             yield pa.Table.from_arrays(columns, SCHEMA.names).cast(SCHEMA)
 
 

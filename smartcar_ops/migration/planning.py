@@ -13,6 +13,7 @@ import pandas as pd
 from smartcar_ops.company import judging, readiness
 from smartcar_ops.company.desk import Desk, desk
 from smartcar_ops.company.evidence import sources_of
+from smartcar_ops.company.judging import BETWEEN_IDS
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import PlanError
@@ -96,6 +97,7 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
             "decision": part["bucket"].map(DECISIONS),
             "evidence": part["evidence"],
             "reason": part["reason"],
+            "cars": BETWEEN_IDS + part["car_ids"] + BETWEEN_IDS,
         }
     )
     for place in part.index[part["malformed"] == 1]:
@@ -110,7 +112,8 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
         else:
             told = ""
         rows.loc[place, ["decision", "reason"]] = decision, f"{choice['chosen_by']} chose: {choice['reason']}{told}"
-    rows["proposed"] = rows["proposed"].where(rows["decision"] == "set", None)
+    for name in ("proposed", "cars"):
+        rows[name] = rows[name].where(rows["decision"] == "set", None)
     return rows
 
 
@@ -187,6 +190,7 @@ def _decided(part: pd.DataFrame, current: str, proposed: str, column: str, rules
             "decision": decision,
             "evidence": part["evidence"],
             "reason": np.select(held, [rule[2] for rule in rules], ""),
+            "cars": None,
         }
     )
     return rows[PLAN_COLUMNS]

@@ -34,9 +34,10 @@ PLAN_COLUMNS = [
     "decision",
     "evidence",
     "reason",
+    "cars",
 ]
 WORDS = ("evidence", "reason")
-"""The columns that are for people."""
+"""The columns that are for people; ``cars`` are the user's cars when it was planned, for a row of the users to set."""
 
 DECISIONS = ("set", "keep", "conflict", "skip")
 SEAL = "smartcar_ops.plan"

@@ -102,7 +102,8 @@ def test_a_row_that_two_tables_have_is_told_by_its_batch(house: House) -> None:
 def planned(house: House, row_id: str) -> Plan:
     """A plan that sets the same id in a user and in a vehicle of this id."""
     writer = PlanWriter(house.ledger.plan_key())
-    row = {"row_id": row_id, "user_id": row_id, "proposed": SOMEBODY, "decision": "set", "evidence": "", "reason": ""}
+    row = {"row_id": row_id, "user_id": row_id, "proposed": SOMEBODY, "decision": "set"}
+    row |= {"evidence": "", "reason": "", "cars": None}
     tables = (("users", "smartcar_user_id"), ("vehicles", "smartcar_vehicle_id"))
     rows = [{**row, "table": table, "column": column, "current": None} for table, column in tables]
     writer.add(pd.DataFrame(rows))

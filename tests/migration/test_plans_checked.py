@@ -55,7 +55,7 @@ def held(desk: Desk) -> list[str | None]:
 def made(desk: Desk, key: bytes | None = None, **changed: Any) -> Plan:
     """A plan of one row, by whoever has the key."""
     row = {"table": "users", "row_id": "1", "user_id": "1", "column": "smartcar_user_id", "current": None}
-    row |= {"proposed": PERSONS[0], "decision": "set", "evidence": "", "reason": "", **changed}
+    row |= {"proposed": PERSONS[0], "decision": "set", "evidence": "", "reason": "", "cars": None} | changed
     writer = PlanWriter(key or desk.ledger.plan_key())
     writer.add(pd.DataFrame([row]))
     return writer.finish(backfilling.binding(desk.company, desk.ledger), judged=0)

@@ -17,6 +17,7 @@ branch_labels = None
 depends_on = None
 
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 WORD, LOCAL = sa.String(16), sa.String(191)
 
 fences = sa.Table(
@@ -49,6 +50,7 @@ stage = sa.Table(
     sa.Column("column_name", sa.String(128), nullable=False),
     sa.Column("before_value", sa.String(255)),
     sa.Column("after_value", sa.String(255)),
+    sa.Column("cars", LONG),
 )
 unlogged = sa.DDL("ALTER TABLE %(table)s SET UNLOGGED, SET (autovacuum_enabled = false)")  # type: ignore[no-untyped-call]
 sa.event.listen(stage, "after_create", unlogged.execute_if(dialect="postgresql"))
