@@ -431,6 +431,7 @@ def test_runs_tells_a_killed_apply_and_its_own_plan(house: House, command: Calla
 def test_runs_tells_a_run_that_is_silent(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """On another host a process can't be seen: silent for 40 s it is told so; for longer than its lease, it is dead."""
     runs_of, row = Runs(house.ledger), {"name": WRITER, "run_id": KILLED, "operator": "eve", "host": "far", "pid": 1}
+    row |= {"token": 1, "process": ""}
     runs_of.start(KILLED, BACKFILL, "undo", plan="run")
     runs_of.expect(KILLED, 100)
     for seconds, told, untold in (

@@ -118,6 +118,10 @@ class Ledger:
             with self.begin() as connection:
                 connection.execute(sa.insert(t.layouts), [{"layout": self.scope.layout, **vars(table_names(company))}])
 
+    def is_unused(self) -> bool:
+        """Whether nothing was ever asked or done with this ledger: it was made just now, or its making interrupted."""
+        return not any(self._rows(sa.select(table).limit(1)) for table in (t.asked, t.runs))
+
     def readable(self) -> bool:
         """Whether this connection may read every table of the ledger."""
         try:

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
 
 from smartcar_ops.company import engines, locks
 from smartcar_ops.company import ledger_tables as t
@@ -33,6 +34,9 @@ UPGRADING = 0x5CA7
 
 PATIENCE = 60
 """Seconds to wait for another process that changes the tables."""
+
+UNREADABLE = "unreadable"
+"""Instead of a number, for an account that has no right to the kit's own tables."""
 
 _one_at_a_time = threading.Lock()
 """Alembic's own context is one for the whole process."""
@@ -54,6 +58,8 @@ def found(engine: sa.Engine) -> Version:
         if not names & {*t.metadata.tables, VERSION_TABLE}:
             return Version.ABSENT
         number = _number(engine) if VERSION_TABLE in names else None
+    if number == UNREADABLE:
+        return Version.CURRENT  # this account may neither read nor write it, and takes the file
     if number is not None and number not in _numbers():
         return Version.NEWER
     return Version.CURRENT if number == _numbers()[0] else Version.OLDER
@@ -135,10 +141,15 @@ def _refuse_writers(connection: sa.Connection) -> None:
 
 
 def _number(engine: sa.Engine) -> str | None:
-    """The recorded version; None if no step is recorded."""
+    """The recorded version; None if no step is recorded, `UNREADABLE` if this account may not look."""
     query = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 (the kit's own name)
     with engine.connect() as connection:
-        return connection.execute(query).scalar_one_or_none()
+        try:
+            return connection.execute(query).scalar_one_or_none()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return UNREADABLE
 
 
 @cache

@@ -73,7 +73,6 @@ def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
     they were found; DatabaseError where a right is missing.
     """
     steps = expand_steps(company)
-    was_there = ledger_versions.found(company.engine) is not Version.ABSENT
     users, vehicles = company.layout.users, company.layout.vehicles
     acts = {
         "user id column": lambda: _add_column(company, users.table, users.schema_, users.smartcar_user_id),
@@ -91,7 +90,7 @@ def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
     company.refresh()
     target = Ledger.of_database(company, ledger.scope)
     target.name_layout(company)
-    if not ledger.in_database and not was_there:
+    if not ledger.in_database and target.is_unused():
         ledgers.copy(ledger, target)
     return steps
 

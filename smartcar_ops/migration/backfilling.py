@@ -193,8 +193,8 @@ def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
 def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
     """How many changes would undo ``RUN[:BATCH[:ROW]]``, and the first of them; PlanError for an unknown run."""
     count, found = records.first(ledger, _condition(ledger, target, as_noted=True), rows)
-    names = ["place", "table", "row_id", "user_id", "column", "before", "after"]
-    frame = pd.DataFrame.from_records(found, columns=names).drop(columns="place")
+    names = ["place", "table", "row_id", "user_id", "column", "before", "after", "cars"]
+    frame = pd.DataFrame.from_records(found, columns=names).drop(columns=["place", "cars"])
     for name in ("before", "after"):
         frame[name] = frame[name].map(_shown, na_action="ignore")
     return count, frame

@@ -31,6 +31,10 @@ TABLES = {
             "changes",
             "stage",
             "locks",
+            "fences",
+            "layouts",
+            "suspects",
+            "version",
         ),
     )
 }
@@ -92,6 +96,8 @@ def test_expand_goes_on_after_an_interruption(before: House) -> None:
     """With some steps done by an expand that was killed, the next does the rest and keeps what is stored."""
     before.execute("ALTER TABLE users ADD COLUMN smartcar_user_id VARCHAR(36)")
     stored = before.play_callbacks().rows("users")
+    before.ask(["connections"])
+    known = sorted(map(str, before.ledger.connections()))
     with before.company.engine.begin() as connection:
         ledgers.t.meta.create(connection)
     before.company = Company.connect(before.url, before.settings.layout)
@@ -101,6 +107,7 @@ def test_expand_goes_on_after_an_interruption(before: House) -> None:
     assert "expanded" == before.company.phase
     assert stored == before.rows("users")
     assert before.tables() >= TABLES
+    assert known == sorted(map(str, before.ledger.connections())) != []
     before.ask()
     assert before.truth["buckets"]["before"] == before.audit().counts
 

@@ -112,6 +112,7 @@ def test_renamed_tables_and_columns_are_found_expanded_and_filled(make_house: Ca
             },
         )
         house.company = Company.connect(house.url, names)
+        house.ledger = house.open_ledger()
         house.ask()
         house.expand()
         applied = backfilling.apply(house.company, house.ledger, house.plan(), "run")
@@ -179,6 +180,7 @@ def test_cars_from_a_select_are_read_and_never_written(make_house: Callable[...,
             "LEFT JOIN tokens t ON t.car_no = c.car_no"
         )
         house.company = Company.connect(house.url, layout(vehicles={"from": select}))
+        house.ledger = house.open_ledger()
         before = {name: house.rows(name) for name in ("cars", "owners", "tokens")}
         house.ask()
         house.expand()
