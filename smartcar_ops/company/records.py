@@ -123,7 +123,11 @@ def way_back(condition: Condition) -> sa.Select[Any]:
     ).where(condition)
 
 
-def done_by_plan(ledger: Ledger, plan: str) -> sa.Select[Any]:
+Written = sa.Select[Any]
+"""(place, table, row id, column, after) of written changes."""
+
+
+def done_by_plan(ledger: Ledger, plan: str) -> Written:
     """(place, table, row id, column, after) of a plan that earlier, interrupted runs of it have written."""
     runs = sa.select(t.runs.c.run_id).where(ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
     of = t.changes.c

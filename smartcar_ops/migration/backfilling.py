@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlalchemy as sa
 
 from smartcar_ops.company import phases, records
 from smartcar_ops.company.changes import Batch, Changes
@@ -269,7 +268,7 @@ class _Act:
         self._stage.clear()
         fill(self._stage)
 
-    def drop_done(self, done: sa.Select[Any]) -> None:
+    def drop_done(self, done: records.Written) -> None:
         """Leaves out what earlier runs wrote and the tables still hold: it is not open."""
         for section in self._stage.sections():
             self._stage.drop(self._changes.already_set(section, done))
