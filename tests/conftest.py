@@ -18,7 +18,16 @@ from tests.house import House
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 NUMBERS = itertools.count(1)
-LONGEST = ("test_runs", "test_demo", "test_notebooks", "test_panel", "test_rules", "test_faults", "test_compare")
+LONGEST = (
+    "test_model",
+    "test_runs",
+    "test_demo",
+    "test_notebooks",
+    "test_panel",
+    "test_rules",
+    "test_faults",
+    "test_compare",
+)
 """Files whose tests start kernels, browsers or many sandboxes."""
 
 

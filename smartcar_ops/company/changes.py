@@ -9,7 +9,7 @@ others are written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,12 +156,16 @@ class Changes:
             self._runs.advance(connection, self._held, batch.number, found)
         return +found
 
-    def _ways(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> list[sa.CTE | None]:
-        """(place, why not) of staged rows, each way slower and knowing more than the one before; None: all of them."""
+    def _ways(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> Iterator[sa.CTE | None]:
+        """(place, why not) of staged rows, each way slower and knowing more than the one before; None: all of them.
+
+        A way is put into words only when it is asked for: that alone takes longer than most batches.
+        """
         if self._readiness is None:
-            return [None]
-        ways = self._readiness.ways(connection, section.table, section.column, staged)
-        return [None if way is None else _worked_out_once(way, f"way_{number}") for number, way in enumerate(ways)]
+            yield None
+            return
+        for way in self._readiness.ways(connection, section.table, section.column, staged):
+            yield None if way is None else _worked_out_once(way, "way")
 
     def _set_and_record(
         self,
@@ -311,7 +315,7 @@ class Changes:
         with self._engine.begin() as connection:
             self._held.guard(connection)
             staged = self._staged(places)
-            still = self._ways(connection, section, staged)[-1]
+            *_, still = self._ways(connection, section, staged)
             if still is not None:
                 unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
                 if connection.execute(unready).scalar_one():

@@ -116,10 +116,21 @@ class HeldTwice:
         )
         held, text = other.c.held == sa.cast(id, sa.String(255)), sa.cast(row_id, sa.String(255))
         query = query.join(other, held).where(other.c.user_id != text, sa.not_(moves_on))
-        if self._readiness is None:
-            query = query.where(sa.not_(self._gives_up(other.c.user_id, id)))
+        if self._readiness is None:  # what the company's own rows held before is put back, whoever holds it, too
+            query = query.where(self._was_given(other.c.user_id, id), sa.not_(self._gives_up(other.c.user_id, id)))
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
+
+    def _was_given(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That the other user holds the id by an act of the kit that still stands."""
+        change = t.changes.alias("given").c
+        return sa.exists().where(
+            change.table_name == "users",
+            change.row_id == other_id,
+            change.after_value == id,
+            change.outcome == "written",
+            change.undone_by.is_(None),
+        )
 
     def _gives_up(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
         """That the other user's id is staged to be taken back by this very act."""

@@ -5,6 +5,7 @@ The same rules that made the plan are asked again for the few users of the batch
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -60,7 +61,9 @@ class Readiness:
             company, ledger, rules, judged, "index" if indexed else "scan" if company.count() <= FEW_USERS else "never"
         )
 
-    def ways(self, connection: sa.Connection, table: str, column: str, staged: sa.CTE) -> list[sa.Select[Any] | None]:
+    def ways(
+        self, connection: sa.Connection, table: str, column: str, staged: sa.CTE
+    ) -> Iterator[sa.Select[Any] | None]:
         """(place, why) of staged rows that are right to set, why being null; each way is slower, and knows more.
 
         The last one also has the rows that are not right to set, with the reason. None stands for all rows: nothing
@@ -68,9 +71,12 @@ class Readiness:
         """
         is_as_judged = evidence_number(connection) == self.judged
         if table == "users":
-            quick = [self._as_planned(staged)] if is_as_judged else []
-            return [*quick, self._surely(staged), self._users(connection, staged)]
-        return [None if is_as_judged else self._vehicles(connection, column, staged)]
+            if is_as_judged:
+                yield self._as_planned(staged)
+            yield self._surely(staged)
+            yield self._users(connection, staged)
+        else:
+            yield None if is_as_judged else self._vehicles(connection, column, staged)
 
     def _as_planned(self, staged: sa.CTE) -> sa.Select[Any]:
         """The users whose cars are the planned ones, where nothing else was learnt since: nearly all of them.

@@ -18,6 +18,7 @@ from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 from smartcar_ops.migration import buckets
 from smartcar_ops.migration.spool import Spool
+from smartcar_ops.uuids import NIL
 
 USER_COLUMNS = {
     "user_id": "str",
@@ -179,7 +180,7 @@ def in_words(named: Named) -> str:
 def shown_id(row: Mapping[str, Any], key: str = "stored") -> str | None:
     """The stored id as people may see it: text that is no id and no known slip may be anybody's e-mail or token."""
     value: str | None = row[key]
-    if not isinstance(value, str) or not row["malformed"] or SLIP.fullmatch(value):
+    if not isinstance(value, str) or not row["malformed"] or SLIP.fullmatch(value) or value.strip() == NIL:
         return value
     return f"{HIDDEN}{len(value)} characters)"
 
