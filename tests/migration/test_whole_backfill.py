@@ -77,7 +77,7 @@ def check(desk: Desk, plain: PlainCompany, others: list[PlainCompany]) -> None:
         elif user not in plain.choices:
             assert id == before[user], buckets[user]
     for car in plain.cars:
-        named = {vehicle for vehicle, _ in plain.connections | plain.sightings}
+        named = {vehicle for vehicle, _ in plain_rules.connected_now(plain)}
         tied = {vehicle for local, vehicle in plain.ties if local == car.id and vehicle in named}
         if cars_after[car.id] != cars_before[car.id]:
             assert {cars_after[car.id]} == tied
