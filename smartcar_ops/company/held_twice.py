@@ -19,7 +19,7 @@ from smartcar_ops.company.desk import desk
 from smartcar_ops.company.judging import Facts
 from smartcar_ops.company.kinds import smartcar_id_of
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.locks import Held
+from smartcar_ops.company.locks import Held, utcnow
 from smartcar_ops.company.readiness import HELD, Readiness, everybody_holding, evidence_number
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import IDS, Company
@@ -160,7 +160,7 @@ class HeldTwice:
             columns = [column for column in t.stage.columns if column.name in t.changes.c]
             values = {"run_id": self._held.run_id, "batch": BEFORE, "outcome": "skipped", "reason": reason}
             literals = [sa.literal(value).label(name) for name, value in values.items()]
-            at = sa.literal(datetime.now(UTC).replace(tzinfo=None), t.changes.c.at.type).label("at")
+            at = sa.literal(utcnow(), t.changes.c.at.type).label("at")
             query = sa.select(*columns, *literals, at).where(chosen)
             names = [column.name for column in columns] + [*values, "at"]
             connection.execute(sa.insert(t.changes).from_select(names, query))

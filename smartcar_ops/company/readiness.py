@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from smartcar_ops.company import engines, kinds
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, Holders, InOrder, step
+from smartcar_ops.company.evidence import UNPROVED
 from smartcar_ops.company.judging import BETWEEN_IDS, Facts, Rules
 from smartcar_ops.company.kinds import smartcar_id_of, text_of, tidy
 from smartcar_ops.company.ledger import EVIDENCE_FENCE, Ledger
@@ -27,9 +28,6 @@ FEW_USERS = 20_000
 
 NAMES_IT, NAMES_ANOTHER = 1, 2
 """What a connection says of an id that is to be set."""
-
-PROVED = ("external_id", "tokens")
-"""Personal evidence that speaks by itself."""
 
 NOBODY = "no evidence names this id any more"
 CHOSEN = "a person decided otherwise since"
@@ -134,7 +132,7 @@ class Readiness:
         personal, choice = t.personal.c, t.choices.c
         mine = sa.and_(of(t.personal), personal.user_id == user)
         another = sa.exists().where(mine, personal.smartcar_user_id != after)
-        itself = sa.exists().where(mine, personal.source.in_(PROVED), personal.gone_at.is_(None))
+        itself = sa.exists().where(mine, personal.source.not_in(UNPROVED), personal.gone_at.is_(None))
         connected, sighted = (self._by_cars(staged, told) for told in (t.connections, t.sightings))
         any_sighting = sa.exists().where(of(t.sightings))
         rows = staged.outerjoin(connected, connected.c.place == staged.c.staged_place)
