@@ -7,6 +7,9 @@ ifeq ($(filter 3.81 3.82 4.% 5.%,$(MAKE_VERSION)),)
 $(error make $(MAKE_VERSION) is too old; GNU make 3.81 or newer is needed)
 endif
 
+# Where images switch this off, every kernel would compile pandas and the rest anew: two seconds a start.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-all bench lab lint golden lock clean
 
 demo: $(VENV)/.installed
