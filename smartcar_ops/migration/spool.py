@@ -44,8 +44,9 @@ class Spool:
     def append(self, part: pd.DataFrame) -> pa.Table:
         """Adds rows; returns them as they are kept."""
         assert self._writer is not None, "a closed table does not grow"
-        typed = part[list(self.dtypes)].astype(self.dtypes)
-        table = pa.Table.from_pandas(typed, schema=self.schema, preserve_index=False, nthreads=1)
+        # Column by column: a frame of the right types would be made first, in twice the time.
+        columns = [pa.array(part[field.name], field.type, from_pandas=True) for field in self.schema]
+        table = pa.Table.from_arrays(columns, schema=self.schema)
         self._writer.write_table(table)
         pa.default_memory_pool().release_unused()
         return table
