@@ -17,7 +17,7 @@ from rich.table import Table
 from smartcar_ops.company import judging
 from smartcar_ops.company.desk import desk
 from smartcar_ops.migration import buckets
-from tests.benchmarks import comparing, millions
+from tests.benchmarks import checks, comparing, millions
 from tests.house import House
 
 USERS = 5_000
@@ -39,6 +39,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"Peak memory of this process, the sandbox included: {peak:,.0f} MiB.")
     comparing.measure()
+    checks.measure(min(checks.USERS, millions_of))
     millions.measure(millions_of)
 
 
