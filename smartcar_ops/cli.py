@@ -198,9 +198,9 @@ def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
 @click.argument("arguments", nargs=-1)
 def lab(arguments: tuple[str, ...]) -> None:
     """Opens JupyterLab on the notebooks."""
-    from smartcar_ops.settings import find_root
+    from smartcar_ops.home import home
 
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={find_root()}", *arguments]
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home()}", *arguments]
     raise SystemExit(subprocess.call(command, env={**os.environ}))
 
 

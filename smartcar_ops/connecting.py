@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from smartcar_ops import settings
 from smartcar_ops.errors import SmartcarOpsError
@@ -14,12 +15,13 @@ SANDBOX = ".sandbox"
 """The folder beside `notebooks` in which the embedded sandbox leaves its address."""
 
 
-def settle(environ: Mapping[str, str] | None = None) -> Settings:
+def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:
     """The settings in force; starts or attaches to the embedded sandbox where nothing real is set.
 
-    SettingsError (exit 5) where something real is set and not all of it.
+    They belong to ``root``, or to the home of this process. SettingsError (exit 5) where something real is set and not
+    all of it, or is there and can't be understood.
     """
-    given = settings.source(environ)
+    given = settings.source(environ, root)
     if not given.wants_sandbox:
         return settings.read(given)
     try:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smartcar_ops import connecting, settings, terminal
 from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.home import home
 from smartcar_ops.migration import buckets
 from smartcar_ops.reporting import runs
 from smartcar_ops.reporting.runs import Result
@@ -38,7 +39,7 @@ def demonstrate() -> None:
     """Runs every step, prints what came of it and where the report is; SmartcarOpsError where a step failed."""
     start = time.monotonic()
     with _sandbox_alone():
-        root = settings.find_root()
+        root = home()
         address = embedded.attach_or_start(root / connecting.SANDBOX, fresh=True)
         click.echo(f"Acting on {connecting.settle().where}.")
         results = list(_steps(address))

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from smartcar_ops import setting_files
 from smartcar_ops.errors import SettingsError
 
 NAMED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
@@ -155,6 +156,9 @@ def _find_function(key: str, named: str, root: Path) -> Callable[[Any], Any] | N
     told, parts = f"settings: [vehicles] {key} is {named!r}", NAMED.fullmatch(named)
     if parts is None:
         raise SettingsError(f'{told}; expected "module:function".')
+    for place in (root / f"{parts['module'].partition('.')[0]}{end}" for end in ("", ".py")):
+        if place.exists():
+            setting_files.refuse_foreign(place)
     if str(root) not in sys.path:
         sys.path.append(str(root))  # last, so that no file there hides an installed package
         importlib.invalidate_caches()

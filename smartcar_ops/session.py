@@ -19,13 +19,14 @@ from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Car
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.home import home
 from smartcar_ops.migration import renewing
 from smartcar_ops.migration.clients import Clients, shared_bucket
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.migration.spool import Spool
-from smartcar_ops.reporting import bundles, plain_errors
+from smartcar_ops.reporting import bundles, injected, plain_errors
 from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Budget
@@ -225,17 +226,23 @@ def open_session(notebook: str) -> Session:
 
     SettingsError, DatabaseError or SmartcarOpsError where it can't be opened.
     """
-    plain_errors.install()
-    session = Session(notebook, connecting.settle())
+    session = Session(notebook, open_settings())
     if session.folder:
         session.register()
     return session
 
 
 def open_settings() -> Settings:
-    """The settings alone, for a notebook that must run although the database can't be reached."""
+    """The settings alone, for a notebook that must run although the database can't be reached.
+
+    Of a notebook that ``smartcar-ops run`` did not check, the parameters are checked here, and the settings found by
+    where it lies. ParameterError or SettingsError.
+    """
     plain_errors.install()
-    return connecting.settle()
+    if run_folder():
+        return connecting.settle()
+    injected.refuse_unknown()
+    return connecting.settle(root=home(notebook=injected.notebook(), in_notebook=True))
 
 
 def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:

@@ -5,22 +5,25 @@ Read once, checked before anything connects, and frozen. Secrets are never in a 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from smartcar_ops import database_urls, network, setting_files
 from smartcar_ops.access import ORIGINS, Allowance, Credentials, Origins
 from smartcar_ops.errors import SettingsError
+from smartcar_ops.home import find_root as find_root
+from smartcar_ops.home import home, working_folder
 from smartcar_ops.layout import Layout, Vault, Vehicles, find_vault
+from smartcar_ops.setting_files import ENV, PREFIX, TOML
 
 DEMO = "SMARTCAR_OPS_DEMO"
 """Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
@@ -44,7 +47,25 @@ SECRETS = (
 REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", MANAGEMENT_TOKEN)
 """With one of these, or an origin, set, the embedded sandbox is never used."""
 
+KNOWN = frozenset(
+    {
+        *REAL,
+        *PREFERRED.values(),
+        *ORIGINS,
+        *("SMARTCAR_MODE", "SMARTCAR_V2", "SMARTCAR_ALLOWANCE_BURST", "SMARTCAR_ALLOWANCE_PER_MINUTE"),
+        *("SMARTCAR_ALLOWANCE_BATCH", "SMARTCAR_OPS_CONFIG", "SMARTCAR_OPS_REPORTS", "SMARTCAR_OPS_ENVIRONMENT"),
+        *("SMARTCAR_OPS_STATE_KEY", "SMARTCAR_OPS_EXPORT_KEY", "SMARTCAR_OPS_FAIL_ON_GATE", "SMARTCAR_OPS_OPERATOR"),
+        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", DEMO),
+    }
+)
+"""Every name that some version of the kit reads."""
+
+NEAR = 0.8
+"""How alike (0 to 1) a name must be to one of these to be taken for it, misspelt."""
+
 M = TypeVar("M", bound=BaseModel)
+
+mask_url = database_urls.mask
 
 
 @dataclass(frozen=True)
@@ -95,30 +116,58 @@ class Source:
         return not any(self.values.get(name) for name in (*REAL, *PREFERRED.values(), *ORIGINS))
 
 
-def find_root(start: Path | None = None) -> Path:
-    """The working folder, or the nearest parent that has `notebooks/`; the working folder if none has."""
-    here = (start or Path.cwd()).resolve()
-    return next((folder for folder in (here, *here.parents) if (folder / "notebooks").is_dir()), here)
-
-
 def source(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Source:
     """The names and values in force: the environment over the `.env` file; read only.
 
-    With ``SMARTCAR_OPS_DEMO`` set, every other name and the file are ignored.
+    With ``SMARTCAR_OPS_DEMO`` set, every other name and the file are ignored. SettingsError where a file is there that
+    can't be understood, and where names are misspelt that would otherwise be passed over in silence.
     """
     environ = os.environ if environ is None else environ
-    root = root or find_root()
+    root = root or home()
     if environ.get(DEMO):
         return Source({}, root)
-    ours = {name: value for name, value in environ.items() if name.startswith("SMARTCAR_")}
-    folders = (Path.cwd(), root)
-    file = next((folder / ".env" for folder in folders if (folder / ".env").is_file()), None)
-    filed = dotenv_values(file) if file else {}
-    merged = {**{name: value or "" for name, value in filed.items()}, **ours}
+    ours = {name: _unquoted(value.strip()) for name, value in environ.items() if name.startswith(PREFIX)}
+    here = working_folder()
+    folders = (here, root) if here.is_relative_to(root) else (root, here)
+    filed, useless = _filed(folders)
+    merged = {**filed, **ours}
     for name, preferred in PREFERRED.items():
         if merged.get(preferred):
             merged[name] = merged[preferred]
-    return Source({name: value.strip() for name, value in merged.items()}, root, folders)
+    found = Source({name: value.strip() for name, value in merged.items()}, root, folders)
+    if useless and found.wants_sandbox:
+        raise SettingsError(
+            f"settings: {useless.path} names no setting of smartcar-ops (first: line {useless.first_line}); expected "
+            "NAME=value, such as SMARTCAR_CLIENT_ID=client_…, or no such file to use the sandbox."
+        )
+    _refuse_misspelt(found)
+    return found
+
+
+def _filed(folders: Iterable[Path]) -> tuple[dict[str, str], setting_files.EnvFile | None]:
+    """The first `.env` file's names of the kit; and the first file that says something, but none of them."""
+    useless = None
+    for folder in dict.fromkeys(folders):
+        if setting_files.is_there(folder / ENV):
+            file = setting_files.read_env(folder / ENV)
+            if file.values:
+                return file.values, None
+            useless = useless or (file if file.first_line else None)
+    return {}, useless
+
+
+def _unquoted(value: str) -> str:
+    """A value without the quotes around it: `docker --env-file` keeps them, a shell and a `.env` reader do not."""
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+
+
+def _refuse_misspelt(found: Source) -> None:
+    """SettingsError for a name nearly one of the kit's, where it is the kit's by its prefix or leaves the sandbox."""
+    for name in found.values:
+        if name in KNOWN or not (found.wants_sandbox or name.startswith(f"{PREFIX}OPS_")):
+            continue
+        for near in difflib.get_close_matches(name, KNOWN, n=1, cutoff=NEAR):
+            raise SettingsError(f"settings: {name} is no setting; is {near} meant?")
 
 
 def read(given: Source, *, sandbox: bool = False) -> Settings:
@@ -134,15 +183,19 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
                 f"settings: {name} is not set; set {', '.join(REQUIRED)} together, or nothing at all to use the "
                 f"sandbox (now set: {others})."
             )
+    if not sandbox:
+        network.check()
     older_tokens = _management_tokens(values)
     for name in SECRETS:
         if values.get(name) and name != MANAGEMENT_TOKEN:
             values[name] = dereference(name, values[name])
+    for name in KNOWN & values.keys():
+        _refuse_unprintable(name, values[name])
     credentials = _checked(
         Credentials,
         values,
         {
-            "client_id": "SMARTCAR_CLIENT_ID",
+            "client_id": _by_which("SMARTCAR_CLIENT_ID", values),
             "client_secret": "SMARTCAR_CLIENT_SECRET",
             "application_id": "SMARTCAR_APPLICATION_ID",
             "v2_client_secret": "SMARTCAR_V2_CLIENT_SECRET",
@@ -154,7 +207,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
     return Settings(
         credentials=credentials,
         origins=_checked(Origins, values, {name[9:-7].lower(): name for name in ORIGINS}),
-        database_url=SecretStr(_database_url(values["SMARTCAR_DATABASE_URL"], given.root)),
+        database_url=SecretStr(database_urls.read(values["SMARTCAR_DATABASE_URL"], given.root)),
         mode=_one_of("SMARTCAR_MODE", values.get("SMARTCAR_MODE") or "live", ("live", "simulated")),
         allowance=_allowance(values, sandbox=sandbox),
         layout=layout,
@@ -185,7 +238,15 @@ def _management_tokens(values: dict[str, str]) -> tuple[SecretStr, ...]:
 
 def reports_folder(given: Source) -> Path:
     """Where runs are written: ``SMARTCAR_OPS_REPORTS``, or `reports` beside `notebooks`."""
-    return (given.root / (given.values.get("SMARTCAR_OPS_REPORTS") or "reports")).resolve()
+    return (given.root / _expanded(given.values.get("SMARTCAR_OPS_REPORTS") or "reports")).resolve()
+
+
+def _expanded(path: str) -> Path:
+    """A path with `~` put in full, where there is such a home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def dereference(name: str, value: str) -> str:
@@ -197,7 +258,7 @@ def dereference(name: str, value: str) -> str:
         return os.environ[target]
     if kind == "file" and not target.startswith("memory"):
         try:
-            return Path(target).expanduser().read_text(encoding="utf-8").strip()
+            return _expanded(target).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no text"
             raise SettingsError(
@@ -207,34 +268,17 @@ def dereference(name: str, value: str) -> str:
     return value
 
 
-def mask_url(url: str) -> str:
-    """A database URL without its password and its query, for people.
-
-    Read as SQLAlchemy reads it: a password may hold `/`, `?` and `#`, which end a host anywhere else.
-    """
-    scheme, _, rest = url.partition("://")
-    found = re.match(r"(?P<user>[^:/?@]*)(:[^@]*)?@", rest)
-    if not found:
-        return f"{scheme}://{rest.partition('?')[0]}"
-    place = rest[found.end() :].partition("?")[0].rpartition("@")[2]
-    return f"{scheme}://{found['user']}@{place}" if found["user"] else f"{scheme}://{place}"
-
-
-def _database_url(url: str, root: Path) -> str:
-    scheme, separator, rest = url.partition("://")
-    if not separator or not re.fullmatch(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?", scheme):
+def _refuse_unprintable(name: str, value: str) -> None:
+    """SettingsError where a value has a line break or another character that nobody sees; it is not repeated."""
+    if not value.isprintable():
         raise SettingsError(
-            "settings: SMARTCAR_DATABASE_URL is not a SQLAlchemy URL; expected one such as "
-            "postgresql+psycopg://user:password@host/name or sqlite:///path/to/file.db."
+            f"settings: {name} holds a line break or another invisible character; expected one line with the value."
         )
-    if scheme in ("postgres", "postgresql"):
-        return f"postgresql+psycopg://{rest}"
-    if scheme in ("mysql", "mariadb"):
-        return f"{scheme}+pymysql://{rest}"
-    relative = rest.removeprefix("/")
-    if scheme.startswith("sqlite") and relative and not relative.startswith(("/", ":", "file:")):
-        return f"{scheme}:///{(root / relative).resolve()}"
-    return url
+
+
+def _by_which(name: str, values: Mapping[str, str]) -> str:
+    """The name under which a value was given: the kit's own, or the one that Smartcar's SDK reads too."""
+    return PREFERRED[name] if values.get(PREFERRED[name]) else name
 
 
 def _allowance(values: Mapping[str, str], *, sandbox: bool) -> Allowance:
@@ -253,15 +297,15 @@ def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool
     named = values.get("SMARTCAR_OPS_CONFIG")
     if sandbox and not named:
         return Layout()
-    paths = [folder / (named or "smartcar_ops.toml") for folder in folders]
-    path = next((path for path in paths if path.is_file()), None)
+    paths = [folder / _expanded(named or TOML) for folder in folders]
+    path = next((path for path in paths if setting_files.is_there(path)), None)
     if path is None:
         if named:
             raise SettingsError(f"settings: SMARTCAR_OPS_CONFIG is {named!r}, but there is no such file.")
         return Layout()
     try:
-        layout = Layout.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        layout = Layout.model_validate(tomllib.loads(setting_files.read_text(path)))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"settings: {path.name} can't be read as TOML: {error}.") from None
     except ValidationError as error:
         first = error.errors()[0]

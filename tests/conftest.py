@@ -15,6 +15,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
+from smartcar_ops import home
 from tests.house import House
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
@@ -78,6 +79,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the settings of whoever runs it."""
     for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setattr(home, "CHECKOUT", None)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from smartcar_ops import settings
 from smartcar_ops.access import ORIGINS
+from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import SettingsError
+from smartcar_ops.layout import Layout
 from smartcar_ops.settings import Settings, Source, find_root, mask_url, read, source
 
 UUID = "a4c81b2c-0000-4000-8000-000000000001"
@@ -291,6 +293,89 @@ def test_references_that_lead_nowhere(root):
 def test_a_databases_driver(root, url, expected):
     """A URL without a driver gets the kit's; another stays as it is."""
     assert expected == given(root, SMARTCAR_DATABASE_URL=url).database_url.get_secret_value()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://kit:pass@plant@db.example/d", "holds more than one '@'; in a user name or a password write %40"),
+        ("postgresql://kit:pass@pl/ant@db.example/d", "holds more than one '@'"),
+        ("postgresql://kit:pass-plant/d", "has no number of 1 to 65535 where its port stands"),
+        ("mysql://kit:p@db.example:pass-plant/d", "has no number of 1 to 65535 where its port stands"),
+        ("mysql://kit:p@db.example:99999/d", "has no number of 1 to 65535 where its port stands"),
+        ("mysql://kit:pass-plant@[::1/d", "has no number of 1 to 65535 where its port stands"),
+        ("Postgres//kit:pass-plant@h/d", "is not a SQLAlchemy URL"),
+        ("postgresql://kit:pass-\nplant@h/d", "holds a line break"),
+    ],
+)
+def test_a_database_url_that_does_not_parse_is_not_repeated(root, url, words):
+    """Exit 5 before anything connects, and no part of what may be its password is told."""
+    message = refusal(root, SMARTCAR_DATABASE_URL=url)
+    assert message.startswith(f"settings: SMARTCAR_DATABASE_URL {words}")
+    assert "plant" not in message
+    assert "plant" not in mask_url(url.replace("\n", ""))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://kit:pass-plant@127.0.0.1:1/d?sslmode=pass-plant",
+        "mysql://kit:pass-plant@127.0.0.1:1/d?charset=pass-plant",
+        "mysql://kit:pass-plant@127.0.0.1:1/d?ssl_ca=/pass-plant",
+        "sqlite:////srv/d?timeout=pass-plant",
+        "postgresql+plantless://kit:pass-plant@h/d",
+    ],
+)
+def test_options_that_a_driver_does_not_take_are_one_sentence(root, url):
+    """Exit 5; what the driver says of them may hold a part of the URL."""
+    with pytest.raises(SettingsError, match="settings: SMARTCAR_DATABASE_URL") as caught:
+        Company.connect(given(root, SMARTCAR_DATABASE_URL=url).database_url.get_secret_value(), Layout())
+    assert "pass-plant" not in str(caught.value)
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quotes_that_docker_keeps_are_none_of_the_value(root, quote):
+    """`docker --env-file` gives a value with the quotes around it."""
+    found = read(source({name: f" {quote}{value}{quote} " for name, value in BASE.items()}, root))
+    assert given(root) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("SMARTCAR_CLIENTID", "SMARTCAR_CLIENT_ID"),
+        ("SMARTCAR_DATABSE_URL", "SMARTCAR_DATABASE_URL"),
+        ("SMARTCAR_DB_URL", "SMARTCAR_DATABASE_URL"),
+        ("SMARTCAR_MANAGMENT_TOKEN", "SMARTCAR_MANAGEMENT_TOKEN"),
+    ],
+)
+def test_a_misspelt_name_is_no_reason_for_the_sandbox(root, name, meant):
+    """It is refused with the name that may be meant; beside real settings it is the company's own."""
+    with pytest.raises(SettingsError, match=f"^settings: {name} is no setting; is {meant} meant"):
+        source({name: "x"}, root)
+    assert not source({**BASE, name: "x"}, root).wants_sandbox
+    assert source({"SMARTCAR_REDIRECT_URI": "x", "SMARTCAR_WEBHOOK_SECRET": "x"}, root).wants_sandbox
+
+
+def test_a_misspelt_name_of_the_kit_is_refused_beside_real_settings(root):
+    """What begins with the kit's own prefix is meant for it."""
+    with pytest.raises(SettingsError, match="SMARTCAR_OPS_ENVIROMENT is no setting; is SMARTCAR_OPS_ENVIRONMENT meant"):
+        source({**BASE, "SMARTCAR_OPS_ENVIROMENT": "production"}, root)
+
+
+@pytest.mark.parametrize("name", ["SMARTCAR_CLIENT_SECRET", "SMARTCAR_MANAGEMENT_TOKEN", "SMARTCAR_OPS_ENVIRONMENT"])
+@pytest.mark.parametrize("odd", ["\n", "\u200b", "\u00a0"])
+def test_a_value_with_a_character_that_nobody_sees_is_refused(root, name, odd):
+    """Of a file with two lines, or of text copied from a page; the value is not repeated."""
+    message = refusal(root, **{name: f"pass-plant{odd}two"})
+    assert f"settings: {name} holds a line break or another invisible character" in message
+    assert "pass-plant" not in message
+
+
+def test_the_name_that_was_given_is_the_name_that_is_told(root):
+    """Of the two names of one setting."""
+    message = refusal(root, SMARTCAR_OPS_CLIENT_ID=UUID, SMARTCAR_CLIENT_ID=UUID)
+    assert message.startswith("settings: SMARTCAR_OPS_CLIENT_ID ")
 
 
 def test_a_relative_sqlite_file_belongs_to_the_root(root, monkeypatch):

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from smartcar_ops import database_urls
 from smartcar_ops.company import kinds
 from smartcar_ops.errors import DatabaseError, SettingsError
-from smartcar_ops.settings import mask_url
 
 WAIT = 30
 """Seconds a SQLite connection waits for another's write."""
@@ -37,8 +37,13 @@ def create(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if parsed.drivername.startswith("sqlite") else {}
         engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **options)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise SettingsError(f"settings: SMARTCAR_DATABASE_URL: {_first_line(error)}; see SQLAlchemy's URLs.") from None
+    except NoSuchModuleError:
+        dialect = url.partition("://")[0]
+        raise SettingsError(
+            f"settings: SMARTCAR_DATABASE_URL: there is no driver {dialect!r}; see SQLAlchemy's URLs."
+        ) from None
+    except (ArgumentError, ValueError, TypeError) as error:
+        raise _refusal(error) from None
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(error.name or "", error.name)
         raise SettingsError(
@@ -49,6 +54,25 @@ def create(url: str) -> sa.Engine:
     if engine.dialect.name in ("mysql", "mariadb"):
         _own_session(engine)
     return engine
+
+
+def try_out(engine: sa.Engine) -> None:
+    """Connects once; SettingsError for options that the driver does not take, DatabaseError for a failure."""
+    with failures(engine, "connecting"):
+        try:
+            engine.connect().close()
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # whatever a driver raises for an option, before it connects
+            raise _refusal(error) from None
+
+
+def _refusal(error: Exception) -> SettingsError:
+    """For a URL that no driver takes; the driver's own words may hold a part of it, and are not repeated."""
+    return SettingsError(
+        "settings: SMARTCAR_DATABASE_URL has something that its driver does not take "
+        f"({type(error).__name__}); look at the options behind its '?'."
+    )
 
 
 def writer(engine: sa.Engine) -> sa.Engine:
@@ -80,7 +104,7 @@ def failures(engine: sa.Engine, doing: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        where = mask_url(engine.url.render_as_string(hide_password=True))
+        where = database_urls.mask(engine.url.render_as_string(hide_password=True))
         raise DatabaseError(f"database: {doing} failed on {where}: {_first_line(error)}") from None
 
 

@@ -71,11 +71,10 @@ class Company:
 
     @classmethod
     def connect(cls, url: str, layout: Layout, *, vault: Vault | None = None) -> Company:
-        """The company at this URL; DatabaseError where it can't be reached or lacks a table or column."""
+        """The company at this URL; SettingsError for its options, DatabaseError where it or a table is missing."""
         engine = engines.create(url)
         engines.refuse_missing_file(engine)
-        with engines.failures(engine, "connecting"), engine.connect():
-            pass
+        engines.try_out(engine)
         company = cls(engine, layout, vault=vault)
         company.check()
         return company

@@ -19,12 +19,13 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from smartcar_ops import __version__, connecting, errors, settings
+from smartcar_ops import __version__, connecting, errors, setting_files
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.locks import lock
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError
+from smartcar_ops.home import home
 from smartcar_ops.migration import acts
 from smartcar_ops.reporting import bundles, folders, page, parameters
 from smartcar_ops.reporting.backfill import what_next
@@ -78,7 +79,7 @@ class Result:
 
 def notebooks(root: Path | None = None) -> list[Path]:
     """The kit's notebooks, in the order of their numbers."""
-    folder = (root or settings.find_root()) / "notebooks"
+    folder = (root or home()) / "notebooks"
     return sorted(path for path in folder.glob("*.ipynb") if path.stem[:2].isdigit())
 
 
@@ -88,6 +89,7 @@ def find(name: str, root: Path | None = None) -> Path:
     stem = name.removesuffix(".ipynb").rpartition("/")[2]
     for path in known:
         if stem in (path.stem, path.stem[:2]):
+            setting_files.refuse_foreign(path)
             return path
     names = ", ".join(path.stem for path in known) or "none here or above: go to the kit's own folder"
     raise ParameterError(f"run: there is no notebook {name!r}; there are {names}.")

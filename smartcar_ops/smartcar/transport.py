@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx
 import stamina
 
-from smartcar_ops import __version__
+from smartcar_ops import __version__, network
 from smartcar_ops.errors import AllowanceSpentError, RateLimitError, SmartcarError, UnreachableError
 from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.breaker import Breaker
@@ -188,8 +188,9 @@ class Transport:
                 timeout=request.timeout or self._timeout,
             )
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            through = f" through {proxy.variable}" if (proxy := network.proxy_for(request.url)) else ""
             return None, UnreachableError(
-                f"smartcar: {_host(request.url)} gave no answer to {request.method} {request.template} "
+                f"smartcar: {_host(request.url)} gave no answer{through} to {request.method} {request.template} "
                 f"({type(error).__name__}); check the network and the origin."
             )
         if response.is_success:
@@ -205,7 +206,7 @@ class Transport:
         client: httpx.Client | None = getattr(self._local, "client", None)
         if client is None or client.is_closed:
             headers = {"user-agent": f"smartcar-ops/{__version__}"}
-            client = httpx.Client(timeout=self._timeout, headers=headers, verify=_certificates())
+            client = httpx.Client(timeout=self._timeout, headers=headers, transport=_Routes(), trust_env=False)
             self._local.client = client
             with self._lock:
                 self._clients.append(client)
@@ -235,10 +236,31 @@ class Transport:
             self.calls.append(call)
 
 
+class _Routes(httpx.BaseTransport):
+    """Each host directly or by the proxy that the environment names for it; each way is opened when first used."""
+
+    def __init__(self) -> None:
+        self._ways: dict[tuple[str, str, int | None], httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        way = self._ways.get((url.scheme, url.host, url.port))
+        if way is None:
+            proxy = network.proxy_for(str(url))
+            checked = _certificates() if url.scheme == "https" else False
+            way = httpx.HTTPTransport(verify=checked, proxy=proxy.url if proxy else None)
+            self._ways[url.scheme, url.host, url.port] = way
+        return way.handle_request(request)
+
+    def close(self) -> None:
+        for way in self._ways.values():
+            way.close()
+
+
 @cache
 def _certificates() -> ssl.SSLContext:
     """What every thread's client trusts; read once, for that takes longer than a call on a near network."""
-    return httpx.create_ssl_context()
+    return network.trusted() or httpx.create_ssl_context(trust_env=False)
 
 
 def _skew(response: httpx.Response, at: datetime) -> float | None:
