@@ -17,9 +17,9 @@ __version__ = "0.1.0"
 
 
 def load(folder: str | os.PathLike[str]) -> Bundle:
-    """The tables of a run's folder, such as ``load("reports/latest/20_audit_user_ids")["users"]``.
+    """The tables of a run, from any folder, such as ``load("20_audit_user_ids")["users"]`` for the latest audit.
 
-    SettingsError where the folder is no run's.
+    A run's folder or its name will do too; SettingsError where there is no run.
     """
     from smartcar_ops.reporting.bundles import load as load_bundle
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from smartcar_ops import settings
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.migration.spool import Spool
 
@@ -76,11 +77,24 @@ class Bundle(Mapping[str, pd.DataFrame]):
 
 
 def load(folder: str | os.PathLike[str]) -> Bundle:
-    """The tables of a run's folder, or of `reports/latest/<notebook>`; SettingsError where there is no run."""
-    path = Path(folder)
-    if path.is_file():
+    """The tables of a run: by its folder, or, from any folder, by its name or its notebook's under the reports.
+
+    SettingsError where there is no run.
+    """
+    for place in _places(Path(folder).expanduser()):
         # Where there are no symlinks, `latest/<notebook>` is a text file with the folder's name.
-        path = path.parent.parent / path.read_text(encoding="utf-8").strip()
-    if not (path / "run.json").is_file():
-        raise SettingsError(f"load: {str(folder)!r} is no run's folder (it has no run.json); see reports/.")
-    return Bundle(path.resolve())
+        path = place.parent.parent / place.read_text(encoding="utf-8").strip() if place.is_file() else place
+        if (path / "run.json").is_file():
+            return Bundle(path.resolve())
+    raise SettingsError(
+        f"load: {str(folder)!r} is no run's folder (it has no run.json); expected one, a run's name, or a notebook's "
+        "for its latest run; see reports/."
+    )
+
+
+def _places(path: Path) -> Iterator[Path]:
+    """Where a run may be that is told so: as it stands, then among the reports, then beside `notebooks/`."""
+    yield path
+    given = settings.source()
+    reports = settings.reports_folder(given)
+    yield from (reports / path, reports / "latest" / path, given.root / path)

@@ -321,6 +321,13 @@ def test_a_filtered_answer_that_names_anybody_else_is_not_used(server, v3, other
         v3.connections_of("live", user_id=uid("u2"))
 
 
+def test_the_ids_of_whose_connections_are_wanted_go_by_keyword(server, v3):
+    """An id in the place of another would ask for somebody else; nothing is sent."""
+    with pytest.raises(TypeError):
+        v3.connections_of("live", uid("u2"))
+    assert [] == server.paths()
+
+
 def test_what_a_connection_may_lack():
     """Without powertrain, year, model, permissions and times a connection is still one."""
     row = connection("u1", "v1")
