@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from smartcar_ops import settings
+from smartcar_ops import file_modes, settings
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.sandbox import embedded
 from smartcar_ops.settings import Settings, Source
@@ -19,9 +19,14 @@ def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -
     """The settings in force; starts or attaches to the embedded sandbox where nothing real is set.
 
     They belong to ``root``, or to the home of this process. SettingsError (exit 5) where something real is set and not
-    all of it, or is there and can't be understood.
+    all of it, or is there and can't be understood. From here on, what this process writes has the mode they say.
     """
-    given = settings.source(environ, root)
+    found = _find(settings.source(environ, root))
+    file_modes.enforce(found.file_mode)
+    return found
+
+
+def _find(given: Source) -> Settings:
     if not given.wants_sandbox:
         return settings.read(given)
     try:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from smartcar_ops import database_urls, network, setting_files
+from smartcar_ops import database_urls, file_modes, network, setting_files
 from smartcar_ops.access import ORIGINS, Allowance, Credentials, Origins
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.home import find_root as find_root
@@ -82,6 +82,8 @@ class Settings:
     root: Path
     environment: str = ""
     sandbox: bool = False
+    file_mode: int = file_modes.PRIVATE
+    """Of the files that hold ids."""
     vault: Vault = field(default_factory=Vault)
     """How stored tokens are opened and sealed; give it to ``Company.connect`` with the layout."""
 
@@ -216,6 +218,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         root=given.root,
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
         sandbox=sandbox,
+        file_mode=file_modes.read(values.get(file_modes.NAME, "")),
     )
 
 

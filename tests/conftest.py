@@ -15,7 +15,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops import home
+from smartcar_ops import file_modes, home
 from tests.house import House
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
@@ -75,11 +75,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the settings of whoever runs it."""
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test sees the settings of whoever runs it, nor those that another test put in force."""
     for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(home, "CHECKOUT", None)
+    monkeypatch.setattr(file_modes, "_in_force", file_modes.PRIVATE)
+    mask = os.umask(0o022)
+    yield
+    os.umask(mask)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ FLOORS = {
     "layout": 0,
     "network": 0,
     "home": 0,
+    "file_modes": 0,
     "setting_files": 0,
     "database_urls": 0,
     "uuids": 0,

@@ -81,6 +81,8 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     files = {"report.html", "run.ipynb", "run.json", "summary.json"}
     tables = {"users.parquet", "orphans.parquet", "calls.parquet"}
     assert files | tables == {path.name for path in folder.iterdir()}
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert {0o700} == {path.stat().st_mode & 0o777 for path in (folder, folder.parent / "latest")}
     run, summary = (json.loads((folder / name).read_text()) for name in ("run.json", "summary.json"))
     assert run.keys() >= RUN_KEYS
     assert ("done", 1, False, "staging <1>") == (run["status"], run["exit_code"], run["sandbox"], run["environment"])

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
+from smartcar_ops import file_modes
 from smartcar_ops.company import engines, ledger_versions
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.layouts import TableNames, table_names
@@ -105,7 +106,7 @@ class Ledger:
             ledger_versions.upgrade(engine, table_names(company))
         ledger.name_layout(company)
         with suppress(OSError):
-            file_path(company, reports).chmod(0o600)  # who may read whose car is whose: its owner
+            file_modes.apply(file_path(company, reports))  # who may read whose car is whose
         return ledger
 
     def name_layout(self, company: Company) -> None:

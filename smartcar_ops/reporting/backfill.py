@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from smartcar_ops import file_modes
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError, PlanError, SmartcarOpsError
@@ -258,7 +259,8 @@ def keep_plan(reports: Path, plan: Plan) -> bool:
     if in_folder or kept.exists():
         return False
     with suppress(OSError):  # the apply does without, and Continue says that the plan is gone
-        kept.touch(mode=0o600)
+        kept.touch()
+        file_modes.apply(kept)
         plan.save(kept)
     return True
 
