@@ -1,22 +1,24 @@
-"""Files of what arrived at the company: Connect's redirects and Smartcar's webhooks, read line by line.
+"""What arrived at the company, out of the files it was kept in: Connect's redirects and Smartcar's webhooks.
 
-A file is never held in memory; a line that can't be read is an arrival with a ``problem``, and ends nothing.
+A row that can't be read is an arrival with a ``problem``, and ends nothing.
 """
 
 from __future__ import annotations
 
-import csv
+import base64
+import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.migration import stored_rows
+from smartcar_ops.migration.stored_rows import NO_OBJECT, Row
 from smartcar_ops.smartcar.failures import mapping, text
-
-LONGEST_LINE = 8_000_000
-"""Characters of a line that are read; what is cut off there is no JSON any more."""
 
 YES = ("true", "yes", "1")
 """What `state_checked` may say."""
@@ -24,8 +26,25 @@ YES = ("true", "yes", "1")
 LONGEST_ADDRESS = 100_000
 """Characters of a redirect's address."""
 
-ADDRESS = ("url", "query")
-"""The columns or members that hold a redirect's address, the first that is filled."""
+ADDRESS = (
+    *("url", "query", "address", "uri", "request_uri", "request", "href", "location", "query_string", "querystring"),
+    *("querystringparameters", "rawquerystring", "path"),
+)
+"""The columns or members that may hold a redirect's address, the first that is filled."""
+
+LOGGED = re.compile(r"\b(?:GET|POST|HEAD) (?P<address>\S+)(?: HTTP/[\d.]+)?")
+"""How an access log has the address that was asked for."""
+
+NAMING = re.compile(r"(?:\b|%3F|%26|%23)(?:user_?id|code|error|state)(?:=|%3D)", re.IGNORECASE)
+"""What a redirect's address has somewhere."""
+
+BODY = ("body", "rawbody", "raw-body", "payload", "raw", "content", "requestbody", "request-body", "message", "event")
+"""The members or columns that may hold a webhook's body, the first that is filled."""
+
+SIGNATURE = ("signature", "sc-signature", "scsignature", "x-sc-signature", "http-sc-signature")
+
+WRAPPED = ("request", "req", "http", "event")
+"""Members in which some receivers keep body and headers together."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +86,7 @@ def find(name: str, given: str) -> Path | None:
     try:
         if not path.is_file():
             raise ParameterError(f"parameters: {name} is {given!r}; there is no such file, give the path of one.")
-        with path.open("rb") as file:
-            if b"\0" in file.read(1000):
-                raise ParameterError(f"parameters: {name} is {given!r}, which is no text; expected lines in UTF-8.")
+        stored_rows.refuse_strange(name, path)
     except OSError as error:
         raise ParameterError(
             f"parameters: {name} is {given!r}, which can't be read ({error.strerror}); give a file that can be."
@@ -77,113 +94,95 @@ def find(name: str, given: str) -> Path | None:
     return path
 
 
+# --- redirects -----------------------------------------------------------------------------------------------
+
+
 def redirects(path: Path) -> Iterator[SentBack]:
-    """Every redirect of a file, in CSV with a header, in JSON Lines, or an address a line; ParameterError for none."""
-    lines = _lines(path)
-    start = next(lines, None)
-    if start is None:
-        return
-    number, line = start
-    header = _header(line)
-    if header:
-        yield from _from_csv(lines, number, *header)
-        return
-    if not line.lstrip().startswith("{") and "=" not in line and "://" not in line:
-        raise ParameterError(
-            "parameters: redirects names a file whose first line is no redirect and no header with the column url or "
-            "query; expected CSV with such a header, JSON Lines, or an address a line."
-        )
-    yield _sent_back(number, line)
-    for number, line in lines:
-        yield _sent_back(number, line)
+    """Every redirect of a file: CSV with a header, JSON, addresses or lines of a log; ParameterError for none."""
+    first = True
+    for row in stored_rows.read(path, ADDRESS):
+        if first and row.named is None and not row.problem and not NAMING.search(row.text) and "://" not in row.text:
+            raise ParameterError(
+                "parameters: redirects names a file whose first line is no redirect and no header with the column url "
+                "or query; expected CSV with such a header, JSON Lines, or an address a line."
+            )
+        first = False
+        yield _sent_back(row)
+
+
+def _sent_back(row: Row) -> SentBack:
+    if row.problem:
+        return SentBack(row.line, problem=row.problem)
+    named = {"url": row.text} if row.named is None else _small(row.named)
+    addresses = [found for name in ADDRESS if (found := _address(named.get(name)))]
+    address = next(filter(NAMING.search, addresses), next(iter(addresses), ""))
+    if not address:
+        return SentBack(row.line, problem="the row has no address of a redirect")
+    if len(address) > LONGEST_ADDRESS:
+        return SentBack(row.line, problem="the address is too long to be one")
+    checked = str(named.get("state_checked", "")).strip().lower() in YES
+    return SentBack(row.line, address, (text(named.get("user_id")) or "").strip() or None, checked=checked)
+
+
+def _small(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The members by name in small letters."""
+    return {name.lower(): value for name, value in row.items()}
+
+
+def _address(value: Any) -> str:
+    """The address in a cell: alone, somewhere in a line of a log, or taken apart into its parameters."""
+    if isinstance(value, dict):
+        return "?" + urlencode({name: one for name, one in value.items() if isinstance(one, str)})
+    told = (text(value) or "").strip()
+    if len(told) > LONGEST_ADDRESS or not re.search(r"\s", told):
+        return told
+    logged = LOGGED.search(told)
+    words = [logged["address"]] if logged else re.split(r"[\s\"'<>]+", told)
+    return next(filter(NAMING.search, words), "")
+
+
+# --- webhooks ------------------------------------------------------------------------------------------------
 
 
 def webhooks(path: Path) -> Iterator[Delivery]:
-    """Every webhook of a file of JSON Lines: an event's body, or an object with ``body`` and ``signature``."""
-    for number, line in _lines(path):
-        yield _delivery(number, line)
+    """Every webhook of a file of JSON or CSV: an event, or its body with its signature."""
+    for row in stored_rows.read(path, BODY):
+        yield from map(_delivery, _each(row))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, text) of the lines that are not blank; what is no UTF-8 is replaced."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        number, fresh = 0, True
-        while line := file.readline(LONGEST_LINE):
-            number += fresh
-            if fresh and line.strip():
-                yield number, line.rstrip("\r\n")
-            fresh = line.endswith("\n")  # else a piece of a line that was too long: the rest of it is left
+def _each(row: Row) -> list[Row]:
+    """The rows of a list that is kept under a name of its own (`Records`, `Items`); else the row alone."""
+    lists = [value for value in (row.named or {}).values() if isinstance(value, list)]
+    stored = _named(row.named or {})
+    if len(lists) != 1 or _is_event(stored) or any(name in stored for name in BODY):
+        return [row]
+    return [Row(row.line, named=one) for one in lists[0] if isinstance(one, dict)] or [row]
 
 
-def _header(line: str) -> tuple[list[str], str] | None:
-    """(columns, what separates them) where the line is a header that names an address."""
-    for separator in ",;\t":
-        columns = [column.strip().lower() for column in next(csv.reader([line], delimiter=separator), [])]
-        if set(ADDRESS) & set(columns):
-            return columns, separator
-    return None
-
-
-def _from_csv(lines: Iterator[tuple[int, str]], number: int, columns: list[str], separator: str) -> Iterator[SentBack]:
-    """The rows below the header; a row is known by the line it ends on."""
-    reached = [number]
-
-    def following() -> Iterator[str]:
-        for reached[0], line in lines:
-            yield line
-
-    rows = csv.reader(following(), delimiter=separator)
-    while True:
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error:
-            yield SentBack(reached[0], problem="the row can't be read as CSV")
-            continue
-        if any(cell.strip() for cell in cells):
-            yield _read_row(reached[0], dict(zip(columns, cells, strict=False)))
-
-
-def _sent_back(number: int, line: str) -> SentBack:
-    if not line.lstrip().startswith("{"):
-        return _read_row(number, {"url": line})
-    row = _json(line)
-    return SentBack(number, problem="the line is no JSON object") if row is None else _read_row(number, row)
-
-
-def _read_row(number: int, row: Mapping[str, Any]) -> SentBack:
-    address = next((found.strip() for name in ADDRESS if (found := text(row.get(name)))), "")
-    if not address:
-        return SentBack(number, problem="the row has no address")
-    if len(address) > LONGEST_ADDRESS:
-        return SentBack(number, problem="the address is too long to be one")
-    checked = str(row.get("state_checked", "")).strip().lower() in YES
-    return SentBack(number, address, (text(row.get("user_id")) or "").strip() or None, checked=checked)
-
-
-def _delivery(number: int, line: str) -> Delivery:
-    row = _json(line)
-    if row is None:
-        return Delivery(number, problem="the line is no JSON object")
-    stored = _named(row)
-    if "body" not in stored or "eventtype" in stored or "eventname" in stored:
-        return Delivery(number, line)
-    body = stored["body"]
+def _delivery(row: Row) -> Delivery:
+    if row.problem:
+        return Delivery(row.line, problem=row.problem)
+    named = _in_line(row.text) if row.named is None else row.named
+    if named is None:
+        return Delivery(row.line, problem=NO_OBJECT)
+    stored = _opened(_named(named))
+    body = next((found for name in BODY if (found := stored.get(name))), None)
+    if _is_event(stored) or not any(name in stored for name in BODY):
+        return Delivery(row.line, _written(named))
+    if not isinstance(body, dict | str):
+        return Delivery(row.line, problem="the line has no body")
     parsed = isinstance(body, dict)
-    if parsed:  # parsed before it was stored: written as Smartcar's own SDKs write it to check it
-        body = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    if not isinstance(body, str) or not body:
-        return Delivery(number, problem="the line has no body")
-    headers = _named(mapping(stored.get("headers")))
-    candidates = (stored.get("signature"), stored.get("sc-signature"), headers.get("sc-signature"))
-    signature = next((found for value in candidates if (found := _single(value))), None)
-    return Delivery(number, body, signature, parsed=parsed)
+    raw = _written(body) if isinstance(body, dict) else _unpacked(body, flagged=_is_base64(stored))
+    if not raw:
+        return Delivery(row.line, problem="its body is not Base64, as isBase64Encoded says")
+    return Delivery(row.line, raw, _signature(stored), parsed=parsed)
 
 
-def _json(line: str) -> dict[str, Any] | None:
+def _in_line(line: str) -> dict[str, Any] | None:
+    """The object in a line that begins with something else, as a log's does; the line itself may be a text of JSON."""
+    start = line.find("{")
     try:
-        found = json.loads(line)
+        found = json.loads(line[start:]) if start >= 0 else None
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -192,6 +191,67 @@ def _json(line: str) -> dict[str, Any] | None:
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
     """The members by name, in whatever case and with whichever dash they were stored."""
     return {name.lower().replace("_", "-"): value for name, value in row.items()}
+
+
+def _opened(stored: dict[str, Any]) -> dict[str, Any]:
+    """The members, and those of the member that body and headers are kept in together."""
+    for name in WRAPPED:
+        inner = _named(mapping(stored.get(name)))
+        if any(known in inner for known in BODY) and not _is_event(inner):
+            return {**{key: value for key, value in stored.items() if key != name}, **inner}
+    return stored
+
+
+def _is_event(stored: Mapping[str, Any]) -> bool:
+    return "eventtype" in stored or "eventname" in stored
+
+
+def _written(body: Mapping[str, Any]) -> str:
+    """A body that was parsed before it was stored, as Smartcar's own SDKs write it to check it."""
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+
+
+def _is_base64(stored: Mapping[str, Any]) -> bool:
+    return str(stored.get("isbase64encoded", stored.get("is-base64-encoded", ""))).lower() in YES
+
+
+def _unpacked(body: str, *, flagged: bool) -> str:
+    """The raw body of a text that was packed into Base64 or into JSON once more; empty where the flag is wrong."""
+    told = body.strip()
+    if flagged or told.startswith(("ey", "ew")):  # how Base64 of an object begins
+        try:
+            return base64.b64decode(told, validate=True).decode("utf-8")
+        except (binascii.Error, ValueError):
+            return "" if flagged else body
+    if told.startswith('"'):
+        try:
+            return str(json.loads(told))
+        except (ValueError, RecursionError):
+            return body
+    return body
+
+
+def _signature(stored: Mapping[str, Any]) -> str | None:
+    """The signature beside the body or among the headers, however a framework keeps those."""
+    kept = stored.get("headers") or stored.get("multivalueheaders")
+    if isinstance(kept, str):
+        kept = _in_line(kept)
+    pairs = kept if isinstance(kept, list) else []
+    headers = _named(mapping(kept)) | _named(dict(filter(None, map(_pair, pairs))))
+    candidates = (place.get(name) for place in (stored, headers) for name in SIGNATURE)
+    return next((found for value in candidates if (found := _single(value))), None)
+
+
+def _pair(header: Any) -> tuple[str, Any] | None:
+    """A header of a list of them: a pair, or an object with name and value."""
+    if isinstance(header, dict):
+        one = _named(header)
+        name, value = one.get("name", one.get("key")), one.get("value")
+    elif isinstance(header, list) and len(header) == 2:
+        name, value = header
+    else:
+        return None
+    return (name, value) if isinstance(name, str) else None
 
 
 def _single(value: Any) -> str | None:

@@ -30,6 +30,12 @@ NONE_FITS = (
     "known since applications moved to V3, where every data webhook fails and VERIFY passes: ask Smartcar's support"
 )
 
+NONE_CHECKED = (
+    "no signature can be checked: every body was stored parsed, and what a database re-ordered is not what was signed "
+    "(if they stand as they came, SMARTCAR_MANAGEMENT_TOKEN may be another application's or an older one). Keep the "
+    'raw text of what arrives; to believe these all the same, set [webhooks] wrong_signature = "believe"'
+)
+
 
 class Row(NamedTuple):
     """What became of a line; never its address, code, state or signature."""
@@ -48,7 +54,8 @@ class Captured:
     """What became of the lines of the files: counted all, listed in part; ``new`` pieces of evidence were added.
 
     ``kept``: how many kept webhooks came ``unsigned``, ``unchecked``, with a ``wrong_signature``, ``without_mode``.
-    ``believed``: what ``[webhooks]`` says to believe. ``no_signature_fits``: some were signed, none by a token given.
+    ``believed``: what ``[webhooks]`` says to believe. ``misfits``: webhooks whose signature fits no token,
+    ``reordered``: those of them whose body was stored parsed; ``no_signature_fits``: there are such, and none fits.
     """
 
     files: int
@@ -58,6 +65,8 @@ class Captured:
     kept: dict[str, int] = field(default_factory=dict)
     believed: tuple[str, ...] = ()
     no_signature_fits: bool = False
+    misfits: int = 0
+    reordered: int = 0
 
     def __repr__(self) -> str:
         return f"<Captured: {self.verdict}>"
@@ -85,7 +94,11 @@ class Captured:
             return "Nothing arrived: the files are empty."
         others = ", ".join(f"{lines:,} {name}" for name in OUTCOMES if name != "kept" and (lines := self.count(name)))
         rest = f"; the others: {others}" if others else ""
-        return f"{self.count('kept'):,} of {self.total:,} lines are kept as evidence (new pieces: {self.new:,}){rest}."
+        kept = f"{self.count('kept'):,} of {self.total:,} lines are kept as evidence (new pieces: {self.new:,}){rest}."
+        if not self.no_signature_fits:
+            return kept
+        finding = "can be checked" if self.reordered == self.misfits else "fits its body"
+        return f"None of {self.misfits:,} signatures {finding}: see the reasons there may be. {kept}"
 
     @property
     def remarks(self) -> str:
@@ -102,7 +115,8 @@ class Captured:
         }
         counted = [f"{what}: {lines:,}" for what, lines in words.items() if lines]
         rules = [f'[webhooks] {name} = "believe" is set' for name in self.believed]
-        fits = [NONE_FITS] if self.no_signature_fits else []
+        why = NONE_CHECKED if self.reordered == self.misfits else NONE_FITS
+        fits = [why] if self.no_signature_fits else []
         return "; ".join([*rules, *fits, *counted]) or "the table has every line"
 
     def table(self) -> pd.DataFrame:
@@ -111,11 +125,14 @@ class Captured:
         return pd.DataFrame(rows, columns=["kind", "outcome", "lines", "means"])
 
     def people(self) -> pd.DataFrame:
-        """The lines that somebody must look at."""
-        return self.rows[self.rows["outcome"].isin(FOR_PEOPLE)][["kind", "line", "outcome", "reason"]]
+        """What somebody must look at: a row a reason, with the first line that has it, and how many do."""
+        by = ["kind", "outcome", "reason"]
+        odd = self.rows[self.rows["outcome"].isin(FOR_PEOPLE)]
+        found = odd.groupby(by, sort=False, as_index=False).agg(line=("line", "first"), lines=("line", "size"))
+        return found[["kind", "line", "lines", "outcome", "reason"]]
 
     def summary(self) -> dict[str, Any]:
         """summary.json: lines by outcome, new pieces of evidence, kept webhooks that nobody proved or that tell no
-        mode, and what ``[webhooks]`` says to believe."""
-        told = {"new": self.new, **self.kept, "believed": list(self.believed)}
+        mode, what ``[webhooks]`` says to believe, and how many signatures fit no token, kept or not."""
+        told = {"new": self.new, **self.kept, "believed": list(self.believed), "misfits": self.misfits}
         return {name: self.count(name) for name in OUTCOMES} | told

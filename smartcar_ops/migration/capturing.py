@@ -29,7 +29,7 @@ CHUNK = 2000
 """Lines that are looked up and kept together."""
 
 UNSIGNED, UNCHECKED, MISFIT, SIGNED = "unsigned", "unchecked", "wrong_signature", "signed"
-MODELESS = "without_mode"
+MODELESS, REORDERED = "without_mode", "reordered"
 
 PROOFS = {
     UNSIGNED: "came without a signature",
@@ -105,6 +105,8 @@ def capture(
         kept={mark: tally.kept[mark] for mark in (UNSIGNED, UNCHECKED, MISFIT, MODELESS)},
         believed=tuple(name for name, rule in rules if rule == "believe"),
         no_signature_fits=tally.marked[MISFIT] > 0 and not tally.marked[SIGNED],
+        misfits=tally.marked[MISFIT],
+        reordered=tally.marked[REORDERED],
     )
 
 
@@ -171,7 +173,8 @@ class _Judge:
         if event.type == "VERIFY":
             return refused("verify", "asks the receiver to prove itself")
         proof = self._proof(given)
-        marks = (proof,) if event.modes else (proof, MODELESS)
+        reordered = proof == MISFIT and given.parsed
+        marks = (proof, *([] if event.modes else [MODELESS]), *([REORDERED] if reordered else []))
         row = row._replace(reason=PROOFS[proof], smartcar_user_id=event.user_id, vehicle_id=event.vehicle_id)
         if any(mode != self._mode for mode in event.modes):
             return refused("other_mode", f"this run is about mode {self._mode}")

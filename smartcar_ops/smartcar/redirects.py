@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.smartcar.ids import external_id, smartcar_id
+
+AMPERSAND = re.compile(r"&(?:amp;)+|&#0*38;|&#x0*26;|\\u0026", re.IGNORECASE)
+"""A `&` as HTML or JSON escapes it."""
+
+ENCODED = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
+"""How an address begins that was encoded as a whole."""
+
+INNER = re.compile(r"\buser_?id(?:=|%3D)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -25,15 +34,15 @@ class Redirect:
 
 
 def read_redirect(url: str) -> Redirect:
-    """A redirect from its whole address or query string.
+    """A redirect from its whole address or query string, as logs, pages and databases keep it.
 
-    ``user_id`` is read before ``userId`` (the migration guide's spelling). NotSmartcarError where the two are there
-    and differ, or a parameter comes twice with two values: whose consent it was can't be told; and where a consent's
+    Its parameters may stand in the query or the fragment, escaped for HTML or encoded once more. ``user_id`` is read
+    before ``userId`` (the migration guide's spelling). NotSmartcarError where the two are there and differ, a parameter
+    comes twice with two values or holds a ``user_id`` itself: whose consent it was can't be told; and where a consent's
     ``user_id`` is no id.
     """
     try:
-        parts = urlsplit(url)
-        query = parse_qs(parts.query or parts.path.lstrip("?"), max_num_fields=100)
+        query = _parameters(url)
     except ValueError:
         raise NotSmartcarError("smartcar: a redirect is no address; expected https://…?user_id=…&state=….") from None
 
@@ -47,6 +56,11 @@ def read_redirect(url: str) -> Redirect:
         return next(iter(values), None)
 
     told, error = one("user_id", "userId"), one("error")
+    if not told and not error and any(INNER.search(value) for values in query.values() for value in values):
+        raise NotSmartcarError(
+            "smartcar: a redirect has a user_id inside another parameter, as where it was encoded twice; refused, "
+            "since it can't be told whose it is."
+        )
     user_id = smartcar_id(told)
     if told and not user_id and not error:
         raise NotSmartcarError(
@@ -60,3 +74,17 @@ def read_redirect(url: str) -> Redirect:
         error=error,
         code=one("code"),
     )
+
+
+def _parameters(url: str) -> dict[str, list[str]]:
+    """Every parameter with its values, of the query and of the fragment; ValueError where there is no address."""
+    told = AMPERSAND.sub("&", url)
+    parts = urlsplit(unquote(told) if ENCODED.match(told) else told)
+    query = parts.query or parts.path.lstrip("?")
+    if "&" not in query and not query.startswith("state"):  # a state is the company's own, whatever stands in it
+        query = unquote(query) if "&" in unquote(query) else query
+    found: dict[str, list[str]] = {}
+    for given in (query, parts.fragment.rpartition("?")[2]):
+        for name, values in parse_qs(given, max_num_fields=100).items():
+            found.setdefault(name, []).extend(values)
+    return found

@@ -19,7 +19,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.layout import Layout
-from smartcar_ops.migration import arrivals, capturing
+from smartcar_ops.migration import arrivals, capturing, stored_rows
 from smartcar_ops.migration.captured import COLUMNS, Captured
 from smartcar_ops.reporting import bundles, runs
 from smartcar_ops.sandbox.state import State, utc_now
@@ -198,7 +198,7 @@ def test_rows_below_a_broken_one_are_read(quiet: House) -> None:
 
 def test_a_line_without_end_is_not_held_in_memory(quiet: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a line longer than any event only the beginning is read, and it is one invalid line."""
-    monkeypatch.setattr(arrivals, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(stored_rows, "LONGEST", 1000)
     path = write(quiet, json.dumps(signed(quiet, event())) + " " * 5000 + "x", signed(quiet, event(BEN)))
     assert ["kept", "kept"] == outcomes(capture(quiet, webhooks=path))
     path = write(quiet, '{"eventType": "' + "x" * 5000, signed(quiet, event(BEN)))
@@ -252,6 +252,7 @@ def test_a_body_that_was_parsed_is_checked_as_the_sdk_writes_it(quiet: House) ->
     assert ["kept", "invalid"] == outcomes(found)
     assert "re-ordered can't be checked" in found.rows["reason"][1]
     assert "no signature fits" not in found.remarks
+    assert "signatures" not in found.verdict
 
 
 @pytest.mark.parametrize(
@@ -348,7 +349,29 @@ def test_where_no_signature_fits_the_reasons_there_may_be_are_told(quiet: House)
     found = webhooks(quiet, *wrong)
     assert ["invalid", "invalid"] == outcomes(found)
     assert all(word in found.remarks for word in ("another application's or an older one", "a fault of Smartcar's own"))
-    assert "fault of Smartcar" not in webhooks(quiet, *wrong, signed(quiet, event())).remarks
+    assert found.verdict.startswith("None of 2 signatures fits its body: see the reasons there may be.")
+    found = webhooks(quiet, *wrong, signed(quiet, event()))
+    assert "fault of Smartcar" not in found.remarks
+    assert "None of" not in found.verdict
+
+
+def test_where_every_signature_is_wrong_it_is_one_finding(quiet: House) -> None:
+    """Not a row for each of them: one, with how many; bodies that a database re-ordered are a finding of their own."""
+    found = webhooks(quiet, *[signed(quiet, event(), "another")] * 20)
+    assert found.verdict.startswith("None of 20 signatures fits its body")
+    assert [("webhooks", 1, 20, "invalid")] == rows_of(found.people().drop(columns="reason"))
+    assert 20 == found.summary()["misfits"]
+    turned = {"meta": {"mode": "LIVE"}, "data": event()["data"], "eventType": "VEHICLE_STATE"}
+    found = webhooks(quiet, *[{"body": turned, "signature": signed(quiet, event())["signature"]}] * 5)
+    assert found.verdict.startswith("None of 5 signatures can be checked")
+    assert "every body was stored parsed, and what a database re-ordered is not what was signed" in found.remarks
+    assert "SMARTCAR_MANAGEMENT_TOKEN may be another" in found.remarks
+    assert [("webhooks", 1, 5, "invalid")] == rows_of(found.people().drop(columns="reason"))
+
+
+def rows_of(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """A table's rows."""
+    return list(frame.itertuples(index=False, name=None))
 
 
 def test_an_external_id_in_a_webhook_is_personal_evidence(quiet: House) -> None:
@@ -503,12 +526,16 @@ def test_the_notebook_without_a_line_has_nothing_to_do(quiet: House, run: Callab
         ("redirects", ".", "there is no such file"),
         ("redirects", f"{BACK}?user_id={ANN}&code=abc", "expected the path of a file"),
         ("redirects", "zeros.bin", "is no text"),
+        ("webhooks", "book.xlsx", "is no text but a ZIP archive or an Excel workbook; save it as CSV"),
+        ("webhooks", "broken.gz", "whose gzip is broken"),
         ("redirects", "prose.txt", "no header"),
     ],
 )
 def test_a_file_that_is_none_is_refused_before_anything(quiet: House, name: str, given: str, words: str) -> None:
     """ParameterError, exit 5, naming the parameter; an address given by mistake is not repeated."""
-    (quiet.root / "zeros.bin").write_bytes(b"PK\0\0")
+    (quiet.root / "zeros.bin").write_bytes(b"\1\0\0")
+    (quiet.root / "book.xlsx").write_bytes(b"PK\3\4\0")
+    (quiet.root / "broken.gz").write_bytes(b"\x1f\x8bnone")
     (quiet.root / "prose.txt").write_text("Dear Ann,\n")
     given = str(quiet.root / given) if "://" not in given else given
     with pytest.raises(ParameterError, match=words) as raised:
