@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from smartcar_ops import file_modes, settings
+from smartcar_ops import file_modes, network, settings
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.sandbox import embedded
 from smartcar_ops.settings import Settings, Source
@@ -21,6 +21,8 @@ def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -
     They belong to ``root``, or to the home of this process. SettingsError (exit 5) where something real is set and not
     all of it, or is there and can't be understood. From here on, what this process writes has the mode they say.
     """
+    if not is_demo():  # which asks this machine alone
+        network.check()
     found = _find(settings.source(environ, root))
     file_modes.enforce(found.file_mode)
     return found

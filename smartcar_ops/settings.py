@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from smartcar_ops import database_urls, file_modes, network, setting_files
+from smartcar_ops import database_urls, file_modes, setting_files
 from smartcar_ops.access import ORIGINS, Allowance, Credentials, Origins
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.home import find_root as find_root
@@ -34,6 +34,12 @@ PREFERRED = {
     "SMARTCAR_CLIENT_SECRET": "SMARTCAR_OPS_CLIENT_SECRET",
 }
 """Smartcar's SDK reads the plain names as its V2 pair, so these win where both are set."""
+
+CREDENTIALS = (
+    *("SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET"),
+    "SMARTCAR_MANAGEMENT_TOKEN",
+)
+"""All of them are plain ASCII."""
 
 MANAGEMENT_TOKEN = "SMARTCAR_MANAGEMENT_TOKEN"  # noqa: S105 (a variable's name)
 """One or more, separated by commas: the first is in force, any proves a signature."""
@@ -185,8 +191,6 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
                 f"settings: {name} is not set; set {', '.join(REQUIRED)} together, or nothing at all to use the "
                 f"sandbox (now set: {others})."
             )
-    if not sandbox:
-        network.check()
     older_tokens = _management_tokens(values)
     for name in SECRETS:
         if values.get(name) and name != MANAGEMENT_TOKEN:
@@ -235,6 +239,8 @@ def _management_tokens(values: dict[str, str]) -> tuple[SecretStr, ...]:
         raise SettingsError(
             f"settings: {MANAGEMENT_TOKEN} holds an empty token; expected one, or several separated by commas."
         )
+    for token in found:
+        _refuse_unprintable(MANAGEMENT_TOKEN, token)
     values[MANAGEMENT_TOKEN] = found[0]
     return tuple(SecretStr(token) for token in found[1:])
 
@@ -272,10 +278,14 @@ def dereference(name: str, value: str) -> str:
 
 
 def _refuse_unprintable(name: str, value: str) -> None:
-    """SettingsError where a value has a line break or another character that nobody sees; it is not repeated."""
+    """SettingsError where a value has a character that nobody sees or no credential has; it is not repeated."""
     if not value.isprintable():
         raise SettingsError(
             f"settings: {name} holds a line break or another invisible character; expected one line with the value."
+        )
+    if name in CREDENTIALS and not value.isascii():
+        raise SettingsError(
+            f"settings: {name} holds a letter or a quote beyond ASCII, which no credential has; copy it anew."
         )
 
 

@@ -19,6 +19,7 @@ from smartcar_ops import file_modes, home
 from tests.house import House
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
+NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 NUMBERS = itertools.count(1)
 LONGEST = (
     "test_model",
@@ -77,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test sees the settings of whoever runs it, nor those that another test put in force."""
-    for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
+    for name in [name for name in os.environ if name.startswith("SMARTCAR_") or name.lower() in NETWORK]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(home, "CHECKOUT", None)
     monkeypatch.setattr(file_modes, "_in_force", file_modes.PRIVATE)

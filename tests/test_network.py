@@ -10,26 +10,19 @@ from pathlib import Path
 import certifi
 import pytest
 
-from smartcar_ops import cli, connecting, network
-from smartcar_ops.errors import SettingsError, UnreachableError
+from smartcar_ops import cli, connecting, network, settings
+from smartcar_ops.errors import SettingsError, SmartcarOpsError, UnreachableError
+from smartcar_ops.sandbox import embedded
 from smartcar_ops.smartcar.transport import Request, Transport
 from tests.house import NOTEBOOKS
 from tests.smartcar.scripted import Answer, Scripted
 
-NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 REAL = {
     "SMARTCAR_CLIENT_ID": "client_planted",
     "SMARTCAR_CLIENT_SECRET": "s3cr3t-plant",
     "SMARTCAR_DATABASE_URL": "sqlite:////nowhere/company.db",
 }
 PROXY = "http://kit:pass-plant@proxy.example:3128"
-
-
-@pytest.fixture(autouse=True)
-def own_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the network settings of whoever runs it."""
-    for name in (*NAMES, *(name.upper() for name in NAMES), "SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -67,14 +60,19 @@ def test_what_cannot_work_is_refused_by_its_variable(
     assert "pass-plant" not in str(caught.value)
 
 
+@pytest.mark.parametrize("real", [True, False])
 @pytest.mark.parametrize("arguments", [("run", "20"), ("doctor",), ("runs",)])
 def test_every_command_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    real: bool,
 ) -> None:
-    """Exit 5, nothing written."""
+    """Exit 5, nothing written and no sandbox started, for whoever tries the sandbox too."""
     (tmp_path / "notebooks").symlink_to(NOTEBOOKS, target_is_directory=True)
     monkeypatch.chdir(tmp_path)
-    for name, value in {**REAL, "ALL_PROXY": "socks5://127.0.0.1:9"}.items():
+    for name, value in {**(REAL if real else {}), "ALL_PROXY": "socks5://127.0.0.1:9"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit) as ended:
         cli.main(list(arguments))
@@ -126,6 +124,19 @@ def test_what_goes_past_the_proxies(monkeypatch: pytest.MonkeyPatch, url: str, d
     assert direct is (network.proxy_for(url) is None)
     monkeypatch.setenv("NO_PROXY", "*")
     assert network.proxy_for(url) is None
+
+
+def test_a_demo_asks_nobody_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ignores what is set, and works."""
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example")
+    monkeypatch.setenv(settings.DEMO, "1")
+    monkeypatch.setattr(embedded, "attach_or_start", _start)
+    with pytest.raises(SmartcarOpsError, match="the sandbox would start"):
+        connecting.settle(root=tmp_path)
+
+
+def _start(folder: Path) -> None:
+    raise RuntimeError("the sandbox would start")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.3.0.1", "localhost", "[::1]"])

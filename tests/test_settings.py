@@ -372,6 +372,14 @@ def test_a_value_with_a_character_that_nobody_sees_is_refused(root, name, odd):
     assert "pass-plant" not in message
 
 
+@pytest.mark.parametrize("name", ["SMARTCAR_CLIENT_SECRET", "SMARTCAR_MANAGEMENT_TOKEN"])
+def test_a_credential_with_a_typographic_quote_is_refused(root, name):
+    """Sent as it is it would be taken for a network that fails; one of several tokens too."""
+    message = refusal(root, **{name: f"s3cr3t-one,{chr(0x201C)}pass-plant{chr(0x201D)}"})
+    assert message.startswith(f"settings: {name} holds a letter or a quote beyond ASCII, which no credential has")
+    assert "pass-plant" not in message
+
+
 def test_the_name_that_was_given_is_the_name_that_is_told(root):
     """Of the two names of one setting."""
     message = refusal(root, SMARTCAR_OPS_CLIENT_ID=UUID, SMARTCAR_CLIENT_ID=UUID)
