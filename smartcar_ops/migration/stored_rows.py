@@ -133,8 +133,8 @@ def _read_line(number: int, line: str) -> Iterator[Row]:
         yield Row(number, text=line)
         return
     found = _parsed(line)
-    rows = found if isinstance(found, list) and any(isinstance(one, dict | str) for one in found) else [found]
-    for one in rows:
+    is_rows = isinstance(found, list) and (not found or any(isinstance(one, dict | str) for one in found))
+    for one in found if is_rows else [found]:
         yield _row(number, one)
 
 

@@ -185,6 +185,11 @@ def test_events_of_one_document_are_all_read(tmp_path: Path, indent: int | None,
     assert [ANN, ANN] == [read_event(one.body).user_id for one in given]
 
 
+def test_an_empty_list_is_no_event(tmp_path: Path) -> None:
+    """Nothing arrived, on one line or on many."""
+    assert [] == [*delivered(tmp_path / "hooks", "[]"), *delivered(tmp_path / "hooks", "[", "]")]
+
+
 def test_documents_one_after_the_other_are_read_beside_a_broken_one(tmp_path: Path) -> None:
     """Each by the line it begins on; what is broken ends nothing."""
     pretty = json.dumps(EVENT, indent=2)
