@@ -96,5 +96,6 @@ def _places(path: Path) -> Iterator[Path]:
     """Where a run may be that is told so: as it stands, then among the reports, then beside `notebooks/`."""
     yield path
     given = settings.source()
-    reports = settings.reports_folder(given)
-    yield from (reports / path, reports / "latest" / path, given.root / path)
+    for reports in (settings.reports_folder(given), given.root / "reports"):  # where a demo's are, whatever is set
+        yield from (reports / path, reports / "latest" / path)
+    yield given.root / path

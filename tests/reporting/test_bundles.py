@@ -53,6 +53,13 @@ def test_a_run_is_loaded_by_its_folder(reports: Path, monkeypatch: pytest.Monkey
         assert reports / NAME == smartcar_ops.load(f"reports/latest/{NOTEBOOK}").folder
 
 
+@pytest.mark.parametrize("reports", ["beside the notebooks"], indirect=True)
+def test_a_demos_runs_are_found(reports: Path, tmp_path: Path) -> None:
+    """They are beside the notebooks, whatever is set."""
+    (tmp_path / ".env").write_text("SMARTCAR_OPS_REPORTS=nowhere\n")
+    assert reports / NAME == smartcar_ops.load(NOTEBOOK).folder
+
+
 def test_what_is_no_run_is_refused(reports: Path) -> None:
     """One sentence that tells what would be."""
     with pytest.raises(SettingsError, match=r"'30' is no run's folder .*expected one, a run's name, or a notebook's"):
