@@ -180,6 +180,19 @@ def test_nothing_is_taken_from_a_folder_of_another_user(tmp_path: Path, monkeypa
         files[".env"].unlink(missing_ok=True)
 
 
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_checkout_mounted_into_a_container_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root takes settings of the user who owns the code that root runs anyway."""
+    (tmp_path / ".env").write_text(GOOD)
+    (tmp_path / "code.py").write_text("")
+    for path in (tmp_path, *tmp_path.iterdir()):
+        os.chown(path, 12345, -1)
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        setting_files.refuse_foreign(tmp_path / ".env")
+    monkeypatch.setattr(setting_files, "OWN_CODE", tmp_path / "code.py")
+    setting_files.refuse_foreign(tmp_path / ".env")
+
+
 def test_files_of_this_user_are_taken(tmp_path: Path) -> None:
     """Of this user's or root's folders, as every test uses them."""
     (tmp_path / ".env").write_text(GOOD)
