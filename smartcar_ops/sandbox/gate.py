@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -19,6 +20,7 @@ class Arrivals:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._all: list[Arrival] = []
+        self._batched = 0
         self._active = time.monotonic()
 
     def add(self, method: str, path: str) -> None:
@@ -27,6 +29,16 @@ class Arrivals:
             self._all.append((time.monotonic(), method, path))
             if path != "/health":
                 self._active = time.monotonic()
+
+    def add_batch(self, paths: int) -> None:
+        """Note that a request was a batch of so many paths: each counts as one."""
+        with self._lock:
+            self._batched += paths - 1
+
+    def units(self, free: Collection[str]) -> int:
+        """What all requests so far took, a unit each and in a batch one a path; those to ``free`` paths took none."""
+        with self._lock:
+            return sum(path not in free for _, _, path in self._all) + self._batched
 
     def all(self) -> list[Arrival]:
         """A copy of what came in so far."""

@@ -1,4 +1,4 @@
-"""What the sandbox tells about itself: `/`, `/health`, `/truth.json`; and how it is ended: `/stop`."""
+"""What the sandbox tells about itself: `/`, `/health`, `/truth.json`, `/units.json`; and how it is ended: `/stop`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ async def truth(request: Request) -> Response:
     return JSONResponse(tell_truth(state_of(request).world), headers=_id_header())
 
 
+async def units(request: Request) -> Response:
+    """What all requests took so far: a unit each, in a V2 batch one a path; these pages took none."""
+    spent = request.app.state.arrivals.units({route.path for route in routes})
+    return JSONResponse({"units": spent}, headers=_id_header())
+
+
 async def stop(request: Request) -> Response:
     """Ask the server to end; 403 unless the body is its own nonce, so that nobody ends a stranger's."""
     state = state_of(request)
@@ -45,4 +51,5 @@ routes = [
     Route("/health", health),
     Route("/stop", stop, methods=["POST"]),
     Route("/truth.json", truth),
+    Route("/units.json", units),
 ]

@@ -67,8 +67,9 @@ async def vehicle(request: Request) -> Response:
 
 async def batch(request: Request) -> Response:
     """Several paths at one moment: HTTP 200, each item with its own code, body and lower-case headers."""
-    question = _question(request)
-    return _send({"responses": [_item(path, question) for path in await _paths(request)]})
+    question, paths = _question(request), await _paths(request)
+    request.app.state.arrivals.add_batch(len(paths))
+    return _send({"responses": [_item(path, question) for path in paths]})
 
 
 def own_car(request: Request) -> Car:

@@ -215,3 +215,16 @@ def test_serve_ends_when_idle(tmp_path):
     serve(users=40, folder=tmp_path, idle_minutes=0.2 / 60)
     assert not (tmp_path / "sandbox.json").exists()
     assert (tmp_path / "company.sqlite").exists()
+
+
+def test_units_are_counted_as_an_allowance_counts_them(play, world):
+    """/units.json: a unit a request, in a V2 batch one a path, the sandbox's own pages none."""
+    client = play().http
+    vehicle = next(vehicle for vehicle in world.vehicles if vehicle.token_alive and vehicle.tied)
+    before = client.get("/units.json").json()["units"]
+    headers = {"authorization": f"Bearer {vehicle.token}"}
+    client.get("/v2.0/user", headers=headers)
+    body = {"requests": [{"path": "/odometer"}, {"path": "/location"}, {"path": "/vin"}]}
+    assert client.post(f"/v2.0/vehicles/{vehicle.car.id}/batch", json=body, headers=headers).is_success
+    client.get("/truth.json")
+    assert {"units": before + 4} == client.get("/units.json").json()
