@@ -62,14 +62,15 @@ def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faul
 @cli.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Is everything in place? At most 5 calls; writes nothing."""
+    """Is everything in place? At most 5 calls; writes nothing but what it spent, into the kit's own ledger."""
     from smartcar_ops import connecting, terminal
-    from smartcar_ops.migration.checkup import CALLS, checkup
+    from smartcar_ops.migration.checkup import CALLS, checkup, note
 
     chosen = connecting.settle()
     click.echo(f"Acting on {chosen.where}; {CALLS}.")
     found = checkup(chosen)
     terminal.lines(found)
+    note(chosen, found.verdict, found.calls)
     context.exit(found.exit_code)
 
 
@@ -123,9 +124,9 @@ def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
 
 
 @cli.command()
-@click.argument("words", nargs=-1, metavar="[RUN | pause RUN | resume RUN | cancel RUN]")
+@click.argument("words", nargs=-1, metavar="[RUN[:BATCH] | pause RUN | resume RUN | cancel RUN]")
 def runs(words: tuple[str, ...]) -> None:
-    """Lists the runs, shows one with its batches, or asks a running one to pause, resume or cancel."""
+    """Lists the runs, shows one with what of it can be undone, or asks a running one to pause, resume or cancel."""
     from smartcar_ops.company.runs import Runs
 
     wish, run_id = _wished(words)
@@ -164,17 +165,18 @@ def _list(register: Runs, chosen: Settings) -> None:
         click.echo(f"{newest['run_id']}: {told_to_continue(register, newest, chosen.reports)}")
 
 
-def _show(register: Runs, run_id: str, ledger: Ledger, chosen: Settings) -> None:
-    """One run with its batches, and what to do about it."""
+def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None:
+    """One run with its batches and rows that can be undone, or one batch of it, and what to do about it."""
     from smartcar_ops import terminal
-    from smartcar_ops.company import records
+    from smartcar_ops.migration.undoable import undoable
     from smartcar_ops.reporting.backfill import what_next
 
+    run_id = target.partition(":")[0]
     run = register.one(run_id)
     if run is None:
         raise SettingsError(f"runs: the ledger has no run {run_id!r}; `smartcar-ops runs` lists them.")
     run = register.seen(run)
-    terminal.run(run, records.batches(ledger, run_id))
+    terminal.run(run, undoable(ledger, target, terminal.ROWS if target == run_id else terminal.BATCH_ROWS))
     if told := what_next(register, run, chosen.reports):
         click.echo(told)
 

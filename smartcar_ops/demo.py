@@ -90,7 +90,16 @@ def _print(results: list[Result], seconds: float) -> None:
         ("", "before", "after"),
         [(name, audits[0][name], audits[-1][name]) for name in buckets.NAMES] + [("total", *map(_total, audits))],
     )
-    terminal.counts("\nFields by verdict", ("", "fields"), list(compared["verdicts"].items()))
+    scored, every = compared["scored_verdicts"], compared["verdicts"]
+    terminal.counts(
+        "\nFields by verdict",
+        ("", "counted", "beside"),
+        [
+            *((name, scored.get(name, 0), fields - scored.get(name, 0)) for name, fields in every.items()),
+            ("total", compared["scored"], sum(every.values()) - compared["scored"]),
+            ("lost or differs", compared["lost_fields"], ""),
+        ],
+    )
     terminal.counts("\nCalls spent", ("", "units"), [*calls.items(), ("total", sum(calls.values()))])
     click.echo(f"\nRan in {seconds:.0f} s.")
     click.echo(f"Open the report: {results[-1].report}")

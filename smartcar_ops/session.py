@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,17 @@ import pandas as pd
 
 from smartcar_ops import connecting
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.company.runs import STAMP, Runs
 from smartcar_ops.company.tables import Car
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.home import home
-from smartcar_ops.migration import renewing
+from smartcar_ops.migration import checkup, renewing
 from smartcar_ops.migration.clients import Clients, shared_bucket
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.migration.spool import Spool
 from smartcar_ops.reporting import bundles, injected, plain_errors
-from smartcar_ops.reporting.folders import STAMP
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Budget
 
@@ -142,9 +141,19 @@ class Session:
                 bundles.write_table(self.folder, name, frame)
 
     def finish(
-        self, verdict: str, *, exit_code: int = 0, complete: bool = True, status: str = "done", **summary: Any
+        self,
+        verdict: str,
+        *,
+        exit_code: int = 0,
+        complete: bool = True,
+        status: str = "done",
+        as_of: str = "",
+        **summary: Any,
     ) -> Verdict:
-        """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients."""
+        """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients.
+
+        ``as_of`` is the day that the run looks back to, if it does: its page says so, and it is nobody's newest.
+        """
         if not complete:
             verdict = f"{verdict} Not everything was reached; run again to go on from there."
         content = {"verdict": verdict, "complete": complete, **summary}
@@ -153,7 +162,7 @@ class Session:
         self.runs.finish(self.run_id, status, content, calls)
         if self.transport.calls:
             self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls]))
-        hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts)
+        hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts, as_of)
         self.transport.close()
         return Verdict(verdict, exit_code)
 
@@ -167,10 +176,7 @@ class Session:
 
     def new_run_id(self) -> str:
         """A name for one more act of this session: no other act has it, so that each can be undone alone."""
-        moment = self.now
-        while self.runs.one(name := f"{moment:{STAMP}}__{self.notebook}"):
-            moment += timedelta(seconds=1)
-        return name
+        return self.runs.free_name(self.now, self.notebook)
 
     def register(self) -> None:
         """Notes in the ledger that this run began, if it is not noted yet.
@@ -201,7 +207,12 @@ def run_folder() -> Path | None:
 
 
 def hand_on(
-    where: str, exit_code: int, summary: dict[str, Any], calls: dict[str, int], oddities: dict[str, int] | None = None
+    where: str,
+    exit_code: int,
+    summary: dict[str, Any],
+    calls: dict[str, int],
+    oddities: dict[str, int] | None = None,
+    as_of: str = "",
 ) -> None:
     """Leaves the outcome for whoever runs the notebook; does nothing in JupyterLab."""
     folder = run_folder()
@@ -212,6 +223,7 @@ def hand_on(
             "summary": summary,
             "calls": calls,
             "oddities": oddities or {},
+            "as_of": as_of,
         }
         bundles.write_json(folder / OUTCOME, outcome)
 
@@ -246,6 +258,8 @@ def open_settings() -> Settings:
 
 
 def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:
-    """Ends a notebook that opened no session."""
+    """Ends a notebook that opened no session; what it spent is noted where the database can be reached."""
+    folder = run_folder()
+    checkup.note(settings, verdict, calls, run_id(folder) if folder else "")
     hand_on(settings.where, exit_code, {"verdict": verdict, "complete": True}, calls)
     return Verdict(verdict, exit_code)

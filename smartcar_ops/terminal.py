@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,9 +12,13 @@ from smartcar_ops.company.runs import pace
 from smartcar_ops.migration import acts
 from smartcar_ops.migration.acts import Run
 from smartcar_ops.migration.checkup import Checkup
+from smartcar_ops.migration.undoable import Undoable
 
 WIDEST = 160
 """Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""
+
+ROWS, BATCH_ROWS = 20, 10_000
+"""Rows of a run, and of one batch of it, that are listed."""
 
 MOMENT = "%Y-%m-%d %H:%M:%S"
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "unknown": "[yellow]unknown[/]"}
@@ -58,8 +61,8 @@ def far(run: Run) -> str:
     return ", ".join(told)
 
 
-def run(found: Run, batches: Iterable[Sequence[Any]]) -> None:
-    """One run, a line a fact, and its batches."""
+def run(found: Run, undoable: Undoable) -> None:
+    """One run, a line a fact, its batches, and the rows of it that can be undone."""
     facts = Table(box=None, pad_edge=False, show_header=False)
     ended = f"{found['ended']:{MOMENT}}" if found["ended"] else ""
     for name, value in (
@@ -78,16 +81,35 @@ def run(found: Run, batches: Iterable[Sequence[Any]]) -> None:
             facts.add_row(name, escape(str(value)))
     console = Console(width=max(Console().width, WIDEST))
     console.print(facts, highlight=False)
-    rows = list(batches)
-    if not rows:
+    if not undoable.batches:
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("batch", "table", acts.did(found), "skipped", "failed", "ended (UTC)"):
+    for name in ("batch", "table", acts.did(found), "skipped", "failed", "can be undone", "ended (UTC)"):
         table.add_column(name, justify="left" if name in ("table", "ended (UTC)") else "right")
-    for batch, of, written, skipped, failed, at in rows:
-        table.add_row(str(batch), of, f"{written:,}", f"{skipped:,}", f"{failed:,}", f"{at:{MOMENT}}")
+    for batch, of, *numbers, at in undoable.batches:
+        table.add_row(str(batch), of, *(f"{number:,}" for number in numbers), f"{at:{MOMENT}}")
     console.print()
     console.print(table)
+    console.print()
+    _undoable(console, undoable)
+
+
+def _undoable(console: Console, undoable: Undoable) -> None:
+    """The rows that can be undone, each by its name, and how."""
+    if undoable.refused or not undoable.count:
+        console.print(undoable.refused or "None of its rows is left to undo.", highlight=False, markup=False)
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("can be undone", "column", "holds", "held before"):
+        table.add_column(name, no_wrap=True)
+    lines = [(row.name, row.column, row.now, row.back) for row in undoable.rows]
+    for line in lines:
+        table.add_row(*map(escape, line))
+    Console(width=max(console.width, *(sum(map(len, line)) + 8 for line in lines))).print(table)
+    is_run = undoable.count > len(lines) and ":" not in undoable.target
+    more = f"; `smartcar-ops runs {undoable.target}:BATCH` lists a batch's" if is_run else ""
+    told = f"{undoable.count:,} in all{more}. Undo one by its name, or all of them: `{undoable.command}`."
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -16,8 +16,10 @@ import mktestdocs
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from bs4 import BeautifulSoup
 
 import smartcar_ops
+from smartcar_ops.migration.verdicts import LOST
 from smartcar_ops.sandbox import application, embedded
 from smartcar_ops.sandbox.address import Address
 from tests.browser import CHROMIUM, offline_page
@@ -160,6 +162,88 @@ def test_planted_differences_get_their_verdict(demo: Demo) -> None:
     scored = {(row.vehicle_id, row.field) for row in fields.itertuples() if row.scored}
     quiet = {told[key] for key in scored - expected.keys()}
     assert quiet <= {"equal", "converted", "within_tolerance", "not_capable", "not_permitted", "unavailable"}
+
+
+def page_of(run: Path) -> str:
+    """What people read on a run's page, and what is told of its pictures, on one line."""
+    soup = BeautifulSoup((run / "report.html").read_text("utf-8"), "html.parser")
+    told = [str(tag["aria-label"]) for tag in soup.select("figure")]
+    return " ".join(" ".join([soup.get_text(" ", strip=True), *told]).split())
+
+
+def line_of(demo: Demo, name: str) -> list[str]:
+    """The numbers of the first line that the demo printed under this name."""
+    words = name.split()
+    lines = (line.split() for line in demo.printed.splitlines())
+    return next(line[len(words) :] for line in lines if line[: len(words)] == words)
+
+
+def test_users_are_one_number_each(demo: Demo) -> None:
+    """Mapped, left to do, and for a person: by the truth, on both pages, in the JSON, the terminal and the table."""
+    truth = demo.truth["buckets"]["after"]
+    total, mapped = sum(truth.values()), truth["mapped"]
+    left = total - mapped - truth["no_vehicles"]
+    people = sum(truth[name] for name in CONTRADICTORY)
+    progress, audit = smartcar_ops.load(demo.runs("90")[0]), smartcar_ops.load(demo.runs("20")[-1])
+    told = {"total": total, "mapped": mapped, "left": left, "decisions_open": people, "written_since": 0}
+    assert told == {name: progress.summary[name] for name in told}
+    assert truth == progress.summary["buckets"] == audit.summary["buckets"]
+    assert truth == {**dict.fromkeys(truth, 0), **audit["users"]["bucket"].value_counts().to_dict()}
+    assert people == audit["users"]["decide"].notna().sum()
+    assert truth == {name: int(line_of(demo, name)[1]) for name in truth}
+    page = page_of(demo.runs("90")[0])
+    for words in (
+        f"{mapped} of {total} users (66%) are mapped, {left} are left to do ({people} for a person to decide)",
+        f"{left} left to do, {truth['no_vehicles']} with nothing to map",
+        f"mapped before, {mapped} after; {left} left to do",
+        f"Left: for a person to decide {people} users",
+        f"Left: for the next audit or backfill {truth['ready'] + truth['unasked']} users",
+        f"Left: to connect again, or to check {truth['reconnect'] + truth['unconfirmed']} users",
+    ):
+        assert words in page, words
+    assert f"{people} need a person's decision" in page_of(demo.runs("20")[-1])
+
+
+def test_what_differs_or_is_lost_is_one_number(demo: Demo) -> None:
+    """By the truth, on both pages, in the JSON, the terminal and every table: what the gate counts, and no other."""
+    run = demo.runs("10")[0]
+    bundle = smartcar_ops.load(run)
+    fields, summary = bundle["fields"], bundle.summary
+    counted = set(zip(*(fields[fields["scored"]][name] for name in ("vehicle_id", "field")), strict=True))
+    true = {
+        (row["vehicle_id"], row["field"])
+        for row in demo.truth["differences"]
+        if row["expected"] in LOST and row["kind"] != "not-permitted-at-all"
+    }
+    number = len(true & counted)
+    assert true & counted == set(zip(*(fields[fields["lost"]][name] for name in ("vehicle_id", "field")), strict=True))
+    assert number == summary["lost_fields"] == bundle["vehicles"]["lost"].sum()
+    assert number == smartcar_ops.load(demo.runs("90")[0]).summary["lost_fields"]
+    assert number == round((bundle["strata"]["lost"] * bundle["strata"]["scored"]).sum())
+    assert [str(number)] == line_of(demo, "lost or differs")
+    for name, count in summary["verdicts"].items():
+        scored = summary["scored_verdicts"].get(name, 0)
+        assert (count, scored) == ((told := fields["verdict"] == name).sum(), (told & fields["scored"]).sum())
+        assert [scored, count - scored] == [int(word.replace(",", "")) for word in line_of(demo, name)]
+    page, progress = page_of(run), page_of(demo.runs("90")[0])
+    assert f"{number} of {summary['scored']:,} scored fields differ or are lost on V3" in page
+    for shown in (page, progress):
+        assert f"({number}) lost or different" in shown
+        assert f"mismatch {summary['scored_verdicts']['mismatch']:,}" in shown
+
+
+def test_calls_are_one_number(demo: Demo) -> None:
+    """What all runs spent: by the sandbox's own count, in the terminal, on the page, in the JSON and the tables."""
+    spent = [smartcar_ops.load(run) for run in demo.reports.glob("2*__*")]
+    units = httpx.get(f"{demo.address.url}/units.json").json()["units"]
+    assert units == sum(sum(bundle.run["calls"].values()) for bundle in spent)
+    tables = [bundle["calls"]["units"].sum() for bundle in spent if "calls" in bundle]
+    (doctor,) = [sum(bundle.run["calls"].values()) for bundle in spent if bundle.run["notebook"].startswith("00")]
+    assert units == sum(tables) + doctor
+    assert units == smartcar_ops.load(demo.runs("90")[0]).summary["calls"]
+    assert f"in all {units}" in page_of(demo.runs("90")[0])
+    calls = demo.printed[demo.printed.index("Calls spent") :]
+    assert ["total", f"{units:,}"] in [line.split() for line in calls.splitlines()]
 
 
 def test_no_secret_and_no_vin_is_left_in_the_folders(demo: Demo) -> None:

@@ -24,7 +24,7 @@ from smartcar_ops.reporting import runs
 from tests.house import NOTEBOOKS, House
 from tests.processes import Act
 
-AUDIT = "20_audit_user_ids"
+AUDIT, PROGRESS = "20_audit_user_ids", "90_progress_report"
 RUN_KEYS = {
     "kit_version",
     "notebook",
@@ -103,6 +103,25 @@ def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str
     assert 60 == told["summary"]["total"]
 
 
+def test_a_report_that_looks_back_says_so_and_is_not_the_latest(
+    house: House, command: Callable[..., tuple[int, str]]
+) -> None:
+    """The day stands in the page's title and in the verdict; `latest` stays where it is."""
+    register, day = Runs(house.ledger), datetime.now(UTC) - timedelta(days=2)
+    register.start("then", AUDIT, "audit")
+    register.finish("then", "done", {"buckets": {"mapped": 3, "ready": 1}})
+    with house.ledger.begin() as connection:
+        connection.execute(sa.update(t.runs).values(started=day.replace(tzinfo=None)))
+    code, printed = command(house, "run", PROGRESS, "-p", "as_of", f"{day:%Y-%m-%d}", "-p", "deadline", "2999-12-01")
+    assert 0 == code, printed
+    (folder,) = folders(house)
+    page = (folder / "report.html").read_text()
+    assert f"<h1>Migration progress, as of {day:%Y-%m-%d}</h1>" in page
+    assert f"As of {day:%Y-%m-%d}: 3 of 4 users (75%) are mapped" in page
+    assert "What was still needed on that day is not kept." in page
+    assert not (house.settings.reports / "latest" / PROGRESS).exists()
+
+
 # --- known wrong before any connection: exit 5, no folder ----------------------------------------------------
 
 WRONG = [
@@ -152,6 +171,7 @@ def test_what_is_known_wrong_is_one_sentence(
         ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "there is no plan of this database"),
         ("10", ("-p", "vehicle_id", "nothing"), "is no linked vehicle"),
         pytest.param("90", ("-p", "deadline", "soon"), "deadline is 'soon'", marks=pytest.mark.slow),
+        pytest.param("90", ("-p", "as_of", "2999-01-01"), "is in the future", marks=pytest.mark.slow),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_one_sentence(
@@ -412,6 +432,35 @@ def test_runs_tells_a_killed_undo_and_how_it_goes_on(house: House, command: Call
     assert "interrupted" in line_of(printed, KILLED) and "Continue" not in printed
     _, printed = command(house, "runs", KILLED)
     assert "Run rest came after it." in printed
+
+
+def test_runs_lists_what_of_a_run_can_be_undone(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Batches and rows by the names that undo takes; what was put back is listed no more, of a run or of a batch."""
+    _, plan = kept_plan(house)
+    done = backfilling.apply(house.company, house.ledger, plan, "run", batch_size=5).table("written")
+    first = done[done["batch"] == 1]
+
+    def told(target: str) -> list[list[str]]:
+        code, printed = command(house, "runs", target)
+        assert 0 == code, printed
+        return [line.split() for line in printed.splitlines() if line.startswith("run:")]
+
+    rows = [[f"run:1:{row.row_id}", "users.smartcar_user_id", row.after, "–"] for row in first.itertuples()]
+    assert 5 == len(rows) and rows == told("run:1") == told("run")[:5]
+    assert 20 == len(told("run"))
+    _, printed = command(house, "runs", "run")
+    assert f"{len(done)} in all; `smartcar-ops runs run:BATCH` lists a batch's." in printed
+    assert f"`smartcar-ops run {BACKFILL} -p undo run -p apply True`" in printed
+    backfilling.undo(house.company, house.ledger, rows[0][0], "back")
+    assert rows[1:] == told("run:1")
+    _, printed = command(house, "runs", "run")
+    batch = next(line.split() for line in printed.splitlines() if line.split()[:2] == ["1", "users"])
+    assert ["1", "users", "5", "0", "0", "4"] == batch[:6]
+    backfilling.undo(house.company, house.ledger, "run", "all")
+    _, printed = command(house, "runs", "run")
+    assert "None of its rows is left to undo." in printed and [] == told("run")
+    code, printed = command(house, "runs", "run:x")
+    assert (5, True) == (code, "names the batch 'x'" in printed)
 
 
 def test_runs_tells_a_killed_apply_and_its_own_plan(house: House, command: Callable[..., tuple[int, str]]) -> None:

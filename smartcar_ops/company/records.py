@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -90,10 +91,30 @@ def _as_noted(stands: Condition, undo: str, *names: str) -> Condition:
     return sa.or_(stands, sa.and_(of.undone_by == names[-2], back))  # what its own undo put back stands again
 
 
-def batches(ledger: Ledger, run_id: str) -> Sequence[Any]:
-    """(batch, table, written, skipped, failed, when it ended) of a run, in order."""
+def count_written(ledger: Ledger, since: datetime | None = None, until: datetime | None = None) -> int:
+    """Values that acts of this scope wrote or put back, after ``since`` and before ``until``; without these, ever."""
+    of = t.changes.c
+    written = [ledger.scope.of(t.runs), of.outcome == "written"]
+    written += [of.at >= _kept(since)] if since else []
+    written += [of.at < _kept(until)] if until else []
+    query = sa.select(sa.func.count()).select_from(t.changes.join(t.runs, of.run_id == t.runs.c.run_id))
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return int(connection.execute(query.where(*written)).scalar_one())
+
+
+def _kept(moment: datetime) -> datetime:
+    """A moment as the ledger keeps it."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:
+    """(batch, table, written, skipped, failed, still standing, when it ended) of a run, in order.
+
+    ``stands`` says which of its changes can be undone (`standing`).
+    """
     of = t.changes.c
     counted = [sa.func.count(sa.case((of.outcome == outcome, 1))) for outcome in ("written", "skipped", "failed")]
+    counted.append(sa.func.count(sa.case((stands, 1))))
     query = sa.select(of.batch, of.table_name, *counted, sa.func.max(of.at)).where(of.run_id == run_id)
     query = query.group_by(of.batch, of.table_name).order_by(of.batch, of.table_name)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
@@ -121,6 +142,16 @@ def way_back(condition: Condition) -> sa.Select[Any]:
         of.before_value,
         sa.cast(sa.null(), sa.Text).label("cars"),
     ).where(condition)
+
+
+def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, Sequence[Any]]:
+    """How many changes stand, and (run, batch, table, row id, column, before, after) of the first of them."""
+    of = t.changes.c
+    columns = (of.run_id, of.batch, of.table_name, of.row_id, of.column_name, of.before_value, of.after_value)
+    query = sa.select(*columns).where(stands).order_by(of.batch, of.place).limit(rows)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(t.changes).where(stands)).scalar_one()
+        return int(count), connection.execute(query).all()
 
 
 Written = sa.Select[Any]

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,9 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.locks import WRITER, Held, operator, utcnow
 from smartcar_ops.errors import LockedError
+
+STAMP = "%Y%m%dT%H%M%SZ"
+"""How a run's start is written in its name (UTC)."""
 
 WRITING = ("apply", "undo")
 """Acts that write to the company's rows."""
@@ -170,6 +174,12 @@ class Runs:
             names.append(str(run["plan"]).partition(":")[0])
             run = self.one(names[-1]) or {}
         return names
+
+    def free_name(self, moment: datetime, notebook: str) -> str:
+        """A name for a run of this moment that no other has: a later second where it is taken."""
+        while self.one(name := f"{moment:{STAMP}}__{notebook}"):
+            moment += timedelta(seconds=1)
+        return name
 
     def forget(self, run_id: str) -> None:
         """Takes back that an act began."""

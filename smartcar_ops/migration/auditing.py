@@ -16,7 +16,7 @@ from smartcar_ops.company.desk import Desk, desk
 from smartcar_ops.company.evidence import sources_of
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
-from smartcar_ops.migration import buckets
+from smartcar_ops.migration import buckets, deciding
 from smartcar_ops.migration.spool import Spool
 from smartcar_ops.uuids import NIL
 
@@ -29,6 +29,7 @@ USER_COLUMNS = {
     "vehicles": "int64",
     "vehicles_unlinked": "int64",
     "vehicles_unsubscribed": "Int64",
+    "decide": "str",
 }
 """The columns of ``users`` with their types."""
 
@@ -80,7 +81,7 @@ class Audit:
     @property
     def for_people(self) -> int:
         """Users that somebody must look at."""
-        return sum(self.counts[name] for name in buckets.FOR_PEOPLE)
+        return buckets.for_people(self.counts)
 
     @property
     def exit_code(self) -> int:
@@ -99,8 +100,9 @@ class Audit:
         )
 
     def people(self) -> pd.DataFrame:
-        """The users that somebody must look at."""
-        return self.for_decision[["user_id", "bucket", "reason", "next_action"]]
+        """The users that somebody must look at, with a command for each choice there is."""
+        table = self.for_decision[["user_id", "bucket", "reason", "decide"]]
+        return table.assign(decide=[tuple(lines.splitlines()) for lines in table["decide"]])
 
     def summary(self) -> dict[str, Any]:
         """The contract's keys of summary.json."""
@@ -129,17 +131,27 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
     users, orphans = Spool(USER_COLUMNS), Spool(ORPHAN_COLUMNS)
     with desk(company, ledger, now) as at:
         facts = judging.Facts(at)
-        counts = {row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))}
+        counts = _counted(at, facts)
         named = disputed(at, facts)
         for_people = [_for_people(users, part) for part in judged_parts(at, facts, named)]
         for table in at.tables(facts.orphans()):
             part: pd.DataFrame = table.to_pandas()
             orphans.append(part.assign(first_seen=part["first_seen"].dt.tz_localize("UTC")))
     return Audit(
-        counts=buckets.complete(counts),
+        counts=counts,
         for_decision=pd.concat([pd.DataFrame(columns=list(USER_COLUMNS)), *for_people], ignore_index=True),
         kept={"users": users.close(), "orphans": orphans.close()},
     )
+
+
+def count(company: Company, ledger: Ledger, now: datetime) -> dict[str, int]:
+    """Users by bucket, as `audit` would count them now; reads only, asks nobody, makes no table."""
+    with desk(company, ledger, now) as at:
+        return _counted(at, judging.Facts(at))
+
+
+def _counted(at: Desk, facts: judging.Facts) -> dict[str, int]:
+    return buckets.complete({row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))})
 
 
 def judged_parts(at: Desk, facts: judging.Facts, named: Mapping[str, Named]) -> Iterable[pd.DataFrame]:
@@ -195,9 +207,19 @@ def _conflict(row: Mapping[str, Any]) -> str:
 
 def _for_people(users: Spool, part: pd.DataFrame) -> pd.DataFrame:
     """Keeps a part of the users; returns those of it that somebody must look at."""
-    table = part.assign(smartcar_user_id=part["shown"], next_action=part["bucket"].map(ACTIONS))[list(USER_COLUMNS)]
+    open_ = part["bucket"].isin(buckets.FOR_PEOPLE)
+    told = zip(open_, part["user_id"], part["shown"], part["evidence"], strict=True)
+    choices = [_choices(*row) if for_people else None for for_people, *row in told]
+    actions = part["bucket"].map(ACTIONS)
+    table = part.assign(smartcar_user_id=part["shown"], next_action=actions, decide=choices)[list(USER_COLUMNS)]
     users.append(table)
-    return table[table["bucket"].isin(buckets.FOR_PEOPLE)]
+    return table[open_]
+
+
+def _choices(user_id: str, stored: Any, evidence: str) -> str:
+    """The commands that decide on a user, a line each."""
+    ids = deciding.ids_in(stored if isinstance(stored, str) else None, evidence)
+    return "\n".join(deciding.commands(user_id, ids))
 
 
 REASONS = {bucket.name: bucket.reason for bucket in buckets.BUCKETS}

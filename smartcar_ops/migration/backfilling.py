@@ -120,7 +120,7 @@ class Applied:
         for rows in records.of_run(self.ledger, self.run_id, outcome):
             part = pd.DataFrame.from_records(rows, columns=list(CHANGE_COLUMNS))
             for name in ("before", "after"):
-                part[name] = part[name].map(_shown, na_action="ignore")
+                part[name] = part[name].map(shown, na_action="ignore")
             spool.append(part)
         return spool.close()
 
@@ -174,7 +174,7 @@ def undo(
 
     A row changed since is skipped.
     """
-    condition = _condition(ledger, target)
+    condition = standing(ledger, target)
     readiness = None
     if _puts_ids_in_again(ledger, target):
         readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, UNJUDGED)
@@ -191,16 +191,16 @@ def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
 
 def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
     """How many changes would undo ``RUN[:BATCH[:ROW]]``, and the first of them; PlanError for an unknown run."""
-    count, found = records.first(ledger, _condition(ledger, target, as_noted=True), rows)
+    count, found = records.first(ledger, standing(ledger, target, as_noted=True), rows)
     names = ["place", "table", "row_id", "user_id", "column", "before", "after", "cars"]
     frame = pd.DataFrame.from_records(found, columns=names).drop(columns=["place", "cars"])
     for name in ("before", "after"):
-        frame[name] = frame[name].map(_shown, na_action="ignore")
+        frame[name] = frame[name].map(shown, na_action="ignore")
     return count, frame
 
 
-def _condition(ledger: Ledger, target: str, *, as_noted: bool = False) -> records.Condition:
-    """Which changes ``RUN[:BATCH[:ROW]]`` names; PlanError where the ledger has no such run.
+def standing(ledger: Ledger, target: str, *, as_noted: bool = False) -> records.Condition:
+    """Which changes that can be undone ``RUN[:BATCH[:ROW]]`` names; PlanError where the ledger has no such run.
 
     ``as_noted``: what an undo under way, or killed, has put back does not stand, though the next act will note it.
     """
@@ -401,12 +401,12 @@ def _before(company: Company, table: str, column: str, part: pa.Table) -> pa.Chu
     planned = dict(zip(part["row_id"].to_pylist(), current.to_pylist(), strict=True))
     hidden = [row for row, told in planned.items() if told and told.startswith(auditing.HIDDEN)]
     for row, now in company.values(table, column, hidden).items():
-        if now and _shown(now) == planned[row]:
+        if now and shown(now) == planned[row]:
             planned[row] = now
     return pa.chunked_array([pa.array(planned.values(), pa.string())])
 
 
-def _shown(value: str) -> str | None:
+def shown(value: str) -> str | None:
     """A value as people may see it: an id, or a known slip; anything else may be somebody's e-mail."""
     is_id = UUID.fullmatch(value.strip())
     return auditing.shown_id({"value": value, "malformed": not is_id}, "value")

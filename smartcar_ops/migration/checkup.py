@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -24,6 +25,7 @@ from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
+NOTEBOOK = "00_start_here"
 State = Literal["pass", "fail", "unknown"]
 CALLS = "at most 5 calls: one token, a page of connections, of subscriptions, of V2 management, one V2 /user"
 SKEW = 60.0
@@ -78,6 +80,16 @@ class Checkup:
 def checkup(settings: Settings, now: datetime | None = None) -> Checkup:
     """Asks everything once, at most 5 calls; a failing line does not stop the others."""
     return _Checkup(settings, now or datetime.now(UTC)).run()
+
+
+def note(settings: Settings, verdict: str, calls: Mapping[str, int], run_id: str = "") -> None:
+    """Notes in the ledger what a checkup spent, so that every total knows it; not where no ledger can be kept."""
+    with suppress(SmartcarOpsError, OSError):
+        company = Company.connect(settings.database_url.get_secret_value(), settings.layout)
+        register = Runs(Ledger.open(company, Scope(settings.service, settings.mode), settings.reports))
+        name = run_id or register.free_name(datetime.now(UTC), NOTEBOOK)
+        register.start(name, NOTEBOOK, "doctor")
+        register.finish(name, "done", {"verdict": verdict}, calls)
 
 
 class _Checkup:

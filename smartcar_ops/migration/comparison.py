@@ -13,7 +13,10 @@ import pandas as pd
 
 from smartcar_ops.layout import Gate, Waiver
 from smartcar_ops.migration.spool import Spool
-from smartcar_ops.migration.verdicts import JUDGED
+from smartcar_ops.migration.verdicts import JUDGED, LOST
+
+BOTH_REFUSED = "not_permitted_by_both"
+"""In a table of verdicts, those ``not_permitted`` that V2 is not permitted either: no loss on V3."""
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,17 @@ class Comparison:
     @cached_property
     def verdicts(self) -> dict[str, int]:
         """Fields by verdict, the most frequent first."""
-        counted = self.counts.groupby("verdict")["fields"].sum().sort_values(ascending=False, kind="stable")
-        return {str(name): int(count) for name, count in counted.items()}
+        return _verdicts(self.counts)
 
     @property
     def scored(self) -> int:
         """Fields that count."""
-        return int(self.counts.loc[self.counts["scored"], "fields"].sum())
+        return int(self._scored["fields"].sum())
 
     @property
     def judged(self) -> int:
         """Fields that count and were judged."""
-        counted = self.counts[self.counts["scored"] & self.counts["verdict"].isin(JUDGED)]
-        return int(counted["fields"].sum())
+        return int(self._scored.loc[self._scored["verdict"].isin(JUDGED), "fields"].sum())
 
     @property
     def lost_fields(self) -> int:
@@ -96,16 +97,22 @@ class Comparison:
 
     def by_field(self) -> pd.DataFrame:
         """Counts: a row a field in the map's order, a column a verdict."""
-        table = self.counts.pivot_table(
-            index="field", columns="verdict", values="fields", aggfunc="sum", fill_value=0, observed=True
-        )
-        return table.loc[[name for name in self.order if name in table.index]].astype(int)
+        return _by_field(self.counts, self.order)
 
     def scored_by_field(self) -> pd.DataFrame:
-        """The same for the fields that count: what only one version has is no question of agreement."""
-        scored = set(self.counts.loc[self.counts["scored"], "field"])
-        table = self.by_field()
-        return table.loc[[name for name in table.index if name in scored]]
+        """The same for the fields that count, what is lost and what is not told apart (`with_both_refused`)."""
+        scored = self._scored
+        table = _by_field(scored, self.order)
+        return with_both_refused(table, scored.groupby("field")["lost"].sum().to_dict())
+
+    @property
+    def scored_verdicts(self) -> dict[str, int]:
+        """`verdicts` of the fields that count."""
+        return _verdicts(self._scored)
+
+    @property
+    def _scored(self) -> pd.DataFrame:
+        return self.counts.loc[self.counts["scored"].astype(bool)]
 
     def lost_cells(self) -> dict[str, dict[str, int]]:
         """make and powertrain -> field -> how many differ or are lost; only where some do."""
@@ -120,8 +127,34 @@ class Comparison:
         return {
             "vehicles": self.read,
             "verdicts": self.verdicts,
+            "scored_verdicts": self.scored_verdicts,
+            "lost_fields": self.lost_fields,
             "scored": self.scored,
             "judged": self.judged,
             "by_field": json.loads(self.by_field().to_json(orient="index")),
             "refused": self.refused,
         }
+
+
+def with_both_refused(by_field: pd.DataFrame, lost: Mapping[str, int]) -> pd.DataFrame:
+    """A table of verdicts by field that says what is lost: its columns of `LOST` sum to ``lost`` in each field.
+
+    Of ``not_permitted``, what V2 is not permitted either goes to a column of its own, `BOTH_REFUSED`.
+    """
+    table = by_field.reindex(columns=[*dict.fromkeys([*by_field.columns, *LOST])], fill_value=0)
+    told = table[list(LOST)].sum(axis=1)
+    both = told - pd.Series(dict(lost), dtype="int64").reindex(table.index, fill_value=0)
+    return table.assign(not_permitted=table["not_permitted"] - both, **{BOTH_REFUSED: both})
+
+
+def _by_field(counts: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    table = counts.pivot_table(
+        index="field", columns="verdict", values="fields", aggfunc="sum", fill_value=0, observed=True
+    )
+    return table.loc[[name for name in order if name in table.index]].astype(int)
+
+
+def _verdicts(counts: pd.DataFrame) -> dict[str, int]:
+    """Fields by verdict, the most frequent first."""
+    counted = counts.groupby("verdict")["fields"].sum().sort_values(ascending=False, kind="stable")
+    return {str(name): int(count) for name, count in counted.items()}

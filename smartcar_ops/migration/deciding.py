@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -37,10 +39,20 @@ def conflicts(plan: Plan) -> list[Conflict]:
     found = []
     for row in rows[rows["table"] == "users"].itertuples(index=False):
         current, evidence = text(row.current), text(row.evidence) or ""
-        named = UUID.findall(f"{current or ''} {evidence}")
-        ids = dict.fromkeys(id for told in named if (id := smartcar_id(told)))
-        found.append(Conflict(row.user_id, current, evidence, text(row.reason) or "", tuple(ids)))
+        found.append(Conflict(row.user_id, current, evidence, text(row.reason) or "", ids_in(current, evidence)))
     return found
+
+
+def ids_in(*told: str | None) -> tuple[str, ...]:
+    """The ids that can be chosen from: those in what is stored and in the evidence, each once."""
+    named = UUID.findall(" ".join(one for one in told if one))
+    return tuple(dict.fromkeys(id for one in named if (id := smartcar_id(one))))
+
+
+def commands(user_id: str, ids: Iterable[str]) -> tuple[str, ...]:
+    """A command for each choice there is for a user: one of the ids, or none; name and reason are to be filled in."""
+    user = shlex.quote(user_id)
+    return tuple(f"smartcar-ops decide {user} {id} --by NAME --reason TEXT" for id in (*ids, NONE))
 
 
 def decide(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from smartcar_ops import file_modes
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError, PlanError, SmartcarOpsError
-from smartcar_ops.migration import acts, backfilling
+from smartcar_ops.migration import acts, backfilling, deciding
 from smartcar_ops.migration.backfilling import Applied
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.sources import Asked, Cost, parse_sources
@@ -21,6 +22,8 @@ from smartcar_ops.session import Session, Verdict
 PLAN = "plan.parquet"
 NOTEBOOK = acts.NOTEBOOK
 SAMPLE = 10
+CORRECT = "correct the car's row in your table, then plan again"
+"""What is to be done about a car that is for a person."""
 
 
 class Backfill:
@@ -107,10 +110,13 @@ class Backfill:
         return pd.concat(found)[["table", "row_id", "user_id", "proposed", "evidence"]]
 
     def conflicts(self) -> pd.DataFrame:
-        """The rows for people, with the evidence side by side; never written."""
+        """The rows for people, with the evidence side by side, and how each is decided; never written."""
         if self.plan is None:
             return pd.DataFrame()
-        return self.plan.conflicts()[["table", "row_id", "current", "reason", "evidence"]]
+        rows = self.plan.conflicts()[["table", "row_id", "current", "reason", "evidence"]]
+        choices = {one.user_id: deciding.commands(one.user_id, one.ids) for one in deciding.conflicts(self.plan)}
+        told = [choices[row.row_id] if row.table == "users" else (CORRECT,) for row in rows.itertuples()]
+        return rows.assign(decide=told)
 
     def carry_out(self, progress: backfilling.Progress | None = None, run_id: str = "") -> pd.DataFrame:
         """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows.
@@ -165,7 +171,8 @@ class Backfill:
     def finish(self) -> Verdict:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
-        done = self.applied.summary if self.applied else dict.fromkeys(("applied", "skipped", "failed"), 0)
+        done: dict[str, Any] = dict.fromkeys(("applied", "skipped", "failed"), 0)
+        done |= self.applied.summary if self.applied else {}
         ended = "failed" if done["failed"] else "done"
         if self.applied and (self.applied.cancelled or self.applied.stopped):
             ended = "cancelled" if self.applied.cancelled else "stopped"

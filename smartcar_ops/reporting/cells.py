@@ -136,6 +136,8 @@ def _dress(table: Tag) -> None:
     if len({len(row) for row in rows}) != 1:
         return
     for place, column in enumerate(zip(*rows, strict=True)):
+        if any(cell.find("code") for cell in column):
+            continue  # a command is copied as one line
         kind = _kind([cell.get_text(strip=True) for cell in column])
         above = [row[place] for row in heads if len(row) == len(rows[0])]
         for cell in (*column, *above) if kind else ():

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import accumulate
 
+from smartcar_ops.migration import buckets
 from smartcar_ops.reporting.drawing import (
     BLUE,
     GREY,
@@ -29,14 +30,15 @@ from smartcar_ops.reporting.verdict_chart import verdicts_by_field
 
 __all__ = ["BUCKETS", "Picture", "allowance", "migrated_share", "users_by_bucket", "verdicts_by_field"]
 
-PEOPLE = "Needs a decision or a new consent"
+PEOPLE = "Left: for a person to decide"
 GROUPS: dict[str, dict[str, str]] = {
-    "Id stored": {"mapped": BLUE, "unconfirmed": PALE_BLUE},
-    "Safe to set": {"ready": TEAL},
-    PEOPLE: {"conflict": ORANGE, "shared": ORANGE, "invalid": ORANGE, "reconnect": ORANGE},
-    "Nothing to do yet": {"unasked": GREY, "no_vehicles": GREY},
+    "Done": {"mapped": BLUE},
+    "Left: for the next audit or backfill": {"ready": TEAL, "unasked": TEAL},
+    PEOPLE: {"conflict": ORANGE, "shared": ORANGE, "invalid": ORANGE},
+    "Left: to connect again, or to check": {"reconnect": PALE_BLUE, "unconfirmed": PALE_BLUE},
+    "Nothing to do yet": {"no_vehicles": GREY},
 }
-"""The nine audit buckets in a reader's order, each with its colour."""
+"""The nine audit buckets in a reader's order, each with its colour; a group has one turn (`migration.buckets`)."""
 
 BUCKETS = tuple(bucket for group in GROUPS.values() for bucket in group)
 
@@ -115,12 +117,13 @@ def _row(sheet: Sheet, y: float, bucket: str, color: str, sides: list[Mapping[st
 def _users_title(sides: list[Mapping[str, int]]) -> str:
     totals = [sum(side.values()) for side in sides]
     mapped = [side.get("mapped", 0) for side in sides]
+    left = buckets.left(sides[-1])
     if len(sides) == 1:
-        return f"{thousands(totals[0], 'users')}: {mapped[0]:,} mapped"
+        return f"{thousands(totals[0], 'users')}: {mapped[0]:,} mapped, {left:,} left to do"
     if totals[0] == totals[1]:
-        return f"{thousands(totals[0], 'users')}: {mapped[0]:,} mapped before, {mapped[1]:,} after"
-    users = [thousands(total, "users") for total in totals]
-    return f"{users[0]} before, {mapped[0]:,} of them mapped; {users[1]} after, {mapped[1]:,} mapped"
+        return f"{thousands(totals[0], 'users')}: {mapped[0]:,} mapped before, {mapped[1]:,} after; {left:,} left to do"
+    before, after = (thousands(total, "users") for total in totals)
+    return f"{before} before, {mapped[0]:,} of them mapped; {after} after, {mapped[1]:,} mapped, {left:,} left to do"
 
 
 def _users_description(sides: list[Mapping[str, int]]) -> str:
@@ -131,21 +134,24 @@ def _users_description(sides: list[Mapping[str, int]]) -> str:
     return f"Users by audit bucket{', before to after' if len(sides) > 1 else ''}. {'. '.join(groups)}."
 
 
-def migrated_share(mapped: int, total: int) -> Picture:
-    """One bar: the share of users with a confirmed id; 100% only where it is every one of them."""
-    if not 0 <= mapped <= total:
-        raise ValueError(f"mapped is {mapped} of {total}; expected 0 to {total}")
+def migrated_share(mapped: int, left: int, total: int) -> Picture:
+    """One bar: the share of users with a confirmed id, 100% only where it is every one of them; how many are left.
+
+    Who is neither mapped nor ``left`` to do has nothing to map.
+    """
+    rest = total - mapped - left
+    if min(mapped, left, rest) < 0:
+        raise ValueError(f"mapped is {mapped} and left {left} of {total}; expected 0 or more each, and no more in all")
     share = percent(mapped, total)
     sheet = Sheet()
     sheet.text(0, 46, share, size=54 if len(share) < 5 else 34, bold=True)
-    left = total - mapped
     sheet.text(WIDTH, 28, f"{thousands(mapped)} of {thousands(total, 'users')} mapped", anchor="right")
-    rest = "none left" if not left else f"{thousands(left)} not mapped"
-    sheet.text(WIDTH, 46, rest if total else "no users", size=12, opacity=0.75, anchor="right")
+    told = f"{left:,} left to do{f', {rest:,} with nothing to map' if rest else ''}" if total else "no users"
+    sheet.text(WIDTH, 46, told, size=12, opacity=0.75, anchor="right")
     sheet.bar(0, 62, WIDTH, 18, GREY, opacity=0.25, radius=4)
-    sheet.bar(0, 62, shared_out([mapped, left], WIDTH)[0], 18, BLUE, radius=4)
-    told = f"A bar filled to {share}: {mapped:,} of {thousands(total, 'users')} mapped."
-    return sheet.picture(84, "Users mapped", told if total else "No users.")
+    sheet.bar(0, 62, shared_out([mapped, total - mapped], WIDTH)[0], 18, BLUE, radius=4)
+    words = f"A bar filled to {share}: {mapped:,} of {thousands(total, 'users')} mapped, {told}."
+    return sheet.picture(84, "Users mapped", words if total else "No users.")
 
 
 _NEEDS = (BLUE, PALE_BLUE, TEAL, GREY)

@@ -43,6 +43,19 @@ def verdicts(compare: Compare) -> Picture | HTML | None:
     return charts.verdicts_by_field(table) if len(table) else showing.sentence("No vehicle was read")
 
 
+def not_counted(compare: Compare) -> HTML | None:
+    """What became of the fields that the gate does not count: in the tables and in summary.json, not in the picture."""
+    found = compare.result
+    rest = {name: count - found.scored_verdicts.get(name, 0) for name, count in found.verdicts.items()}
+    told = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in rest.items() if count)
+    if compare.vehicle_id or not told:
+        return None
+    return showing.sentence(
+        f"{thousands(sum(rest.values()), 'more readings')} are of fields that do not count, since only one version has "
+        f"them or they are told for information: {told}"
+    )
+
+
 def losses(compare: Compare) -> Picture | HTML | None:
     """The heat map, make by field."""
     found = compare.result
@@ -133,7 +146,7 @@ def _open_row(row: Mapping[str, Any], units: float | None) -> dict[str, Any]:
 
 
 def differences(compare: Compare) -> HTML | None:
-    """The first fields that differ or are lost, with both values and the reason."""
+    """The first fields that differ or are lost: the vehicle by Smartcar's id and yours, both values, the reason."""
     if compare.vehicle_id:
         return None
     found = compare.result
@@ -142,12 +155,11 @@ def differences(compare: Compare) -> HTML | None:
     table = [
         {
             "field": row["field"],
-            "make": row["make"],
+            "vehicle": (row["vehicle_id"], f"{row['make']}, yours {row['local_vehicle_id']}"),
             "verdict": row["verdict"].replace("_", " "),
             "V2": values_shown.told(row, "v2", NARROW),
             "V3": values_shown.told(row, "v3", NARROW),
             "reason": row["reason"],
-            "vehicle": row["vehicle_id"],
         }
         for row in rows
     ]

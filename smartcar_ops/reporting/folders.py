@@ -7,8 +7,7 @@ import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
-STAMP = "%Y%m%dT%H%M%SZ"
-"""How a run's start is written in its name (UTC)."""
+from smartcar_ops.company.runs import STAMP
 
 ABANDONED = 24 * 3600
 """Seconds after which a folder that never became whole belongs to a run that was killed."""

@@ -36,7 +36,7 @@ NO_FOLDER = (4, 5)
 """Exit codes that leave nothing behind."""
 
 GOOD = (0, 1, 3)
-"""Exit codes of whole runs, which `latest` may point to."""
+"""Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
 
 ASKING = ("10", "20", "30")
 """Notebooks that draw on the allowance."""
@@ -126,6 +126,7 @@ class _Run:
         self.path, self.values, self.settings = path, dict(values), chosen
         self.started = datetime.now(UTC)
         self._done: dict[str, Any] = {}
+        self._as_of = ""
         self._name_folder(self.started)
 
     def _name_folder(self, moment: datetime) -> None:
@@ -240,6 +241,7 @@ class _Run:
         if problem is not None and problem.exit_code in NO_FOLDER:
             shutil.rmtree(self.partial)
             return self._nothing(problem.exit_code, str(problem))
+        self._as_of = str(outcome.get("as_of", ""))
         exit_code = problem.exit_code if problem else int(outcome["exit_code"])
         summary = outcome.get("summary") or {"verdict": str(problem), "complete": False}
         if problem is not None:
@@ -260,7 +262,7 @@ class _Run:
             shutil.copyfile(self.path, self.partial / "run.ipynb")
         notebook: nbformat.NotebookNode = nbformat.read(self.partial / "run.ipynb", as_version=4)  # type: ignore[no-untyped-call]
         header = page.Header(
-            title=_title(notebook, self.path.stem),
+            title=_title(notebook, self.path.stem) + (f", as of {self._as_of}" if self._as_of else ""),
             verdict=str(summary["verdict"]),
             state=STATES.get(exit_code, "failed"),
             where=self.settings.where,
@@ -277,7 +279,7 @@ class _Run:
         bundles.write_json(self.partial / "run.json", self._run_json(exit_code, ended, calls, oddities))
         (self.partial / OUTCOME).unlink(missing_ok=True)
         self.partial.rename(self.folder)
-        if exit_code in GOOD:
+        if exit_code in GOOD and not self._as_of:
             folders.point_latest(self.settings.reports, self.path.stem, self.folder.name)
         return Result(
             self.path.stem, exit_code, str(summary["verdict"]), self.settings.where, self.folder, summary, calls

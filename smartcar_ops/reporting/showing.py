@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
+
+COMMAND = "smartcar-ops "
+"""How a command of the kit begins."""
 
 LEFT = "<style>.jp-RenderedHTMLCommon table.smartcar-ops :is(th, td) { text-align: left }</style>"
 """JupyterLab sets every cell to the right, sentences too; a report has its own style."""
@@ -44,11 +47,6 @@ def together(*shown: HTML | None) -> HTML:
     return _html("".join(str(one.data) for one in shown if one is not None))
 
 
-def or_else(draw: Callable[[pd.DataFrame], Any], frame: pd.DataFrame, words: str) -> Any:
-    """The picture of a table, or the words where the table is empty."""
-    return sentence(words.rstrip(".")) if frame.empty else draw(frame)
-
-
 def _table(frame: pd.DataFrame) -> str:
     with pd.option_context("display.max_colwidth", None):
         shown = frame.rename(columns=html.escape).map(_cell)
@@ -56,10 +54,12 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A cell's value as markup."""
+    """A cell's value as markup; a command stands as code, on one line, to be copied."""
     if isinstance(value, tuple):
-        return "<br>".join(html.escape(str(entry)) for entry in value)
-    return html.escape(value) if isinstance(value, str) else value
+        return "<br>".join(_cell(str(entry)) for entry in value)
+    if not isinstance(value, str):
+        return value
+    return f"<code>{html.escape(value)}</code>" if value.startswith(COMMAND) else html.escape(value)
 
 
 def _html(markup: str) -> HTML:

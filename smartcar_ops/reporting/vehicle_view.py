@@ -26,10 +26,22 @@ from smartcar_ops.smartcar.fields import Field, FieldMap
 if TYPE_CHECKING:
     from smartcar_ops.reporting.compare import Compare
 
-ONE_SIDED = "Only on one side"
-GROUPS = (LOST, NOT_JUDGED, AGREES, ONE_SIDED)
-COUNTED = {LOST: "lost or differing", NOT_JUDGED: "not judged", AGREES: "agree", ONE_SIDED: "only on one side"}
-MARKS = {LOST: ("lost", "✕"), NOT_JUDGED: ("open", "○"), AGREES: ("agrees", "✓"), ONE_SIDED: ("open", "○")}
+UNCOUNTED, ONE_SIDED = "Differs, and is not counted", "Only on one side"
+GROUPS = (LOST, UNCOUNTED, NOT_JUDGED, AGREES, ONE_SIDED)
+COUNTED = {
+    LOST: "lost or differing",
+    UNCOUNTED: "differing that are not counted",
+    NOT_JUDGED: "not judged",
+    AGREES: "agree",
+    ONE_SIDED: "only on one side",
+}
+MARKS = {
+    LOST: ("lost", "✕"),
+    UNCOUNTED: ("open", "✕"),
+    NOT_JUDGED: ("open", "○"),
+    AGREES: ("agrees", "✓"),
+    ONE_SIDED: ("open", "○"),
+}
 """Each group's class and sign: a verdict can be told without its colour."""
 
 
@@ -75,8 +87,10 @@ def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 def _group_of(row: Row) -> str:
     verdict = row["verdict"]
-    if row["lost"] or verdict == "mismatch":
+    if row["lost"]:
         return LOST
+    if verdict == "mismatch":
+        return UNCOUNTED
     if verdict in ("v2_only", "v3_only"):
         return ONE_SIDED
     return AGREES if verdict in FAMILIES[AGREES] else NOT_JUDGED
@@ -84,7 +98,8 @@ def _group_of(row: Row) -> str:
 
 def _head(recording: Recording, groups: Mapping[str, Sequence[Row]]) -> str:
     pair = recording.pair
-    counts = ", ".join(f"{len(groups[name]):,} {words}" for name, words in COUNTED.items())
+    told = {name: words for name, words in COUNTED.items() if groups[name] or name != UNCOUNTED}
+    counts = ", ".join(f"{len(groups[name]):,} {words}" for name, words in told.items())
     return (
         f'<p class="head"><strong>{escape(f"{pair.make} {pair.powertrain}".strip())}</strong> · Smartcar’s '
         f"<code>{escape(pair.vehicle_id)}</code> · yours <code>{escape(pair.local_vehicle_id)}</code> · "

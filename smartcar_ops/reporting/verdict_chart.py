@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smartcar_ops.migration.comparison import BOTH_REFUSED
 from smartcar_ops.reporting.drawing import (
     WIDTH,
     Picture,
@@ -25,10 +26,14 @@ FAMILIES: dict[str, dict[str, str]] = {
     NOT_JUDGED: {
         "moved": "#626d79", "stale": "#6f7a86", "unavailable": "#7d8893", "not_capable": "#8b959f",
         "cached_error": "#99a2ab", "v3_only": "#a7afb7", "waived": "#b5bcc3", "failed": "#c3c9cf",
+        BOTH_REFUSED: "#ced3d8",
     },
     LOST: {"mismatch": "#b4480f", "v2_only": "#e08230", "not_permitted": "#f3b878"},
 }  # fmt: skip
-"""The compare verdicts in the order of the bars: each family one hue, and each its own lightness."""
+"""The compare verdicts in the order of the bars: each family one hue, and each its own lightness.
+
+Lost or differing is what the gate counts, and nothing else: what neither version is permitted is not judged.
+"""
 
 COLORS = {verdict: color for family in FAMILIES.values() for verdict, color in family.items()}
 
@@ -118,8 +123,9 @@ def _title(table: dict[str, dict[str, int]]) -> str:
     size = f"{thousands(len(table), 'fields')}, {thousands(total, 'readings')}"
     if not total:
         return f"{size} compared"
-    good, open_, bad = percents([sum(_of(row, family) for row in table.values()) for family in FAMILIES])
-    return f"{size}: {good} agree, {open_} not judged, {bad} lost or different"
+    counts = [sum(_of(row, family) for row in table.values()) for family in FAMILIES]
+    good, open_, bad = percents(counts)
+    return f"{size}: {good} agree, {open_} not judged, {bad} ({counts[-1]:,}) lost or different"
 
 
 def _description(table: dict[str, dict[str, int]]) -> str:

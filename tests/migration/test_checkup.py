@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smartcar_ops.company.runs import Runs
-from smartcar_ops.migration.checkup import Checkup, checkup
+from smartcar_ops.migration.checkup import Checkup, checkup, note
 from tests.house import House
 
 
@@ -125,3 +125,21 @@ def test_an_act_that_was_killed_fails_its_line(house: House) -> None:
     assert (1, True) == (found.exit_code, "`smartcar-ops runs`" in line.next_step)
     runs.finish("undo", "done", {})
     assert "pass" == states(asked(house))["acts that write"]
+
+
+@pytest.mark.parametrize("expanded", [False, True])
+def test_what_a_checkup_spent_is_known_to_every_total(make_house: Callable[..., House], expanded: bool) -> None:
+    """Its calls stand among the runs, before expand in the file; the progress report's sum has them."""
+    house = make_house(users=40)
+    house = house.expand() if expanded else house
+    found = asked(house)
+    note(house.settings, found.verdict, found.calls)
+    (run,) = Runs(house.open_ledger()).all()
+    assert ("doctor", "done", found.calls) == (run["act"], run["status"], run["calls"])
+    assert len(house.sandbox.arrivals) == 5 == sum(run["calls"].values())
+
+
+def test_a_checkup_without_a_database_is_noted_nowhere(house: House) -> None:
+    """Where the database can't be reached there is nothing to note it in, and that is no error."""
+    note(house.read_settings(SMARTCAR_DATABASE_URL="sqlite:////nowhere/at/all.sqlite"), "all is well", {"v3": 1})
+    assert [] == Runs(house.ledger).all()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from smartcar_ops import cli
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import backfilling, deciding
+from smartcar_ops.reporting.backfill import Backfill
+from smartcar_ops.session import Session
 from tests.conftest import DATABASES
 from tests.house import House
 
@@ -46,6 +50,39 @@ def planned(house: House, user: str) -> dict[str, Any]:
 def stored(house: House, user: str) -> str | None:
     """What the company stores for a user."""
     return next(row["smartcar_user_id"] for row in house.rows("users") if str(row["id"]) == user)
+
+
+def test_every_row_for_a_person_comes_with_its_commands(
+    make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In audit and plan each user for a person has a command a choice, and the command line takes it as it stands."""
+    house = make_house().expand().play_callbacks()
+    house.ask()
+    people = {user["user_id"] for user in house.truth["users"] if user["decision"] == "conflict"}
+    users = house.audit().users.set_index("user_id")["decide"].dropna()
+    assert people == set(users.index)
+    backfill = Backfill(Session("30_backfill_user_ids", house.settings))
+    backfill.plan = house.plan()
+    shown = backfill.conflicts()
+    shown = shown[shown["table"] == "users"].set_index("row_id")["decide"]
+    assert {user: tuple(lines.splitlines()) for user, lines in users.items()} == shown.to_dict()
+    for name, value in house.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(house.root)
+    user = user_of(house, "two_ids_vin")
+    (conflict,) = [found for found in deciding.conflicts(house.plan()) if found.user_id == user]
+    assert [*conflict.ids, "none"] == [line.split()[3] for line in shown[user]] and 2 == len(conflict.ids)
+    words = shlex.split(shown[user][0].replace("NAME", "Ada").replace("TEXT", "'asked them'"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words[1:])
+    assert not ended.value.code
+    assert ("set", conflict.ids[0]) == (planned(house, user)["decision"], planned(house, user)["proposed"])
+
+
+def test_a_command_takes_any_id_of_the_companys() -> None:
+    """An id with blanks or quotes is one word of the command."""
+    (command,) = deciding.commands("O'Hara; rm -rf", [])
+    assert ["smartcar-ops", "decide", "O'Hara; rm -rf", "none"] == shlex.split(command)[:4]
 
 
 @pytest.mark.parametrize("persona", ["wrong_id", "malformed", "two_ids_vin", "family_car"])

@@ -70,6 +70,86 @@ def test_before_and_now_stand_side_by_side(house: House) -> None:
     assert sent == len(house.sandbox.arrivals)
 
 
+# --- after a backfill ----------------------------------------------------------------------------------------
+
+
+def audited(house: House) -> dict[str, int]:
+    """Asks, audits and notes the audit, as the notebook does; the counts."""
+    house.ask()
+    counts = house.audit().counts
+    noted(house, "audit", "audit", house.now - timedelta(seconds=30), buckets=counts)
+    return counts
+
+
+def test_after_a_backfill_everybody_is_judged_again_without_a_call(house: House) -> None:
+    """What an audit would count now, without one; how many values were written is told; an undo is seen, too."""
+    counts = audited(house)
+    sent = len(house.sandbox.arrivals)
+    wrote = backfilling.apply(house.company, house.ledger, house.plan(), "b1").count("written")
+    report = told(house)
+    assert (house.truth["buckets"]["before"], house.truth["buckets"]["after"]) == (report.before, report.now)
+    assert (wrote, wrote) == (report.written_since, report.summary()["written_since"])
+    assert report.now["ready"] == 0 < counts["ready"]
+    assert not [step for step in report.next_steps() if step.startswith("Backfill")]
+    assert f"{wrote} values written or undone since the audit: judged again, nobody asked." in report.verdict
+    back = backfilling.undo(house.company, house.ledger, "b1", "u1").count("written")
+    report = told(house)
+    assert (counts, wrote + back) == (report.now, report.written_since)
+    assert sent == len(house.sandbox.arrivals)
+
+
+def test_a_written_id_is_mapped_only_where_a_connection_names_it(house: House) -> None:
+    """What was written and is confirmed by no connection any more is counted as unconfirmed."""
+    audited(house)
+    backfilling.apply(house.company, house.ledger, house.plan(), "b1")
+    assert told(house).mapped > told(house).before["mapped"]
+    house.ledger.record_connections([], complete=True, now=house.now.replace(tzinfo=None))
+    report = told(house)
+    assert (0, house.audit().counts) == (report.mapped, report.now)
+
+
+def test_without_a_write_the_numbers_are_the_audits(house: House) -> None:
+    """The last audit's counts, whatever the company changed meanwhile; nothing was written since."""
+    counts = audited(house)
+    house.execute("DELETE FROM vehicles")
+    report = told(house)
+    assert (counts, 0) == (report.now, report.written_since)
+    assert "written or undone" not in report.verdict
+
+
+def test_without_an_audit_a_backfill_is_told_all_the_same(house: House) -> None:
+    """Exit 3: there are no buckets to show, and how much was written is said."""
+    house.ask()
+    wrote = backfilling.apply(house.company, house.ledger, house.plan(), "b1").count("written")
+    report = told(house)
+    assert (3, 0, wrote) == (report.exit_code, report.total, report.written_since)
+    assert f"no audit to report on, though {wrote} values written" in report.verdict
+
+
+@pytest.mark.parametrize(("hours", "words"), [(23, ""), (25, "The audit is old (25 hours ago)"), (80, "(3 days ago)")])
+def test_an_old_audit_is_in_the_verdict(house: House, hours: int, words: str) -> None:
+    """Older than a day, it is said in the verdict, and to audit again is the first thing to do."""
+    noted(house, "a", "audit", NOW - timedelta(hours=hours), buckets=counted(mapped=3, ready=1))
+    report = told(house, now=NOW)
+    assert words in report.verdict
+    assert bool(words) == ("audit again" in report.verdict) == report.next_steps()[0].startswith("Audit again")
+
+
+def test_an_incomplete_audit_never_takes_the_place_of_a_whole_one_of_its_day(house: House) -> None:
+    """Of a day the last complete audit is taken; one that did not reach everything only where there is no other."""
+    morning, noon = NOW - timedelta(hours=6), NOW - timedelta(hours=1)
+    noted(house, "old", "audit", NOW - timedelta(hours=30), buckets=counted(mapped=1), complete=True)
+    noted(house, "part", "audit", noon, buckets=counted(unasked=9), complete=False)
+    report = told(house, now=NOW)
+    assert (9, True) == (report.now["unasked"], "did not reach everything" in report.verdict)
+    noted(house, "whole", "audit", morning, buckets=counted(mapped=5), complete=True)
+    assert (5, True) == ((report := told(house, now=NOW)).mapped, report.snapshot is not None)
+    assert "did not reach everything" not in report.verdict
+
+
+# --- as of an earlier day ------------------------------------------------------------------------------------
+
+
 def test_as_of_tells_an_earlier_day_and_writes_nothing(house: House) -> None:
     """The same report as of a past day: the last audit up to its end, later ones unseen, no row changed."""
     for day, mapped in ((20, 1), (21, 2), (22, 3)):
@@ -79,9 +159,46 @@ def test_as_of_tells_an_earlier_day_and_writes_nothing(house: House) -> None:
     assert 3 == told(house, now=NOW).mapped
     report = told(house, now=NOW, as_of="2026-11-21")
     assert (2, {"v3": 41}) == (report.mapped, report.calls)
-    assert datetime(2026, 11, 21, 23, tzinfo=UTC) == report.audited_at
+    assert report.snapshot is not None
+    assert datetime(2026, 11, 21, 23, tzinfo=UTC) == report.snapshot.at
+    assert report.verdict.startswith("As of 2026-11-21: 2 of 10 users")
     assert 3 == told(house, now=NOW, as_of="2026-11-19").exit_code
     assert before == {name: house.rows(name) for name in house.tables()}
+
+
+def test_as_of_has_one_clock(house: House) -> None:
+    """Days and units left are those that were left when the day ended; what was needed then is not known."""
+    noted(house, "a", "audit", datetime(2026, 11, 20, 1, tzinfo=UTC), buckets=counted(mapped=1))
+    report = told(house, now=NOW, as_of="2026-11-20", deadline="2026-11-30")
+    assert (9.0, 120 + 9 * 24 * 60 * 2, None) == (report.days_left, report.to_come, report.needed)
+    assert "audited 23 hours ago" in report.age
+    today = told(house, now=NOW, as_of="2026-11-23", deadline="2026-11-30")
+    assert (6.5, NOW, True) == (today.days_left, today.moment, today.needed is not None)
+
+
+def test_as_of_sees_no_later_write(house: House) -> None:
+    """A backfill of a later day is in no number of an earlier one."""
+    counts = audited(house)
+    with house.ledger.begin() as connection:
+        earlier = (house.now - timedelta(days=3)).replace(tzinfo=None)
+        connection.execute(t.runs.update().values(started=earlier))
+    backfilling.apply(house.company, house.ledger, house.plan(), "b1")
+    day = (house.now - timedelta(days=2)).date().isoformat()
+    report = told(house, as_of=day)
+    assert (counts, counts, 0) == (report.now, report.before, report.written_since)
+    assert told(house).written_since > 0
+
+
+def test_a_day_to_come_can_not_be_looked_back_to(house: House) -> None:
+    """The future is exit 5, with the last day that can be named; today can."""
+    tomorrow = (NOW + timedelta(days=1)).date().isoformat()
+    with pytest.raises(ParameterError, match="as_of is '2026-11-24', which is in the future; expected 2026-11-23"):
+        told(house, now=NOW, as_of=tomorrow)
+    assert 5 == ParameterError.exit_code
+    assert "2026-11-23" == told(house, now=NOW, as_of="2026-11-23").as_of
+
+
+# --- what is left --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -105,11 +222,12 @@ def test_a_passed_deadline_with_open_users_says_no(
 
 def test_the_next_steps_name_every_open_bucket_with_its_number(house: House) -> None:
     """What to do next: one sentence for each open bucket, backfilling first; none when all is done."""
+    assert set(buckets.LEFT) == set(progress.NEXT_STEPS)
     open_counts = {name: place for place, name in enumerate(progress.NEXT_STEPS, start=2)}
     noted(house, "a", "audit", NOW - timedelta(hours=1), buckets=counted(mapped=5, no_vehicles=4, **open_counts))
     report = told(house, now=NOW)
     steps = report.next_steps()
-    assert sum(open_counts.values()) == report.open
+    assert sum(open_counts.values()) == report.left == report.total - report.mapped - report.now["no_vehicles"]
     assert len(open_counts) == len(steps)
     assert f"Backfill {open_counts['ready']} users." in steps[0]
     assert all(sum(f" {number} " in step for step in steps) == 1 for number in open_counts.values())
@@ -154,7 +272,7 @@ def test_what_is_needed_shrinks_as_it_is_done(make_house: Callable[..., House]) 
     record(house, first, [])
     report = told(house)
     assert linked["recording"] - cost == report.needed["recording"]
-    assert 2 == report.by_field.loc["vin", "equal"]
+    assert 2 == report.compared.loc["vin", "equal"]
 
 
 @pytest.mark.parametrize("text", ["", "soon", "2026-13-01", "01.12.2026"])

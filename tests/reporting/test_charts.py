@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from smartcar_ops.migration import buckets
 from smartcar_ops.reporting import charts
 from smartcar_ops.reporting.drawing import WIDTH, Picture, measure, percent, percents, shared_out
 from smartcar_ops.reporting.verdict_chart import COLORS
@@ -29,9 +30,9 @@ PICTURES = {
     "a million users": lambda: charts.users_by_bucket(ALMOST_ALL, {"mapped": 1_000_000}),
     "verdicts": lambda: charts.verdicts_by_field(VERDICTS),
     "no verdicts": lambda: charts.verdicts_by_field(pd.DataFrame({"equal": []})),
-    "share": lambda: charts.migrated_share(201, 300),
-    "share of a million": lambda: charts.migrated_share(999_999, 1_000_000),
-    "share of none": lambda: charts.migrated_share(0, 0),
+    "share": lambda: charts.migrated_share(201, 81, 300),
+    "share of a million": lambda: charts.migrated_share(999_999, 1, 1_000_000),
+    "share of none": lambda: charts.migrated_share(0, 0, 0),
     "allowance": lambda: charts.allowance({"linking": 10_000, "recording": 45_000}, 23_160, 8.04),
     "allowance, nothing needed": lambda: charts.allowance({}, 0, -1),
 }
@@ -104,13 +105,13 @@ def test_the_numbers_beside_the_bars_add_up_to_both_totals():
     picture = charts.users_by_bucket(BEFORE, AFTER)
     assert sum(numbers(picture)) == 300 + 300
     assert len(numbers(picture)) == 18
-    assert picture.title == "300 users: 62 mapped before, 201 after"
+    assert picture.title == "300 users: 62 mapped before, 201 after; 81 left to do"
 
 
 def test_totals_that_differ_are_both_in_the_title():
     """A user who came in between is not hidden."""
     title = charts.users_by_bucket({"mapped": 1}, {"mapped": 1, "ready": 1}).title
-    assert title == "1 user before, 1 of them mapped; 2 users after, 1 mapped"
+    assert title == "1 user before, 1 of them mapped; 2 users after, 1 mapped, 1 left to do"
 
 
 def test_buckets_stand_in_a_readers_order():
@@ -118,22 +119,26 @@ def test_buckets_stand_in_a_readers_order():
     shown = [text.replace(" ", "_") for text in words(charts.users_by_bucket(BEFORE))]
     order = [
         "mapped",
-        "unconfirmed",
         "ready",
+        "unasked",
         "conflict",
         "shared",
         "invalid",
         "reconnect",
-        "unasked",
+        "unconfirmed",
         "no_vehicles",
     ]
     assert [text for text in shown if text in charts.BUCKETS] == order == list(charts.BUCKETS)
 
 
 def test_the_groups_of_buckets_carry_their_sums():
-    """The group that needs a person says how many users that is, in words."""
+    """Each group says how many users it is, and has one turn: the groups that are left sum to what is left."""
     shown = words(charts.users_by_bucket(BEFORE))
-    assert shown[shown.index("Needs a decision or a new consent") + 1] == "66 users"
+    assert shown[shown.index("Left: for a person to decide") + 1] == "39 users"
+    turns = {group: {buckets.BY_NAME[name].turn for name in names} for group, names in charts.GROUPS.items()}
+    assert {1} == {len(found) for found in turns.values()}
+    assert sum(int(shown[shown.index(group) + 1].split()[0]) for group in turns if group.startswith("Left")) == 220
+    assert buckets.left(BEFORE) == 220 == sum(BEFORE.values()) - BEFORE["mapped"] - BEFORE["no_vehicles"]
 
 
 def test_one_user_among_a_million_is_still_a_bar():
@@ -174,7 +179,7 @@ def test_the_worst_field_comes_first_and_one_without_readings_says_so():
 def test_sample_sizes_and_shares_of_the_families_are_told():
     """The title holds the totals, the right edge each field's readings, the legend each verdict's."""
     picture = charts.verdicts_by_field(VERDICTS)
-    assert picture.title == "3 fields, 60 readings: 95% agree, 2% not judged, 3% lost or different"
+    assert picture.title == "3 fields, 60 readings: 95% agree, 2% not judged, 3% (2) lost or different"
     assert {"50", "10", "0", "equal 49", "mismatch 2"} <= set(words(picture))
     assert "odometer: equal 40, converted 8, stale 1, mismatch 1" in picture.description
 
@@ -205,13 +210,17 @@ def test_shares_of_parts_add_up_to_a_hundred():
 
 def test_the_share_is_in_large_type_with_its_numbers():
     """Two thirds of 300 users are told as a share and as numbers."""
-    assert words(charts.migrated_share(201, 300)) == ["67%", "201 of 300 users mapped", "99 not mapped"]
+    assert words(charts.migrated_share(201, 81, 300)) == [
+        "67%",
+        "201 of 300 users mapped",
+        "81 left to do, 18 with nothing to map",
+    ]
 
 
 def test_more_mapped_than_there_are_is_refused():
     """A share above one is a mistake of the caller."""
-    with pytest.raises(ValueError, match=r"mapped is 2 of 1"):
-        charts.migrated_share(2, 1)
+    with pytest.raises(ValueError, match=r"mapped is 2 and left 0 of 1"):
+        charts.migrated_share(2, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +263,7 @@ def test_a_notebook_cell_shows_a_figure_with_its_description():
 
 def test_the_repr_is_one_short_line():
     """A log that prints a picture gets its title alone."""
-    assert repr(charts.migrated_share(1, 2)) == "Picture('Users mapped')"
+    assert repr(charts.migrated_share(1, 1, 2)) == "Picture('Users mapped')"
 
 
 def test_names_from_outside_are_text():

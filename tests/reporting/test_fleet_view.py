@@ -10,6 +10,8 @@ from typing import Any
 from bs4 import BeautifulSoup
 
 from smartcar_ops.layout import Waiver
+from smartcar_ops.migration.comparison import BOTH_REFUSED
+from smartcar_ops.migration.verdicts import LOST
 from smartcar_ops.reporting import fleet_view
 from smartcar_ops.reporting.compare import Compare
 from tests.reporting.conftest import Compared
@@ -128,11 +130,44 @@ def test_differences_have_their_units(compared: Compared) -> None:
     assert {"(private)"} >= {row[3] for row in told if row[0] == "vin"}
 
 
+def test_a_difference_names_its_vehicle(compared: Compared) -> None:
+    """Beside its field each row has the vehicle, by Smartcar's id and the company's own."""
+    lost = compared.fleet.result.fields.frame().query("lost")
+    known = {(one.field, f"{one.vehicle_id} {one.make}, yours {one.local_vehicle_id}") for one in lost.itertuples()}
+    told = [tuple(row[:2]) for row in rows(fleet_view.differences(compared.fleet))]
+    assert told and {*told} <= known
+
+
+def test_one_number_of_what_differs_or_is_lost(compared: Compared) -> None:
+    """Picture, sentence, summary and tables count the same fields: those that the gate counts, and no other."""
+    found = compared.fleet.result
+    summary, fields = found.summary(), found.fields.frame()
+    picture, beside = fleet_view.verdicts(compared.fleet), text(fleet_view.not_counted(compared.fleet))
+    number = int(fields["lost"].sum())
+    assert number == summary["lost_fields"] == found.vehicles.frame()["lost"].sum()
+    assert number == found.scored_by_field()[list(LOST)].to_numpy().sum()
+    assert f" ({number}) lost or different" in picture.title
+    assert f"{number} of {summary['scored']:,} scored fields differ or are lost on V3" in found.verdict
+    both = (fields["scored"] & ~fields["lost"] & (fields["verdict"] == "not_permitted")).sum()
+    assert 0 < both == found.scored_by_field()[BOTH_REFUSED].sum()
+    assert summary["scored_verdicts"] == fields[fields["scored"]]["verdict"].value_counts().to_dict()
+    assert summary["verdicts"] == fields["verdict"].value_counts().to_dict()
+    rest = fields[~fields["scored"]]["verdict"].value_counts()
+    assert beside.startswith(f"{rest.sum():,} more readings")
+    assert {*rest.index} == {name for name in rest.index if f"{name.replace('_', ' ')} {rest[name]:,}" in beside}
+
+
 def test_one_vehicle_has_no_fleet(compared: Compared) -> None:
     """With a vehicle_id the fleet's sections show nothing, so that a report leaves them out."""
     one = changed(compared.fleet, vehicle_id="x")
     sections = (fleet_view.verdicts, fleet_view.losses, fleet_view.gate, fleet_view.worst_strata)
-    sections += (fleet_view.differences, fleet_view.one_sided, fleet_view.since_last_run, fleet_view.open_strata)
+    sections += (
+        fleet_view.not_counted,
+        fleet_view.differences,
+        fleet_view.one_sided,
+        fleet_view.since_last_run,
+        fleet_view.open_strata,
+    )
     assert {None} == {section(one) for section in sections}
 
 
@@ -141,6 +176,7 @@ def test_nobody_read_is_said(compared: Compared) -> None:
     empty = Compare(compared.fleet.session, vehicles=1, fresh=True)
     assert "No vehicle was read." == text(fleet_view.losses(empty)) == text(fleet_view.verdicts(empty))
     assert "No stratum loses anything." == text(fleet_view.worst_strata(empty))
+    assert fleet_view.not_counted(empty) is None
     assert "None." == text(fleet_view.gate(empty)) == text(fleet_view.differences(empty))
     assert "Neither version answered for any vehicle." == text(fleet_view.calls_and_speed(empty))
     assert "Neither version has" in text(fleet_view.one_sided(empty))

@@ -95,7 +95,7 @@ def full():
     return notebook(
         v4.new_markdown_cell("# Backfill of user ids\n\nWho gets an id: [guide](https://smartcar.com/docs)."),
         v4.new_code_cell("apply = True", metadata={"tags": ["parameters"]}),
-        cell(shown(html=charts.migrated_share(201, 300)._repr_html_(), text="Picture")),
+        cell(shown(html=charts.migrated_share(201, 81, 300)._repr_html_(), text="Picture")),
         cell(shown(html=table._repr_html_(), text=repr(table))),
         cell(shown(png=png(), text="Figure")),
         cell(shown(svg=svg)),

@@ -57,6 +57,22 @@ def test_what_is_lost_comes_first(looked: Compare) -> None:
     assert lost == list(lines(shown))[: len(lost)]
 
 
+def test_what_differs_and_is_not_counted_is_no_loss(looked: Compare) -> None:
+    """Lost or differing are the fields that the gate counts; one that differs beside them has a group of its own."""
+    rows = looked.result.fields.frame()
+
+    def head() -> str:
+        shown = vehicle_view.view(rows, looked.looked[0], looked.fields, looked.session.settings.origins)
+        found = BeautifulSoup(shown.data, "html.parser").select_one(".head")
+        return found.get_text() if found else ""
+
+    assert f"{rows['lost'].sum()} lost or differing, " in head()
+    differing = int((rows["verdict"] == "mismatch").sum())
+    rows["lost"] = False
+    assert 0 < differing
+    assert f"0 lost or differing, {differing} differing that are not counted, " in head()
+
+
 def test_a_verdict_is_a_word_and_a_sign(looked: Compare) -> None:
     """Each line names its verdict, so that nobody needs the colour."""
     verdicts = dict(zip(*(looked.result.fields.frame()[name] for name in ("field", "verdict")), strict=True))
