@@ -81,8 +81,12 @@ def audited(house: House) -> dict[str, int]:
     return counts
 
 
-def test_after_a_backfill_everybody_is_judged_again_without_a_call(house: House) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql", pytest.param("mariadb", marks=pytest.mark.slow)])
+def test_after_a_backfill_everybody_is_judged_again_without_a_call(
+    make_house: Callable[..., House], database: str
+) -> None:
     """What an audit would count now, without one; how many values were written is told; an undo is seen, too."""
+    house = make_house(database).expand().play_callbacks()
     counts = audited(house)
     sent = len(house.sandbox.arrivals)
     wrote = backfilling.apply(house.company, house.ledger, house.plan(), "b1").count("written")

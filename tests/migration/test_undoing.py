@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.plans import Plan
+from smartcar_ops.migration.undoable import undoable
 from tests.house import House
 from tests.processes import Act
 
@@ -139,3 +142,37 @@ def undo_batch(house: House, run: str) -> int:
     """The only batch of a run."""
     (batch,) = {row["batch"] for row in house.rows("smartcar_ops_changes") if row["run_id"] == run}
     return int(batch)
+
+
+@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.slow) for name in ("postgresql", "mariadb"))])
+def small(request: pytest.FixtureRequest, make_house: Callable[..., House]) -> House:
+    """A company of 60 users: expanded, callbacks played, sources asked."""
+    house = make_house(request.param).expand().play_callbacks()
+    house.ask()
+    return house
+
+
+def test_what_can_be_undone_is_listed_by_the_names_that_undo_takes(small: House) -> None:
+    """Batch by batch and row by row what stands; a name undoes its own row, and what was put back is not listed."""
+    done = apply(small, small.plan(), "run").table("written")
+    listed = undoable(small.ledger, "run", 10_000)
+    assert {f"run:{row.batch}:{row.row_id}" for row in done.itertuples()} == {row.name for row in listed.rows}
+    assert len(done) == listed.count == sum(batch[5] for batch in listed.batches)
+    chosen = next(row for row in listed.rows if row.name.startswith("run:2:"))
+    assert 1 == undo(small, chosen.name, "back").count("written")
+    rest = undoable(small.ledger, "run:2", 10_000)
+    assert [row for row in listed.rows if row.name.startswith("run:2:") and row != chosen] == list(rest.rows)
+    ((number, _, written, _, _, stands, _),) = rest.batches
+    assert (2, written - 1, written - 1) == (number, stands, rest.count)
+    assert [(chosen.back, chosen.now)] == [(row.now, row.back) for row in undoable(small.ledger, "back", 5).rows]
+
+
+def test_what_an_undo_under_way_has_put_back_is_not_listed(small: House) -> None:
+    """Until an undo has noted its end, what it put back by then does not stand."""
+    total = apply(small, small.plan(), "run").count("written")
+    put_back = undo(small, "run:1", "back").count("written")
+    with small.ledger.begin() as connection:
+        connection.execute(sa.update(t.changes).values(undone_by=None))
+        connection.execute(sa.update(t.runs).where(t.runs.c.run_id == "back").values(status="running"))
+    listed = undoable(small.ledger, "run", 1)
+    assert (total - put_back, 0) == (listed.count, listed.batches[0][5])
