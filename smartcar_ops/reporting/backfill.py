@@ -113,7 +113,7 @@ class Backfill:
         """The rows for people, with the evidence side by side, and how each is decided; never written."""
         if self.plan is None:
             return pd.DataFrame()
-        rows = self.plan.conflicts()[["table", "row_id", "current", "reason", "evidence"]]
+        rows = self.plan.conflicts()[["table", "row_id", "current", "evidence", "reason"]]
         choices = {one.user_id: deciding.commands(one.user_id, one.ids) for one in deciding.conflicts(self.plan)}
         told = [choices[row.row_id] if row.table == "users" else (CORRECT,) for row in rows.itertuples()]
         return rows.assign(decide=told)

@@ -136,9 +136,7 @@ def _dress(table: Tag) -> None:
     if len({len(row) for row in rows}) != 1:
         return
     for place, column in enumerate(zip(*rows, strict=True)):
-        if any(cell.find("code") for cell in column):
-            continue  # a command is copied as one line
-        kind = _kind([cell.get_text(strip=True) for cell in column])
+        kind = _kind([cell.get_text("\n", strip=True) for cell in column])
         above = [row[place] for row in heads if len(row) == len(rows[0])]
         for cell in (*column, *above) if kind else ():
             cell["class"] = [*cell.get_attribute_list("class"), kind]
@@ -162,7 +160,8 @@ def _one_head(rows: Sequence[Tag]) -> None:
 
 
 def _kind(texts: list[str]) -> str:
-    """Return the class of a column: ``number``, ``long`` (texts worth wrapping) or none."""
+    """Return the class of a column: ``number``, ``long`` (texts with lines worth wrapping) or none."""
     if any(map(_DIGIT.search, texts)) and all(map(_NUMBER.fullmatch, texts)):
         return "number"
-    return "long" if any(len(text) > 28 and " " in text for text in texts) else ""
+    lines = (line for text in texts for line in text.splitlines())
+    return "long" if any(len(line) > 28 and " " in line for line in lines) else ""

@@ -54,7 +54,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A cell's value as markup; a command stands as code, on one line, to be copied."""
+    """A cell's value as markup; a command stands as code, to be copied."""
     if isinstance(value, tuple):
         return "<br>".join(_cell(str(entry)) for entry in value)
     if not isinstance(value, str):
