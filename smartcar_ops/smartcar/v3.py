@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
 from smartcar_ops.smartcar.connections import Connection, ListedRow, Listing, listing_of, read_connection, read_row
-from smartcar_ops.smartcar.documents import Document, document
+from smartcar_ops.smartcar.documents import Document, document, joined
 from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
 from smartcar_ops.smartcar.failures import body_of
 from smartcar_ops.smartcar.ids import refuse_another_car
@@ -79,21 +79,23 @@ class V3:
         return found
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
-        """All signals of the vehicle in one call; one unit."""
+        """All signals of the vehicle; one unit a page, and usually there is one."""
         return read_signals(self.signals_document(vehicle_id, user_id).body)
 
     def signals_document(self, vehicle_id: str, user_id: str, *, user_token: str = "") -> Document:
         """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's.
 
-        NotSmartcarError where the answer is about another vehicle.
+        A list in pages is followed to its end. NotSmartcarError where the answer is about another vehicle.
         """
-        path = f"/vehicles/{quote(vehicle_id, safe='')}/signals"
-        request = self._request(path, "/vehicles/{id}/signals", user_id=user_id)
-        if user_token:
+
+        def page(url: str) -> Document:
+            request = self._request(url, "/vehicles/{id}/signals", user_id=user_id)
+            if not user_token:
+                return document(self._token.send(self._transport, request))
             signed = {**request.headers, "authorization": f"Bearer {user_token}"}
-            found = document(self._transport.send(replace(request, headers=signed)))
-        else:
-            found = document(self._token.send(self._transport, request))
+            return document(self._transport.send(replace(request, headers=signed)))
+
+        found = joined(page, f"{self._origin}/v3/vehicles/{quote(vehicle_id, safe='')}/signals", "signals")
         told = read_signals(found.body, self._transport.oddities).vehicle
         refuse_another_car(told, vehicle_id, "V3")
         return found
