@@ -46,14 +46,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker brings back: whose recordings are kept, V2's failures, its calls and oddities; never a body.
+    """What a worker brings back: whose recordings are kept, V2's failures, what has to be asked again, its calls and
+    oddities; never a body.
 
     ``units`` were taken from the task's own; ``spent`` says that the allowance ended first; ``ended`` is the error
     that every vehicle would meet.
     """
 
     keys: frozenset[tuple[str, str]]
-    silent: tuple[SmartcarError, ...]
+    silent: Mapping[tuple[str, str], SmartcarError]
+    unanswered: Mapping[tuple[str, str], SmartcarError]
     calls: tuple[Call, ...]
     oddities: Mapping[str, int]
     units: int
@@ -107,8 +109,10 @@ class _Worker:
                 notes.ended = error
         calls, oddities = self._clients.transport.hand_over()
         units = 0 if budget.left is None else task.max_calls - budget.left
-        keys, silent = frozenset(kept | reached.keys), tuple(reached.silent)
-        return Outcome(keys, silent, tuple(calls), oddities, units, notes.spent, notes.ended)
+        keys = frozenset(kept | reached.keys)
+        return Outcome(
+            keys, reached.silent, reached.unanswered, tuple(calls), oddities, units, notes.spent, notes.ended
+        )
 
     def close(self) -> None:
         """Ends the threads and closes every connection."""
