@@ -19,6 +19,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.locks import WRITER, lock, utcnow
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.migration import backfilling
+from smartcar_ops.migration.clients import shared_bucket
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.reporting import runs
 from tests.house import NOTEBOOKS, House
@@ -344,11 +345,14 @@ def test_the_doctor_tells_line_by_line(house: House, command: Callable[..., tupl
 
 
 def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int, str]]) -> None:
-    """`runs` lists the ledger's runs; a wish for a run that is not under way is refused."""
+    """`runs` lists the ledger's runs, and a pause that holds them up; a wish for a run that is not under way is
+    refused."""
     command(house, "run", AUDIT)
+    shared_bucket(house.settings, house.ledger).hold(3000)
     code, printed = command(house, "runs")
     assert 0 == code
     assert "audit" in printed
+    assert "Smartcar asked for a pause, 50 minutes more" in printed
     code, printed = command(house, "runs", "cancel", "nothing")
     assert 5 == code
     assert "no run 'nothing' is under way" in printed
