@@ -123,6 +123,10 @@ class Asked:
         ]
         return pd.DataFrame(rows, columns=list(QUESTION_TYPES)).astype(QUESTION_TYPES)
 
+    def listed(self) -> pd.DataFrame:
+        """The same for people: without the moment."""
+        return self.table().drop(columns="asked_at")
+
     def __str__(self) -> str:
         words = {source: f"{count:,} answers" for source, count in self.answers.items()} | self.told
         parts = [f"{source}: {said}" for source, said in words.items()]

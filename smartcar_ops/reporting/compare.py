@@ -241,7 +241,7 @@ class Compare:
         self, progress: Callable[[int, int], None] | None, executor: Executor, budget: Budget
     ) -> Reached:
         session = self.session
-        recorder = RemoteRecorder(session.settings, self.fields, self.slice.name, budget.until)
+        recorder = RemoteRecorder(session.settings, self.fields, self.slice.name, budget.until, self._judged.pages)
         reached = record_fleet(
             self.to_read, recorder, executor, budget, session.transport, self._price, progress=progress
         )

@@ -50,7 +50,7 @@ class V3:
         """The connections of one user, one vehicle or one of the company's own ids; one unit a page.
 
         NotSmartcarError where a row comes back that was not asked for: a service that ignores a filter would
-        answer with the whole application, and one person's car be taken for another's.
+        answer with the whole application, and one person's car be taken for another's. Also where rows are missing.
         """
         wanted = {"filter[userId]": user_id, "filter[vehicleId]": vehicle_id, "filter[user.externalId]": external_id}
         filters = {"filter[vehicle.mode]": mode, **{name: value for name, value in wanted.items() if value}}
@@ -59,7 +59,9 @@ class V3:
             lambda row: _expected(read_row(row, self._transport.oddities), user_id, vehicle_id, external_id),
             lambda row: row.key,
         ).all()
-        return listing_of(paged.rows, mode, complete=paged.complete).connections
+        if not paged.complete:
+            raise NotSmartcarError("smartcar: V3 connections gave fewer rows than their totalCount; run again later.")
+        return listing_of(paged.rows, mode, complete=True).connections
 
     def connection(self, connection_id: str) -> Connection:
         """One connection by its own id (not the vehicle's); one unit."""
