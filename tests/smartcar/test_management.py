@@ -94,7 +94,7 @@ def subscription(vehicle: str, webhook: str | None) -> dict[str, object]:
         ({"isEnabled": True, "data": {"signals": []}}, {"v2", "v3"}),
         ({"isEnabled": True, "data": None}, {"v2", "v3"}),
     ],
-    ids=str,
+    ids=["on", "a list", "not told", "off", "nothing to send", "no data"],
 )
 def test_what_fed_means(
     server: Scripted, transport: Transport, v3: V3, attributes: dict[str, object], fed: set[str]
