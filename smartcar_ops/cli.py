@@ -62,7 +62,7 @@ def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faul
 @cli.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Is everything in place? At most 5 calls; writes nothing but what it spent, into the kit's own ledger."""
+    """Is everything in place? At most 5 calls; notes what it spent, and ends a pause of Smartcar's that is over."""
     from smartcar_ops import connecting, terminal
     from smartcar_ops.migration.checkup import CALLS, checkup, note
 
@@ -134,7 +134,7 @@ def runs(words: tuple[str, ...]) -> None:
     register = Runs(ledger)
     click.echo(f"Acting on {chosen.where}.")
     if run_id is None:
-        _list(register, chosen)
+        _list(register, ledger, chosen)
     elif wish is None:
         _show(register, run_id, ledger, chosen)
     else:
@@ -153,13 +153,21 @@ def _wished(words: tuple[str, ...]) -> tuple[str | None, str | None]:
     return (words[0] if len(words) == 2 else None), (words[-1] if words else None)
 
 
-def _list(register: Runs, chosen: Settings) -> None:
-    """All runs, and what to do about the newest act that writes if it ended before its end."""
+def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
+    """All runs, whether Smartcar asked for a pause, and what to do about the newest act that writes if it ended before
+    its end."""
     from smartcar_ops import terminal
     from smartcar_ops.migration import acts
+    from smartcar_ops.migration.clients import paused_bucket
+    from smartcar_ops.migration.sources import duration
     from smartcar_ops.reporting.backfill import told_to_continue
 
     terminal.runs(register.seen(run) for run in register.all())
+    if bucket := paused_bucket(chosen, ledger):
+        click.echo(
+            f"Smartcar asked for a pause, {duration(bucket.paused())} more: no run asks it anything until then. "
+            "`smartcar-ops doctor` ends the pause where Smartcar answers again."
+        )
     newest = register.writing()
     if newest is not None and acts.can_continue(newest):
         click.echo(f"{newest['run_id']}: {told_to_continue(register, newest, chosen.reports)}")

@@ -112,6 +112,7 @@ class Session:
         """Asks the sources within the budget, side by side; remembers whether all was reached."""
         with self.spending(max_calls, max_minutes), self.threads() as executor:
             self.asked = self.linker().ask(sources, executor, relist=relist, accept_list=accept_list, progress=progress)
+        self.save(unanswered=self.asked.table())
         return self.asked
 
     @contextmanager
@@ -155,7 +156,7 @@ class Session:
         ``as_of`` is the day that the run looks back to, if it does: its page says so, and it is nobody's newest.
         """
         if not complete:
-            verdict = f"{verdict} Not everything was reached; run again to go on from there."
+            verdict = f"{verdict} Not everything was answered; run again to go on from there."
         content = {"verdict": verdict, "complete": complete, **summary}
         calls = self.transport.spent
         self.register()

@@ -85,6 +85,65 @@ def test_slices_add_up_to_the_fleet(compare: Open, linked: House) -> None:
     assert in_order(both).equals(in_order(done(third))) and 0 == spent(third)
 
 
+def forget_connections(house: House) -> None:
+    """As if nobody had ever listed them: what links the cars stays."""
+    house.execute("DELETE FROM smartcar_ops_connections")
+    house.execute("DELETE FROM smartcar_ops_asked WHERE source IN ('connections', 'subscriptions')")
+
+
+def test_where_no_connection_is_known_they_are_listed_first(compare: Open, linked: House) -> None:
+    """Without an audit the connections are listed by the comparison itself, at the cost that it said before; then it
+    reads what it would have read after one."""
+    wanted = {pair.key for pair in compare(linked, vehicles=5).to_read}
+    forget_connections(linked)
+    first = compare(linked, vehicles=5)
+    said = first.cost()
+    assert (0, []) == (spent(first), first.to_read)
+    assert {"connections", "subscriptions", "v2", "v3"} <= set(said.units)
+    done(first)
+    assert (5, wanted) == (first.result.read, {pair.key for pair in first.to_read})
+    assert 0 < spent(first) <= said.total
+    assert all(pair.fed is not None for pair in first.linked)
+    assert "connections" not in compare(linked, vehicles=5).cost().units
+
+
+def test_what_the_allowance_leaves_unlisted_is_no_empty_fleet(compare: Open, linked: House) -> None:
+    """Where listing alone spends max_calls, nothing is linked yet: not complete, and the next run goes on there."""
+    forget_connections(linked)
+    first = compare(linked, vehicles=5, max_calls=1)
+    done(first)
+    summary = first.session.runs.one(first.session.run_id)["summary"]  # type: ignore[index]
+    assert (0, False) == (summary["vehicles"], summary["complete"])
+    one = compare(linked, vehicle_id=linked.world.connections[0].vehicle_id, max_calls=0)
+    assert one.cost().total > 0
+
+
+def test_a_vehicle_without_an_answer_leaves_the_comparison_incomplete(
+    compare: Open, linked: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vehicle that V3 answers 500 for is counted as unanswered, listed, and read again by the next run."""
+    first = compare(linked, vehicles=4)
+    struck, ask = first.to_read[2], first.session.v3.signals_document
+
+    def signals(vehicle_id: str, *given: Any, **named: Any) -> Any:
+        if vehicle_id == struck.vehicle_id:
+            raise SmartcarError("smartcar: ill", status=500, type="SERVER", code="INTERNAL")
+        return ask(vehicle_id, *given, **named)
+
+    monkeypatch.setattr(first.session.v3, "signals_document", signals)
+    done(first)
+    summary = first.session.runs.one(first.session.run_id)["summary"]  # type: ignore[index]
+    assert (False, 1, 0) == (summary["complete"], summary["unanswered"], summary["gave_up"])
+    listed = pd.read_parquet(folder_of(first) / "unanswered.parquet")
+    assert [("compare", struck.local_vehicle_id, "500 SERVER INTERNAL")] == list(
+        listed[["source", "subject", "error"]].itertuples(index=False, name=None)
+    )
+    assert struck.key in {pair.key for pair in compare(linked, vehicles=0).to_read}
+    again = compare(linked, vehicle_id=struck.vehicle_id)
+    done(again)
+    assert again.session.runs.one(again.session.run_id)["summary"]["complete"]  # type: ignore[index]
+
+
 def test_reading_again_is_asked_for(compare: Open, linked: House) -> None:
     """With `fresh`, vehicles that were recorded before are read once more, and count once."""
     first = compare(linked, vehicles=0)

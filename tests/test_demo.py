@@ -260,7 +260,7 @@ def test_no_secret_and_no_vin_is_left_in_the_folders(demo: Demo) -> None:
 def test_load_gives_the_tables_as_data_frames(demo: Demo) -> None:
     """`load` on `reports/latest/…` lists the run's tables and reads them with the contract's columns."""
     bundle = smartcar_ops.load(demo.reports / "latest" / "20_audit_user_ids")
-    assert ["calls", "orphans", "users"] == list(bundle)
+    assert ["calls", "orphans", "unanswered", "users"] == list(bundle)
     columns = ["user_id", "smartcar_user_id", "bucket", "reason", "next_action", "vehicles", "vehicles_unlinked"]
     assert columns == list(bundle["users"].columns)[:7]
 

@@ -40,6 +40,8 @@ SAME = (
     "unknown-filter-400",
     "page-max-50",
     "empty-page-size-zero",
+    "signals-paged",
+    "unsubscribed-404",
     "next-relative",
     "old-envelope",
     "wrong-user-403",
@@ -50,6 +52,7 @@ SAME = (
     "rate-limit-no-retry-after",
     "vehicle-rate-limit",
     "drop-connection",
+    "server-500",
     "slow",
     "cached-error-bodies",
     "epoch-times",
@@ -73,9 +76,11 @@ LESS = (
     "listed-but-404",
     "billing-430",
     "v2-off",
-    "server-500",
 )
 """Faults that take evidence away: fewer users can be filled in, and none wrongly."""
+
+ROUNDS = 6
+"""How often everything is asked at most, until no question is open."""
 
 ELSEWHERE = {"token-html", "next-other-host", "pages-shift", "rows-without-mode", "two-external-ids"}
 """Faults with a test of their own below."""
@@ -126,19 +131,32 @@ def keys(connections: Any) -> set[tuple[str, str]]:
     return {(row.user_id, row.vehicle_id) for row in connections if row.mode == LIVE}
 
 
-def buckets(house: House) -> dict[str, str]:
-    """user -> bucket, after every source was asked, and those that failed once more."""
-    for _ in range(3):
+def buckets(house: House, rounds: int = ROUNDS) -> dict[str, str]:
+    """user -> bucket, after every source was asked until nothing is open but what no fault explains.
+
+    Until then every audit says that it is not complete.
+    """
+    broken = {token.text for token in house.world.tokens.values() if token.behaviour == "broken"}
+    silent = {str(vehicle.id) for vehicle in house.world.vehicles if vehicle.token in broken}
+    for _ in range(rounds):
         asked = house.ask()
-        if not asked.failed:
+        open_ = {one.subject for questions in asked.open.values() for one in questions} - silent
+        found = dict(zip(*(house.audit().users[name] for name in ("user_id", "bucket")), strict=True))
+        if not open_:
             break
-    users = house.audit().users
-    return dict(zip(users["user_id"], users["bucket"], strict=True))
+        assert not asked.complete
+    return found
 
 
 def expected(house: House) -> dict[str, str]:
     """user -> bucket, by the sandbox's truth."""
     return {row["user_id"]: row["bucket_uncalled"] for row in house.truth["users"]}
+
+
+def ready(house: House) -> dict[str, str]:
+    """user -> id, of those that can be filled in, by the sandbox's truth."""
+    users = house.truth["users"]
+    return {row["user_id"]: row["smartcar_user_id"] for row in users if row["bucket_uncalled"] == "ready"}
 
 
 def test_every_fault_has_a_test() -> None:
@@ -148,9 +166,13 @@ def test_every_fault_has_a_test() -> None:
 
 @pytest.mark.parametrize("fault", SAME)
 def test_an_audit_comes_to_the_same_buckets(make_house: Callable[..., House], fault: str) -> None:
-    """Under this fault every user is in the bucket of the truth, and every connection is found once."""
+    """Under this fault every user is in the bucket of the truth, the plan fills in the ids of the truth, and every
+    connection is found once."""
     house = make_house(users=60, faults=[fault]).expand()
     assert expected(house) == buckets(house)
+    plan = house.plan().rows
+    proposed = plan[(plan["table"] == "users") & (plan["decision"] == "set")]
+    assert ready(house) == dict(zip(proposed["user_id"], proposed["proposed"], strict=True))
     listed = [(row["smartcar_user_id"], row["vehicle_id"]) for row in house.ledger.connections()]
     assert sorted(keys(house.world.connections)) == sorted(listed)
 
@@ -159,7 +181,7 @@ def test_an_audit_comes_to_the_same_buckets(make_house: Callable[..., House], fa
 def test_missing_evidence_never_becomes_wrong_evidence(make_house: Callable[..., House], fault: str) -> None:
     """Whoever is ready under this fault is ready in truth, with the right id; nobody is invented."""
     house = make_house(users=60, faults=[fault]).expand()
-    found, truth = buckets(house), {row["user_id"]: row for row in house.truth["users"]}
+    found, truth = buckets(house, 2), {row["user_id"]: row for row in house.truth["users"]}
     plan = house.plan().rows
     proposed = plan[(plan["table"] == "users") & (plan["decision"] == "set")]
     assert 0 < len(proposed)
@@ -189,6 +211,40 @@ def test_a_comparison_finds_no_difference_that_is_none(make_house: Callable[...,
     assert set() == set(zip(lost["local_vehicle_id"], lost["field"], strict=True)) - planted
     odometers = table[table["field"] == "odometer"]["verdict"].value_counts()
     assert (odometers.get("converted", 0) > odometers.get("equal", 0)) == (faults == ["imperial"])
+
+
+def verdicts(house: House) -> dict[tuple[str, str], str]:
+    """(vehicle, field) -> verdict, of every vehicle that can be read."""
+    recordings: list[Recording] = []
+    record(house, readable(house), recordings)
+    table = judged(house, recordings).fields
+    return dict(zip(zip(table["vehicle_id"], table["field"], strict=True), table["verdict"], strict=True))
+
+
+def test_signals_in_pages_are_judged_like_all_at_once(make_house: Callable[..., House]) -> None:
+    """Pages of ten change no verdict of any field, and cost a unit each."""
+    houses = [make_house(users=40, faults=faults).expand().play_callbacks() for faults in ([], ["signals-paged"])]
+    whole, paged = [house.ask() and verdicts(house) for house in houses]
+    assert whole and whole == paged
+    reads = [sum(call.template.endswith("/signals") for call in house.transport.calls) for house in houses]
+    assert reads[1] > 2 * reads[0]
+
+
+def test_what_nobody_feeds_is_said_so(make_house: Callable[..., House]) -> None:
+    """Whether V3 has an empty list or 404 of a vehicle without a subscription: nobody feeds it, and that is an
+    answer."""
+    said = {}
+    for fault in ("unsubscribed-404", "empty-store"):
+        house = make_house(users=40, faults=[fault]).expand().play_callbacks()
+        house.ask()
+        recordings: list[Recording] = []
+        unfed = [pair for pair in readable(house) if pair.fed is False]
+        reached = record(house, unfed, recordings)
+        table = judged(house, recordings).fields
+        said[fault] = set(table.loc[table["v2_value"].notna() & (table["verdict"] == "unavailable"), "reason"])
+        assert unfed and {} == reached.unanswered
+        assert all(found.answered for found in recordings)
+    assert {"no webhook subscription feeds this vehicle, so V3 has nothing of it"} == set.union(*said.values())
 
 
 def test_a_page_of_html_for_a_token(play: Callable[..., Clients]) -> None:

@@ -19,6 +19,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.locks import WRITER, lock, utcnow
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.migration import backfilling
+from smartcar_ops.migration.clients import shared_bucket
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.reporting import runs
 from tests.house import NOTEBOOKS, House
@@ -79,7 +80,7 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     assert 1 == code
     (folder,) = folders(house)
     files = {"report.html", "run.ipynb", "run.json", "summary.json"}
-    tables = {"users.parquet", "orphans.parquet", "calls.parquet"}
+    tables = {"users.parquet", "orphans.parquet", "calls.parquet", "unanswered.parquet"}
     assert files | tables == {path.name for path in folder.iterdir()}
     assert {0o600} == {path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert {0o700} == {path.stat().st_mode & 0o777 for path in (folder, folder.parent / "latest")}
@@ -364,11 +365,14 @@ def test_the_doctor_tells_line_by_line(house: House, command: Callable[..., tupl
 
 
 def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int, str]]) -> None:
-    """`runs` lists the ledger's runs; a wish for a run that is not under way is refused."""
+    """`runs` lists the ledger's runs, and a pause that holds them up; a wish for a run that is not under way is
+    refused."""
     command(house, "run", AUDIT)
+    shared_bucket(house.settings, house.ledger).hold(3000)
     code, printed = command(house, "runs")
     assert 0 == code
     assert "audit" in printed
+    assert "Smartcar asked for a pause, 50 minutes more" in printed
     code, printed = command(house, "runs", "cancel", "nothing")
     assert 5 == code
     assert "no run 'nothing' is under way" in printed

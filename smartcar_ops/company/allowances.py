@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -26,6 +27,11 @@ class SharedKeeper:
         self._row = t.meta.c.name == self._name
         self._made = False
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a level was ever kept; reads only."""
+        return bool(self._ledger.fact(self._name))
+
     def exchange(self, change: Callable[[Any, float], Any]) -> None:
         """Applies the change while nobody else can; DatabaseError where the ledger can't be written."""
         with engines.failures(self._ledger.engine, "sharing the allowance"):
@@ -34,7 +40,8 @@ class SharedKeeper:
             with self._ledger.begin() as connection:
                 locked = sa.select(t.meta.c.value).where(self._row).with_for_update()
                 text = connection.execute(locked).scalar_one()
-                new = change(self._level(*_read(text)) if text else None, engines.clock(connection))
+                kept = _read(text)
+                new = change(self._level(*kept) if kept else None, engines.clock(connection))
                 if new is not None:
                     written = f"{new.units:.6f}@{new.at:.6f}@{new.held_until:.6f}"
                     connection.execute(sa.update(t.meta).where(self._row).values(value=written))
@@ -53,7 +60,11 @@ class _Kept(NamedTuple):
     held_until: float
 
 
-def _read(text: str) -> _Kept:
-    """The numbers of a kept level; one written before there were holds has none."""
-    units, at, *held = (float(part) for part in text.split("@"))
-    return _Kept(units, at, held[0] if held else 0.0)
+def _read(text: str) -> _Kept | None:
+    """The numbers of a kept level; one written before there were holds has none. None: never used, or unreadable."""
+    try:
+        units, at, *held = (float(part) for part in text.split("@"))
+    except ValueError:
+        return None
+    until = held[0] if held and math.isfinite(held[0]) else 0.0
+    return _Kept(units, at, until) if math.isfinite(units) and math.isfinite(at) else None

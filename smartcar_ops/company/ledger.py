@@ -35,7 +35,7 @@ EVIDENCE_FENCE = "evidence"
 """The row of ``fences`` whose number rises with each change of what is known."""
 
 EVIDENCE = (t.connections, t.sightings, t.personal, t.choices, t.ties, t.asked)
-KEPT = (*EVIDENCE, t.runs, t.changes)
+KEPT = (*EVIDENCE, t.unanswered, t.runs, t.changes)
 
 
 @dataclass(frozen=True)

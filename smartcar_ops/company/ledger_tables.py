@@ -273,3 +273,17 @@ suspects = _table(
     sa.Column("document", BYTES, nullable=False),
 )
 """A list that lost too much of what was known, kept aside until it is confirmed: its rows as compressed JSON."""
+
+unanswered = _table(
+    "unanswered",
+    *_local_scope(),
+    sa.Column("source", WORD, primary_key=True),
+    sa.Column("subject", LOCAL, primary_key=True),
+    sa.Column("days", sa.Integer, nullable=False),
+    sa.Column("asked_at", MOMENT, nullable=False),
+    sa.Column("error", sa.String(64), nullable=False),
+)
+"""Questions that Smartcar gave no answer to, as `asked` names them; ``compare``: the local vehicle.
+
+``days`` is on how many days, ``asked_at`` when last, ``error`` what came instead. An answer takes the row away.
+"""

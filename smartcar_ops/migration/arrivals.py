@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.migration import stored_rows
 from smartcar_ops.migration.stored_rows import NO_OBJECT, Row
+from smartcar_ops.smartcar import json_text
 from smartcar_ops.smartcar.failures import mapping, text
 
 YES = ("true", "yes", "1")
@@ -182,8 +183,8 @@ def _in_line(line: str) -> dict[str, Any] | None:
     """The object in a line that begins with something else, as a log's does; the line itself may be a text of JSON."""
     start = line.find("{")
     try:
-        found = json.loads(line[start:]) if start >= 0 else None
-    except (ValueError, RecursionError):
+        found = json_text.loads(line[start:]) if start >= 0 else None
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -225,8 +226,8 @@ def _unpacked(body: str, *, flagged: bool) -> str:
             return "" if flagged else body
     if told.startswith('"'):
         try:
-            return str(json.loads(told))
-        except (ValueError, RecursionError):
+            return str(json_text.loads(told))
+        except ValueError:
             return body
     return body
 

@@ -12,13 +12,16 @@ from typing import Literal
 
 import pandas as pd
 
-from smartcar_ops.company.ledger import Ledger, Scope, in_database
+from smartcar_ops.company.ledger import Ledger, Scope, file_path, in_database
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError
 from smartcar_ops.migration import acts
+from smartcar_ops.migration.clients import paused_bucket
 from smartcar_ops.migration.progress import units_to_come
+from smartcar_ops.migration.sources import duration
 from smartcar_ops.settings import Settings
+from smartcar_ops.smartcar.allowance import Bucket
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
@@ -105,6 +108,7 @@ class _Checkup:
             self._transport, settings.origins.management_api, settings.credentials.management_token
         )
         self._company: Company | None = None
+        self._v3_answers = False
 
     def run(self) -> Checkup:
         """The lines, each from its own question."""
@@ -225,6 +229,7 @@ class _Checkup:
 
     def _connections(self) -> Line:
         total = self._v3.connections_page(self._settings.mode)
+        self._v3_answers = True
         step = "" if total else f"none in mode {self._settings.mode}: is SMARTCAR_MODE right?"
         return Line("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
 
@@ -293,11 +298,26 @@ class _Checkup:
         if not allowance.limited:
             return Line("allowance", "pass", "not limited against the sandbox")
         coming = units_to_come(allowance, self._now, DEADLINE)
-        return Line(
-            "allowance",
-            "pass",
-            f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute: {coming:,} until {DEADLINE}",
-        )
+        found = f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute: {coming:,} until {DEADLINE}"
+        bucket = self._paused()
+        if bucket is None:
+            return Line("allowance", "pass", found)
+        asked = f"{found}; Smartcar asked for a pause, {duration(bucket.paused())} more"
+        if not self._v3_answers:
+            return Line("allowance", "fail", asked, "wait, or run the doctor again once V3 answers: it ends the pause")
+        bucket.release()
+        return Line("allowance", "pass", f"{asked}; it has just answered, so the pause is ended")
+
+    def _paused(self) -> Bucket | None:
+        """The allowance that Smartcar told to pause, if it did; looks for a ledger, and makes none."""
+        if self._company is None:
+            return None
+        scope, reports = Scope(self._settings.service, self._settings.mode), self._settings.reports
+        ledger = Ledger.of_database(self._company, scope) if in_database(self._company.engine) else None
+        if ledger is None or not ledger.writable():
+            there = file_path(self._company, reports).exists()
+            ledger = Ledger.file(self._company, scope, reports) if there else None
+        return paused_bucket(self._settings, ledger) if ledger else None
 
     def _versions(self) -> Line:
         known = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]

@@ -49,3 +49,11 @@ def shared_bucket(settings: Settings, ledger: Ledger) -> Bucket:
     """The allowance, shared through the ledger where one binds."""
     shared = SharedKeeper(ledger, Level) if settings.allowance.limited else None
     return Bucket(settings.allowance, shared)
+
+
+def paused_bucket(settings: Settings, ledger: Ledger) -> Bucket | None:
+    """The allowance, where Smartcar asked for a pause that is not over; writes nothing."""
+    if not settings.allowance.limited or not SharedKeeper(ledger, Level).is_used:
+        return None
+    bucket = shared_bucket(settings, ledger)
+    return bucket if bucket.paused() else None

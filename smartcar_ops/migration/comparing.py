@@ -72,6 +72,9 @@ WRITERS: dict[type, Callable[[Any], str]] = {
 }
 """What is written most, as JSON writes it, in a fifth of the time."""
 
+NOBODY_FEEDS = "no webhook subscription feeds this vehicle"
+"""What an empty list of V3's, and 404 in its place, mean where nobody is subscribed."""
+
 HIDDEN = '"…"'
 """In place of a private value."""
 
@@ -94,6 +97,8 @@ class Judging:
         self.tallies: dict[Stratum, Tally] = defaultdict(Tally)
         self._seconds = {"v2": array("d"), "v3": array("d")}
         self._requests = self._not_read = 0
+        self.pages = 1
+        """In how many requests V3's signals came, at most."""
         self._batches: Counter[int] = Counter()
         self._tables = {
             "fields": _Table(FIELD_TYPES, folder and folder / "fields.parquet", self._count),
@@ -115,7 +120,7 @@ class Judging:
             if row.scored:
                 scored, lost = scored + 1, lost + judgement.lost
                 judged += judgement.verdict in JUDGED
-            rows.append(self._told(row, pair, told, judgement))
+            rows.append(self._told(row, recording, told, judgement))
         self._tables["fields"].extend(rows)
         self.tallies[pair.stratum].add(
             pair.vehicle_id, scored=scored, lost=lost, judged=judged, answered=recording.answered
@@ -171,13 +176,13 @@ class Judging:
             self._of_make[make] = self._fields.of(make)
         return self._of_make[make]
 
-    def _told(self, row: Field, pair: Pair, v2: Reading, judgement: Judgement) -> tuple[Any, ...]:
+    def _told(self, row: Field, recording: Recording, v2: Reading, judgement: Judgement) -> tuple[Any, ...]:
         """A row of the table of fields."""
-        v3, hide = judgement.v3, row.private and not self._show_private
+        pair, v3, hide = recording.pair, judgement.v3, row.private and not self._show_private
         return (
             pair.vehicle_id, pair.local_vehicle_id, pair.make, pair.powertrain, row.id, row.scored,
             _json(v2, hide), _number(v2), v2.unit, _json(v3, hide), _number(v3), v3.unit,
-            judgement.verdict, _reason(judgement, pair), v2.at, v3.at, row.scored and judgement.lost,
+            judgement.verdict, _reason(judgement, recording), v2.at, v3.at, row.scored and judgement.lost,
         )  # fmt: skip
 
     def _vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:
@@ -188,12 +193,14 @@ class Judging:
             seconds.append(told.seconds if isinstance(told, Document) else None)
             if isinstance(told, Document):
                 self._seconds[name].append(told.seconds)
-        requests = 2 + (recording.again is not None)
+        requests = recording.requests
         self._requests += requests
-        failed = next((told for told in (recording.v2, recording.v3) if not isinstance(told, Document)), None)
+        self.pages = max(self.pages, recording.pages)
+        failed = next((told for told in (recording.v2, recording.v3) if not isinstance(told, Document)), "")
+        trouble = NOBODY_FEEDS if recording.is_unfed else str(failed)
         names = (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum)
         counts = (scored, lost, judged, requests)
-        self._tables["vehicles"].extend([(*names, "read", str(failed or ""), recording.at, *counts, *seconds)])
+        self._tables["vehicles"].extend([(*names, "read", trouble, recording.at, *counts, *seconds)])
 
 
 class _Table:
@@ -222,9 +229,11 @@ class _Table:
                 self._seen(table)
 
 
-def _reason(judgement: Judgement, pair: Pair) -> str:
-    """Why, in words; where the values are apart, also that no webhook feeds the vehicle."""
-    if pair.fed is False and judgement.verdict in AGEING:
+def _reason(judgement: Judgement, recording: Recording) -> str:
+    """Why, in words; where the values are apart or V3 has none at all, also that no webhook feeds the vehicle."""
+    if recording.is_unfed and judgement.verdict == "unavailable":
+        return f"{NOBODY_FEEDS}, so V3 has nothing of it"
+    if recording.pair.fed is False and judgement.verdict in AGEING:
         return f"{judgement.reason}; no webhook subscription feeds this vehicle, so V3 may be a day old"
     return judgement.reason
 

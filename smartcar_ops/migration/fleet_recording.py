@@ -46,7 +46,8 @@ def record_fleet(
             for outcome in fleet.outcomes():
                 transport.take_in(outcome.calls, outcome.oddities)
                 reached.keys |= outcome.keys
-                reached.silent += outcome.silent
+                reached.silent |= outcome.silent
+                reached.unanswered |= outcome.unanswered
                 if progress:
                     progress(len(reached.keys), len(chosen))
     except (BrokenExecutor, CancelledError) as error:

@@ -6,7 +6,7 @@ One function serves audit and backfill. What is known costs nothing again; what 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from typing import Any
@@ -16,23 +16,16 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Car, Company
-from smartcar_ops.errors import (
-    AllowanceSpentError,
-    NotFoundError,
-    NotPermittedError,
-    SmartcarError,
-)
-from smartcar_ops.migration.fanning import fan_out
+from smartcar_ops.company.unanswered import Unanswered
+from smartcar_ops.errors import NotFoundError, NotPermittedError
 from smartcar_ops.migration.listing import Listing
+from smartcar_ops.migration.questions import EVERYTHING, Questions
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.migration.token_owners import UNITS, TokenOwners, digest, tie
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
-
-CHUNK = 50
-"""Answers are kept every so many; an interrupted run loses no more."""
 
 
 class Linker:
@@ -71,8 +64,17 @@ class Linker:
                 units["tokens"] = UNITS * (len(living) + len(to_come))
         by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
         if "vins" in sources and by_vin:
-            units["vins"] = len(self._unread()) if self._lists.listed() else len(by_vin)
+            units["vins"] = len(self._vins_to_read()) if self._lists.listed() else len(by_vin)
         return Cost(units)
+
+    def knows_connections(self) -> bool:
+        """Whether the connections were ever asked for, or some are known."""
+        return EVERYTHING in self._ledger.asked("connections") or bool(self._ledger.connections())
+
+    def _vins_to_read(self) -> set[str]:
+        """The vehicles whose VIN would be read; not those that were given up lately."""
+        open_ = Unanswered(self._ledger, self._naive())
+        return {vehicle_id for vehicle_id, _ in self._unread()} - open_.resting("vins")
 
     def ask(
         self,
@@ -85,44 +87,62 @@ class Linker:
     ) -> Asked:
         """Asks the sources in order, within the transport's budget; keeps what they answer.
 
-        ``accept_list`` takes a list of connections that is in doubt as it is.
+        ``accept_list`` takes a list of connections that is in doubt as it is. What had no answer is asked once more at
+        the end, unless the allowance ended.
 
         AuthenticationError where the application's own credentials, or the management token, are refused; a single
         token's or vehicle's failure is counted, not raised.
         """
         self._lists.refuse_unset_token(sources)
         asked, report = Asked(), progress or (lambda what, done, of: None)
+        names = ("connections", "subscriptions", "management", "refresh", "tokens", "vins")
+        put = {name: Questions[Any, Any](name, self._ledger, asked, self._now) for name in names}
         steps: dict[str, Callable[[], None]] = {
-            "connections": lambda: self._lists.ask_connections(asked, report, relist=relist, accept=accept_list),
+            "connections": lambda: self._lists.ask_connections(
+                asked, put["connections"], report, relist=relist, accept=accept_list
+            ),
+            "subscriptions": lambda: self._lists.ask_subscriptions(asked, put["subscriptions"], relist=relist),
             "external_id": lambda: self._lists.read_external_ids(asked),
-            "management": lambda: self._lists.ask_managed(asked, report, relist=relist, accept=accept_list),
-            "tokens": lambda: self._ask_tokens(asked, executor, report),
-            "vins": lambda: self._ask_vins(asked, executor, report, after_tokens="tokens" in sources),
+            "management": lambda: self._lists.ask_managed(
+                asked, put["management"], report, relist=relist, accept=accept_list
+            ),
+            "refresh": lambda: self._renew_tokens(asked, put["refresh"]),
+            "tokens": lambda: self._ask_tokens(put["tokens"], executor, report),
+            "vins": lambda: self._ask_vins(
+                put["vins"], executor, report, unless=put["tokens"] if "tokens" in sources else None
+            ),
             "webhooks": lambda: self._count_known(asked, "webhooks"),
             "redirects": lambda: self._count_known(asked, "redirects"),
         }
-        for source in sources:
-            steps[source]()
+        wanted = [step for source in sources for step in _steps_of(source)]
+        for step in wanted:
+            steps[step]()
+        for step in _once_more(wanted, put) if not asked.not_read else ():
+            steps[step]()
         return asked
 
     # --- tokens ------------------------------------------------------------------------------------------
 
-    def _ask_tokens(self, asked: Asked, executor: Executor, report: Progress) -> None:
-        if self._renew is not None:
-            renewed = self._renew(self._dead_token_cars(self._unlinked()))
-            if renewed.failed:
-                asked.failed["refresh"] = renewed.failed
-            if renewed.not_tried:
-                asked.not_read["refresh"] = renewed.not_tried
+    def _renew_tokens(self, asked: Asked, questions: Questions[Any, Any]) -> None:
+        """Gets new tokens for cars that nothing else can link, where the company lets the kit do so."""
+        if self._renew is None:
+            return
+        cars = questions.to_put(self._dead_token_cars(self._unlinked()), _subject)
+        renewed = self._renew(cars)
+        questions.answered([car.local_vehicle_id for car in cars if car.local_vehicle_id not in renewed.failed_cars])
+        questions.failed(renewed.failed_cars)
+        if renewed.not_tried:
+            asked.not_read["refresh"] = renewed.not_tried
+
+    def _ask_tokens(self, questions: Questions[Any, Any], executor: Executor, report: Progress) -> None:
         by_token: dict[str, list[Car]] = defaultdict(list)
         for car in self._token_cars(self._unlinked()):
             by_token[car.token or ""].append(car)
-        self._in_chunks(
-            "tokens",
+        questions.fan(
             list(by_token.items()),
             lambda item: self._owners.ask(*item),
             self._owners.keep,
-            asked,
+            lambda item: [car.local_vehicle_id for car in item[1]],
             executor,
             report,
         )
@@ -144,13 +164,21 @@ class Linker:
 
     # --- VINs --------------------------------------------------------------------------------------------
 
-    def _ask_vins(self, asked: Asked, executor: Executor, report: Progress, *, after_tokens: bool) -> None:
-        """Reads VINs for cars without a link; a living token that has not answered yet goes first, for it says more."""
+    def _ask_vins(
+        self,
+        questions: Questions[Any, Any],
+        executor: Executor,
+        report: Progress,
+        *,
+        unless: Questions[Any, Any] | None,
+    ) -> None:
+        """Reads VINs for cars without a link; a living token that has not answered yet, and is not given up, goes
+        first, for it says more."""
         unlinked = self._unlinked()
-        waiting = {car.local_vehicle_id for car in self._token_cars(unlinked)} if after_tokens else set()
+        waiting = {car.local_vehicle_id for car in self._token_cars(unlinked)} - unless.given_up if unless else set()
         wanted = [car for car in unlinked if car.vin and car.local_vehicle_id not in waiting]
         if wanted:
-            self._in_chunks("vins", self._unread(), self._vin, self._keep_vins, asked, executor, report)
+            questions.fan(self._unread(), self._vin, self._keep_vins, lambda item: [item[0]], executor, report)
         self._tie_by_vin(wanted)
 
     def _vin(self, vehicle: tuple[str, str]) -> tuple[str, str]:
@@ -195,36 +223,6 @@ class Linker:
 
     # --- shared ------------------------------------------------------------------------------------------
 
-    def _in_chunks(
-        self,
-        source: str,
-        items: Sequence[Any],
-        ask: Callable[[Any], Any],
-        keep: Callable[[list[Any]], None],
-        asked: Asked,
-        executor: Executor,
-        report: Progress,
-    ) -> None:
-        """Asks the items side by side and keeps their answers as they come, until the budget ends."""
-        kept: list[Any] = []
-        done = 0
-        try:
-            for outcome in fan_out(executor, ask, items, stop_on=AllowanceSpentError):
-                done += 1
-                if isinstance(outcome, SmartcarError):
-                    asked.failed[source] += 1
-                else:
-                    kept.append(outcome)
-                    asked.answers[source] += 1
-                if len(kept) >= CHUNK:
-                    keep(kept)
-                    kept = []
-                report(source, done, len(items))
-        finally:
-            keep(kept)
-        if done < len(items):
-            asked.not_read[source] = len(items) - done
-
     def _cars(self) -> list[Car]:
         return list(self._company.cars_to_ask(self._now))
 
@@ -239,3 +237,20 @@ class Linker:
 def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:
     """Whether an entry of what tokens were asked is about this very token."""
     return known is not None and known[1].rpartition(" ")[2] == digest(token or "")
+
+
+def _subject(car: Car) -> list[str]:
+    return [car.local_vehicle_id]
+
+
+def _steps_of(source: str) -> tuple[str, ...]:
+    """What asking a source consists of."""
+    return {"connections": ("connections", "subscriptions"), "tokens": ("refresh", "tokens")}.get(source, (source,))
+
+
+def _once_more(steps: Sequence[str], put: Mapping[str, Questions[Any, Any]]) -> list[str]:
+    """The steps in which a question failed that may be answered by now, and what depends on their answers."""
+    again = {step for step in steps if step in put and put[step].may_pass}
+    if again & {"refresh", "tokens"}:
+        again |= {"tokens", "vins"}
+    return [step for step in steps if step in again]

@@ -10,17 +10,13 @@ from smartcar_ops.company import captures
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import SUBSCRIPTIONS, Ledger
 from smartcar_ops.company.suspects import Suspect, Suspects
-from smartcar_ops.errors import (
-    AllowanceSpentError,
-    AuthenticationError,
-    ParameterError,
-    ServiceIllError,
-    SmartcarError,
-)
+from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError
+from smartcar_ops.migration.questions import EVERYTHING, Questions
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.smartcar.connections import Connection
+from smartcar_ops.smartcar.connections import Listing as V3Listing
 from smartcar_ops.smartcar.management import PAGE_SIZE as MANAGED_PAGE_SIZE
-from smartcar_ops.smartcar.management import ManagedConnection, ManagedListing, ManagementV2, ManagementV3
+from smartcar_ops.smartcar.management import Feeding, ManagedConnection, ManagedListing, ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
 
 LISTING_LASTS = timedelta(hours=1)
@@ -41,8 +37,11 @@ LONGEST_ID = 36
 EXTERNAL_ID = "external_id"
 """The source of what the company's own ids say that came with connections."""
 
-EVERYTHING = "*"
-"""The subject under which the ledger keeps when a whole list was asked for."""
+WEBHOOKS = 1
+"""Units of the webhooks beside their subscriptions: an application has few."""
+
+NOT_WHOLE = SmartcarError("smartcar: the list's length and its rows never agreed.", code="NOT_WHOLE")
+"""What stands for an answer where a list came, and not all of it."""
 
 
 class Listing:
@@ -64,10 +63,12 @@ class Listing:
         """Units that listing would cost, by source; ``cars`` is how many the company has."""
         units: dict[str, int] = {}
         known = len(self._ledger.connections())
-        if "connections" in sources and self._is_asked("connections", relist=relist):
-            units["connections"] = _pages(max(known, cars), PAGE_SIZE)
-            if self._management:
-                units["subscriptions"] = units["connections"]
+        if "connections" in sources:
+            pages = _pages(max(known, cars), PAGE_SIZE)
+            if self._is_asked("connections", relist=relist):
+                units["connections"] = pages
+            if self._management and (relist or not self.listed(SUBSCRIPTIONS)):
+                units[SUBSCRIPTIONS] = pages + WEBHOOKS
         if "management" in sources and self._is_asked("management", relist=relist):
             before = captures.pieces(self._ledger, t.sightings, "management")
             units["management"] = _pages(max(known, cars, before), MANAGED_PAGE_SIZE)
@@ -79,10 +80,10 @@ class Listing:
             return False
         return _Doubt(self._ledger, source, self._now).recent(relist=relist) is None
 
-    def listed(self, source: str = "connections") -> bool:
-        """Whether a whole listing is recent enough."""
+    def listed(self, source: str = "connections", how: str = "complete") -> bool:
+        """Whether a whole listing (or one that ended so) is recent enough."""
         when, answer = self._ledger.asked(source).get(EVERYTHING, (datetime.min, ""))
-        return answer == "complete" and self._now - when < LISTING_LASTS
+        return answer == how and self._now - when < LISTING_LASTS
 
     def refuse_unset_token(self, sources: Iterable[str]) -> None:
         """ParameterError where ``management`` is named and there is no token to ask it with."""
@@ -94,20 +95,31 @@ class Listing:
 
     # --- V3 ----------------------------------------------------------------------------------------------
 
-    def ask_connections(self, asked: Asked, report: Progress, *, relist: bool = False, accept: bool = False) -> None:
-        """Mirrors V3's connections, and which vehicles a webhook is fed with; a list in doubt only if told to."""
+    def ask_connections(
+        self,
+        asked: Asked,
+        questions: Questions[Any, V3Listing],
+        report: Progress,
+        *,
+        relist: bool = False,
+        accept: bool = False,
+    ) -> None:
+        """Mirrors V3's connections; a list in doubt only if told to.
+
+        SmartcarError where a page of it has no answer: nothing can be told without the list.
+        """
         if self.listed() and not relist:
             return
         doubt = _Doubt(self._ledger, "connections", self._now)
         rows, complete = doubt.recent(relist=relist), True
         dropped = doubt.kept.dropped if doubt.kept else 0
         if rows is None:
-            try:
-                listing = self._v3.connections(
-                    self._ledger.scope.mode, lambda done, of: report("connections", done, of)
-                )
-            except AllowanceSpentError:
-                asked.not_read["connections"] = 1
+            mode = self._ledger.scope.mode
+            listing = questions.one(
+                lambda: self._v3.connections(mode, lambda done, of: report("connections", done, of)),
+                ends=(SmartcarError,),
+            )
+            if listing is None:
                 return
             rows = [_connection_row(connection) for connection in listing.connections]
             complete, dropped = listing.complete, listing.dropped
@@ -122,8 +134,7 @@ class Listing:
         asked.answers["connections"] = len(pairs)
         _tell_dropped(asked, "connections", len(pairs), dropped)
         if not complete:
-            asked.failed["connections"] = 1
-        self._ask_subscriptions(asked)
+            questions.failed({EVERYTHING: NOT_WHOLE})
 
     def _believe(self, rows: Sequence[Row], *, complete: bool) -> None:
         """Takes a list in: who is connected, and the company's own ids that came with it, every one.
@@ -145,26 +156,21 @@ class Listing:
         known = {"source": EXTERNAL_ID, "user_id": user_id, "smartcar_user_id": smartcar_user_id}
         return {**known, "seen_at": self._now, "gone_at": None, "checked": 0}
 
-    def _ask_subscriptions(self, asked: Asked) -> None:
-        """Which vehicles a webhook is fed with; no audit fails for not knowing."""
-        if self._management is None:
+    def ask_subscriptions(self, asked: Asked, questions: Questions[Any, Feeding], *, relist: bool = False) -> None:
+        """Which vehicles a webhook is fed with, where the connections are known; no audit fails for not knowing."""
+        known = self.listed() or self.listed("connections", "incomplete")
+        if self._management is None or not known or (self.listed(SUBSCRIPTIONS) and not relist):
             return
-        try:
-            found = self._management.subscriptions(self._ledger.scope.mode)
-        except AllowanceSpentError:
-            asked.not_read["subscriptions"] = 1
-            return
-        except ServiceIllError:
-            raise
-        except SmartcarError:
-            asked.failed["subscriptions"] = 1
+        management, mode = self._management, self._ledger.scope.mode
+        found = questions.one(lambda: management.feeding(mode), ends=(ServiceIllError,))
+        if found is None:
             return
         entry = {"source": SUBSCRIPTIONS, "asked_at": self._now, "answer": "fed"}
-        vehicles = sorted({vehicle_id for subscription in found if (vehicle_id := subscription.vehicle_id)})
-        rows = [{**entry, "subject": vehicle_id} for vehicle_id in vehicles]
+        rows = [{**entry, "subject": vehicle_id} for vehicle_id in sorted(found.vehicles)]
         whole = {**entry, "subject": EVERYTHING, "answer": "complete"}
         self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, whole], now=self._now)
-        asked.answers["subscriptions"] = len(vehicles)
+        asked.answers[SUBSCRIPTIONS] = len(found.vehicles)
+        asked.told |= {SUBSCRIPTIONS: words} if (words := found.in_words()) else {}
 
     def read_external_ids(self, asked: Asked) -> None:
         """Counts the company's own ids that came with connections: no call, and nothing known is lost.
@@ -183,7 +189,15 @@ class Listing:
 
     # --- V2 management -----------------------------------------------------------------------------------
 
-    def ask_managed(self, asked: Asked, report: Progress, *, relist: bool = False, accept: bool = False) -> None:
+    def ask_managed(
+        self,
+        asked: Asked,
+        questions: Questions[Any, ManagedListing],
+        report: Progress,
+        *,
+        relist: bool = False,
+        accept: bool = False,
+    ) -> None:
         """Mirrors V2 management's connections, and tells which of the two lists alone has what.
 
         AuthenticationError where the management token is refused.
@@ -194,7 +208,9 @@ class Listing:
             rows = doubt.recent(relist=relist)
             dropped = doubt.kept.dropped if doubt.kept else 0
             if rows is None:
-                listing = self._list_managed(asked)
+                assert self._managed is not None  # refused before
+                managed, mode = self._managed, self._ledger.scope.mode
+                listing = questions.one(lambda: managed.connections(mode))
                 if listing is None:
                     return
                 rows, dropped = [_managed_row(row) for row in listing.connections], listing.dropped
@@ -214,19 +230,6 @@ class Listing:
     def _managed_known(self) -> list[Row]:
         rows = self._ledger.rows(t.sightings)
         return [row for row in rows if row["source"] == "management" and row["gone_at"] is None]
-
-    def _list_managed(self, asked: Asked) -> ManagedListing | None:
-        """The whole list; None where the allowance ended or it failed, which is counted."""
-        assert self._managed is not None  # refused before
-        try:
-            return self._managed.connections(self._ledger.scope.mode)
-        except AllowanceSpentError:
-            asked.not_read["management"] = 1
-        except (AuthenticationError, ServiceIllError):
-            raise
-        except SmartcarError:
-            asked.failed["management"] = 1
-        return None
 
     def _beside_v3(self) -> str:
         """How many rows V2 management's list has, and how many pairs of user and vehicle only one list has."""

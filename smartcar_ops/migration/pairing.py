@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from smartcar_ops.company import judging
+from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
@@ -72,6 +73,20 @@ class Pair:
     def under(self, smartcar_user_id: str) -> Pair:
         """The same vehicle under another of its users."""
         return replace(self, smartcar_user_id=smartcar_user_id)
+
+
+def unlisted(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
+    """The vehicles that may be read once the connections are listed: linked, with a living token, of no known make.
+
+    More than there will be: some of them may not be connected any more.
+    """
+    tied = {row["local_vehicle_id"] for row in ledger.rows(t.ties)}
+    cars = [car for car in company.cars_to_ask(now) if car.smartcar_vehicle_id or car.local_vehicle_id in tied]
+    return [
+        Pair(car.smartcar_vehicle_id or "", car.local_vehicle_id, "", "", "", car.token)
+        for car in cars
+        if car.token_alive
+    ]
 
 
 def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:

@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 
 from smartcar_ops.company.changes import Change
 from smartcar_ops.errors import PlanError
-from smartcar_ops.migration.spool import ROWS, Spool
+from smartcar_ops.migration.spool import ROWS, Spool, TooLargeError, refuse_huge
+from smartcar_ops.smartcar import json_text
 
 PLAN_COLUMNS = [
     "table",
@@ -187,16 +188,19 @@ class Plan:
     def load(cls, path: Path, key: bytes) -> Plan:
         """The plan in a file; PlanError if it is none, was edited, or was made with another key."""
         try:
+            refuse_huge(path)
             with pq.ParquetFile(path) as file:
                 names, notes = file.schema_arrow.names, file.metadata.metadata or {}
                 sealed = notes.get(SEAL.encode())
                 if sealed is None or names != PLAN_COLUMNS:
                     raise PlanError(f"plan: {path.name} is no plan of this kit, or was edited; plan again.")
-                known, sums = json.loads(sealed), _Sums(key)
+                known, sums = json_text.loads(sealed), _Sums(key)
                 for batch in file.iter_batches(ROWS):
                     sums.add(pa.Table.from_batches([batch]))
             seal = Seal(Binding(**known["binding"]), str(known["number"]), int(known["judged"]))
             sealed_hash = str(known["hash"])
+        except TooLargeError as error:
+            raise PlanError(f"plan: {path.name} is no plan of this kit: it {error}. Plan again.") from None
         except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
             raise PlanError(
                 f"plan: {path.name} can't be read as a plan ({type(error).__name__}); plan again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,7 +13,14 @@ from typing import Any
 from smartcar_ops import errors
 from smartcar_ops.company.recordings import Kept, Recordings
 from smartcar_ops.company.tables import Car
-from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, ServiceIllError, SmartcarError
+from smartcar_ops.errors import (
+    AllowanceSpentError,
+    AuthenticationError,
+    NotFoundError,
+    NotSmartcarError,
+    ServiceIllError,
+    SmartcarError,
+)
 from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.pairing import Pair
 from smartcar_ops.migration.redacting import Redactor
@@ -21,11 +29,14 @@ from smartcar_ops.migration.verdicts import wants_another_read
 from smartcar_ops.smartcar.documents import Document
 from smartcar_ops.smartcar.fields import FieldMap
 from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.smartcar.retrying import is_no_answer, may_pass
 from smartcar_ops.smartcar.signals import Signals, read_signals
 from smartcar_ops.smartcar.v2 import V2, Batch, Item, read_batch
 from smartcar_ops.smartcar.v3 import V3
 
 Told = Document | SmartcarError
+Key = tuple[str, str]
+"""(local vehicle, Smartcar's vehicle)."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,37 @@ class Recording:
 
     @property
     def answered(self) -> bool:
-        """True where neither side failed as a whole."""
-        return isinstance(self.v2, Document) and isinstance(self.v3, Document)
+        """True where neither side failed as a whole; that V3 has nothing of a vehicle nobody feeds is an answer."""
+        return isinstance(self.v2, Document) and (isinstance(self.v3, Document) or self.is_unfed)
+
+    @property
+    def is_unfed(self) -> bool:
+        """Whether V3 has nothing of the vehicle, an empty list or 404, and no webhook is fed with it."""
+        if self.pair.fed is not False:
+            return False
+        return isinstance(self.v3, NotFoundError) or not (
+            isinstance(self.signals, SmartcarError) or self.signals.signals or self.signals.untold
+        )
+
+    @property
+    def unanswered(self) -> SmartcarError | None:
+        """Why a side has to be asked again: nothing, or not all, was said of the vehicle; None where it was."""
+        for told in (self.v2, self.v3):
+            if isinstance(told, SmartcarError) and is_no_answer(told):
+                return told
+        whole = isinstance(self.signals, SmartcarError) or not self.signals.untold
+        return None if whole else NotSmartcarError("smartcar: V3 told fewer signals than it has.", code="NOT_WHOLE")
+
+    @property
+    def pages(self) -> int:
+        """In how many requests V3's signals came."""
+        return self.v3.pages if isinstance(self.v3, Document) else 1
+
+    @property
+    def requests(self) -> int:
+        """Requests to both versions."""
+        later = self.again.pages if isinstance(self.again, Document) else int(self.again is not None)
+        return 1 + self.pages + later
 
     @cached_property
     def batch(self) -> Batch | SmartcarError:
@@ -64,7 +104,9 @@ class Recording:
 
     @cached_property
     def signals(self) -> Signals | SmartcarError:
-        """V3's signals as first read."""
+        """V3's signals as first read; none where 404 says that nobody feeds the vehicle."""
+        if isinstance(self.v3, NotFoundError) and self.pair.fed is False:
+            return Signals({}, connection=self.consent)
         return self._signals(self.v3)
 
     @cached_property
@@ -205,18 +247,34 @@ class Recorder:
 
 @dataclass
 class Reached:
-    """What a reading came to: the vehicles whose recording is kept, and V2's failures among them."""
+    """What a reading came to: the vehicles whose recording is kept, V2's failures among them, and what either version
+    has to be asked again."""
 
-    keys: set[tuple[str, str]] = field(default_factory=set)
-    silent: list[SmartcarError] = field(default_factory=list)
+    keys: set[Key] = field(default_factory=set)
+    silent: dict[Key, SmartcarError] = field(default_factory=dict)
+    unanswered: dict[Key, SmartcarError] = field(default_factory=dict)
+
+    def add(self, found: Recording) -> None:
+        """Takes in a vehicle that was read, perhaps once more."""
+        key = found.pair.key
+        self.keys.add(key)
+        for noted, error in ((self.silent, found.v2), (self.unanswered, found.unanswered)):
+            noted.pop(key, None)
+            if isinstance(error, SmartcarError):
+                noted[key] = error
+
+    def to_read_again(self, chosen: Sequence[Pair]) -> list[Pair]:
+        """Those of the vehicles that may be answered for by now."""
+        return [pair for pair in chosen if (error := self.unanswered.get(pair.key)) and may_pass(error)]
 
     def refuse_silence(self) -> None:
         """SmartcarError where vehicles were read and V2 answered for none of them."""
         if self.keys and len(self.silent) == len(self.keys):
+            first = next(iter(self.silent.values()))
             raise SmartcarError(
-                f"smartcar: V2 answered for none of {len(self.keys)} vehicles (the first: {self.silent[0]}) "
+                f"smartcar: V2 answered for none of {len(self.keys)} vehicles (the first: {first}) "
                 "Nothing can be compared now; replay an earlier recording.",
-                status=self.silent[0].status,
+                status=first.status,
             )
 
 
@@ -228,29 +286,37 @@ def record_all(
     progress: Callable[[int, int], None] | None = None,
     seen: Callable[[Recording], None] | None = None,
 ) -> Reached:
-    """Reads the vehicles side by side until the budget ends; those not reached are missing.
+    """Reads the vehicles side by side until the budget ends, and once more those that one version gave no answer for;
+    those not reached are missing.
 
     ``seen`` gets each recording as it came, with what is private.
     """
     reached = Reached()
-    for outcome in fan_out(executor, recorder, chosen, stop_on=AllowanceSpentError):
-        if isinstance(outcome, Recording):
-            reached.keys.add(outcome.pair.key)
-            if isinstance(outcome.v2, SmartcarError):
-                reached.silent.append(outcome.v2)
-            if seen:
-                seen(outcome)
-        if progress:
-            progress(len(reached.keys), len(chosen))
+
+    def read(wanted: Sequence[Pair]) -> None:
+        for outcome in fan_out(executor, recorder, wanted, stop_on=AllowanceSpentError):
+            if isinstance(outcome, Recording):
+                reached.add(outcome)
+                if seen:
+                    seen(outcome)
+            if progress:
+                progress(len(reached.keys), len(chosen))
+
+    read(chosen)
+    with suppress(ServiceIllError):  # that what failed fails again says nothing of the service
+        read(reached.to_read_again(chosen))
     return reached
 
 
-def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap) -> dict[str, int]:
-    """Units that reading these vehicles costs at most: each new token's owner, V3 twice, one V2 batch."""
+def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap, *, pages: int = 1) -> dict[str, int]:
+    """Units that reading these vehicles costs at most: each new token's owner, V3 twice, one V2 batch.
+
+    ``pages`` is in how many requests V3's signals are known to come.
+    """
     tokens = {pair.token for pair in chosen if pair.token and owners.known(pair.token) is None}
     asked = (fields.paths_for(pair.make, pair.powertrain, pair.permissions)[0] for pair in chosen)
     units = {"tokens": UNITS * len(tokens), "v2": sum(v2.batch_units(len(paths)) for paths in asked)}
-    return {name: count for name, count in {**units, "v3": 2 * len(chosen)}.items() if count}
+    return {name: count for name, count in {**units, "v3": 2 * pages * len(chosen)}.items() if count}
 
 
 def _consent(pair: Pair, owner: Owner | SmartcarError) -> dict[str, Any]:
@@ -266,14 +332,15 @@ def _car(pair: Pair) -> Car:
 
 def _written(told: Told) -> dict[str, Any]:
     if isinstance(told, Document):
-        return {"body": told.body, "request_id": told.request_id, "seconds": round(told.seconds, 4)}
+        kept = {"body": told.body, "request_id": told.request_id, "seconds": round(told.seconds, 4)}
+        return kept | ({"pages": told.pages} if told.pages > 1 else {})
     kept = {name: getattr(told, name) for name in ("status", "type", "code", "request_id", "resolution")}
     return {"error": type(told).__name__, "words": str(told), **kept}
 
 
 def _read(told: Mapping[str, Any]) -> Told:
     if "error" not in told:
-        return Document(told["body"], told["request_id"], told["seconds"])
+        return Document(told["body"], told["request_id"], told["seconds"], told.get("pages", 1))
     named = errors.by_name(told["error"])
     cls = named if named is not None and issubclass(named, SmartcarError) else SmartcarError
     kept = {name: told[name] for name in ("status", "type", "code", "request_id", "resolution")}

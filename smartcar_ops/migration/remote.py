@@ -46,14 +46,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker brings back: whose recordings are kept, V2's failures, its calls and oddities; never a body.
+    """What a worker brings back: whose recordings are kept, V2's failures, what has to be asked again, its calls and
+    oddities; never a body.
 
     ``units`` were taken from the task's own; ``spent`` says that the allowance ended first; ``ended`` is the error
     that every vehicle would meet.
     """
 
     keys: frozenset[tuple[str, str]]
-    silent: tuple[SmartcarError, ...]
+    silent: Mapping[tuple[str, str], SmartcarError]
+    unanswered: Mapping[tuple[str, str], SmartcarError]
     calls: tuple[Call, ...]
     oddities: Mapping[str, int]
     units: int
@@ -73,6 +75,8 @@ class RemoteRecorder:
     fields: FieldMap = field(repr=False)
     slice: str
     until: float
+    pages: int = 1
+    """In how many requests V3's signals are known to come."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -107,8 +111,9 @@ class _Worker:
                 notes.ended = error
         calls, oddities = self._clients.transport.hand_over()
         units = 0 if budget.left is None else task.max_calls - budget.left
-        keys, silent = frozenset(kept | reached.keys), tuple(reached.silent)
-        return Outcome(keys, silent, tuple(calls), oddities, units, notes.spent, notes.ended)
+        keys = frozenset(kept | reached.keys)
+        spent = notes.spent and len(reached.keys) < len(left)  # a second reading is not worth ending the run for
+        return Outcome(keys, reached.silent, reached.unanswered, tuple(calls), oddities, units, spent, notes.ended)
 
     def close(self) -> None:
         """Ends the threads and closes every connection."""
@@ -123,7 +128,8 @@ class _Worker:
         """The task's units; those of vehicles that are kept already were spent before it was given out again."""
         most, bucket = task.max_calls, self._clients.bucket
         if most and len(left) < len(task.pairs):
-            cost = recording.cost(left, self._clients.v2, self._owners, self._order.fields)
+            order = self._order
+            cost = recording.cost(left, self._clients.v2, self._owners, order.fields, pages=order.pages)
             most = max(1, min(most, sum(cost.values())))
         minutes = max(0.0, self._order.until - bucket.level().at) / 60
         return Budget(bucket, max_calls=most, max_minutes=minutes)

@@ -18,6 +18,11 @@ from smartcar_ops.company.user_tokens import TokenRows
 from smartcar_ops.errors import AuthenticationError, LockedError, SmartcarError
 from smartcar_ops.smartcar.user_tokens import ReconnectError, UserTokens
 
+UNUSABLE = SmartcarError(
+    "refresh: the stored token can't be opened, or its row changed meanwhile.", code="STORED_TOKEN"
+)
+"""What stands for an answer where nothing was sent."""
+
 SOURCE = "refresh"
 """Under this the ledger keeps which refresh tokens were refused, so that they are not tried again."""
 
@@ -27,13 +32,19 @@ class Renewed:
     """What renewing came to, counted in cars.
 
     ``tokens`` are the living access tokens by local vehicle id, all of them read from the database. ``refused``: the
-    user must go through Connect again; ``failed``: the next run tries again; ``not_tried``: another run writes.
+    user must go through Connect again; ``failed_cars``: the next run tries again, with what
+    came instead; ``not_tried``: another run writes.
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     refused: int = 0
-    failed: int = 0
+    failed_cars: Mapping[str, SmartcarError] = field(default_factory=dict, repr=False)
     not_tried: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Cars whose token could not be refreshed now."""
+        return len(self.failed_cars)
 
     @property
     def renewed(self) -> int:
@@ -74,11 +85,13 @@ class _Renewal:
         self._alive: dict[str, str] = {}
         self._refused: set[str] = set()
         self._failed: set[str] = set()
+        self._errors: dict[str, SmartcarError] = {}
 
     def outcome(self, wanted: Collection[str]) -> Renewed:
         """What the renewal came to; what it did not reach was not tried."""
         done = {*self._alive, *self._refused, *self._failed}
-        return Renewed(self._alive, len(self._refused), len(self._failed), len(set(wanted) - done))
+        failed = {car_id: self._errors.get(car_id, UNUSABLE) for car_id in sorted(self._failed)}
+        return Renewed(self._alive, len(self._refused), failed, len(set(wanted) - done))
 
     def run(self, wanted: list[str], held: Held) -> None:
         """Renews one refresh token after the other; LockedError where the lock is lost."""
@@ -117,8 +130,9 @@ class _Renewal:
             return
         except AuthenticationError:
             raise
-        except SmartcarError:
+        except SmartcarError as error:
             self._failed.update(ids)
+            self._errors |= dict.fromkeys(ids, error)
             return
         self._rows.store(stored, pair.access_token, pair.refresh_token, created_at=self._now, rows=ids)
         self._read(ids, self._failed)

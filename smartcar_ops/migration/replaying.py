@@ -15,8 +15,9 @@ import pyarrow as pa
 from smartcar_ops.company.recordings import Kept
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.migration.recording import Recording, read_recording
-from smartcar_ops.migration.spool import Spool
+from smartcar_ops.migration.spool import Spool, TooLargeError, refuse_huge
 from smartcar_ops.migration.strata import Stratum
+from smartcar_ops.smartcar import json_text
 
 RECORDING_TYPES = {
     **dict.fromkeys(("vehicle_id", "local_vehicle_id"), "str"),
@@ -49,7 +50,12 @@ class Replay:
     def __init__(self, folder: Path) -> None:
         path = folder / "recordings.parquet"
         try:
+            refuse_huge(path)
             self._spool = Spool.opened(path)
+        except TooLargeError as error:
+            raise SettingsError(
+                f"parameters: replay names {folder.name!r}, whose recordings can't be this kit's: the file {error}."
+            ) from None
         except (OSError, pa.ArrowException):
             self._spool = None  # type: ignore[assignment]
         if self._spool is None or not set(RECORDING_TYPES) <= set(self._spool.schema.names):
@@ -72,7 +78,7 @@ class Replay:
         for table in self._spool.tables(rows=DOCUMENTS):
             for text in table.column("document").to_pylist():
                 try:
-                    yield read_recording(json.loads(text))
+                    yield read_recording(json_text.loads(text))
                 except (ValueError, KeyError, TypeError):
                     raise SettingsError(
                         f"parameters: a recording in {self._folder.name!r} can't be read; was the file edited?"
@@ -81,7 +87,8 @@ class Replay:
     def linked(self) -> dict[Stratum, int]:
         """How many vehicles were linked then, by stratum; empty where the folder does not tell."""
         try:
+            refuse_huge(self._folder / "strata.parquet")
             rows: list[dict[str, Any]] = pd.read_parquet(self._folder / "strata.parquet").to_dict("records")
             return dict(Counter({(row["make"], row["powertrain"]): int(row["linked"]) for row in rows}))
-        except (OSError, KeyError, ValueError, pa.ArrowException):
+        except (OSError, KeyError, ValueError, pa.ArrowException, TooLargeError):
             return {}

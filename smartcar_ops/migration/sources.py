@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC
+from typing import Any
 
+import pandas as pd
+
+from smartcar_ops.company.unanswered import DAYS, Question
 from smartcar_ops.errors import ParameterError
 
 SOURCES = ("connections", "external_id", "management", "tokens", "vins", "webhooks", "redirects")
@@ -19,6 +24,15 @@ AUTO = ("connections", "external_id", "tokens", "vins")
 
 Progress = Callable[[str, int, int], None]
 """(what, done, of)."""
+
+QUESTION_TYPES = {
+    **dict.fromkeys(("source", "subject"), "str"),
+    "days": "int64",
+    "asked_at": "datetime64[us, UTC]",
+    "error": "str",
+    "gave_up": "bool",
+}
+"""The columns of ``unanswered`` with their types."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +52,11 @@ class Cost:
 
     def __str__(self) -> str:
         parts = ", ".join(f"{source} {units:,}" for source, units in self.units.items())
-        lasting = f"; the allowance makes that last {_duration(self.seconds)}" if self.seconds else ""
+        lasting = f"; the allowance makes that last {duration(self.seconds)}" if self.seconds else ""
         return f"at most {self.total:,} units ({parts or 'nothing to ask'}){lasting}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time in the largest unit that leaves at least two of it, rounded up."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
@@ -52,7 +66,7 @@ def _duration(seconds: float) -> str:
 
 @dataclass
 class Asked:
-    """What one asking came to: how many answers by source, what was not reached, how many failed.
+    """What one asking came to: how many answers by source, what was not reached, how many questions had no answer.
 
     ``told`` says more of a source than a count can, in words.
     """
@@ -63,16 +77,55 @@ class Asked:
     told: dict[str, str] = field(default_factory=dict)
     suspect: dict[str, str] = field(default_factory=dict)
     """Lists that are in doubt and were not taken in: source -> why."""
+    open: dict[str, list[Question]] = field(default_factory=dict, repr=False)
+    """What had no answer, by source: what failed now, also when asked once more, and what was given up before."""
 
     @property
     def complete(self) -> bool:
-        """False if the allowance ended before everything was asked, or a list is in doubt."""
-        return not (self.not_read or self.suspect)
+        """False if the allowance ended before everything was asked, a question had no answer, or a list is in doubt."""
+        return not (self.not_read or self.failed or self.suspect)
 
     @property
     def unanswered(self) -> int:
-        """Questions without an answer."""
+        """Questions without an answer that the next run asks again."""
         return sum(self.not_read.values()) + sum(self.failed.values()) + len(self.suspect)
+
+    @property
+    def gave_up(self) -> int:
+        """Subjects that had no answer on three days: no run waits for them any longer."""
+        return sum(one.gave_up for questions in self.open.values() for one in questions)
+
+    def count(self, source: str, failed: int, questions: Iterable[Question]) -> None:
+        """Notes how many questions of a source had no answer and are asked again, and all that are open."""
+        self.failed.pop(source, None)
+        if failed:
+            self.failed[source] = failed
+        self.open[source] = list(questions)
+
+    def take_in(self, other: Asked) -> None:
+        """Adds what another asking of the same act came to."""
+        for mine, theirs in zip(self._parts(), other._parts(), strict=True):
+            mine |= theirs
+
+    def _parts(self) -> tuple[dict[str, Any], ...]:
+        return self.answers, self.not_read, self.failed, self.told, self.suspect, self.open
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says of questions without an answer."""
+        return {"unanswered": self.unanswered, "gave_up": self.gave_up}
+
+    def table(self) -> pd.DataFrame:
+        """A row a subject without an answer: its source, on how many days, when last, what came instead."""
+        rows = [
+            {**asdict(one), "asked_at": one.asked_at.replace(tzinfo=UTC), "gave_up": one.gave_up}
+            for questions in self.open.values()
+            for one in questions
+        ]
+        return pd.DataFrame(rows, columns=list(QUESTION_TYPES)).astype(QUESTION_TYPES)
+
+    def listed(self) -> pd.DataFrame:
+        """The same for people: without the moment."""
+        return self.table().drop(columns="asked_at")
 
     def __str__(self) -> str:
         words = {source: f"{count:,} answers" for source, count in self.answers.items()} | self.told
@@ -80,6 +133,8 @@ class Asked:
         parts += [f"{source}: {why}" for source, why in self.suspect.items()]
         parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
         parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
+        if self.gave_up:
+            parts.append(f"{self.gave_up:,} given up after {DAYS} days without an answer, asked again a week later")
         return "; ".join(parts) or "nothing was asked"
 
 

@@ -17,6 +17,32 @@ ROWS = 10_000
 """Rows read at a time."""
 
 
+LARGEST = 4 * 1024**3
+"""Bytes of a file that comes from elsewhere: some tens of millions of rows."""
+
+LARGEST_PART = 512 * 1024**2
+"""Bytes, unpacked, of the rows that stand together in such a file: these are read at once. The kit writes a few MiB."""
+
+
+class TooLargeError(Exception):
+    """A file, or a part of it that is read at once, is larger than any that the kit writes; its words say which."""
+
+
+def refuse_huge(path: Path) -> None:
+    """TooLargeError where a file is larger than is read, or unpacks to more; looks at its size and its foot alone.
+
+    OSError or ArrowException where it can't be read.
+    """
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise TooLargeError(f"has {size:,} bytes; expected at most {LARGEST:,}")
+    with pq.ParquetFile(path) as file:
+        parts = (file.metadata.row_group(place) for place in range(file.metadata.num_row_groups))
+        largest = max((part.total_byte_size for part in parts), default=0)
+    if largest > LARGEST_PART:
+        raise TooLargeError(f"unpacks to {largest:,} bytes at once; expected at most {LARGEST_PART:,}")
+
+
 class Spool:
     """A growing table; ``close`` it before it is read. Without a path it is in a file that goes with this object.
 

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.setting_files import BYTE_ORDER_MARKS
+from smartcar_ops.smartcar import json_text
 
 LONGEST = 8_000_000
 """Characters of a line, or of one JSON document, that are read."""
@@ -146,8 +147,8 @@ def _row(number: int, found: Any) -> Row:
 
 def _parsed(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return json_text.loads(line)
+    except ValueError:
         return None
 
 
@@ -237,7 +238,7 @@ def _documents(file: IO[str]) -> Iterator[Row]:
             if not buffer.resume():
                 return
             continue
-        yield _row(buffer.line, found)
+        yield Row(buffer.line, problem=NO_OBJECT) if json_text.is_deep(found) else _row(buffer.line, found)
         buffer.drop(end)
 
 

@@ -183,7 +183,7 @@ class Backfill:
             status=ended,
             decisions=decisions,
             not_ready=self.applied.not_ready if self.applied else 0,
-            unanswered=self.asked.unanswered,
+            **self.asked.summary(),
             **done,
         )
 

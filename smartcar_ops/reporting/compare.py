@@ -17,13 +17,15 @@ from smartcar_ops.migration.comparing import Judging
 from smartcar_ops.migration.comparison import Comparison
 from smartcar_ops.migration.fleet_recording import record_fleet
 from smartcar_ops.migration.pairing import Pair
+from smartcar_ops.migration.questions import Questions
 from smartcar_ops.migration.recording import Reached, Recorder, Recording
 from smartcar_ops.migration.remote import RemoteRecorder
 from smartcar_ops.migration.replaying import Replay, write_recordings
-from smartcar_ops.migration.sources import Cost
+from smartcar_ops.migration.sources import Asked, Cost
 from smartcar_ops.migration.token_owners import TokenOwners
 from smartcar_ops.reporting import folders
 from smartcar_ops.session import Session, Verdict
+from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.fields import field_map
 
 NOTEBOOK = "10_compare_v2_v3"
@@ -60,29 +62,51 @@ class Compare:
         """The recordings of the one vehicle that was asked for."""
         self.user_token_on_v3: str | None = None
         self.before = _last_lost(session)
+        self.asked = Asked()
+        """What one of the versions gave no answer for."""
         self.replay = Replay(self._folder(replay)) if replay else None
         if self.replay:
             self.linked, self.chosen = list[Pair](), list[Pair]()
             self._population = self.replay.linked()
             self.result = self._judging().done(self._population)
             return
+        self._recordings = Recordings(session.ledger)
+        self._questions = Questions[Pair, Recording]("compare", session.ledger, self.asked, session.now)
+        self._owners = TokenOwners(session.ledger, session.v2, session.now)
+        self._wish = slices.Wish(vehicles, vehicle_id, seed, fresh)
+        self._listing = session.linker()
+        self.must_list = not self._listing.knows_connections()
+        """Whether no connection is known: they are then listed first, and the vehicles chosen by what is found."""
+        self._look()
+
+    def _look(self) -> None:
+        """Looks at what is linked now, judges what was recorded before, and chooses what is read; calls nobody."""
+        session = self.session
         self.linked = pairing.pairs(session.company, session.ledger, session.now)
         self._population = strata.population(pair.stratum for pair in self.linked)
-        self._recordings = Recordings(session.ledger)
-        self._owners = TokenOwners(session.ledger, session.v2, session.now)
-        wish = slices.Wish(vehicles, vehicle_id, seed, fresh)
-        self.slice = slices.begin(self._recordings, self.linked, wish, session.run_id)
+        self.slice = slices.begin(self._recordings, self.linked, self._wish, session.run_id)
         self._judged, self._judged_keys = self._judging(), list[Set[tuple[str, str]]]()
         self._judge(self.slice.settled)
-        self.chosen = self.slice.choose(self.linked, self._judged.closed(self._population))
+        self.chosen = [] if self.must_list else self._choose()
         self._judge(self.slice.before - self.slice.settled - {pair.key for pair in self.chosen})
         done = frozenset() if self.vehicle_id else self.slice.read  # somebody who looks wants to see it now
         self.to_read = [pair for pair in self.chosen if pair.key not in done]
         self.result = self._judging().done(self._population)
 
+    def _choose(self) -> list[Pair]:
+        """The vehicles of this run; one that was given up lately only where it is asked for by its id."""
+        linked = self.linked if self.vehicle_id else self._questions.to_put(self.linked, _subject)
+        return self.slice.choose(linked, self._judged.closed(self._population))
+
     def cost(self) -> Cost:
-        """What reading will cost at most; nothing for a replay."""
-        return self.cost_of([] if self.replay else self.to_read)
+        """What reading, and listing the connections where none are known, will cost at most; nothing for a replay."""
+        if self.replay or not self.must_list:
+            return self.cost_of([] if self.replay else self.to_read)
+        session = self.session
+        found = pairing.unlisted(session.company, session.ledger, session.now)
+        wanted = 1 if self.vehicle_id else self._wish.vehicles or len(found)
+        reading = self.cost_of(found[:wanted]).units
+        return session.priced({**self._listing.cost(LISTS).units, **reading})
 
     def cost_of(self, pairs: Sequence[Pair]) -> Cost:
         """What reading these vehicles in a run of their own would cost at most; nothing for a replay."""
@@ -118,7 +142,7 @@ class Compare:
         return sum(self._units_of(cars).values()) / len(cars) if cars else None
 
     def _units_of(self, pairs: Sequence[Pair]) -> dict[str, int]:
-        return recording.cost(pairs, self.session.v2, self._owners, self.fields)
+        return recording.cost(pairs, self.session.v2, self._owners, self.fields, pages=self._judged.pages)
 
     def read(
         self,
@@ -134,15 +158,20 @@ class Compare:
         """
         if self.replay:
             return self._replayed(self.replay)
-        self._refuse_nothing_to_read()
         if remote and (executor is None or self.vehicle_id or self._show_private):
             raise ParameterError(
                 "parameters: remote reads a fleet with an executor of other processes, which bring back nothing "
                 "private; give it an executor, and neither vehicle_id nor show_private."
             )
         seen: dict[tuple[str, str], Recording] = {}
-        reached = self._record(progress, executor, seen, remote=remote)
+        with self.session.spending(self._max_calls, self._max_minutes) as budget:
+            if self.must_list:
+                self._list()
+            self._refuse_nothing_to_read()
+            reached = self._record(progress, executor, seen, budget, remote=remote)
         reached.refuse_silence()
+        self._questions.answered([local for local, _ in reached.keys - reached.unanswered.keys()])
+        self._questions.failed({local: error for (local, _), error in reached.unanswered.items()})
         missing = [pair for pair in self.to_read if pair.key not in reached.keys]
         if not missing:
             slices.close(self._recordings, self.slice)
@@ -155,14 +184,17 @@ class Compare:
         """Keeps the tables and the recordings in the run's folder."""
         found = self.result
         recordings = self.replay.table if self.replay else write_recordings(self._kept())
-        self.session.save(fields=found.fields, vehicles=found.vehicles, recordings=recordings, strata=found.strata)
+        tables = {"recordings": recordings, "strata": found.strata, "unanswered": self.asked.table()}
+        self.session.save(fields=found.fields, vehicles=found.vehicles, **tables)
 
     def finish(self) -> Verdict:
         """Ends the session with the verdict; exit code 3 where no vehicle is linked."""
         if not self.replay and not self.linked:
             return self.session.finish(
-                "No vehicle is linked to a connection yet; run 20_audit_user_ids first.",
+                "No vehicle is linked to a connection; 20_audit_user_ids links them by tokens and VINs.",
                 exit_code=3,
+                complete=self.asked.complete,
+                **self.asked.summary(),
                 vehicles=0,
                 verdicts={},
                 scored=0,
@@ -171,7 +203,9 @@ class Compare:
         return self.session.finish(
             self.result.verdict,
             exit_code=self.result.exit_code,
-            complete=self.result.complete,
+            complete=self.result.complete and self.asked.complete,
+            unanswered=self.result.not_read + self.asked.unanswered,
+            gave_up=self.asked.gave_up,
             **self.result.summary(),
             **self._to_look_back_at(),
             read_now=0 if self.replay else len(self.to_read) - self.result.not_read,
@@ -185,6 +219,7 @@ class Compare:
         progress: Callable[[int, int], None] | None,
         executor: Executor | None,
         seen: dict[tuple[str, str], Recording],
+        budget: Budget,
         *,
         remote: bool,
     ) -> Reached:
@@ -193,29 +228,36 @@ class Compare:
             return Reached()
         slices.remember(self._recordings, self.slice)
         if remote and executor:
-            return self._record_remotely(progress, executor)
+            return self._record_remotely(progress, executor, budget)
         recorder = Recorder(session.v2, session.v3, self._owners, self._recordings, self.fields, self.slice.name)
         keep = (lambda found: seen.update({found.pair.key: found})) if self._show_private else None
         with ExitStack() as stack:
-            stack.enter_context(session.spending(self._max_calls, self._max_minutes))
             threads = executor or stack.enter_context(session.threads())
             reached = recording.record_all(self.to_read, recorder, threads, progress=progress, seen=keep)
             self._compare_tokens(reached)
         return reached
 
-    def _record_remotely(self, progress: Callable[[int, int], None] | None, executor: Executor) -> Reached:
+    def _record_remotely(
+        self, progress: Callable[[int, int], None] | None, executor: Executor, budget: Budget
+    ) -> Reached:
         session = self.session
-        with session.spending(self._max_calls, self._max_minutes) as budget:
-            recorder = RemoteRecorder(session.settings, self.fields, self.slice.name, budget.until)
-            reached = record_fleet(
-                self.to_read, recorder, executor, budget, session.transport, self._price, progress=progress
-            )
-            self._compare_tokens(reached)
+        recorder = RemoteRecorder(session.settings, self.fields, self.slice.name, budget.until, self._judged.pages)
+        reached = record_fleet(
+            self.to_read, recorder, executor, budget, session.transport, self._price, progress=progress
+        )
+        self._compare_tokens(reached)
         return reached
+
+    def _list(self) -> None:
+        """Lists the connections, and looks again at what is linked."""
+        with self.session.threads() as executor:
+            self.asked.take_in(self._listing.ask(LISTS, executor))
+        self.must_list = False
+        self._look()
 
     def _price(self, pairs: Sequence[Pair]) -> int:
         """The most units that reading these vehicles can cost."""
-        return sum(recording.cost(pairs, self.session.v2, self._owners, self.fields).values())
+        return sum(self._units_of(pairs).values())
 
     def _compare_tokens(self, reached: Reached) -> None:
         """The guide's own check, on one vehicle that both versions answered for."""
@@ -283,6 +325,14 @@ class Compare:
         raise ParameterError(
             f"parameters: replay is {named!r}, and there is no such folder; expected a run of {NOTEBOOK}, or latest."
         )
+
+
+LISTS = ("connections",)
+"""What is asked before the first vehicle where no connection is known."""
+
+
+def _subject(pair: Pair) -> list[str]:
+    return [pair.local_vehicle_id]
 
 
 def _last_lost(session: Session) -> dict[str, Counter[str]] | None:

@@ -153,7 +153,7 @@ class BackfillPanel:
         self._show_plan()
         self.status.value = f"Planned: {self.status.value}"
         if not planned.complete:
-            self.status.value += " Not everything was reached: Plan goes on from there."
+            self.status.value += " Not everything was answered: Plan goes on from there."
 
     def _do_apply(self) -> None:
         self._applied = self._planned.plan

@@ -47,6 +47,10 @@ class Behaviour:
     nulls: bool = False
     epoch_times: bool = False
     empty_store: bool = False
+    signals_page: int = 0
+    """How many signals of a vehicle are on a page; 0: all of them."""
+    unsubscribed_404: bool = False
+    """Whether the signals of a vehicle that no webhook is subscribed to are 404."""
     signal_404: bool = False
 
     imperial: bool = False

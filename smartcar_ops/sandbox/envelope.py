@@ -70,6 +70,7 @@ def answer_page(
     found: Sequence[Item],
     write: Callable[[Item], Json],
     order: Mapping[str, str] | None = None,
+    included: Json | None = None,
 ) -> Response:
     """One page of a list; only the rows of this page are written."""
     behaviour = state_of(request).behaviour
@@ -81,6 +82,7 @@ def answer_page(
             "data": [write(item) for item in found[start : start + page.size]],
             "meta": {**number, "pageSize": size, "totalCount": len(found), **(order or {})},
             "links": _links(request, page, len(found), behaviour),
+            **({"included": included} if included else {}),
         }
     )
 

@@ -129,6 +129,10 @@ FAULTS = {
     "success-with-nulls": Fault("About a third of a car's V3 signals are SUCCESS with null members.", {"nulls": True}),
     "epoch-times": Fault("V3 writes times as numbers, milliseconds or seconds by car.", {"epoch_times": True}),
     "empty-store": Fault("V3 has no signals of any car: an empty list, and 404 on each.", {"empty_store": True}),
+    "signals-paged": Fault("A vehicle's V3 signals come in pages of 10.", {"signals_page": 10}),
+    "unsubscribed-404": Fault(
+        "The list of signals of a vehicle that no webhook is subscribed to is 404.", {"unsubscribed_404": True}
+    ),
     "signal-404": Fault("Every request for a single signal is 404.", {"signal_404": True}),
     "flat-errors": Fault("V3 writes its errors in V2's flat shape.", {"flat_errors": True}),
     # V2

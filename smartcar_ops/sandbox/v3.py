@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .chance import one_in
-from .envelope import answer_one, origin
+from .envelope import answer_one, answer_page, origin, read_page
 from .errors import V3Error
 from .records import Car
 from .signals import write_signals
@@ -100,10 +100,22 @@ async def vehicle(request: Request) -> Response:
     return answer_one(request, write_vehicle(_connected_car(request), request))
 
 
+def _refuse_unfed(request: Request, car: Car) -> None:
+    """Under `unsubscribed-404`, 404 where no webhook is subscribed to the car of this user (reported)."""
+    state = state_of(request)
+    consents = state.directory.find(request.headers.get("sc-user-id"), car.id)
+    if state.behaviour.unsubscribed_404 and not any(map(state.is_subscribed, consents)):
+        raise V3Error(404, "RESOURCE_NOT_FOUND", "SIGNALS_NOT_FOUND", "There are no signals of this vehicle.")
+
+
 async def signals(request: Request) -> Response:
-    """All signals of a vehicle on one page, and the vehicle itself under `included`."""
+    """All signals of a vehicle on one page, and the vehicle itself under `included`; in pages under that fault."""
     car = users_car(request)
+    _refuse_unfed(request, car)
     found = _signals(request, car)
+    if size := state_of(request).behaviour.signals_page:
+        included = {"vehicle": write_vehicle(car, request)}
+        return answer_page(request, read_page(request, {}, size), found, lambda one: one, included=included)
     number = "page" if state_of(request).behaviour.old_envelope else "pageNumber"
     return JSONResponse(
         {

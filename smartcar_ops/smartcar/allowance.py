@@ -28,6 +28,9 @@ class Level:
     held_until: float = 0.0
 
 
+LONGEST = 86_400.0
+"""Seconds: nothing is held for longer than a day. What an older kit kept, or a clock far ahead, is not believed."""
+
 Change = Callable[[Level | None, float], Level | None]
 """Given the kept level (None: never used) and the keeper's time: the level to keep, None to leave it."""
 
@@ -103,7 +106,18 @@ class Bucket:
     def hold(self, seconds: float) -> None:
         """Nothing is taken for so many seconds: Smartcar answered that the application asks too much."""
         if self.limited:
-            self._keeper.exchange(lambda kept, now: self._held(self._refilled(kept, now), now + seconds))
+            wait = min(seconds, LONGEST)
+            self._keeper.exchange(lambda kept, now: self._held(self._refilled(kept, now), now + wait))
+
+    def paused(self) -> float:
+        """For how many seconds Smartcar asked that nothing be sent; 0 where it did not."""
+        held: list[float] = []
+        self._keeper.exchange(lambda kept, now: held.append(self._refilled(kept, now).held_until - now))
+        return max(0.0, held[0])
+
+    def release(self) -> None:
+        """Ends a pause that Smartcar asked for: it has answered since."""
+        self._keeper.exchange(lambda kept, now: replace(self._refilled(kept, now), held_until=0.0))
 
     def begin(self) -> None:
         """Lets callers wait for refills, also after an act that was ended."""
@@ -146,8 +160,9 @@ class Bucket:
         """The level now; a clock that was set back gives nothing and takes nothing."""
         if kept is None:
             return Level(self._allowance.burst, now)
-        gained = max(0.0, now - kept.at) * self._allowance.per_minute / 60
-        return replace(kept, units=min(self._allowance.burst, kept.units + gained), at=max(now, kept.at))
+        at, held_until = (0.0 if moment > now + LONGEST else moment for moment in (kept.at, kept.held_until))
+        gained = max(0.0, now - (at or now)) * self._allowance.per_minute / 60
+        return Level(min(self._allowance.burst, kept.units + gained), max(now, at), held_until)
 
     @staticmethod
     def _held(level: Level, until: float) -> Level:

@@ -26,9 +26,14 @@ def read_page(body: Any, url: str, what: str) -> Page:
     rows = found.get("data")
     if not isinstance(rows, list):
         raise NotSmartcarError(f"smartcar: V3 {what} answered 200 without a list `data`; check the origin.")
-    total = mapping(found.get("meta")).get("totalCount")
+    return Page(tuple(rows), total_of(found), follow(url, mapping(found.get("links")).get("next")))
+
+
+def total_of(body: Mapping[str, Any]) -> int | None:
+    """The length that a list tells of itself; None where it tells none that can be."""
+    total = mapping(body.get("meta")).get("totalCount")
     counted = isinstance(total, int) and not isinstance(total, bool) and 0 <= total < 10**9
-    return Page(tuple(rows), total if counted else None, follow(url, mapping(found.get("links")).get("next")))
+    return total if counted else None
 
 
 def read_single(body: Any) -> Mapping[str, Any]:

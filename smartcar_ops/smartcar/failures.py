@@ -7,15 +7,19 @@ Shapes read: V3 ``{"errors":[…]}``, V2 flat, OAuth ``{"error","error_descripti
 from __future__ import annotations
 
 import email.utils
-import json
+import math
 import re
 import time
+from datetime import UTC
 from typing import Any
 
 import httpx
 
 from smartcar_ops import errors
+from smartcar_ops.smartcar import json_text
 from smartcar_ops.smartcar.oddities import Oddities
+
+HOUR, DAY = 3600.0, 86_400.0
 
 KNOWN = frozenset(
     {
@@ -54,8 +58,8 @@ def word(value: Any) -> str | None:
 def body_of(response: httpx.Response) -> Any:
     """The JSON of an answer; NotSmartcarError where it is none (a proxy's page, a cut-off body)."""
     try:
-        return json.loads(response.content)
-    except (ValueError, RecursionError):
+        return json_text.loads(response.content)
+    except ValueError:
         kind = response.headers.get("content-type", "no content type").split(";")[0]
         raise errors.NotSmartcarError(
             f"smartcar: {response.request.url.host} answered {response.status_code} with {kind} instead of JSON; "
@@ -106,14 +110,28 @@ def resolution(value: Any) -> str | None:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds to wait, from seconds or an HTTP date; None where the header is missing or unreadable."""
+    """Seconds to wait, from seconds or an HTTP date; None where the header is missing or unreadable.
+
+    At most an hour, unless a day is plainly said, as 86400 or by a date: a slip, such as milliseconds, the year 9999
+    or ``inf``, would else hold every run for as long.
+    """
     if not value:
         return None
+    seconds, is_date = _seconds(value)
+    if seconds is None or math.isnan(seconds):
+        return None
+    plain = seconds <= DAY if is_date else seconds == DAY
+    return max(0.0, seconds if plain else min(seconds, HOUR))
+
+
+def _seconds(value: str) -> tuple[float | None, bool]:
+    """Seconds from now, and whether they were told as a date."""
     try:
-        return max(0.0, float(value))
+        return float(value), False
     except ValueError:
         pass
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        told = email.utils.parsedate_to_datetime(value)
+        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() - time.time(), True
+    except (ValueError, TypeError, OverflowError):
+        return None, True

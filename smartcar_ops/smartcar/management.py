@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
@@ -20,6 +20,8 @@ from smartcar_ops.smartcar.oddities import Oddities
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Request, Transport
+
+Row = TypeVar("Row")
 
 PAGE_SIZE = 100
 """The documented maximum of both lists."""
@@ -57,6 +59,39 @@ class Subscription:
     webhook_id: str
     user_id: str | None
     vehicle_id: str | None
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A webhook of the application: it feeds a vehicle's V3 data only while it is enabled and told what to send."""
+
+    id: str
+    name: str
+    enabled: bool
+    sends: bool
+
+    @property
+    def feeds(self) -> bool:
+        """Whether anything is sent to it."""
+        return self.enabled and self.sends
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """Which vehicles are fed: subscribed to a webhook that is enabled and sends something.
+
+    ``subscribed`` is how many have a subscription at all; ``idle`` are the webhooks that feed nobody.
+    """
+
+    vehicles: frozenset[str]
+    subscribed: int
+    idle: tuple[Webhook, ...]
+
+    def in_words(self) -> str:
+        """What a number can't say: webhooks that feed nobody; empty where there are none."""
+        why = [f"webhook {one.name!r} is {'told to send nothing' if one.enabled else 'disabled'}" for one in self.idle]
+        unfed = self.subscribed - len(self.vehicles)
+        return f"{len(self.vehicles):,} fed, {unfed:,} subscribed in vain ({'; '.join(why)})" if why else ""
 
 
 class ManagementV2:
@@ -133,27 +168,53 @@ class ManagementV3:
     def __init__(self, transport: Transport, origin: str, token: ApplicationToken) -> None:
         self._transport, self._origin, self._token = transport, origin, token
 
+    def feeding(self, mode: str) -> Feeding:
+        """Which of the mode's vehicles are fed; one unit a page of 100 subscriptions, and one for the webhooks.
+
+        A subscription that names no webhook counts where any feeds.
+        """
+        webhooks = self.webhooks()
+        feeding = {one.id for one in webhooks if one.feeds}
+        rows = self.subscriptions(mode)
+        fed = {row.vehicle_id for row in rows if (row.webhook_id in feeding if row.webhook_id else feeding)}
+        subscribed = {row.vehicle_id for row in rows}
+        vehicles = frozenset(vehicle_id for vehicle_id in fed if vehicle_id)
+        return Feeding(vehicles, len(subscribed), tuple(one for one in webhooks if not one.feeds))
+
     def subscriptions(self, mode: str) -> tuple[Subscription, ...]:
         """Every webhook subscription of the mode's vehicles; one unit a page of 100. Rows without a vehicle are left
-        out."""
-        filters = {"filter[vehicle.mode]": mode}
-        paged = Pager(
-            lambda address: self._page(address, filters),
+        out. NotSmartcarError where rows are missing: of the others nobody could say that they are all."""
+        paged = self._all(
+            "subscriptions",
+            {"filter[vehicle.mode]": mode},
             lambda row: read_subscription(row, self._transport.oddities),
             lambda row: (row.id, row.vehicle_id, row.webhook_id),
-        ).all()
-        return tuple(row for row in paged.rows if row.vehicle_id)
+        )
+        return tuple(row for row in paged if row.vehicle_id)
+
+    def webhooks(self) -> tuple[Webhook, ...]:
+        """Every webhook of the application; one unit a page of 100."""
+        return tuple(self._all("webhooks", {}, read_webhook, lambda row: row.id))
+
+    def _all(
+        self, what: str, filters: Mapping[str, str], read: Callable[[Any], Row], key: Callable[[Row], Hashable]
+    ) -> list[Row]:
+        """A whole list; NotSmartcarError where its length and its rows don't agree."""
+        paged = Pager(lambda address: self._page(what, address, filters), read, key).all()
+        if not paged.complete:
+            raise NotSmartcarError(f"smartcar: V3 {what} gave fewer rows than their totalCount; run again later.")
+        return paged.rows
 
     def subscriptions_page(self, mode: str) -> int:
         """How many subscriptions there are, from a page of one; one unit."""
-        page = self._page(None, {"filter[vehicle.mode]": mode}, size=1)
+        page = self._page("subscriptions", None, {"filter[vehicle.mode]": mode}, size=1)
         return page.total if page.total is not None else len(page.rows)
 
-    def _page(self, address: str | None, filters: Mapping[str, str], size: int = PAGE_SIZE) -> Page:
-        url = address or f"{self._origin}/v3/subscriptions"
+    def _page(self, what: str, address: str | None, filters: Mapping[str, str], size: int = PAGE_SIZE) -> Page:
+        url = address or f"{self._origin}/v3/{what}"
         params = {} if address else {"page[size]": str(size), "page[number]": "1", **filters}
-        request = Request("management_v3", "GET", url, "/subscriptions", params=params)
-        return read_page(body_of(self._token.send(self._transport, request)), url, "subscriptions")
+        request = Request("management_v3", "GET", url, f"/{what}", params=params)
+        return read_page(body_of(self._token.send(self._transport, request)), url, what)
 
 
 def read_subscription(row: Any, oddities: Oddities | None = None) -> Subscription:
@@ -168,3 +229,19 @@ def read_subscription(row: Any, oddities: Oddities | None = None) -> Subscriptio
     if not vehicle_id:
         odd.note("subscription: names no vehicle")
     return Subscription(text(mapping(row).get("id")) or "", text(told("webhook")) or "", user_id, vehicle_id)
+
+
+def read_webhook(row: Any) -> Webhook:
+    """A webhook from its JSON. One that does not tell whether it is enabled, or what it sends, is taken to do so: only
+    what is said can be held against it."""
+    found = mapping(row)
+    attributes = mapping(found.get("attributes"))
+    enabled = attributes.get("isEnabled") is not False
+    return Webhook(
+        text(found.get("id")) or "", text(attributes.get("name")) or "", enabled, _says(attributes.get("data", True))
+    )
+
+
+def _says(data: Any) -> bool:
+    """Whether a webhook's ``data`` name anything to send: a list, or an object of lists."""
+    return any(map(_says, data.values())) if isinstance(data, dict) else bool(data)

@@ -14,8 +14,9 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from smartcar_ops.errors import NotSmartcarError
+from smartcar_ops.errors import NotSmartcarError, SmartcarError
 from smartcar_ops.smartcar.envelopes import Page
+from smartcar_ops.smartcar.retrying import may_pass
 
 Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")
@@ -54,7 +55,7 @@ class Pager(Generic[Key, Row]):
         key: Callable[[Row], Key],
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self._ask, self._read, self._key = ask, read, key
+        self._page, self._read, self._key = ask, read, key
         self._progress = progress or (lambda done, of: None)
         self._found: dict[Key, Row] = {}
         self._total: int | None = None
@@ -74,6 +75,15 @@ class Pager(Generic[Key, Row]):
                 return Paged(list(self._found.values()), complete=True)
             seen |= self._found
         return Paged(list(seen.values()), complete=False)
+
+    def _ask(self, address: str | None) -> Page:
+        """A page, asked once more where it had no answer: one page would else cost the whole list."""
+        try:
+            return self._page(address)
+        except SmartcarError as error:
+            if (error.status or 0) < 500 or not may_pass(error):
+                raise
+            return self._page(address)
 
     def _pass(self) -> int:
         """Reads the list from its first page to its last; returns how many pages it has."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from smartcar_ops.errors import NotSmartcarError, SmartcarError, UnreachableError
-from smartcar_ops.smartcar.fields import CONNECTION, TOKEN_PATHS, VEHICLE, WAYS, Field, Lacks, Place
+from smartcar_ops.smartcar.failures import mapping
+from smartcar_ops.smartcar.fields import CONNECTION, TOKEN_PATHS, VEHICLE, WAYS, Field, Lacks, Place, field_map
 from smartcar_ops.smartcar.members import getter
 from smartcar_ops.smartcar.parts import parts_of_v2, parts_of_v3
 from smartcar_ops.smartcar.signals import Signals
@@ -39,29 +40,46 @@ def read_v2(field: Field, answer: Batch | SmartcarError) -> Reading:
     if field.parts:
         return parts_of_v2(field, field.v2, item)
     raw = getter(field.v2.member)(item.body)
+    if isinstance(raw, list) and len(raw) < (more := _counted(item.body)):
+        return Reading("failed", reason=f"V2 told the first {len(raw)} of {more}")
     if raw is None and _is_empty_list(field.v2, item.body):
         return Reading("not_capable", at=item.data_age, reason="V2 lists none")
     return parsed(field, field.v2, raw, v2_unit(field.v2, item), item.data_age, item.body)
 
 
 def read_v3(field: Field, answer: Signals | SmartcarError) -> Reading:
-    """The field from V3's signals, or from the error that came instead of them."""
+    """The field from V3's signals, or from the error that came instead of them.
+
+    Of a list that is not whole, nothing is taken for missing: that reading failed.
+    """
     if field.v3 is None:
         return Reading("no_value", reason="V3 has no such field")
     if isinstance(answer, SmartcarError):
         return _from_error(answer)
+    found = _from_signals(field, field.v3, answer)
+    if answer.untold and (found.state != "value" or field.parts) and _is_untold(field, field.v3, answer):
+        return Reading("failed", reason=f"V3 counted {answer.untold} more signals than it told, perhaps this one")
+    return found
+
+
+def _from_signals(field: Field, place: Place, answer: Signals) -> Reading:
     if field.parts:
-        return parts_of_v3(field, field.v3, answer)
-    if field.v3.codes:
-        return _listed(field.v3.codes, answer)
-    found = _v3_place(field, field.v3, answer)
-    if not field.v3.others:
-        return found
-    others = [place for place in field.v3.others if not _is_silent(place, field.v3, answer)]
+        return parts_of_v3(field, place, answer)
+    if place.codes:
+        return _listed(place.codes, answer)
+    found = _v3_place(field, place, answer)
+    others = [other for other in place.others if not _is_silent(other, place, answer)]
     if not others:
         return found
-    told = [found] if field.v3.source in answer.signals else []
-    return strongest([*told, *(_v3_place(field, place, answer) for place in others)], EITHER_SAYS)
+    told = [found] if place.source in answer.signals else []
+    return strongest([*told, *(_v3_place(field, other, answer) for other in others)], EITHER_SAYS)
+
+
+def _is_untold(field: Field, place: Place, answer: Signals) -> bool:
+    """Whether a signal that the field is read from is not in the list."""
+    codes = field_map().systems.values() if field.parts == "systems" else place.codes or (place.source,)
+    sources = {*codes, *(other.source for other in place.others)} - {VEHICLE, CONNECTION}
+    return any(code not in answer.signals for code in sources)
 
 
 def _v3_place(field: Field, place: Place, answer: Signals) -> Reading:
@@ -95,6 +113,12 @@ def _listed(codes: tuple[str, ...], answer: Signals) -> Reading:
         return Reading("value", raw, at=max((at for at in times if at), default=None))
     troubles = [trouble for code in codes if (trouble := signal_trouble(answer.signals.get(code)))]
     return strongest(troubles) if troubles else Reading("no_value", reason="the value is null")
+
+
+def _counted(body: object) -> int:
+    """How long a V2 list says that it is; 0 where it does not."""
+    count = mapping(mapping(body).get("paging")).get("count")
+    return count if isinstance(count, int) else 0
 
 
 def _not_asked(path: str, answer: Batch) -> Reading:

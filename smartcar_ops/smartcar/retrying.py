@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smartcar_ops.errors import NotSmartcarError, RateLimitError, SmartcarError, UnreachableError
+from smartcar_ops.errors import BillingError, NotSmartcarError, RateLimitError, SmartcarError, UnreachableError
 
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses that may be over at the next attempt, unless Smartcar says what else would help."""
@@ -36,3 +36,26 @@ def is_ill(error: SmartcarError | None) -> bool:
     if isinstance(error, UnreachableError | NotSmartcarError):
         return True
     return error is not None and error.status in (500, 503, 504)
+
+
+def is_no_answer(error: SmartcarError) -> bool:
+    """Whether a question is still open after this error: it speaks of the service, the plan or the network, and says
+    nothing of what was asked."""
+    if isinstance(error, UnreachableError | NotSmartcarError | RateLimitError | BillingError):
+        return True
+    return error.status is not None and error.status >= 500
+
+
+def may_pass(error: SmartcarError) -> bool:
+    """Whether the same question may be answered within minutes: not where the plan, the maker or a person must act."""
+    if not is_no_answer(error) or isinstance(error, BillingError) or error.resolution in HELPLESS:
+        return False
+    if isinstance(error, RateLimitError):
+        return error.retry_after is None or error.retry_after <= LONGEST_WAIT
+    return not (error.status == 502 and error.code == "RATE_LIMIT")
+
+
+def in_words(error: SmartcarError) -> str:
+    """An error in Smartcar's few words, such as ``500 SERVER INTERNAL``; the kit's own where it gave none."""
+    told = [str(error.status)] if error.status else []
+    return " ".join([*told, *filter(None, (error.type, error.code))] or [type(error).__name__])[:64]

@@ -11,6 +11,7 @@ from typing import Any
 
 from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.smartcar import times
+from smartcar_ops.smartcar.envelopes import total_of
 from smartcar_ops.smartcar.failures import mapping, text, word
 from smartcar_ops.smartcar.oddities import Oddities
 
@@ -41,12 +42,14 @@ class Signal:
 class Signals:
     """All signals of a vehicle, by code, and the vehicle's own attributes (make, model, year, …).
 
+    ``untold`` is how many signals the list counted and did not tell: what is missing may be among them.
     ``connection`` is what the mirror of connections knows of the consent: its user, permissions, that user's vehicles.
     """
 
     signals: Mapping[str, Signal]
     vehicle: Mapping[str, Any] = field(default_factory=dict)
     connection: Mapping[str, Any] = field(default_factory=dict)
+    untold: int = 0
 
 
 def _code(row: Any) -> str:
@@ -92,7 +95,10 @@ def read_signals(body: Any, oddities: Oddities | None = None) -> Signals:
         raise NotSmartcarError("smartcar: V3 signals answered 200 without a list `data`; check the origin.")
     by_code = {code: row for row in rows if (code := _code(row))}
     signals = _Read({code: read_signal(row, oddities) for code, row in by_code.items()} if oddities else {}, by_code)
-    return Signals(signals, vehicle_attributes(mapping(mapping(found.get("included")).get("vehicle"))))
+    untold = max(0, (total_of(found) or 0) - len(by_code) - sum(not _code(row) for row in rows))
+    if untold and oddities:
+        oddities.note("signals: fewer than totalCount")
+    return Signals(signals, vehicle_attributes(mapping(mapping(found.get("included")).get("vehicle"))), untold=untold)
 
 
 class _Read(Mapping[str, Signal]):

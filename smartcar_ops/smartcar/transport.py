@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ import httpx
 import stamina
 
 from smartcar_ops import __version__, network
-from smartcar_ops.errors import AllowanceSpentError, RateLimitError, SmartcarError, UnreachableError
+from smartcar_ops.errors import AllowanceSpentError, NotSmartcarError, RateLimitError, SmartcarError, UnreachableError
+from smartcar_ops.smartcar import bounds
 from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.breaker import Breaker
 from smartcar_ops.smartcar.failures import body_of, failure
@@ -32,6 +33,10 @@ from smartcar_ops.smartcar.retrying import wait_before_repeating
 
 ATTEMPTS = 3
 """How often one request is sent at most."""
+
+
+UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+"""What means that there was no answer, or no address to ask."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,9 @@ class Transport:
     that the readers had not seen before.
     """
 
-    def __init__(self, *, timeout: float = 30.0, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, *, timeout: float = 30.0, attempts: int = ATTEMPTS, longest: float = bounds.LONGEST) -> None:
         self._timeout, self._attempts = timeout, attempts
+        self._deadlines = bounds.Deadlines(longest)
         self._local = threading.local()
         self._clients: list[httpx.Client] = []
         self._lock = threading.Lock()
@@ -148,6 +154,7 @@ class Transport:
 
     def close(self) -> None:
         """Closes every thread's client."""
+        self._deadlines.end()
         with self._lock:
             clients, self._clients = self._clients, []
         for client in clients:
@@ -177,25 +184,39 @@ class Transport:
 
     def _answer(self, request: Request) -> tuple[httpx.Response | None, SmartcarError | None]:
         """The answer, and the error that it or its absence means: never neither."""
-        try:
-            response = self._client().request(
-                request.method,
-                request.url,
-                headers=dict(request.headers),
-                params=dict(request.params) or None,
-                data=dict(request.data) if request.data else None,
-                json=request.json,
-                timeout=request.timeout or self._timeout,
-            )
-        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
-            through = f" through {proxy.variable}" if (proxy := network.proxy_for(request.url)) else ""
-            return None, UnreachableError(
-                f"smartcar: {_host(request.url)} gave no answer{through} to {request.method} {request.template} "
-                f"({type(error).__name__}); check the network and the origin."
-            )
+        with self._deadlines.watching(self._client()) as deadline:
+            try:
+                response = self._whole(deadline.client, request, request.timeout or self._timeout)
+            except bounds.UnboundedError as error:
+                return None, NotSmartcarError(f"{_no_answer(request)} that can be used: it {error}. Check the origin.")
+            except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, OSError, RuntimeError) as error:
+                if deadline.passed:
+                    return None, NotSmartcarError(f"{_no_answer(request)} that ended in time. Check the origin.")
+                if not isinstance(error, UNREACHABLE):
+                    raise
+                return None, UnreachableError(
+                    f"{_no_answer(request)} ({type(error).__name__}); check the network and the origin."
+                )
         if response.is_success:
             return response, None
         return response, failure(response, f"{request.method} {request.template}", self.oddities)
+
+    @staticmethod
+    def _whole(client: httpx.Client, request: Request, timeout: float) -> httpx.Response:
+        """The answer with all of its body, and how long that took."""
+        started = time.perf_counter()
+        with client.stream(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            params=dict(request.params) or None,
+            data=dict(request.data) if request.data else None,
+            json=request.json,
+            timeout=timeout,
+        ) as response:
+            found = bounds.read_whole(response)
+        found.elapsed = timedelta(seconds=time.perf_counter() - started)
+        return found
 
     def _obey(self, error: RateLimitError) -> None:
         """Holds every caller of the application's bucket; a vehicle's own limit holds nobody else."""
@@ -205,7 +226,7 @@ class Transport:
     def _client(self) -> httpx.Client:
         client: httpx.Client | None = getattr(self._local, "client", None)
         if client is None or client.is_closed:
-            headers = {"user-agent": f"smartcar-ops/{__version__}"}
+            headers = {"user-agent": f"smartcar-ops/{__version__}", "accept-encoding": "gzip, deflate"}
             client = httpx.Client(timeout=self._timeout, headers=headers, transport=_Routes(), trust_env=False)
             self._local.client = client
             with self._lock:
@@ -253,7 +274,7 @@ class _Routes(httpx.BaseTransport):
         return way.handle_request(request)
 
     def close(self) -> None:
-        for way in self._ways.values():
+        for way in list(self._ways.values()):  # another thread may open one meanwhile
             way.close()
 
 
@@ -270,6 +291,12 @@ def _skew(response: httpx.Response, at: datetime) -> float | None:
         return (at - told).total_seconds()
     except (KeyError, ValueError, TypeError):
         return None
+
+
+def _no_answer(request: Request) -> str:
+    """That nothing came of a request, for people, and by which proxy it went."""
+    through = f" through {proxy.variable}" if (proxy := network.proxy_for(request.url)) else ""
+    return f"smartcar: {_host(request.url)} gave no answer{through} to {request.method} {request.template}"
 
 
 def _host(url: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
 from smartcar_ops.smartcar.connections import Connection, ListedRow, Listing, listing_of, read_connection, read_row
-from smartcar_ops.smartcar.documents import Document, document
+from smartcar_ops.smartcar.documents import Document, document, joined
 from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
 from smartcar_ops.smartcar.failures import body_of
 from smartcar_ops.smartcar.ids import refuse_another_car
@@ -50,7 +50,7 @@ class V3:
         """The connections of one user, one vehicle or one of the company's own ids; one unit a page.
 
         NotSmartcarError where a row comes back that was not asked for: a service that ignores a filter would
-        answer with the whole application, and one person's car be taken for another's.
+        answer with the whole application, and one person's car be taken for another's. Also where rows are missing.
         """
         wanted = {"filter[userId]": user_id, "filter[vehicleId]": vehicle_id, "filter[user.externalId]": external_id}
         filters = {"filter[vehicle.mode]": mode, **{name: value for name, value in wanted.items() if value}}
@@ -59,7 +59,9 @@ class V3:
             lambda row: _expected(read_row(row, self._transport.oddities), user_id, vehicle_id, external_id),
             lambda row: row.key,
         ).all()
-        return listing_of(paged.rows, mode, complete=paged.complete).connections
+        if not paged.complete:
+            raise NotSmartcarError("smartcar: V3 connections gave fewer rows than their totalCount; run again later.")
+        return listing_of(paged.rows, mode, complete=True).connections
 
     def connection(self, connection_id: str) -> Connection:
         """One connection by its own id (not the vehicle's); one unit."""
@@ -79,21 +81,23 @@ class V3:
         return found
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
-        """All signals of the vehicle in one call; one unit."""
+        """All signals of the vehicle; one unit a page, and usually there is one."""
         return read_signals(self.signals_document(vehicle_id, user_id).body)
 
     def signals_document(self, vehicle_id: str, user_id: str, *, user_token: str = "") -> Document:
         """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's.
 
-        NotSmartcarError where the answer is about another vehicle.
+        A list in pages is followed to its end. NotSmartcarError where the answer is about another vehicle.
         """
-        path = f"/vehicles/{quote(vehicle_id, safe='')}/signals"
-        request = self._request(path, "/vehicles/{id}/signals", user_id=user_id)
-        if user_token:
+
+        def page(url: str) -> Document:
+            request = self._request(url, "/vehicles/{id}/signals", user_id=user_id)
+            if not user_token:
+                return document(self._token.send(self._transport, request))
             signed = {**request.headers, "authorization": f"Bearer {user_token}"}
-            found = document(self._transport.send(replace(request, headers=signed)))
-        else:
-            found = document(self._token.send(self._transport, request))
+            return document(self._transport.send(replace(request, headers=signed)))
+
+        found = joined(page, f"{self._origin}/v3/vehicles/{quote(vehicle_id, safe='')}/signals", "signals")
         told = read_signals(found.body, self._transport.oddities).vehicle
         refuse_another_car(told, vehicle_id, "V3")
         return found

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import SecretStr
 
 from smartcar_ops.errors import NotSmartcarError
+from smartcar_ops.smartcar import json_text
 from smartcar_ops.smartcar.failures import mapping, text, word
 from smartcar_ops.smartcar.ids import external_id, read_one
 from smartcar_ops.smartcar.modes import modes_in
@@ -55,8 +55,8 @@ def answer(challenge: str, management_token: SecretStr) -> str:
 def read_event(raw: bytes | str) -> Event:
     """An event from its body; NotSmartcarError where it is no event."""
     try:
-        body = mapping(json.loads(raw))
-    except (ValueError, RecursionError):
+        body = mapping(json_text.loads(raw))
+    except ValueError:
         body = {}
     kind, data = word(body.get("eventType")) or word(body.get("eventName")), mapping(body.get("data"))
     challenge = text(data.get("challenge")) or text(mapping(body.get("payload")).get("challenge"))

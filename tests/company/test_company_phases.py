@@ -34,6 +34,7 @@ TABLES = {
             "fences",
             "layouts",
             "suspects",
+            "unanswered",
             "version",
         ),
     )

@@ -20,6 +20,7 @@ from smartcar_ops.errors import LockedError
 from smartcar_ops.migration import backfilling, deciding
 from smartcar_ops.migration.listing import Listing
 from smartcar_ops.migration.plans import Plan
+from smartcar_ops.migration.questions import Questions
 from smartcar_ops.migration.sources import Asked
 from smartcar_ops.sandbox.webhooks import sign
 from smartcar_ops.smartcar.connections import Connection
@@ -521,8 +522,10 @@ class Play:
             id = str(uuid.uuid5(uuid.NAMESPACE_URL, vehicle + person))
             rows.append(Connection(id, person, vehicle, "live", "A", "B", 2020, "BEV", (), own, None))
         before, listing = copy.deepcopy(self.known), V3Listing(tuple(rows), complete)
+        asked = Asked()
+        questions = Questions[Any, Any]("connections", self.desk.ledger, asked, self.now)
         Listing(self.desk.ledger, FakeV3(listing), now=self.now).ask_connections(  # type: ignore[arg-type]
-            Asked(), lambda *_: None, relist=True
+            asked, questions, lambda *_: None, relist=True
         )
         self._take_in(before, pairs, told, complete=complete)
         self.note("list of", len(pairs), "connections,", len(told), "external ids")

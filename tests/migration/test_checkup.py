@@ -9,6 +9,7 @@ import pytest
 
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.migration.checkup import Checkup, checkup, note
+from smartcar_ops.migration.clients import paused_bucket, shared_bucket
 from tests.house import House
 
 
@@ -143,3 +144,30 @@ def test_a_checkup_without_a_database_is_noted_nowhere(house: House) -> None:
     """Where the database can't be reached there is nothing to note it in, and that is no error."""
     note(house.read_settings(SMARTCAR_DATABASE_URL="sqlite:////nowhere/at/all.sqlite"), "all is well", {"v3": 1})
     assert [] == Runs(house.ledger).all()
+
+
+@pytest.mark.parametrize("expanded", [True, False])
+def test_a_pause_is_shown_and_ended_once_smartcar_answers(make_house: Callable[..., House], expanded: bool) -> None:
+    """The doctor ends a pause that Smartcar asked for where V3 answers it, and says so; else it names the pause."""
+    house = make_house(users=40)
+    house = house.expand() if expanded else house
+    shared_bucket(house.settings, house.ledger).hold(3000)
+    silent = asked(house, SMARTCAR_VEHICLE_API_V3_ORIGIN="http://127.0.0.1:1")
+    assert "fail" == states(silent)["V3 connections"]
+    bucket = paused_bucket(house.settings, house.ledger)
+    assert bucket and 2900 < bucket.paused() <= 3000
+    line = next(line for line in asked(house).lines if line.question == "allowance")
+    assert "pass" == line.state
+    assert "Smartcar asked for a pause, 50 minutes more; it has just answered, so the pause is ended" in line.found
+    assert paused_bucket(house.settings, house.ledger) is None
+
+
+def test_looking_for_a_pause_writes_nothing(house: House) -> None:
+    """Where no allowance was ever taken, looking leaves the ledger as it is; what can't be read is none."""
+    before = house.rows("smartcar_ops_meta")
+    assert paused_bucket(house.settings, house.ledger) is None
+    assert before == house.rows("smartcar_ops_meta")
+    for text in ("garbage", "nan@1@1e99", "1@2@inf", "1@inf@3"):
+        house.ledger.remember(f"allowance:{house.ledger.scope.service}", text)
+        assert paused_bucket(house.settings, house.ledger) is None
+        shared_bucket(house.settings, house.ledger).take(1, until=0)

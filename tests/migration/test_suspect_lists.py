@@ -13,6 +13,7 @@ import pytest
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.listing import Listing
+from smartcar_ops.migration.questions import Questions
 from smartcar_ops.migration.sources import Asked
 from smartcar_ops.smartcar.connections import Connection
 from smartcar_ops.smartcar.connections import Listing as Listed
@@ -63,7 +64,8 @@ def ask(desk: Desk, smartcar: Smartcar, at: datetime = NOW, **options: Any) -> A
     """Asks for the list of connections."""
     asked = Asked()
     listing = Listing(desk.ledger, smartcar, now=at)  # type: ignore[arg-type]
-    listing.ask_connections(asked, lambda *_: None, **options)
+    questions = Questions[Any, Any]("connections", desk.ledger, asked, at)
+    listing.ask_connections(asked, questions, lambda *_: None, **options)
     return asked
 
 
@@ -154,11 +156,12 @@ def test_a_management_list_in_doubt_is_kept_aside_too(quick: Desk) -> None:
     """What V2 management lists is held to the same rule."""
     smartcar = believed(quick, full())
     listing = Listing(quick.ledger, smartcar, managed=smartcar, now=NOW)  # type: ignore[arg-type]
-    listing.ask_managed(Asked(), lambda *_: None)
-    smartcar.rows = []
     asked = Asked()
+    questions = Questions[Any, Any]("management", quick.ledger, asked, NOW)
+    listing.ask_managed(asked, questions, lambda *_: None)
+    smartcar.rows = []
     later = Listing(quick.ledger, smartcar, managed=smartcar, now=NOW + 2 * HOUR)  # type: ignore[arg-type]
-    later.ask_managed(asked, lambda *_: None)
+    later.ask_managed(asked, questions, lambda *_: None)
     assert (False, {"management"}) == (asked.complete, set(asked.suspect))
     assert 60 == sum(row["gone_at"] is None for row in quick.ledger.rows(t.sightings))
 

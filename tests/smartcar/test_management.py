@@ -78,6 +78,46 @@ def test_a_subscription_of_no_vehicle_is_counted(server: Scripted, transport: Tr
     )
 
 
+def subscription(vehicle: str, webhook: str | None) -> dict[str, object]:
+    """A subscription as V3 lists it."""
+    attributes = {"webhookId": webhook, "userId": uid("u1"), "vehicleId": uid(vehicle)}
+    return {"id": f"{vehicle} {webhook}", "attributes": attributes}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "fed"),
+    [
+        ({"isEnabled": True, "data": {"signals": [{"code": "c"}]}}, {"v1", "v2", "v3"}),
+        ({"isEnabled": True, "data": [{"code": "c"}]}, {"v1", "v2", "v3"}),
+        ({}, {"v1", "v2", "v3"}),
+        ({"isEnabled": False, "data": {"signals": [{"code": "c"}]}}, {"v2", "v3"}),
+        ({"isEnabled": True, "data": {"signals": []}}, {"v2", "v3"}),
+        ({"isEnabled": True, "data": None}, {"v2", "v3"}),
+    ],
+    ids=["on", "a list", "not told", "off", "nothing to send", "no data"],
+)
+def test_what_fed_means(
+    server: Scripted, transport: Transport, v3: V3, attributes: dict[str, object], fed: set[str]
+) -> None:
+    """A subscription feeds a car if its webhook is enabled and told to send something; one more unit tells that."""
+    told = {"isEnabled": True, "data": ["c"]}
+    webhooks = [{"id": "w", "attributes": {"name": "main", **attributes}}, {"id": "x", "attributes": told}]
+    server.play("/v3/webhooks", Answer({"data": webhooks, "meta": {"totalCount": 2}}))
+    rows = [subscription("v1", "w"), subscription("v2", "x"), subscription("v3", None)]
+    server.play("/v3/subscriptions", Answer({"data": rows, "meta": {"totalCount": 3}}))
+    found = ManagementV3(transport, server.url, v3._token).feeding("live")
+    assert {uid(vehicle) for vehicle in fed} == found.vehicles
+    assert (3, 2) == (found.subscribed, transport.spent["management_v3"])
+    assert ("'main'" in found.in_words()) == ("v1" not in fed)
+
+
+def test_subscriptions_that_are_not_all_feed_nobody_by_mistake(server: Scripted, transport: Transport, v3: V3) -> None:
+    """A list with fewer rows than its count is no answer: the others would pass for unfed."""
+    server.play("*", Answer({"data": [subscription("v1", "w")], "meta": {"totalCount": 9}}))
+    with pytest.raises(NotSmartcarError, match="fewer rows"):
+        ManagementV3(transport, server.url, v3._token).feeding("live")
+
+
 @pytest.mark.parametrize("paging", [{"cursor": None}, {}])
 def test_the_end_of_the_cursor(server: Scripted, transport: Transport, paging: dict[str, None]) -> None:
     """A null cursor and a missing one both end the list; one that repeats is an error."""
