@@ -8,6 +8,7 @@ from typing import Literal
 
 from smartcar_ops.smartcar.fields import Field
 from smartcar_ops.smartcar.states import Reading
+from smartcar_ops.smartcar.units import GALLON, MILE, PSI
 
 EXACT = 1e-6
 """Relative difference below which two numbers are the same number."""
@@ -19,12 +20,14 @@ EARTH = 6_371_008.8
 """Metres: the mean radius."""
 
 RATIOS = {
-    100.0: "a hundredfold: a share told as a percentage?",
-    1.609344: "miles told as km?",
-    6.894757: "psi told as kPa?",
-    3.785411784: "gallons told as litres?",
+    "percent": (100.0, "a hundredfold: a share told as a percentage?"),
+    "km": (MILE, "miles told as km?"),
+    "km/h": (MILE, "miles told as km?"),
+    "kPa": (PSI, "psi told as kPa?"),
+    "liters": (GALLON, "gallons told as litres?"),
+    "watts": (1000.0, "a thousandfold: kW told as W?"),
 }
-"""What a ratio of two numbers makes one suspect first."""
+"""Unit compared in -> the ratio that makes one suspect another scale, and which; 80% is no number of miles."""
 
 NAMED = 5
 """Entries of a list that a reason names at most."""
@@ -48,7 +51,7 @@ def gap(field: Field, v2: Reading, v3: Reading) -> str:
     if isinstance(a, float) and isinstance(b, float):
         if v2.unit != v3.unit and v2.unit and v3.unit:
             return f"{v2.unit} on V2, {v3.unit} on V3"
-        return f"{float(f'{abs(a - b):.4g}'):,.10g} {v3.unit or ''} apart".replace("  ", " ") + _suspicion(a, b)
+        return f"{float(f'{abs(a - b):.4g}'):,.10g} {v3.unit or ''} apart".replace("  ", " ") + _suspicion(v2, v3)
     if field.rule == "place":
         return f"{metres(a, b):,.0f} m apart"
     if isinstance(a, tuple):
@@ -100,12 +103,13 @@ def _together(v2: Reading, v3: Reading) -> bool:
     return v2.at is not None and v3.at is not None and abs(v2.at - v3.at) <= TOGETHER
 
 
-def _suspicion(a: float, b: float) -> str:
-    small, large = sorted((abs(a), abs(b)))
-    if not small:
+def _suspicion(v2: Reading, v3: Reading) -> str:
+    """Which scale of their unit would explain two numbers, in words; empty where none would."""
+    ratio, words = RATIOS.get(v3.unit or v2.unit or "", (0.0, ""))
+    small, large = sorted((abs(v2.value), abs(v3.value)))
+    if not ratio or not small:
         return ""
-    words = (words for ratio, words in RATIOS.items() if abs(large / small / ratio - 1) < 0.01)
-    return next((f" ({found})" for found in words), "")
+    return f" ({words})" if abs(large / small / ratio - 1) < 0.01 else ""
 
 
 def _lists(a: tuple[str, ...], b: tuple[str, ...]) -> str:

@@ -126,6 +126,7 @@ class _Run:
         self.path, self.values, self.settings = path, dict(values), chosen
         self.started = datetime.now(UTC)
         self._done: dict[str, Any] = {}
+        self._was_ended = False
         self._as_of = ""
         self._name_folder(self.started)
 
@@ -219,8 +220,10 @@ class _Run:
                 return known(error.evalue)
             return NotebookError(f"notebook: cell {error.exec_count} of {self.path.stem} failed with {error.ename}.")
         except KeyboardInterrupt:
+            self._was_ended = True
             return NotebookError(f"notebook: {self.path.stem} was interrupted; run it again, it goes on from there.")
         except (CellTimeoutError, DeadKernelError) as error:
+            self._was_ended = True
             return NotebookError(
                 f"notebook: {self.path.stem} stopped answering ({type(error).__name__}); run it again."
             )
@@ -273,7 +276,8 @@ class _Run:
             parameters=self._all_values(),
             kit_version=__version__,
         )
-        html = page.failure(header, str(problem), _failed_cell(notebook)) if problem else page.render(notebook, header)
+        cell = _failed_cell(notebook, was_ended=self._was_ended)
+        html = page.failure(header, str(problem), cell) if problem else page.render(notebook, header)
         (self.partial / "report.html").write_text(html, encoding="utf-8")
         bundles.write_json(self.partial / "summary.json", summary)
         bundles.write_json(self.partial / "run.json", self._run_json(exit_code, ended, calls, oddities))
@@ -355,11 +359,14 @@ def _title(notebook: nbformat.NotebookNode, stem: str) -> str:
     return first.removeprefix("# ").strip() or stem
 
 
-def _failed_cell(notebook: nbformat.NotebookNode) -> str | None:
+def _failed_cell(notebook: nbformat.NotebookNode, *, was_ended: bool) -> str | None:
+    """The cell that raised; where the kernel died or was ended, which leaves no error, the last one that had begun."""
     for cell in notebook.cells:
         if any(output.output_type == "error" for output in cell.get("outputs", ())):
             return str(cell.source)
-    return None
+    code = (cell for cell in notebook.cells if cell.cell_type == "code")
+    begun = [cell for cell in code if cell.metadata.get("papermill", {}).get("start_time")]
+    return str(begun[-1].source) if begun and was_ended else None
 
 
 def _literal(default: str) -> Any:

@@ -18,7 +18,7 @@ Rule = Literal[
     "boolean", "open", "place", "time", "set", "multiset", "listed",
 ]  # fmt: skip
 PartsKind = Literal["", "places", "systems", "records"]
-Lacks = Literal["powertrain", "permission"]
+Lacks = Literal["powertrain", "permission", "limit"]
 
 VEHICLE, CONNECTION = "vehicle", "connection"
 """In the map, in place of a signal: the vehicle's own attributes, and its owner's consent."""
@@ -29,6 +29,7 @@ TOKEN_PATHS = ("/user", "/vehicles")
 WAYS: dict[Lacks, str] = {
     "powertrain": "not asked: the car's powertrain has no such thing",
     "permission": "not asked: the connection does not grant it",
+    "limit": "not asked yet: what [limits] allows this vehicle ended first, so it is asked another day",
 }
 """Why a path was left out of a batch, in words."""
 

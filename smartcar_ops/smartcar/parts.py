@@ -146,7 +146,8 @@ def _records(
             continue
         own, date, odometer = (entry.get(name) for name in names)
         moment = times.parse(date)
-        distance = round(convert(float(odometer), km or "")[0]) if values.is_number(odometer) else None
+        told = values.number_of(odometer)
+        distance = None if told is None else round(convert(told, km or "")[0])
         keys = (values.plain(own) or None, (moment, distance) if moment and distance else None, moment)
         day = f"{moment:%Y-%m-%d}" if moment else values.plain(own) or "without a date"
         raw = getter(place.member)(entry)

@@ -19,10 +19,14 @@ from smartcar_ops.smartcar.states import (
     v2_unit,
 )
 from smartcar_ops.smartcar.v2 import Batch
+from smartcar_ops.smartcar.values import number_of
 
 FAILED = frozenset({401, 429, 430, 500, 502, 503, 504})
+FULL = 110.0
+"""Percent: more than full is a slip of the maker's scale; a little more is how some makers count."""
+
 BY_STATUS: dict[int, State] = {403: "not_permitted", 501: "not_capable"}
-BY_LACK: dict[Lacks, State] = {"powertrain": "not_capable", "permission": "not_permitted"}
+BY_LACK: dict[Lacks, State] = {"powertrain": "not_capable", "permission": "not_permitted", "limit": "failed"}
 
 
 def read_v2(field: Field, answer: Batch | SmartcarError) -> Reading:
@@ -44,7 +48,7 @@ def read_v2(field: Field, answer: Batch | SmartcarError) -> Reading:
         return Reading("failed", reason=f"V2 told the first {len(raw)} of {more}")
     if raw is None and _is_empty_list(field.v2, item.body):
         return Reading("not_capable", at=item.data_age, reason="V2 lists none")
-    return parsed(field, field.v2, raw, v2_unit(field.v2, item), item.data_age, item.body)
+    return _possible(parsed(field, field.v2, raw, v2_unit(field.v2, item), item.data_age, item.body))
 
 
 def read_v3(field: Field, answer: Signals | SmartcarError) -> Reading:
@@ -92,10 +96,21 @@ def _v3_place(field: Field, place: Place, answer: Signals) -> Reading:
         return trouble or Reading("no_value")
     body = signal.body or {}
     raw, unit = getter(place.member)(body), body.get("unit")
-    if place.unit == "percent" and not unit and isinstance(raw, int | float) and 0 < raw <= 1:
+    number = number_of(raw) or 0.0
+    if place.unit == "percent" and not unit and 0 < number <= 1:
         return Reading("no_value", raw=raw, at=signal.oem_updated_at, reason="V3 gives a share without a unit")
     unit = unit if isinstance(unit, str) and place.unit != "m" else place.unit
     return parsed(field, place, raw, unit, signal.oem_updated_at, body)
+
+
+def _possible(reading: Reading) -> Reading:
+    """V2's reading; no value where no car can have that share: it is V2 that is wrong then, and V3 lost nothing."""
+    number = reading.value
+    if reading.unit != "percent" or not isinstance(number, float) or 0 <= number <= FULL:
+        return reading
+    shifted = "; a percentage told as a share?" if 0 < number <= 100 * FULL else ""
+    reason = f"V2 tells {number:,.10g} percent, which no car can have{shifted}"
+    return Reading("no_value", reading.raw, at=reading.at, reason=reason)
 
 
 def _is_silent(place: Place, first: Place, answer: Signals) -> bool:

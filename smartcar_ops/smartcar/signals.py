@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -13,8 +14,13 @@ from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.envelopes import total_of
 from smartcar_ops.smartcar.failures import mapping, text, word
+from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.smartcar.members import getter
 from smartcar_ops.smartcar.oddities import Oddities
+from smartcar_ops.smartcar.values import number_of
 
+NUMERIC = frozenset({"number", "pressure", "count", "integer"})
+PLACE = ("latitude", "longitude")
 STATUSES = frozenset({"SUCCESS", "ERROR", "UNAVAILABLE"})
 
 
@@ -76,6 +82,8 @@ def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
         oddities.note("signal: unknown code", code)
     if oddities is not None and value is not None and value not in STATUSES:
         oddities.note("signal: unknown status", value)
+    if oddities is not None and any(_is_text_number(get(body)) for get in _numbers().get(code, ())):
+        oddities.note("signal: a number as text", code)
     return Signal(
         code=code,
         status=value,
@@ -85,6 +93,21 @@ def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
         oem_updated_at=times.parse(meta.get("oemUpdatedAt")),
         retrieved_at=times.parse(meta.get("retrievedAt")),
     )
+
+
+@cache
+def _numbers() -> dict[str, list[Callable[[Any], Any]]]:
+    """Signal code -> what gives the members of its body that the field map reads as numbers."""
+    found: dict[str, list[Callable[[Any], Any]]] = defaultdict(list)
+    for row in field_map().fields:
+        for place in (row.v3, *row.v3.others) if row.v3 and not row.parts else ():
+            members = PLACE if row.rule == "place" else (place.member,) if row.rule in NUMERIC else ()
+            found[place.source] += map(getter, members)
+    return found
+
+
+def _is_text_number(raw: Any) -> bool:
+    return isinstance(raw, str) and number_of(raw) is not None
 
 
 def read_signals(body: Any, oddities: Oddities | None = None) -> Signals:

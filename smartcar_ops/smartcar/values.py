@@ -13,6 +13,9 @@ from smartcar_ops.smartcar.fields import Field, Place, Rule
 from smartcar_ops.smartcar.units import convert, pressure
 
 MUCH = 1e300
+NUMBER = re.compile(r"[+-]?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)
+"""A number as text: JSON's own form, with a plus and leading zeros."""
+
 OPEN_WORDS = {"OPEN": "OPEN", "CLOSED": "CLOSED", "LOCKED": "LOCKED"}
 """V2's words for a door; UNKNOWN, and any other, is no value."""
 
@@ -45,6 +48,13 @@ def is_number(raw: Any) -> TypeGuard[int | float]:
     return isinstance(raw, int | float) and not isinstance(raw, bool) and abs(raw) < MUCH
 
 
+def number_of(raw: Any) -> float | None:
+    """The finite number that a raw value is, or says as text (``"71.5"``); None for anything else."""
+    if isinstance(raw, str) and NUMBER.fullmatch(raw.strip()):
+        raw = float(raw)
+    return float(raw) if is_number(raw) else None
+
+
 def fold(value: str, field: Field) -> str:
     """Text as it is compared: with the differences that the field's row puts aside removed."""
     folded = _folded(value, field.fold)
@@ -70,21 +80,28 @@ def plain(raw: Any) -> str:
     return str(raw).strip().casefold()
 
 
+def _told(field: Field, place: Place, raw: Any) -> float | None:
+    """The number of a raw value; as text only from V3, of whom that is known."""
+    return number_of(raw) if is_number(raw) or place is not field.v2 else None
+
+
 # --- the rules --------------------------------------------------------------------------------------------
 
 
 def _number(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
-    if not is_number(raw):
+    number = _told(field, place, raw)
+    if number is None:
         return "the value is no number"
-    value, name, converted = convert(float(raw), unit or "")
+    value, name, converted = convert(number, unit or "")
     return Value(value, name or None, converted)
 
 
 def _pressure(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
     """kPa, by size: labels can't be believed; a wheel that is far from the others has no reading."""
-    if not is_number(raw):
+    number = _told(field, place, raw)
+    if number is None:
         return "the value is no number"
-    found = pressure(float(raw))
+    found = pressure(number)
     if found is None:
         return "no tire has such a pressure; it looks like a maker's mark for no reading"
     kpa, converted = found
@@ -101,7 +118,7 @@ def _wheels(body: Any) -> list[float]:
         if isinstance(entries, list)
         else (body or {}).values()
     )
-    return [float(raw) for raw in raws if is_number(raw)]
+    return [number for raw in raws if (number := number_of(raw)) is not None]
 
 
 def _integer(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
@@ -115,7 +132,8 @@ def _count(field: Field, place: Place, raw: Any, unit: str | None, body: Any) ->
     """A number of things, told as such or as the list of them."""
     if isinstance(raw, list):
         return Value(float(len(raw)), "count")
-    return Value(float(raw), "count") if is_number(raw) else "the value is no count"
+    number = _told(field, place, raw)
+    return "the value is no count" if number is None else Value(number, "count")
 
 
 def _text(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
@@ -153,7 +171,7 @@ def _open(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> 
 
 def _place(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
     angles = [raw.get(name) for name in ("latitude", "longitude")] if isinstance(raw, dict) else []
-    numbers = [float(angle) for angle in angles if is_number(angle)]
+    numbers = [number for angle in angles if (number := number_of(angle)) is not None]
     if len(numbers) < 2:
         return "no place is told"
     latitude, longitude = numbers

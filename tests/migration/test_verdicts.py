@@ -128,3 +128,35 @@ def test_the_nearer_reading_is_kept() -> None:
     v2, first, second = value(50.0, 40), value(60.0), value(70.0, 50)
     assert second is judge(VOLATILE, v2, first, second).v3
     assert first is judge(VOLATILE, value(50.0, 10), first, second).v3
+
+
+@pytest.mark.parametrize(
+    ("unit", "v2", "v3", "words"),
+    [
+        ("percent", 80.0, 50.0, ""),  # 1.6, as miles are to kilometres
+        ("percent", 0.5, 50.0, "a hundredfold"),
+        ("km", 160.9344, 100.0, "miles told as km?"),
+        ("km", 5000.0, 50.0, ""),
+        ("km/h", 160.9344, 100.0, "miles told as km?"),
+        ("kPa", 6.9, 1.0, "psi told as kPa?"),
+        ("kPa", 160.0, 100.0, ""),
+        ("liters", 37.85, 10.0, "gallons told as litres?"),
+        ("liters", 160.9, 100.0, ""),
+        ("watts", 11.0, 11000.0, "kW told as W?"),
+        ("kWh", 6.9, 1.0, ""),
+        (None, 160.9344, 100.0, ""),
+        ("count", 100.0, 1.0, ""),
+    ],
+)
+def test_a_scale_is_guessed_only_of_a_unit_that_can_have_it(unit: str | None, v2: float, v3: float, words: str) -> None:
+    """80% against 50% is no number of miles: what a ratio makes one suspect depends on what is counted."""
+    field = replace(STABLE, absolute=0.0)
+    reason = judge(field, value(v2, unit=unit), value(v3, unit=unit)).reason
+    assert words in reason
+    assert bool(words) == ("?" in reason)
+
+
+def test_an_impossible_share_of_v2_is_no_loss_of_v3() -> None:
+    """What V2 tells wrongly is not counted against V3, which has a value: `v3_only`, with V2's slip as the reason."""
+    judged = judge(VOLATILE, Reading("no_value", 73, reason="V2 tells 7,300 percent"), value(73.0, unit="percent"))
+    assert ("v3_only", False, "V2 tells 7,300 percent") == (judged.verdict, judged.lost, judged.reason)

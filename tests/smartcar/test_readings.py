@@ -18,6 +18,7 @@ from smartcar_ops.errors import (
     UnreachableError,
 )
 from smartcar_ops.smartcar.fields import Field, Place, field_map
+from smartcar_ops.smartcar.oddities import Oddities
 from smartcar_ops.smartcar.readings import read_v2, read_v3
 from smartcar_ops.smartcar.states import Reading
 from smartcar_ops.smartcar.v2 import read_batch
@@ -320,3 +321,61 @@ def test_a_made_up_row_is_read_like_any_other():
     """Reading follows the row, not the row's name."""
     row = Field("x", Place("/x", "deep", "mi"), None, "number", "slow", "low")
     assert 16.09344 == by_v2(row, {"deep": 10}).value
+
+
+@pytest.mark.parametrize(("share", "told"), [(73, "7,300"), (73.0, "7,300"), (1.2, "120"), (-0.1, "-10")])
+def test_a_share_that_no_car_can_have_is_no_value_of_v2(share, told):
+    """V2's percentage beyond full or below empty is V2's own slip: no value, named, and kept as it came."""
+    read = by_v2(CHARGE, {"percentRemaining": share})
+    assert ("no_value", share) == (read.state, read.raw)
+    assert f"V2 tells {told} percent, which no car can have" in read.reason
+
+
+@pytest.mark.parametrize(("share", "percent"), [(0, 0.0), (1, 100.0), (1.04, 104.0)])
+def test_full_and_empty_are_shares(share, percent):
+    """Empty, full and a little more are what makers tell."""
+    assert ("value", percent) == state_and_value_and_unit(by_v2(CHARGE, {"percentRemaining": share}))[:2]
+
+
+def test_a_percentage_of_v3_that_no_car_can_have_stays_a_difference():
+    """V3's own slip is not hidden: it stays a number, and differs."""
+    assert ("value", 7300.0) == state_and_value_and_unit(by_v3(CHARGE, {"value": 7300, "unit": "percent"}))[:2]
+
+
+@pytest.mark.parametrize(("raw", "number"), [("71.5", 71.5), (" 71 ", 71.0), ("7.15e1", 71.5), ("+71.50", 71.5)])
+def test_a_number_as_text_on_v3_is_read(raw, number):
+    """V3's numbers that come as text are numbers; what was told is kept as it came."""
+    read = by_v3(CHARGE, {"value": raw, "unit": "percent"})
+    assert ("value", raw, number, "percent") == (read.state, read.raw, read.value, read.unit)
+
+
+@pytest.mark.parametrize("raw", ["", "71,5", "about 71", "0x47", "nan", "inf", "1e999", "7 1", "\u0667"])
+def test_text_that_only_looks_like_a_number_is_none(raw):
+    """Nobody guesses at a comma, a word or another alphabet's digits."""
+    assert "no_value" == by_v3(CHARGE, {"value": raw, "unit": "percent"}).state
+
+
+def test_numbers_as_text_in_every_kind_of_field():
+    """A tire, a count and a place as text are read as well; a text share without a unit is as unclear as a number."""
+    tires = {"values": [{"row": row, "column": column, "tirePressure": "230"} for row in (0, 1) for column in (0, 1)]}
+    assert ("value", 230.0, "kPa") == state_and_value_and_unit(by_v3(FIELDS["tire-backLeft"], tires))
+    assert ("value", 3.0, "count") == state_and_value_and_unit(by_v3(FIELDS["dtc-count"], {"value": "3"}))
+    told = by_v3(FIELDS["location"], {"latitude": "52.1", "longitude": "13.2"})
+    assert (52.1, 13.2) == told.value
+    assert "V3 gives a share without a unit" == by_v3(CHARGE, {"value": "0.57"}).reason
+
+
+def test_numbers_as_text_are_counted():
+    """Whoever reads an answer of V3 counts its numbers that came as text, by their signal."""
+    odd = Oddities()
+    for field, body in (
+        (CHARGE, {"value": "71.5", "unit": "percent"}),
+        (CHARGE, {"value": 71.5, "unit": "percent"}),
+        (FIELDS["location"], {"latitude": "52.1", "longitude": 13.2}),
+        (FIELDS["charge-state"], {"value": "7"}),
+    ):
+        read_signal(signal(field.v3.source, body), odd)
+    assert {
+        "signal: a number as text tractionbattery-stateofcharge": 1,
+        "signal: a number as text location-preciselocation": 1,
+    } == odd.counts
