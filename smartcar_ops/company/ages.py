@@ -24,7 +24,12 @@ TIME_FORM = (
 OFFSET_FORMS = (("[+-][0-9]{2}:[0-9]{2}$", 6, True), ("[+-][0-9]{4}$", 5, True), ("[+-][0-9]{2}$", 3, False))
 """(how a text ends that names its offset from UTC, characters of it, whether minutes are among them)."""
 
+ASIDE = (('"', ""), ("\n", ""), ("\r", ""), ("\t", ""), (" UTC", "Z"), (",", "."))
+"""What a text has around its moment, or writes otherwise: a program's quotes, a line's end, a zone's name."""
+
 WRITTEN = (
+    ('"____-__-__T%Z"', '"%Y-%m-%dT%H:%M:%SZ"'),
+    ("____-__-__ __:__:__% UTC", "%Y-%m-%d %H:%M:%S UTC"),
     ("____-__-__T%Z", "%Y-%m-%dT%H:%M:%SZ"),
     ("____-__-__T__:__%+%", "%Y-%m-%dT%H:%M:%S+00:00"),
     ("____-__-__T__:__%-%", "%Y-%m-%dT%H:%M:%S+00:00"),
@@ -58,7 +63,15 @@ def is_young(created: sa.ColumnElement[Any], now: datetime, dialect: str) -> sa.
         return sa.and_(created > moments[0], created < moments[1])
     if _is_number(kind):
         return _in_span(created, *ends)
-    return _tells_young(sa.func.trim(letters_of(created), type_=sa.String(255)), *ends, dialect)
+    return _tells_young(_tidy(letters_of(created)), *ends, dialect)
+
+
+def _tidy(text: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    """A text without what stands around its moment, in capitals."""
+    plain: sa.ColumnElement[Any] = sa.func.upper(text)
+    for word, other in ASIDE:
+        plain = sa.func.replace(plain, word, other)
+    return sa.func.trim(plain, type_=sa.String(255))
 
 
 def _tells_young(
@@ -102,10 +115,11 @@ def _local(moment: datetime, offset: sa.ColumnElement[int], dialect: str) -> sa.
 
 def _is_young_on_sqlite(created: sa.ColumnElement[Any], oldest: datetime, latest: datetime) -> sa.ColumnElement[bool]:
     """SQLite keeps times as text in several forms, or as numbers; its own function reads most."""
-    value, text = sa.type_coerce(created, sa.types.NullType()), sa.type_coerce(created, sa.String)
+    value = sa.type_coerce(created, sa.types.NullType())
+    text = _tidy(sa.cast(value, sa.Text))  # a blob that holds letters, too
     is_number = sa.or_(sa.func.typeof(value).in_(("integer", "real")), text.op("NOT GLOB")("*[^0-9.]*"))
     days = [JULIAN + end.replace(tzinfo=UTC).timestamp() / 86400 for end in (oldest, latest)]
-    number = sa.cast(value, sa.Numeric)
+    number = sa.cast(text, sa.Numeric)
     young = sa.or_(_in_span(number, oldest, latest), number.between(days[0], days[1]))
     first, last = (end.isoformat(" ", "seconds") for end in (oldest + timedelta(seconds=1), latest))
     return sa.case((is_number, young), else_=sa.func.datetime(_with_colon(text)).between(first, last))

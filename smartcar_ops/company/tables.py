@@ -215,7 +215,7 @@ class Company:
         with engines.failures(self.engine, "reading the vehicles"), self.engine.connect() as connection:
             for local, user, known, number, stored, alive, refresh in connection.execute(query, **options):
                 # A dead token is not opened: with a key service each opening is a call.
-                token = self.vault.opened(stored) if alive or self.vault.open is None else None
+                token = self._usable(stored) if alive or self.vault.open is None else None
                 yield Car(
                     local,
                     user,
@@ -226,6 +226,17 @@ class Company:
                     unopened=bool(alive and not token),
                     stored_refresh_token=refresh if refresh and refresh.strip() else None,
                 )
+
+    def _usable(self, stored: Any) -> str | None:
+        """The token of a stored one; without ``open_token`` also where a column of bytes keeps its letters.
+
+        Without the blanks, or the noughts, that fill a column of fixed width.
+        """
+        if self.vault.open is None and isinstance(stored, bytes):
+            stored = stored.rstrip(b"\0").decode("ascii", errors="replace")
+            stored = None if "\ufffd" in stored else stored
+        token = self.vault.opened(stored)
+        return token and token.strip()
 
     def is_healthy(self) -> bool:
         """Whether the layout's health query gives a first value that is true; an error of it says no."""

@@ -496,6 +496,9 @@ TEXTS: list[Callable[[datetime], str]] = [
     lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.123Z"),
     lambda at: at.strftime("%Y-%m-%dT%H:%M:%S"),
     lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.123456+00:00"),
+    lambda at: at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+    lambda at: at.strftime('"%Y-%m-%dT%H:%M:%S.123Z"'),
+    lambda at: at.strftime(" %Y-%m-%dt%H:%M:%S,5z\r\n"),
     *(
         lambda at, hours=hours, offset=offset: datetime.fromtimestamp(  # type: ignore[misc]
             at.timestamp() + hours * 3600, UTC
@@ -553,6 +556,31 @@ def test_a_tokens_age_is_read_from_text(any_database: str) -> None:
     """Numbers as text and ISO text with T, blank, Z or an offset tell the age; garbage is no age and no failure."""
     values = [*at_ages(TEXTS), *GARBAGE]
     assert [True, False, False] * len(TEXTS) + [False] * len(GARBAGE) == alive(any_database, "VARCHAR(40)", values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("sqlite", ("INTEGER", "REAL", "NUMERIC", "TEXT", "BLOB", "JSON", "")),
+        ("postgresql", ("BIGINT", "NUMERIC", "NUMERIC(20,3)", "DOUBLE PRECISION", "TEXT", "CHAR(40)")),
+        ("mariadb", ("BIGINT UNSIGNED", "DECIMAL(30,3)", "DOUBLE", "LONGTEXT", "CHAR(40)", "JSON")),
+    ],
+)
+def test_seconds_and_milliseconds_in_every_type_that_can_hold_them(
+    make_database: Callable[[str], str], kind: str, columns: Sequence[str]
+) -> None:
+    """Whatever the column's type is, the two common units tell the age."""
+    values = at_ages(FORMS[:2])
+    for column in columns:
+        told = [str(value) for value in values] if column in ("TEXT", "CHAR(40)", "LONGTEXT", "JSON") else values
+        told = [str(value).encode() for value in values] if column == "BLOB" else told
+        assert [True, False, False] * 2 == alive(make_database(kind), column, told), column
+
+
+def test_text_kept_as_bytes_on_sqlite_tells_the_age(make_database: Callable[[str], str]) -> None:
+    """SQLite keeps whatever it is given: ISO text in a BLOB is read as its letters."""
+    values = [form.encode() for form in at_ages([TEXTS[5]])]
+    assert [True, False, False] == alive(make_database("sqlite"), "BLOB", values)
 
 
 @pytest.mark.parametrize(("kind", "column"), [("postgresql", "JSONB"), ("postgresql", "TIME"), ("mariadb", "TIME")])

@@ -113,6 +113,37 @@ def test_a_token_that_can_not_be_opened_is_no_usable_one(any_database: str) -> N
     assert "PLANT" not in f"{cars!r} {known!r} {known.vault!r}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "column"),
+    [
+        ("sqlite", "BLOB"),
+        *(("postgresql", column) for column in ("BYTEA", "CHAR(40)", "TEXT")),
+        *(("mariadb", column) for column in ("BLOB", "VARBINARY(40)", "BINARY(40)", "CHAR(40)")),
+    ],
+)
+def test_a_token_is_read_from_every_type_that_keeps_its_letters(
+    make_database: Callable[[str], str], kind: str, column: str
+) -> None:
+    """Text, bytes and columns of fixed width give the token itself; bytes that are no letters give none."""
+    url, is_bytes = make_database(kind), "B" in column
+    run(
+        url,
+        "CREATE TABLE users (id INTEGER PRIMARY KEY)",
+        f"CREATE TABLE vehicles (id INTEGER PRIMARY KEY, user_id INTEGER, vehicle_access_token {column}, "
+        "token_created_at VARCHAR(40))",
+    )
+    for number, token in ((1, b"tok-1"), *([(2, b"\xff\xfe")] if is_bytes else [])):
+        run(
+            url,
+            "INSERT INTO vehicles VALUES (:n, 1, :t, :at)",
+            n=number,
+            t=token if is_bytes else token.decode(),
+            at=YOUNG.isoformat(),
+        )
+    told = [(car.token, car.token_alive) for car in company(url).cars_to_ask(NOW)]
+    assert [("tok-1", True), *([(None, False)] if is_bytes else [])] == told
+
+
 def test_nobody_sends_a_sealed_token(make_database: Callable[[str], str]) -> None:
     """Where the layout names ``open_token`` and no vault was given, no token is usable."""
     url = make_database("sqlite")
@@ -217,6 +248,8 @@ def test_a_row_that_changed_meanwhile_is_left(any_database: str) -> None:
                 "2026-11-20T05:00:00-08:00": "2026-11-23T12:00:07+00:00",
                 "2026-11-20T05:00:00": "2026-11-23T12:00:07",
                 "2026-11-20 05:00:00": "2026-11-23 12:00:07",
+                "2026-11-20 05:00:00 UTC": "2026-11-23 12:00:07 UTC",
+                '"2026-11-20T05:00:00.000Z"': '"2026-11-23T12:00:07Z"',
             },
         ),
     ],
