@@ -13,10 +13,13 @@
         ├── UnreachableError           no answer at all
         ├── NotSmartcarError           an answer that is not Smartcar's (a proxy page, a broken body)
         ├── AuthenticationError        401
+        │   └── RefusedAlikeError      every V2 token that was asked is refused alike
         ├── NotPermittedError          403
         ├── NotFoundError              404
         ├── RateLimitError             429
+        ├── V2StoppedError             410 of V2, or SMARTCAR_V2=off: nothing more is asked of it
         ├── AllowanceSpentError        the act's own budget of units is spent; nothing was sent
+        ├── VehicleLimitError          what [limits] allows a vehicle is used up; nothing was sent
         ├── ServiceIllError            so many calls failed that the service is ill; the run ends
         └── BillingError               430
 
@@ -100,6 +103,10 @@ class AuthenticationError(SmartcarError):
     """401: the credentials or the token are not, or no longer, accepted."""
 
 
+class RefusedAlikeError(AuthenticationError):
+    """V2 refuses every token that was asked, and alike: that says something of the asking, not of the tokens."""
+
+
 class NotPermittedError(SmartcarError):
     """403: the application or the user has not granted this."""
 
@@ -112,8 +119,16 @@ class RateLimitError(SmartcarError):
     """429: too many requests for the application or the vehicle."""
 
 
+class V2StoppedError(SmartcarError):
+    """V2 has stopped: it answered 410, or SMARTCAR_V2 is off. Nothing more is asked of it."""
+
+
 class AllowanceSpentError(SmartcarError):
     """The act's budget of units is spent; nothing was sent, and the next run goes on from here."""
+
+
+class VehicleLimitError(SmartcarError):
+    """What ``[limits]`` allows one vehicle is used up; nothing was sent, and a later run goes on from here."""
 
 
 class ServiceIllError(SmartcarError):

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from smartcar_ops import setting_files
 from smartcar_ops.errors import SettingsError
@@ -82,6 +82,45 @@ class Webhooks(Section):
     wrong_signature: Literal["refuse", "believe"] = "refuse"
 
 
+MAKERS = {"HYUNDAI": 10, "KIA": 10}
+"""Makes that answer for a vehicle 20 times in 24 hours: half of it is left for the company's own calls."""
+
+
+class Limits(Section):
+    """How much the kit may ask of one vehicle, in units; 0: no limit. What V3 is asked counts like V2's paths."""
+
+    per_vehicle_month: int = Field(default=0, ge=0)
+    per_vehicle_day: dict[str, Annotated[int, Field(ge=0)]] = MAKERS
+
+    @field_validator("per_vehicle_day")
+    @classmethod
+    def _with_the_makers_own(cls, given: dict[str, int]) -> dict[str, int]:
+        """The makers' own limits, unless the file says otherwise; makes in capitals."""
+        return {**MAKERS, **{make.strip().upper(): cap for make, cap in given.items()}}
+
+    @field_validator("per_vehicle_day", "per_vehicle_month")
+    @classmethod
+    def _is_enough(cls, given: Any) -> Any:
+        """One unit reads nothing on both versions."""
+        if 1 in (given.values() if isinstance(given, dict) else [given]):
+            raise ValueError("expected 0 (no limit), or 2 and more: V3 is read once, and one path of V2")
+        return given
+
+    @property
+    def by_make(self) -> bool:
+        """Whether any make has a limit."""
+        return any(self.per_vehicle_day.values())
+
+    def day(self, make: str) -> int:
+        """Units in 24 hours that a vehicle of this make may be asked for; 0: no limit."""
+        return self.per_vehicle_day.get(make.strip().upper(), 0)
+
+    @classmethod
+    def none(cls) -> Limits:
+        """No limit at all: as against the sandbox, whose cars are nobody's."""
+        return cls(per_vehicle_day=dict.fromkeys(MAKERS, 0))
+
+
 class Tolerance(Section):
     """How far two values of a field may be apart and still agree."""
 
@@ -107,6 +146,7 @@ class Layout(Section):
     gate: Gate = Gate()
     health: Health = Health()
     webhooks: Webhooks = Webhooks()
+    limits: Limits = Limits()
     tolerance: dict[str, Tolerance] = {}
     field: tuple[dict[str, Any], ...] = ()
     waiver: tuple[Waiver, ...] = ()

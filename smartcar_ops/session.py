@@ -18,9 +18,10 @@ from smartcar_ops import connecting
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.runs import STAMP, Runs
 from smartcar_ops.company.tables import Car
+from smartcar_ops.company.vehicle_units import VehicleUnits
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.home import home
-from smartcar_ops.migration import checkup, renewing
+from smartcar_ops.migration import checkup, renewing, v2_state
 from smartcar_ops.migration.clients import Clients, shared_bucket
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
@@ -53,6 +54,7 @@ class Session:
         self.company, self.ledger, self.bucket = clients.company, clients.ledger, clients.bucket
         self.runs = Runs(self.ledger)
         self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3
+        self.meter = clients.meter
         self.user_tokens, self.management, self.managed = clients.user_tokens, clients.management, clients.managed
         self.asked = Asked()
         self._registered = False
@@ -157,6 +159,7 @@ class Session:
         """
         if not complete:
             verdict = f"{verdict} Not everything was answered; run again to go on from there."
+        verdict = " ".join(filter(None, (verdict, v2_state.sentence(self.ledger))))
         content = {"verdict": verdict, "complete": complete, **summary}
         calls = self.transport.spent
         self.register()
@@ -173,6 +176,7 @@ class Session:
         self.ledger = Ledger.open(self.company, scope, self.settings.reports)
         self.runs = Runs(self.ledger)
         self.bucket = shared_bucket(self.settings, self.ledger)
+        self.meter = self.transport.meter = VehicleUnits(self.ledger, self.settings.layout.limits)
         self._registered = self._registered and self.runs.one(self.run_id) is not None
 
     def new_run_id(self) -> str:

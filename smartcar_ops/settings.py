@@ -22,7 +22,7 @@ from smartcar_ops.access import ORIGINS, Allowance, Credentials, Origins
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.home import find_root as find_root
 from smartcar_ops.home import home, working_folder
-from smartcar_ops.layout import Layout, Vault, Vehicles, find_vault
+from smartcar_ops.layout import Layout, Limits, Vault, Vehicles, find_vault
 from smartcar_ops.setting_files import ENV, PREFIX, TOML
 
 DEMO = "SMARTCAR_OPS_DEMO"
@@ -90,6 +90,8 @@ class Settings:
     sandbox: bool = False
     file_mode: int = file_modes.PRIVATE
     """Of the files that hold ids."""
+    v2: str = "auto"
+    """``off``: V2 is not asked, whatever it would answer."""
     vault: Vault = field(default_factory=Vault)
     """How stored tokens are opened and sealed; give it to ``Company.connect`` with the layout."""
 
@@ -217,6 +219,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         mode=_one_of("SMARTCAR_MODE", values.get("SMARTCAR_MODE") or "live", ("live", "simulated")),
         allowance=_allowance(values, sandbox=sandbox),
         layout=layout,
+        v2=_one_of("SMARTCAR_V2", values.get("SMARTCAR_V2") or "auto", ("auto", "off")),
         vault=find_vault(layout.vehicles, given.root),
         reports=reports_folder(given),
         root=given.root,
@@ -309,7 +312,7 @@ def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool
     """The company's tables from the TOML file, found as `.env` is; the guide's names without one."""
     named = values.get("SMARTCAR_OPS_CONFIG")
     if sandbox and not named:
-        return Layout()
+        return Layout(limits=Limits.none())
     paths = [folder / _expanded(named or TOML) for folder in folders]
     path = next((path for path in paths if setting_files.is_there(path)), None)
     if path is None:

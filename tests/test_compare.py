@@ -13,7 +13,7 @@ import pytest
 from smartcar_ops.errors import ParameterError, SettingsError, SmartcarError
 from smartcar_ops.reporting.compare import NOTEBOOK, Compare
 from smartcar_ops.session import RUN_FOLDER, Session, open_session
-from tests.house import House
+from tests.house import NO_LIMITS, House
 
 Open = Callable[..., Compare]
 
@@ -249,7 +249,7 @@ def test_the_guides_own_check(
 
 def test_the_gate_is_red_when_v3_loses_a_field(compare: Open, linked: House) -> None:
     """Good data open the gate; a field that V3 loses, or too little that was judged, close it."""
-    (linked.root / "smartcar_ops.toml").write_text("[gate]\nlost_share = 0.05\nmin_judged = 0.5\n")
+    (linked.root / "smartcar_ops.toml").write_text(f"[gate]\nlost_share = 0.05\nmin_judged = 0.5\n{NO_LIMITS}")
     good = compare(linked, vehicles=0)
     table = done(good)
     assert 0 == good.result.exit_code and not table.empty
@@ -258,6 +258,22 @@ def test_the_gate_is_red_when_v3_loses_a_field(compare: Open, linked: House) -> 
     (linked.root / "smartcar_ops.toml").write_text("[gate]\nlost_share = 1.0\nmin_judged = 1.0\n")
     refused = _replayed(compare, linked, good).result
     assert 1 == refused.exit_code and all("needed" in words for words in refused.refused)
+
+
+def test_a_makers_limit_splits_a_comparison_over_days(compare: Open, linked: House) -> None:
+    """By default: the cost tells the days, no car of the make is asked above its limit, and the run is not complete."""
+    (linked.root / "smartcar_ops.toml").write_text("[gate]\nlost_share = 1.0\n")
+    first = compare(linked, vehicles=0)
+    said = str(first.cost())
+    assert "a HYUNDAI takes up to" in said and "days, for [limits] splits its V2 batch" in said
+    done(first)
+    cars = {pair.vehicle_id for pair in first.to_read if pair.make == "HYUNDAI"}
+    assert (len(cars), False) == (first.result.in_part, first.result.complete)
+    asked = {row["vehicle_id"]: int(row["units"]) for row in linked.rows("smartcar_ops_vehicle_units")}
+    assert cars == set(asked) and max(asked.values()) <= 10
+    again = compare(linked, vehicles=0)
+    done(again)
+    assert not cars & {pair.vehicle_id for pair in again.to_read} and len(cars) == again.result.in_part
 
 
 def _replayed(compare: Open, house: House, of: Compare) -> Compare:

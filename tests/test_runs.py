@@ -227,11 +227,15 @@ def test_a_silent_v2_ends_the_comparison(
 ) -> None:
     """Where V2 answers for no vehicle at all, the comparison ends with exit 2 and says to replay."""
     house = make_house(faults=("v2-off",)).expand().play_callbacks()
-    house.ask(("connections", "vins"))
+    _, audited = command(house, "run", "20")
     code, printed = command(house, "run", "10")
     assert 2 == code
     assert "V2 answered for none of" in printed
     assert "replay" in printed
+    assert 1 == sum(path.startswith("/v2.0/") for _, _, path in house.sandbox.arrivals)
+    pages = [(folder / "report.html").read_text() for folder in folders(house)]
+    assert [1, 1] == [page.count("V2 has stopped") for page in pages]
+    assert [1, 1] == [text.count("V2 has stopped") for text in (audited, printed)]
 
 
 def test_a_cell_that_hangs_is_ended(
@@ -246,7 +250,24 @@ def test_a_cell_that_hangs_is_ended(
     code, printed = command(house, "run", "95")
     assert 2 == code
     assert "stopped answering" in printed
-    assert 1 == len(folders(house))
+    (folder,) = folders(house)
+    page = (folder / "report.html").read_text()
+    assert "The run stopped in this cell" in page and "threading.Event().wait()" in page
+
+
+def test_a_kernel_that_dies_is_told_with_its_cell(house: House, command: Callable[..., tuple[int, str]]) -> None:
+    """Exit 2, and the page shows the cell that ran when the kernel died: not one before it, not "between cells"."""
+    (house.root / "notebooks").unlink()
+    (house.root / "notebooks").mkdir()
+    sources = ("first = 1", "import os\nos._exit(9)", "last = 1")
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), house.root / "notebooks" / "95_dies.ipynb")
+    code, printed = command(house, "run", "95")
+    (folder,) = folders(house)
+    page = (folder / "report.html").read_text()
+    assert 2 == code and "stopped answering" in printed
+    assert "The run stopped in this cell" in page and "os._exit(9)" in page
+    assert "between its cells" not in page and "last = 1" not in page
 
 
 # --- locks ---------------------------------------------------------------------------------------------------

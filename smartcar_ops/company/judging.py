@@ -14,6 +14,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.desk import Desk, InOrder, step
 from smartcar_ops.company.evidence import Evidence
 from smartcar_ops.company.kinds import ID_LENGTH
+from smartcar_ops.company.ledger import V2_STATE
 from smartcar_ops.uuids import NIL, SHAPE
 
 PATTERN = f"^{SHAPE.replace('?:', '')}$"
@@ -63,8 +64,10 @@ class Facts(Evidence):
             .subquery("asked_tokens")
         )
         unread = sa.exists(self.unread_vehicles().order_by(None).subquery().select())
+        stopped = sa.exists().where(self._scope.of(t.asked), t.asked.c.source == V2_STATE)
         could_speak = sa.or_(
-            sa.and_(cars.c.token_alive == 1, asked.c.subject.is_(None)), sa.and_(cars.c.has_vin == 1, unread)
+            sa.and_(cars.c.token_alive == 1, asked.c.subject.is_(None), sa.not_(stopped)),
+            sa.and_(cars.c.has_vin == 1, unread),
         )
         return step(
             sa.select(

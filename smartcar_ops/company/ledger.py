@@ -28,6 +28,9 @@ LEVEL = "allowance"
 SUBSCRIPTIONS = "subscriptions"
 """Under this source the ledger keeps which vehicles a webhook is fed with."""
 
+V2_STATE = "v2"
+"""Under this source the ledger keeps that V2 has stopped."""
+
 PLAN_KEY = "plan_key"
 """Under this name the ledger keeps the key of its plans' hashes."""
 

@@ -126,8 +126,8 @@ asked = _table(
 )
 """What was asked and finally answered, so that asking twice costs nothing.
 
-``connections``, ``management``: subject ``*``; ``tokens``: the local vehicle; ``vins``: Smartcar's vehicle, the answer
-a digest.
+``connections``, ``management``, ``v2`` (that it has stopped): subject ``*``; ``tokens``: the local vehicle; ``vins``:
+Smartcar's vehicle, the answer a digest.
 """
 
 tokens = _table(
@@ -149,11 +149,22 @@ recordings = _table(
     sa.Column("answered", sa.Boolean, nullable=False),
     sa.Column("recorded_at", MOMENT, nullable=False),
     sa.Column("document", BYTES, nullable=False),
+    sa.Column("open_paths", sa.Integer, nullable=False, default=0, server_default=sa.text("0")),
 )
 """What both versions answered about a car, the newest of each: JSON without VINs, places and tokens, compressed.
 
-``slice`` is the run that began what this row is part of; ``answered`` says that neither side failed as a whole.
+``slice`` is the run that began what this row is part of; ``answered`` says that neither side failed as a whole;
+``open_paths`` how many of V2's paths are left for another day.
 """
+
+vehicle_units = _table(
+    "vehicle_units",
+    *_scope(),
+    sa.Column("vehicle_id", ID, primary_key=True),
+    sa.Column("hour", MOMENT, primary_key=True),
+    sa.Column("units", sa.Integer, nullable=False),
+)
+"""What was asked of a vehicle that a limit binds, by the hour (UTC)."""
 
 runs = _table(
     "runs",

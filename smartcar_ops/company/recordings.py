@@ -27,7 +27,7 @@ AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Kept:
-    """One car's document, the slice it belongs to, and whether both sides answered."""
+    """One car's document, the slice it belongs to, whether both sides answered, how many paths are left to ask."""
 
     local_vehicle_id: str
     vehicle_id: str
@@ -35,6 +35,7 @@ class Kept:
     answered: bool
     recorded_at: datetime
     document: dict[str, Any] = field(repr=False)
+    open_paths: int = 0
 
 
 class Recordings:
@@ -54,6 +55,7 @@ class Recordings:
             "answered": kept.answered,
             "recorded_at": kept.recorded_at,
             "document": packed(kept.document),
+            "open_paths": kept.open_paths,
         }
         self._ledger.record(t.recordings, [row])
 
@@ -65,12 +67,32 @@ class Recordings:
             rows = found.execute(query.where(self._ledger.scope.of(t.recordings)))
             return {(local, vehicle): (slice_, bool(answered)) for local, vehicle, slice_, answered in rows}
 
+    def unfinished(self) -> set[tuple[str, str]]:
+        """The cars of which V2 has only been asked a part."""
+        row = t.recordings.c
+        query = sa.select(row.local_vehicle_id, row.vehicle_id)
+        query = query.where(self._ledger.scope.of(t.recordings), row.open_paths > 0)
+        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
+            return {(local, vehicle) for local, vehicle in found.execute(query)}
+
+    def unfinished_one(self, key: tuple[str, str]) -> dict[str, Any] | None:
+        """The document of a car of which V2 has only been asked a part; None for any other."""
+        row = t.recordings.c
+        mine = (row.local_vehicle_id == key[0], row.vehicle_id == key[1], row.open_paths > 0)
+        query = sa.select(row.document).where(self._ledger.scope.of(t.recordings), *mine)
+        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
+            stored = found.execute(query).scalar_one_or_none()
+        return None if stored is None else unpacked(stored)
+
     def among(self, slice_: str, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those of these cars whose recording of this slice is kept; for a few hundred at a time."""
+        """Those of these cars whose recording of this slice is kept whole; for a few hundred at a time."""
         row, wanted = t.recordings.c, set(keys)
         locals_ = sorted({local for local, _ in wanted})
         query = sa.select(row.local_vehicle_id, row.vehicle_id).where(
-            self._ledger.scope.of(t.recordings), row.slice == slice_, row.local_vehicle_id.in_(locals_)
+            self._ledger.scope.of(t.recordings),
+            row.slice == slice_,
+            row.open_paths == 0,
+            row.local_vehicle_id.in_(locals_),
         )
         with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
             return {(local, vehicle) for local, vehicle in found.execute(query)} & wanted

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pandas as pd
@@ -15,8 +15,8 @@ import pandas as pd
 from smartcar_ops.company.ledger import Ledger, Scope, file_path, in_database
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError
-from smartcar_ops.migration import acts
+from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError
+from smartcar_ops.migration import acts, v2_state
 from smartcar_ops.migration.clients import paused_bucket
 from smartcar_ops.migration.progress import units_to_come
 from smartcar_ops.migration.sources import duration
@@ -36,7 +36,9 @@ SKEW = 60.0
 
 OPTIONAL = "40_schema_phases adds the ids' columns; name others in smartcar_ops.toml, [{}], or do without"
 
-DEADLINE = date(2026, 12, 1)
+AHEAD = timedelta(days=30)
+"""For how long the allowance is reckoned."""
+
 PACKAGES = ("pandas", "httpx", "sqlalchemy", "papermill", "jupyterlab")
 
 
@@ -102,10 +104,11 @@ class _Checkup:
         token = ApplicationToken(self._transport, settings.origins.iam, settings.credentials)
         self._token = token
         self._v3 = V3(self._transport, settings.origins.vehicle_api_v3, token)
-        self._v2 = V2(self._transport, settings.origins.api)
+        off = settings.v2 == "off"
+        self._v2 = V2(self._transport, settings.origins.api, off=off)
         self._management_v3 = ManagementV3(self._transport, settings.origins.management_api_v3, token)
         self._management_v2 = ManagementV2(
-            self._transport, settings.origins.management_api, settings.credentials.management_token
+            self._transport, settings.origins.management_api, settings.credentials.management_token, off=off
         )
         self._company: Company | None = None
         self._v3_answers = False
@@ -249,6 +252,8 @@ class _Checkup:
         except AuthenticationError:
             step = 'is it the application management token, and current? README, "Credentials"'
             return Line("management token", "fail", "V2 management refused SMARTCAR_MANAGEMENT_TOKEN", step, world=True)
+        except V2StoppedError as error:
+            return Line("management token", "pass", _plain(error), "only webhook signatures need the token now")
         except SmartcarError as error:
             return Line("management token", "unknown", str(error))
         return Line("management token", "pass", "V2 management takes it")
@@ -285,20 +290,41 @@ class _Checkup:
         living = next(
             (car.token for car in self._company.cars_to_ask(self._now) if car.token_alive and car.token), None
         )
-        if living is None:
-            return Line("V2 answers", "unknown", "no living token to ask with")
+        ledger = self._ledger()
+        if living is None and self._settings.v2 != "off":
+            known = v2_state.sentence(ledger) if ledger else ""
+            return Line("V2 answers", "unknown", known or "no living token to ask with")
         try:
-            self._v2.user(living)
+            self._v2.user(living or "none")
+        except V2StoppedError as error:
+            if ledger and self._settings.v2 != "off":
+                v2_state.note(ledger, self._now)
+            step = "linking goes by connections and VINs; a comparison is replayed from an earlier recording"
+            return Line("V2 answers", "pass", _plain(error), step)
         except SmartcarOpsError as error:
             return Line("V2 answers", "unknown", str(error), "one token may be revoked; an audit asks the others")
+        if ledger:
+            v2_state.clear(ledger, self._now)
         return Line("V2 answers", "pass", f"{self._settings.origins.api} answered with a user's token")
+
+    def _ledger(self) -> Ledger | None:
+        """The ledger that may be written, where there is one: the doctor makes none."""
+        if self._company is None:
+            return None
+        scope, reports = Scope(self._settings.service, self._settings.mode), self._settings.reports
+        ledger = Ledger.of_database(self._company, scope) if in_database(self._company.engine) else None
+        if ledger is None or not ledger.writable():
+            there = file_path(self._company, reports).exists()
+            ledger = Ledger.file(self._company, scope, reports) if there else None
+        return ledger
 
     def _allowance(self) -> Line:
         allowance = self._settings.allowance
         if not allowance.limited:
             return Line("allowance", "pass", "not limited against the sandbox")
-        coming = units_to_come(allowance, self._now, DEADLINE)
-        found = f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute: {coming:,} until {DEADLINE}"
+        coming = units_to_come(allowance, self._now, (self._now + AHEAD).date())
+        said = f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute"
+        found = f"{said}: {coming:,} in the next {AHEAD.days} days"
         bucket = self._paused()
         if bucket is None:
             return Line("allowance", "pass", found)
@@ -309,19 +335,18 @@ class _Checkup:
         return Line("allowance", "pass", f"{asked}; it has just answered, so the pause is ended")
 
     def _paused(self) -> Bucket | None:
-        """The allowance that Smartcar told to pause, if it did; looks for a ledger, and makes none."""
-        if self._company is None:
-            return None
-        scope, reports = Scope(self._settings.service, self._settings.mode), self._settings.reports
-        ledger = Ledger.of_database(self._company, scope) if in_database(self._company.engine) else None
-        if ledger is None or not ledger.writable():
-            there = file_path(self._company, reports).exists()
-            ledger = Ledger.file(self._company, scope, reports) if there else None
+        """The allowance that Smartcar told to pause, if it did."""
+        ledger = self._ledger()
         return paused_bucket(self._settings, ledger) if ledger else None
 
     def _versions(self) -> Line:
         known = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
         return Line("versions", "pass", ", ".join([f"Python {platform.python_version()}", *known]))
+
+
+def _plain(error: V2StoppedError) -> str:
+    """The error's own words: here it is a finding."""
+    return str(error).removeprefix("smartcar: ")
 
 
 def _no_database(question: str) -> Line:

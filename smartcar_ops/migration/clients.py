@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from smartcar_ops.company.allowances import SharedKeeper
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.tables import Company
+from smartcar_ops.company.vehicle_units import VehicleUnits
+from smartcar_ops.migration import v2_state
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Bucket, Level
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
@@ -29,14 +33,17 @@ class Clients:
         self.ledger = Ledger.open(self.company, scope, settings.reports, to_upgrade=to_upgrade)
         self.bucket = shared_bucket(settings, self.ledger)
         self.transport = Transport()
+        self.meter = self.transport.meter = VehicleUnits(self.ledger, settings.layout.limits)
         token = ApplicationToken(self.transport, origins.iam, credentials)
-        self.v2 = V2(self.transport, origins.api, batch_counts=settings.allowance.batch)
+        off = settings.v2 == "off"
+        v2_state.settle(self.ledger, off=off, now=datetime.now(UTC))
+        self.v2 = V2(self.transport, origins.api, batch_counts=settings.allowance.batch, off=off)
         self.v3 = V3(self.transport, origins.vehicle_api_v3, token)
         self.user_tokens = UserTokens(self.transport, origins.auth, credentials)
         self.management = ManagementV3(self.transport, origins.management_api_v3, token)
         secret = credentials.management_token
         known = secret.get_secret_value() != ""
-        self.managed = ManagementV2(self.transport, origins.management_api, secret) if known else None
+        self.managed = ManagementV2(self.transport, origins.management_api, secret, off=off) if known else None
 
     def close(self) -> None:
         """Closes every connection, to Smartcar and to the database."""

@@ -96,7 +96,7 @@ class Judging:
         self._counts: list[pd.DataFrame] = []
         self.tallies: dict[Stratum, Tally] = defaultdict(Tally)
         self._seconds = {"v2": array("d"), "v3": array("d")}
-        self._requests = self._not_read = 0
+        self._requests = self._not_read = self._open = 0
         self.pages = 1
         """In how many requests V3's signals came, at most."""
         self._batches: Counter[int] = Counter()
@@ -107,20 +107,26 @@ class Judging:
         self._lost: list[pd.DataFrame] = []
 
     def add(self, recording: Recording) -> None:
-        """Judges every field of one vehicle."""
+        """Judges every field of one vehicle; what a limit left for another day does not count yet."""
         pair, rows = recording.pair, []
+        open_paths = recording.open_paths
+        self._open += len(open_paths) > 0
         v2, v3, later = recording.batch, recording.signals, recording.signals_again
         scored = lost = judged = 0
         for row in self._rows_for(pair.make):
+            if recording.earlier and row.v2:
+                part = recording.part_of(row.v2.source)
+                v2, v3, later = part.batch, part.signals, part.signals_again
             told = read_v2(row, v2)
             again = read_v3(row, later) if later is not None and row.compared else None
             judgement = judge(row, told, read_v3(row, v3), again)
             if self._waivers and judgement.verdict in WAIVABLE:
                 judgement = waived(row, pair, judgement, self._waivers)
-            if row.scored:
+            counts = row.scored and not (open_paths and row.v2 and row.v2.source in open_paths)
+            if counts:
                 scored, lost = scored + 1, lost + judgement.lost
                 judged += judgement.verdict in JUDGED
-            rows.append(self._told(row, recording, told, judgement))
+            rows.append(self._told(row, recording, told, judgement, scored=counts))
         self._tables["fields"].extend(rows)
         self.tallies[pair.stratum].add(
             pair.vehicle_id, scored=scored, lost=lost, judged=judged, answered=recording.answered
@@ -152,6 +158,7 @@ class Judging:
             requests=self._requests,
             read=sum(tally.read for tally in self.tallies.values()),
             not_read=self._not_read,
+            in_part=self._open,
             order=tuple(dict.fromkeys(row.id for row in self._fields.fields)),
             gate=self._gate,
             expired=self._expired,
@@ -176,13 +183,15 @@ class Judging:
             self._of_make[make] = self._fields.of(make)
         return self._of_make[make]
 
-    def _told(self, row: Field, recording: Recording, v2: Reading, judgement: Judgement) -> tuple[Any, ...]:
+    def _told(
+        self, row: Field, recording: Recording, v2: Reading, judgement: Judgement, *, scored: bool
+    ) -> tuple[Any, ...]:
         """A row of the table of fields."""
         pair, v3, hide = recording.pair, judgement.v3, row.private and not self._show_private
         return (
-            pair.vehicle_id, pair.local_vehicle_id, pair.make, pair.powertrain, row.id, row.scored,
+            pair.vehicle_id, pair.local_vehicle_id, pair.make, pair.powertrain, row.id, scored,
             _json(v2, hide), _number(v2), v2.unit, _json(v3, hide), _number(v3), v3.unit,
-            judgement.verdict, _reason(judgement, recording), v2.at, v3.at, row.scored and judgement.lost,
+            judgement.verdict, _reason(judgement, recording), v2.at, v3.at, scored and judgement.lost,
         )  # fmt: skip
 
     def _vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:

@@ -41,14 +41,16 @@ class Comparison:
     order: tuple[str, ...]
     gate: Gate
     expired: tuple[Waiver, ...] = ()
+    in_part: int = 0
+    """Vehicles of which V2 was asked only a part: what [limits] allows them ended first."""
 
     def __repr__(self) -> str:
         return f"<Comparison: {self.verdict}>"
 
     @property
     def complete(self) -> bool:
-        """False where the allowance ended before every chosen vehicle was read."""
-        return not self.not_read
+        """False where the allowance, or a vehicle's own limit, ended before every chosen vehicle was read whole."""
+        return not (self.not_read or self.in_part)
 
     @cached_property
     def verdicts(self) -> dict[str, int]:
@@ -92,8 +94,14 @@ class Comparison:
         vehicles = "1 vehicle" if self.read == 1 else f"{self.read:,} vehicles"
         return (
             f"{vehicles} read on both versions: {self.lost_fields:,} of {self.scored:,} scored fields "
-            f"differ or are lost on V3; {says}."
+            f"differ or are lost on V3; {says}.{self._in_part()}"
         )
+
+    def _in_part(self) -> str:
+        if not self.in_part:
+            return ""
+        many = "1 vehicle was" if self.in_part == 1 else f"{self.in_part:,} vehicles were"
+        return f" {many} read in part, for [limits] allows no more a day; the rest is read on another."
 
     def by_field(self) -> pd.DataFrame:
         """Counts: a row a field in the map's order, a column a verdict."""

@@ -20,12 +20,12 @@ def fan_out(
     work: Callable[[Item], Result],
     items: Sequence[Item],
     *,
-    stop_on: type[SmartcarError],
+    stop_on: type[SmartcarError] | tuple[type[SmartcarError], ...],
     in_flight: int = IN_FLIGHT,
 ) -> Iterator[Result | SmartcarError]:
     """Each item's result, or the SmartcarError it ended with, as they come.
 
-    An error of the class ``stop_on`` ends the submitting and is not given: those items count as not done.
+    An error of a class of ``stop_on`` ends the submitting and is not given: those items count as not done.
     AuthenticationError and ServiceIllError are raised: the application's own credentials are refused, or the
     service is ill, and every item would fare alike.
     """

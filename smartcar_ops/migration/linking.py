@@ -17,12 +17,12 @@ from smartcar_ops.company.desk import desk
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.company.unanswered import Unanswered
-from smartcar_ops.errors import NotFoundError, NotPermittedError
+from smartcar_ops.errors import NotFoundError, NotPermittedError, V2StoppedError
 from smartcar_ops.migration.listing import Listing
-from smartcar_ops.migration.questions import EVERYTHING, Questions
+from smartcar_ops.migration.questions import EVERYTHING, Probes, Questions
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
-from smartcar_ops.migration.token_owners import UNITS, TokenOwners, digest, tie
+from smartcar_ops.migration.token_owners import PROBE, UNITS, TokenOwners, digest, tie
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
@@ -57,7 +57,7 @@ class Linker:
         every = self._unlinked()
         unlinked = [car for car in every if car.vin or car.token_alive]
         units = self._lists.cost(sources, len(self._cars()), relist=relist)
-        if "tokens" in sources:
+        if "tokens" in sources and not self._owners.stopped:
             living = {car.token for car in self._token_cars(unlinked)}
             to_come = {car.stored_refresh_token for car in self._dead_token_cars(every)}
             if living or to_come:
@@ -107,9 +107,9 @@ class Linker:
                 asked, put["management"], report, relist=relist, accept=accept_list
             ),
             "refresh": lambda: self._renew_tokens(asked, put["refresh"]),
-            "tokens": lambda: self._ask_tokens(put["tokens"], executor, report),
+            "tokens": lambda: self._ask_tokens(asked, put["tokens"], executor, report),
             "vins": lambda: self._ask_vins(
-                put["vins"], executor, report, unless=put["tokens"] if "tokens" in sources else None
+                put["vins"], executor, report, unless=put["tokens"] if self._may_speak(sources, asked) else None
             ),
             "webhooks": lambda: self._count_known(asked, "webhooks"),
             "redirects": lambda: self._count_known(asked, "redirects"),
@@ -125,27 +125,45 @@ class Linker:
 
     def _renew_tokens(self, asked: Asked, questions: Questions[Any, Any]) -> None:
         """Gets new tokens for cars that nothing else can link, where the company lets the kit do so."""
-        if self._renew is None:
+        if self._renew is None or self._owners.stopped:
             return
         cars = questions.to_put(self._dead_token_cars(self._unlinked()), _subject)
-        renewed = self._renew(cars)
+        try:
+            renewed = self._renew(cars)
+        except V2StoppedError:
+            self._owners.note_stop()
+            return
         questions.answered([car.local_vehicle_id for car in cars if car.local_vehicle_id not in renewed.failed_cars])
         questions.failed(renewed.failed_cars)
         if renewed.not_tried:
             asked.not_read["refresh"] = renewed.not_tried
 
-    def _ask_tokens(self, questions: Questions[Any, Any], executor: Executor, report: Progress) -> None:
+    def _may_speak(self, sources: Sequence[str], asked: Asked) -> bool:
+        """Whether tokens are a source: not once V2 has stopped, nor while it refuses them all."""
+        return "tokens" in sources and "tokens" not in asked.refused and not self._owners.stopped
+
+    def _ask_tokens(self, asked: Asked, questions: Questions[Any, Any], executor: Executor, report: Progress) -> None:
+        """Asks living tokens whose they are; the first alone, then so many that a refusal of all is told by them.
+
+        None once V2 has stopped. Each time in another order: the same dead ones must not stand first in every run.
+        """
+        if not self._may_speak(["tokens"], asked):
+            return
         by_token: dict[str, list[Car]] = defaultdict(list)
         for car in self._token_cars(self._unlinked()):
             by_token[car.token or ""].append(car)
         questions.fan(
-            list(by_token.items()),
+            sorted(by_token.items(), key=lambda item: digest(f"{self._now} {item[0]}")),
             lambda item: self._owners.ask(*item),
             self._owners.keep,
             lambda item: [car.local_vehicle_id for car in item[1]],
             executor,
             report,
+            Probes((1, PROBE - 1), lambda: bool(self._owners.stopped or self._owners.refused_alike)),
         )
+        if why := self._owners.settle():
+            asked.refused["tokens"] = why
+            asked.answers.pop("tokens", None)
 
     def _token_cars(self, unlinked: Sequence[Car]) -> list[Car]:
         """Cars whose living token was not asked yet; a token that replaced the one asked is a new one."""
@@ -173,7 +191,7 @@ class Linker:
         unless: Questions[Any, Any] | None,
     ) -> None:
         """Reads VINs for cars without a link; a living token that has not answered yet, and is not given up, goes
-        first, for it says more."""
+        first, for it says more. Where tokens don't speak (``unless`` is None) VINs are all there is."""
         unlinked = self._unlinked()
         waiting = {car.local_vehicle_id for car in self._token_cars(unlinked)} - unless.given_up if unless else set()
         wanted = [car for car in unlinked if car.vin and car.local_vehicle_id not in waiting]

@@ -10,7 +10,7 @@ from smartcar_ops.company import captures
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import SUBSCRIPTIONS, Ledger
 from smartcar_ops.company.suspects import Suspect, Suspects
-from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError
+from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError, V2StoppedError
 from smartcar_ops.migration.questions import EVERYTHING, Questions
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.smartcar.connections import Connection
@@ -210,7 +210,11 @@ class Listing:
             if rows is None:
                 assert self._managed is not None  # refused before
                 managed, mode = self._managed, self._ledger.scope.mode
-                listing = questions.one(lambda: managed.connections(mode))
+                try:
+                    listing = questions.one(lambda: managed.connections(mode))
+                except V2StoppedError as error:
+                    asked.told["management"] = str(error).removeprefix("smartcar: ")
+                    return
                 if listing is None:
                     return
                 rows, dropped = [_managed_row(row) for row in listing.connections], listing.dropped

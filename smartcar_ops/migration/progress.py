@@ -17,7 +17,7 @@ from smartcar_ops.company.recordings import Recordings
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.migration import auditing, buckets, pairing, recording, snapshots
+from smartcar_ops.migration import auditing, buckets, pairing, recording, snapshots, v2_state
 from smartcar_ops.migration.comparison import with_both_refused
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.snapshots import Snapshot, began
@@ -296,7 +296,9 @@ def _calls(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
 
 
 def _needed(company: Company, ledger: Ledger, linker: Linker, v2: V2, now: datetime) -> dict[str, int]:
-    """Units that linking the unlinked and recording the unrecorded would still cost."""
+    """Units that linking the unlinked and recording the unrecorded would still cost; once V2 has stopped, none are."""
+    if v2_state.has_stopped(ledger):
+        return {"linking": linker.cost(AUTO).total, "recording": 0}
     recorded = {key for key, (_, answered) in Recordings(ledger).index().items() if answered}
     waiting = [pair for pair in pairing.pairs(company, ledger, now) if pair.key not in recorded]
     cost = recording.cost(waiting, v2, TokenOwners(ledger, v2, now), field_map())

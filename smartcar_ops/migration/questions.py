@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.unanswered import Unanswered
-from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, ServiceIllError, SmartcarError
+from smartcar_ops.errors import (
+    AllowanceSpentError,
+    AuthenticationError,
+    ServiceIllError,
+    SmartcarError,
+    V2StoppedError,
+    VehicleLimitError,
+)
 from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.smartcar.retrying import in_words, may_pass
@@ -20,13 +28,32 @@ CHUNK = 50
 EVERYTHING = "*"
 """The subject of a question for a whole list."""
 
-ENDS = (AllowanceSpentError, AuthenticationError, ServiceIllError)
+ENDS = (AllowanceSpentError, AuthenticationError, ServiceIllError, V2StoppedError)
 """What ends an asking: every other question would fare alike."""
+
+NOT_SENT = (ServiceIllError, VehicleLimitError)
+"""What stands for an answer where nothing was sent: the question is no day older for it."""
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Subjects = Callable[[Item], Sequence[str]]
 """What a question is about, as the ledger names it: one question may be about several cars."""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """How many questions are put first, part by part, and what says that they were enough."""
+
+    sizes: Sequence[int]
+    are_over: Callable[[], bool]
+
+    def parts(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+        """The items: the parts that are put first, then all others."""
+        done = 0
+        for size in (*self.sizes, len(items)):
+            if done < len(items):
+                yield items[done : done + size]
+            done += size
 
 
 class Questions(Generic[Item, Answer]):
@@ -62,10 +89,12 @@ class Questions(Generic[Item, Answer]):
         subjects: Subjects[Item],
         executor: Executor,
         report: Progress,
+        probes: Probes | None = None,
     ) -> None:
         """Puts the questions side by side and keeps their answers as they come, until the budget ends.
 
-        Those that failed before come last: that they fail again does not mean that the service is ill.
+        Those that failed before come last: that they fail again does not mean that the service is ill. With ``probes``
+        the first ones are put in small parts, and none any more where these say that no further one is worth a call.
         """
         wanted = self.to_put(items, subjects)
         fresh, known = list[Item](), list[Item]()
@@ -84,7 +113,10 @@ class Questions(Generic[Item, Answer]):
                 kept.flush()
                 self._note()
 
-        put(fresh)
+        for part in probes.parts(fresh) if probes else [fresh]:
+            put(part)
+            if probes and probes.are_over():
+                return
         try:
             put(known)
         except ServiceIllError as error:
@@ -139,7 +171,7 @@ class Questions(Generic[Item, Answer]):
 
     def _note(self) -> None:
         """Keeps what failed, and counts it."""
-        put = {key: error for key, error in self._failed.items() if not isinstance(error, ServiceIllError)}
+        put = {key: error for key, error in self._failed.items() if not isinstance(error, NOT_SENT)}
         self._open.note(self.source, {subject: in_words(error) for key, error in put.items() for subject in key})
         self._count()
 
@@ -192,7 +224,7 @@ def _outcomes(
         except SmartcarError as error:
             return item, error
 
-    for outcome in fan_out(executor, put, items, stop_on=AllowanceSpentError):
+    for outcome in fan_out(executor, put, items, stop_on=(AllowanceSpentError, V2StoppedError)):
         if isinstance(outcome, SmartcarError):  # never: `put` gives an error beside its item
             raise outcome
         yield outcome

@@ -18,8 +18,11 @@ from smartcar_ops.errors import (
     AuthenticationError,
     NotFoundError,
     NotSmartcarError,
+    RefusedAlikeError,
     ServiceIllError,
     SmartcarError,
+    V2StoppedError,
+    VehicleLimitError,
 )
 from smartcar_ops.migration.fanning import fan_out
 from smartcar_ops.migration.pairing import Pair
@@ -38,6 +41,9 @@ Told = Document | SmartcarError
 Key = tuple[str, str]
 """(local vehicle, Smartcar's vehicle)."""
 
+LIMITLESS = 1 << 30
+"""More paths than there are."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -45,6 +51,9 @@ class Recording:
 
     ``left_out`` are V2's paths that were not worth asking; ``owner`` is what the car's token said of itself;
     ``consent`` what the mirror of connections knows: the user, the permissions, that user's vehicles.
+
+    Where a limit splits V2's paths over days, this is the newest part: ``asked`` are its paths, ``earlier`` the parts
+    before it, each with a V3 reading of its own, and what is left out as ``limit`` is still to come.
     """
 
     pair: Pair
@@ -55,6 +64,17 @@ class Recording:
     left_out: Mapping[str, Any] = field(default_factory=dict)
     owner: Owner | None = None
     consent: Mapping[str, Any] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
+    earlier: tuple[Recording, ...] = ()
+
+    @property
+    def open_paths(self) -> frozenset[str]:
+        """The paths of V2 that are left for another day; none where this part has no answer: it is asked again."""
+        return frozenset(path for path, why in self.left_out.items() if why == "limit" and self.answered)
+
+    def part_of(self, path: str) -> Recording:
+        """The part in which V2 was asked for a path; this one for what no part was asked for."""
+        return next((part for part in self.earlier if path in part.asked), self)
 
     @property
     def answered(self) -> bool:
@@ -132,7 +152,8 @@ class Recording:
         """The recording as the ledger keeps it."""
         at = self.at.astimezone(UTC).replace(tzinfo=None)
         pair = self.pair
-        return Kept(pair.local_vehicle_id, pair.vehicle_id, slice_, self.answered, at, self.document())
+        key = pair.local_vehicle_id, pair.vehicle_id
+        return Kept(*key, slice_, self.answered, at, self.document(), len(self.open_paths))
 
     def document(self) -> dict[str, Any]:
         """The recording as JSON."""
@@ -151,6 +172,8 @@ class Recording:
             "v2": _written(self.v2),
             "v3": _written(self.v3),
             "again": None if self.again is None else _written(self.again),
+            "asked": list(self.asked),
+            "earlier": [part.document() for part in self.earlier],
         }
 
 
@@ -167,6 +190,8 @@ def read_recording(told: Mapping[str, Any]) -> Recording:
         left_out=told["left_out"],
         owner=None if owner is None else Owner(owner["user"], tuple(owner["vehicles"])),
         consent=told["consent"],
+        asked=tuple(told.get("asked", ())),
+        earlier=tuple(map(read_recording, told.get("earlier", ()))),
     )
 
 
@@ -182,8 +207,10 @@ class Recorder:
     def __call__(self, pair: Pair) -> Recording:
         """Reads a vehicle: its token's owner, V3, one V2 batch, and V3 again only where a volatile field differs.
 
-        A side that fails is kept as its error; AllowanceSpentError, ServiceIllError and a refused application token are
-        raised, and nothing is kept.
+        Where a limit allows only a part of the batch, the rest is left for another day, and read beside a V3 reading of
+        that day. A side that fails is kept as its error. Raised, with nothing kept: AllowanceSpentError,
+        VehicleLimitError, ServiceIllError, V2StoppedError, a refused application token, and that V2 refuses every token
+        alike.
         """
         found = self.read(pair)
         self._recordings.keep(found.redacted([pair.token or ""]).kept(self._slice))
@@ -195,17 +222,39 @@ class Recorder:
         if isinstance(owner, Owner) and owner.user and owner.user in pair.consents:
             pair = pair.under(owner.user)
         paths, left_out = self._fields.paths_for(pair.make, pair.powertrain, pair.permissions)
+        earlier = self._parts(pair)
+        open_ = [path for path in paths if not any(path in part.asked for part in earlier)]
         first = self._signals(pair)
+        now = self._v2.paths_now(pair.vehicle_id, open_, first.pages if isinstance(first, Document) else 1)
         recording = Recording(
             pair=pair,
             at=datetime.now(UTC),
-            v2=self._batch(pair, owner, paths),
+            v2=self._batch(pair, owner, open_[:now]),
             v3=first,
-            left_out=left_out,
+            left_out={**left_out, **dict.fromkeys(open_[now:], "limit")},
             owner=owner if isinstance(owner, Owner) else None,
             consent=_consent(pair, owner),
+            asked=tuple(open_[:now]),
+            earlier=earlier,
         )
-        return replace(recording, again=self._signals(pair)) if self._moving(recording) else recording
+        return replace(recording, again=self._again(pair)) if self._moving(recording) else recording
+
+    def _parts(self, pair: Pair) -> tuple[Recording, ...]:
+        """What was asked of the vehicle on earlier days, where a limit left a part of it open."""
+        if self._v2.paths_a_day(pair.make, LIMITLESS) == LIMITLESS:
+            return ()
+        kept = self._recordings.unfinished_one(pair.key)
+        if kept is None:
+            return ()
+        newest = read_recording(kept)
+        return *newest.earlier, replace(newest, earlier=())
+
+    def _again(self, pair: Pair) -> Told | None:
+        """V3 once more; None where the vehicle's limit does not allow it."""
+        try:
+            return self._signals(pair)
+        except VehicleLimitError:
+            return None
 
     def _moving(self, recording: Recording) -> bool:
         v2, v3 = recording.batch, recording.signals
@@ -217,7 +266,7 @@ class Recorder:
     def _signals(self, pair: Pair) -> Told:
         try:
             return self._v3.signals_document(pair.vehicle_id, pair.smartcar_user_id)
-        except (AllowanceSpentError, AuthenticationError, ServiceIllError):
+        except (AllowanceSpentError, AuthenticationError, ServiceIllError, VehicleLimitError):
             raise
         except SmartcarError as error:
             return error
@@ -227,7 +276,7 @@ class Recorder:
             return AuthenticationError("smartcar: this vehicle has no V2 token younger than two hours.", status=401)
         try:
             return self._owners.of(_car(pair))
-        except (AllowanceSpentError, ServiceIllError):
+        except (AllowanceSpentError, RefusedAlikeError, ServiceIllError, V2StoppedError):
             raise
         except SmartcarError as error:
             return error
@@ -239,7 +288,10 @@ class Recorder:
             return AuthenticationError("smartcar: V2 refuses this vehicle's token.", status=401)
         try:
             return self._v2.batch_document(pair.token or "", pair.vehicle_id, paths)
-        except (AllowanceSpentError, ServiceIllError):
+        except V2StoppedError:
+            self._owners.note_stop()
+            raise
+        except (AllowanceSpentError, ServiceIllError, VehicleLimitError):
             raise
         except SmartcarError as error:
             return error
@@ -248,11 +300,18 @@ class Recorder:
 @dataclass
 class Reached:
     """What a reading came to: the vehicles whose recording is kept, V2's failures among them, and what either version
-    has to be asked again."""
+    has to be asked again.
+
+    ``wanted`` are all that were to be read; ``stopped`` is the answer by which V2 said that it has stopped; ``limited``
+    are vehicles whose own limit ended first.
+    """
 
     keys: set[Key] = field(default_factory=set)
     silent: dict[Key, SmartcarError] = field(default_factory=dict)
     unanswered: dict[Key, SmartcarError] = field(default_factory=dict)
+    wanted: int = 0
+    stopped: V2StoppedError | None = None
+    limited: set[Key] = field(default_factory=set)
 
     def add(self, found: Recording) -> None:
         """Takes in a vehicle that was read, perhaps once more."""
@@ -268,11 +327,12 @@ class Reached:
         return [pair for pair in chosen if (error := self.unanswered.get(pair.key)) and may_pass(error)]
 
     def refuse_silence(self) -> None:
-        """SmartcarError where vehicles were read and V2 answered for none of them."""
-        if self.keys and len(self.silent) == len(self.keys):
-            first = next(iter(self.silent.values()))
-            raise SmartcarError(
-                f"smartcar: V2 answered for none of {len(self.keys)} vehicles (the first: {first}) "
+        """SmartcarError where vehicles were to be read and V2 answered for none of them."""
+        if (self.keys or self.stopped) and len(self.silent) == len(self.keys):
+            first = self.stopped or next(iter(self.silent.values()))
+            kind = V2StoppedError if self.stopped else SmartcarError
+            raise kind(
+                f"smartcar: V2 answered for none of {max(self.wanted, len(self.keys))} vehicles (the first: {first}) "
                 "Nothing can be compared now; replay an earlier recording.",
                 status=first.status,
             )
@@ -286,15 +346,26 @@ def record_all(
     progress: Callable[[int, int], None] | None = None,
     seen: Callable[[Recording], None] | None = None,
 ) -> Reached:
-    """Reads the vehicles side by side until the budget ends, and once more those that one version gave no answer for;
-    those not reached are missing.
+    """Reads the vehicles side by side until the budget ends, or V2 has stopped, and once more those that one version
+    gave no answer for; those not reached are missing.
 
-    ``seen`` gets each recording as it came, with what is private.
+    The first is read alone: where V2 has stopped, one call tells. ``seen`` gets each recording as it came, with what
+    is private.
     """
-    reached = Reached()
+    reached = Reached(wanted=len(chosen))
+
+    def record(pair: Pair) -> Recording:
+        try:
+            return recorder(pair)
+        except V2StoppedError as error:
+            reached.stopped = error
+            raise
+        except VehicleLimitError:
+            reached.limited.add(pair.key)
+            raise
 
     def read(wanted: Sequence[Pair]) -> None:
-        for outcome in fan_out(executor, recorder, wanted, stop_on=AllowanceSpentError):
+        for outcome in fan_out(executor, record, wanted, stop_on=(AllowanceSpentError, V2StoppedError)):
             if isinstance(outcome, Recording):
                 reached.add(outcome)
                 if seen:
@@ -302,21 +373,42 @@ def record_all(
             if progress:
                 progress(len(reached.keys), len(chosen))
 
-    read(chosen)
+    for part in (chosen[:1], chosen[1:]):
+        if not reached.stopped:
+            read(part)
     with suppress(ServiceIllError):  # that what failed fails again says nothing of the service
-        read(reached.to_read_again(chosen))
+        read([] if reached.stopped else reached.to_read_again(chosen))
     return reached
 
 
 def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap, *, pages: int = 1) -> dict[str, int]:
-    """Units that reading these vehicles costs at most: each new token's owner, V3 twice, one V2 batch.
+    """Units that reading these vehicles today costs at most: each new token's owner, V3 twice, one V2 batch.
 
     ``pages`` is in how many requests V3's signals are known to come.
     """
     tokens = {pair.token for pair in chosen if pair.token and owners.known(pair.token) is None}
-    asked = (fields.paths_for(pair.make, pair.powertrain, pair.permissions)[0] for pair in chosen)
-    units = {"tokens": UNITS * len(tokens), "v2": sum(v2.batch_units(len(paths)) for paths in asked)}
-    return {name: count for name, count in {**units, "v3": 2 * pages * len(chosen)}.items() if count}
+    asked = (_paths(pair, fields) for pair in chosen)
+    today = sum(
+        v2.batch_units(v2.paths_a_day(pair.make, paths, pages)) for pair, paths in zip(chosen, asked, strict=True)
+    )
+    units = {"tokens": UNITS * len(tokens), "v2": today, "v3": 2 * pages * len(chosen)}
+    return {name: count for name, count in units.items() if count}
+
+
+def days(chosen: Sequence[Pair], v2: V2, fields: FieldMap, *, pages: int = 1) -> dict[str, int]:
+    """make -> how many days a vehicle of it takes at most, where its limit allows only a part of V2's paths a day."""
+    found: dict[str, int] = {}
+    for pair in chosen:
+        paths = _paths(pair, fields)
+        parts = -(-paths // v2.paths_a_day(pair.make, paths, pages)) if paths else 1
+        if parts > 1:
+            found[pair.make] = max(found.get(pair.make, 0), parts)
+    return dict(sorted(found.items()))
+
+
+def _paths(pair: Pair, fields: FieldMap) -> int:
+    """How many of V2's paths are worth asking of a vehicle."""
+    return len(fields.paths_for(pair.make, pair.powertrain, pair.permissions)[0])
 
 
 def _consent(pair: Pair, owner: Owner | SmartcarError) -> dict[str, Any]:

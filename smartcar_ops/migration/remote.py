@@ -107,6 +107,7 @@ class _Worker:
         with self._clients.transport.spending(budget):
             try:
                 reached = recording.record_all(left, notes.watching(self._recorder()), self._threads)
+                notes.ended = reached.stopped
             except (AuthenticationError, ServiceIllError) as error:
                 notes.ended = error
         calls, oddities = self._clients.transport.hand_over()

@@ -15,7 +15,7 @@ from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.locks import WRITER, Held, lock
 from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.company.user_tokens import TokenRows
-from smartcar_ops.errors import AuthenticationError, LockedError, SmartcarError
+from smartcar_ops.errors import AuthenticationError, LockedError, SmartcarError, V2StoppedError
 from smartcar_ops.smartcar.user_tokens import ReconnectError, UserTokens
 
 UNUSABLE = SmartcarError(
@@ -25,6 +25,9 @@ UNUSABLE = SmartcarError(
 
 SOURCE = "refresh"
 """Under this the ledger keeps which refresh tokens were refused, so that they are not tried again."""
+
+PROBE = 10
+"""So many refresh tokens refused, and none taken, say something of ``open_token`` and not of the tokens."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def renew(
     """Refreshes the tokens of those cars whose own is not alive and that have a refresh token; no unit.
 
     Holds the writer lock meanwhile. ``now`` is the age that new tokens are stored with, a little more than their own.
-    AuthenticationError where the application's pair is refused, DatabaseError where tokens can't be stored; the
-    failure of a single user is counted, not raised.
+    AuthenticationError where the application's pair is refused, V2StoppedError where V2 has stopped, DatabaseError
+    where tokens can't be stored; the failure of a single user is counted, not raised.
     """
     wanted = [car.local_vehicle_id for car in cars if car.refreshable and not car.token_alive]
     if not wanted:
@@ -85,6 +88,8 @@ class _Renewal:
         self._alive: dict[str, str] = {}
         self._refused: set[str] = set()
         self._failed: set[str] = set()
+        self._tried = self._taken = 0
+        self._refusals: list[dict[str, object]] = []
         self._errors: dict[str, SmartcarError] = {}
 
     def outcome(self, wanted: Collection[str]) -> Renewed:
@@ -100,10 +105,27 @@ class _Renewal:
             return
         self._rows.check()
         copies = self._rows.copies() if self._company.vault.open else {}
-        for refresh_token, cars in groups.items():
-            held.check()
-            stored = {car.stored_refresh_token for car in cars if car.stored_refresh_token is not None}
-            self._renew(refresh_token, stored | copies.get(refresh_token, set()), cars)
+        try:
+            for refresh_token, cars in groups.items():
+                if self._all_refused:
+                    break
+                held.check()
+                stored = {car.stored_refresh_token for car in cars if car.stored_refresh_token is not None}
+                self._renew(refresh_token, stored | copies.get(refresh_token, set()), cars)
+        finally:
+            self._settle_refusals()
+
+    @property
+    def _all_refused(self) -> bool:
+        return not self._taken and self._tried >= PROBE
+
+    def _settle_refusals(self) -> None:
+        """Keeps which tokens were refused; where that was every one of many, none: they are tried again next time."""
+        if self._all_refused:
+            self._failed |= {str(row["subject"]) for row in self._refusals}
+            self._refused -= self._failed
+        else:
+            self._ledger.record(t.asked, self._refusals)
 
     def _groups(self, wanted: list[str]) -> dict[str, list[Car]]:
         """Usable refresh token -> its cars, as the rows stand now: another run may have renewed them meanwhile."""
@@ -126,14 +148,16 @@ class _Renewal:
         try:
             pair = self._tokens.refresh(refresh_token)
         except ReconnectError:
+            self._tried += 1
             self._refuse(self._read(ids, self._failed), stored)
             return
-        except AuthenticationError:
+        except (AuthenticationError, V2StoppedError):
             raise
         except SmartcarError as error:
             self._failed.update(ids)
             self._errors |= dict.fromkeys(ids, error)
             return
+        self._taken += 1
         self._rows.store(stored, pair.access_token, pair.refresh_token, created_at=self._now, rows=ids)
         self._read(ids, self._failed)
 
@@ -154,13 +178,11 @@ class _Renewal:
 
     def _refuse(self, cars: list[Car], stored: set[str | bytes]) -> None:
         """Notes that Smartcar took these cars' refresh token no more, where they still hold it."""
-        rows = []
         for car in cars:
             if car.stored_refresh_token in stored:
                 self._settle(car, self._refused)
                 row = {"source": SOURCE, "subject": car.local_vehicle_id, "answer": self._refusal(car)}
-                rows.append({**row, "asked_at": self._now.astimezone(UTC).replace(tzinfo=None)})
-        self._ledger.record(t.asked, rows)
+                self._refusals.append({**row, "asked_at": self._now.astimezone(UTC).replace(tzinfo=None)})
 
     def _settle(self, car: Car, where: set[str]) -> None:
         self._failed.discard(car.local_vehicle_id)

@@ -42,14 +42,20 @@ class Slice:
     before: frozenset[Key]
     read: frozenset[Key]
     tried: frozenset[Key] = frozenset()
+    unfinished: frozenset[Key] = frozenset()
+    """Of those tried, what a limit left in part; these go first."""
 
     @property
     def settled(self) -> frozenset[Key]:
         """What was recorded before and is not read again, whatever is chosen."""
         return frozenset() if self.wish.fresh else self.before - self.tried
 
-    def choose(self, linked: Sequence[Pair], closed: Collection[Stratum] = ()) -> list[Pair]:
+    def choose(
+        self, linked: Sequence[Pair], closed: Collection[Stratum] = (), used_up: Collection[str] = ()
+    ) -> list[Pair]:
         """The vehicles of the slice, those an earlier try has among them; only such as V2 can answer for.
+
+        None of ``used_up``, of which [limits] lets nothing be asked today.
 
         ParameterError for an unknown vehicle. The same wish draws the same vehicles, whichever others come and go.
         """
@@ -58,7 +64,9 @@ class Slice:
         done = [pair for pair in linked if pair.key in self.read]
         left_out = self.read | self.settled
         known: Counter[Stratum] = Counter(pair.stratum for pair in linked if pair.key in left_out)
-        candidates = [pair for pair in linked if pair.token and pair.key not in left_out]
+        candidates = [
+            pair for pair in linked if pair.token and pair.key not in left_out and pair.vehicle_id not in used_up
+        ]
         if self.wish.vehicles:
             candidates = [pair for pair in candidates if pair.stratum not in closed]
         drawn = self._ranked(candidates, known)
@@ -66,12 +74,16 @@ class Slice:
         return done + drawn[:wanted]
 
     def _ranked(self, candidates: Sequence[Pair], known: Counter[Stratum]) -> list[Pair]:
-        """Candidates by turn: those never tried first, then the strata with the fewest recordings, then by lot."""
-        turns, places = known.copy(), dict[Key, tuple[bool, int, str]]()
+        """Candidates by turn: first those read in part, then those never tried, then by strata and by lot.
+
+        The strata with the fewest recordings come first.
+        """
+        turns, places = known.copy(), dict[Key, tuple[bool, bool, int, str]]()
         lots = {pair.key: _lot(self.wish.seed, pair) for pair in candidates}
         for pair in sorted(candidates, key=lambda pair: lots[pair.key]):
             turns[pair.stratum] += 1
-            places[pair.key] = (pair.key in self.tried, turns[pair.stratum], lots[pair.key])
+            in_part = pair.key in self.unfinished
+            places[pair.key] = (not in_part, pair.key in self.tried, turns[pair.stratum], lots[pair.key])
         return sorted(candidates, key=lambda pair: places[pair.key])
 
 
@@ -82,10 +94,11 @@ def begin(recordings: Recordings, linked: Sequence[Pair], wish: Wish, run_id: st
     if not wish.vehicle_id and open_ is not None and open_.get("wish") == _told(wish):
         name = str(open_["name"])
     keys = {pair.key for pair in linked}
-    read = frozenset(key for key, (slice_, _) in index.items() if slice_ == name and key in keys)
-    tried = frozenset(key for key, (_, answered) in index.items() if not answered and key in keys and key not in read)
+    unfinished = frozenset(recordings.unfinished() & keys)
+    read = frozenset(key for key, (slice_, _) in index.items() if slice_ == name and key in keys - unfinished)
+    tried = unfinished | {key for key, (_, answered) in index.items() if not answered and key in keys - read}
     before = frozenset(key for key in index if key in keys and key not in read)
-    return Slice(name, wish, before, read, tried)
+    return Slice(name, wish, before, read, tried, unfinished)
 
 
 def remember(recordings: Recordings, chosen: Slice) -> None:

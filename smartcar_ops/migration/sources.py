@@ -44,6 +44,8 @@ class Cost:
 
     units: dict[str, int]
     seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    """What else there is to know, in words."""
 
     @property
     def total(self) -> int:
@@ -53,7 +55,7 @@ class Cost:
     def __str__(self) -> str:
         parts = ", ".join(f"{source} {units:,}" for source, units in self.units.items())
         lasting = f"; the allowance makes that last {duration(self.seconds)}" if self.seconds else ""
-        return f"at most {self.total:,} units ({parts or 'nothing to ask'}){lasting}"
+        return "; ".join((f"at most {self.total:,} units ({parts or 'nothing to ask'}){lasting}", *self.notes))
 
 
 def duration(seconds: float) -> str:
@@ -77,18 +79,20 @@ class Asked:
     told: dict[str, str] = field(default_factory=dict)
     suspect: dict[str, str] = field(default_factory=dict)
     """Lists that are in doubt and were not taken in: source -> why."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Sources that refused every question alike, so that no further one was asked: source -> why."""
     open: dict[str, list[Question]] = field(default_factory=dict, repr=False)
     """What had no answer, by source: what failed now, also when asked once more, and what was given up before."""
 
     @property
     def complete(self) -> bool:
-        """False if the allowance ended before everything was asked, a question had no answer, or a list is in doubt."""
-        return not (self.not_read or self.failed or self.suspect)
+        """False if the allowance ended first, a question had no answer, a list is in doubt, or a source refuses all."""
+        return not (self.not_read or self.failed or self.suspect or self.refused)
 
     @property
     def unanswered(self) -> int:
         """Questions without an answer that the next run asks again."""
-        return sum(self.not_read.values()) + sum(self.failed.values()) + len(self.suspect)
+        return sum(self.not_read.values()) + sum(self.failed.values()) + len(self.suspect) + len(self.refused)
 
     @property
     def gave_up(self) -> int:
@@ -108,7 +112,7 @@ class Asked:
             mine |= theirs
 
     def _parts(self) -> tuple[dict[str, Any], ...]:
-        return self.answers, self.not_read, self.failed, self.told, self.suspect, self.open
+        return self.answers, self.not_read, self.failed, self.told, self.suspect, self.refused, self.open
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says of questions without an answer."""
@@ -130,7 +134,7 @@ class Asked:
     def __str__(self) -> str:
         words = {source: f"{count:,} answers" for source, count in self.answers.items()} | self.told
         parts = [f"{source}: {said}" for source, said in words.items()]
-        parts += [f"{source}: {why}" for source, why in self.suspect.items()]
+        parts += [f"{source}: {why}" for source, why in (self.suspect | self.refused).items()]
         parts += [f"{source}: {count:,} failed, asked again next time" for source, count in self.failed.items()]
         parts += [f"{source}: {count:,} not read, the allowance ended" for source, count in self.not_read.items()]
         if self.gave_up:

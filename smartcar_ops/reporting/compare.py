@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from smartcar_ops.company.recordings import Kept, Recordings
-from smartcar_ops.errors import ParameterError, SmartcarError
-from smartcar_ops.migration import field_rules, pairing, recording, slices, strata, tokens_on_v3
+from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
+from smartcar_ops.migration import field_rules, pairing, recording, slices, strata, tokens_on_v3, v2_state
 from smartcar_ops.migration.comparing import Judging
 from smartcar_ops.migration.comparison import Comparison
 from smartcar_ops.migration.fleet_recording import record_fleet
@@ -96,7 +97,8 @@ class Compare:
     def _choose(self) -> list[Pair]:
         """The vehicles of this run; one that was given up lately only where it is asked for by its id."""
         linked = self.linked if self.vehicle_id else self._questions.to_put(self.linked, _subject)
-        return self.slice.choose(linked, self._judged.closed(self._population))
+        closed = self._judged.closed(self._population)
+        return self.slice.choose(linked, closed, self.session.meter.used_up())
 
     def cost(self) -> Cost:
         """What reading, and listing the connections where none are known, will cost at most; nothing for a replay."""
@@ -109,10 +111,16 @@ class Compare:
         return session.priced({**self._listing.cost(LISTS).units, **reading})
 
     def cost_of(self, pairs: Sequence[Pair]) -> Cost:
-        """What reading these vehicles in a run of their own would cost at most; nothing for a replay."""
-        if self.replay or not pairs:
+        """What reading these vehicles in a run of their own would cost at most; nothing for a replay.
+
+        Nor anything once V2 has stopped: then nothing is read.
+        """
+        if self.replay or not pairs or self._owners.stopped:
             return self.session.priced({})
-        return self.session.priced({**self._units_of(pairs), "user token on V3": tokens_on_v3.UNITS})
+        priced = self.session.priced({**self._units_of(pairs), "user token on V3": tokens_on_v3.UNITS})
+        over = recording.days(pairs, self.session.v2, self.fields, pages=self._judged.pages)
+        notes = [f"a {make} takes up to {days} days, for [limits] splits its V2 batch" for make, days in over.items()]
+        return replace(priced, notes=tuple(notes))
 
     def looking_at(self, vehicle_id: str) -> Compare:
         """The same comparison of one vehicle alone."""
@@ -158,6 +166,7 @@ class Compare:
         """
         if self.replay:
             return self._replayed(self.replay)
+        self._refuse_stopped()
         if remote and (executor is None or self.vehicle_id or self._show_private):
             raise ParameterError(
                 "parameters: remote reads a fleet with an executor of other processes, which bring back nothing "
@@ -176,7 +185,7 @@ class Compare:
         if not missing:
             slices.close(self._recordings, self.slice)
         self._judge_slice(reached, seen)
-        self._judged.skip(missing)
+        self._skip(missing, reached)
         self.result = self._judged.done(self._population)
         return self.result
 
@@ -272,6 +281,14 @@ class Compare:
                 "refresh the tokens, or replay an earlier recording."
             )
 
+    def _refuse_stopped(self) -> None:
+        """V2StoppedError, before any call, where V2 has stopped and there is something to read."""
+        why = v2_state.sentence(self.session.ledger) if self.to_read or self.must_list else ""
+        if why and self.must_list:
+            raise V2StoppedError(f"smartcar: {why} Nothing can be compared now; replay an earlier recording.")
+        if why:
+            Reached(wanted=len(self.to_read), stopped=V2StoppedError(why)).refuse_silence()
+
     def _to_look_back_at(self) -> dict[str, Any]:
         """What the next comparison of the fleet, and the progress report, compare with: not one vehicle, no replay."""
         whole = self.replay is None and not self.vehicle_id
@@ -290,6 +307,16 @@ class Compare:
         self._judged_keys.append(keys)
         for kept in self._recordings.stream(keys):
             self._judged.add(recording.read_recording(kept.document))
+
+    def _skip(self, missing: Sequence[Pair], reached: Reached) -> None:
+        """Notes the vehicles that were not reached, and why; what an earlier day told of them is judged."""
+        in_part = {pair.key for pair in missing if pair.key in self.slice.unfinished}
+        self._judge(in_part)
+        left = [pair for pair in missing if pair.key not in in_part]
+        limited = [pair for pair in left if pair.key in reached.limited]
+        self._judged.skip(limited, "what [limits] allows this vehicle is used up for now")
+        others = [pair for pair in left if pair.key not in reached.limited]
+        self._judged.skip(others, *(["V2 had stopped before this vehicle"] if reached.stopped else []))
 
     def _judge_slice(self, reached: Reached, seen: dict[tuple[str, str], Recording]) -> None:
         keys = reached.keys if self.vehicle_id else reached.keys | self.slice.read

@@ -60,6 +60,9 @@ def curl_v3(recording: Recording, origins: Origins) -> str:
 
 
 def _answers(recording: Recording) -> Iterator[tuple[str, Told]]:
+    for part in recording.earlier:
+        yield f"V2’s batch of {part.at.day} {part.at:%b}", part.v2
+        yield f"V3’s signals of {part.at.day} {part.at:%b}", part.v3
     yield "V2’s batch", recording.v2
     yield "V3’s signals", recording.v3
     if recording.again is not None:

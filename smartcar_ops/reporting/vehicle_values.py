@@ -90,6 +90,7 @@ class Part:
 
 def parts_of(field: Field, row: Row, recording: Recording) -> list[Part]:
     """A field's many values side by side, those that differ first."""
+    recording = recording.part_of(field.v2.source) if field.v2 else recording
     v2, v3 = read_v2(field, recording.batch), read_v3(field, recording.signals)
     later = recording.signals_again
     if later is not None and (again := read_v3(field, later)).state == "value" and again.at == row["v3_at"]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from smartcar_ops.errors import AuthenticationError, NotSmartcarError
+from smartcar_ops.errors import AuthenticationError, NotSmartcarError, SmartcarError
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.envelopes import Page, read_page
 from smartcar_ops.smartcar.failures import body_of, mapping, text
@@ -20,6 +20,7 @@ from smartcar_ops.smartcar.oddities import Oddities
 from smartcar_ops.smartcar.paging import Pager
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.smartcar.v2 import GONE, has_stopped
 
 Row = TypeVar("Row")
 
@@ -97,13 +98,14 @@ class Feeding:
 class ManagementV2:
     """A client of V2 management, asked with the application management token."""
 
-    def __init__(self, transport: Transport, origin: str, token: SecretStr) -> None:
-        self._transport, self._origin, self._token = transport, origin, token
+    def __init__(self, transport: Transport, origin: str, token: SecretStr, *, off: bool = False) -> None:
+        self._transport, self._origin, self._token, self._off = transport, origin, token, off
 
     def connections(self, mode: str) -> ManagedListing:
         """Every connection of the mode, each once; one unit a page of 100. Rows of another mode are left out.
 
-        Rows that can't be read are counted. AuthenticationError where the management token is missing or refused.
+        Rows that can't be read are counted. AuthenticationError where the management token is missing or refused,
+        V2StoppedError where it answers 410, or V2 is ``off``.
         """
         found: dict[tuple[str, str], ManagedConnection] = {}
         cursor, visited, dropped = "", set(), 0
@@ -142,7 +144,14 @@ class ManagementV2:
             )
         basic = base64.b64encode(f"default:{secret}".encode()).decode()
         url, headers = f"{self._origin}/v2.0{path}", {"authorization": f"Basic {basic}"}
-        return self._transport.json(Request("management", "GET", url, path, headers=headers, params=params))
+        if self._off:
+            raise has_stopped("SMARTCAR_V2 is off", what="V2 management")
+        try:
+            return self._transport.json(Request("management", "GET", url, path, headers=headers, params=params))
+        except SmartcarError as error:
+            if error.status != GONE:
+                raise
+            raise has_stopped(f"it answered {GONE}", what="V2 management", status=GONE) from None
 
 
 def read_managed(row: Any, oddities: Oddities | None = None) -> ManagedConnection | None:

@@ -16,14 +16,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import stamina
 
 from smartcar_ops import __version__, network
-from smartcar_ops.errors import AllowanceSpentError, NotSmartcarError, RateLimitError, SmartcarError, UnreachableError
+from smartcar_ops.errors import (
+    AllowanceSpentError,
+    NotSmartcarError,
+    RateLimitError,
+    SmartcarError,
+    UnreachableError,
+    VehicleLimitError,
+)
 from smartcar_ops.smartcar import bounds
 from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.breaker import Breaker
@@ -56,6 +63,26 @@ class Request:
     """True where the request does not draw on the application's bucket (the token endpoints)."""
     timeout: float | None = None
     """Seconds; None: the transport's own."""
+    vehicle: str = field(default="", repr=False)
+    """Smartcar's id of the vehicle that it asks about; empty where it asks about none."""
+    reads: int = 1
+    """How often it asks that vehicle: each path of a batch, however Smartcar counts it."""
+
+
+class Meter(Protocol):
+    """Counts what is asked of each vehicle; see `Transport.meter`."""
+
+    def cap(self, make: str) -> int | None:
+        """The most that a vehicle of this make may be asked in a day; None where nothing binds."""
+
+    def left(self, vehicle_id: str) -> int | None:
+        """What may still be asked of the vehicle now; None where nothing binds."""
+
+    def take(self, vehicle_id: str, units: int) -> None:
+        """Counts what is about to be asked; VehicleLimitError where it is too much."""
+
+    def give_back(self, vehicle_id: str, units: int) -> None:
+        """Takes back what was counted and not sent."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +122,8 @@ class Transport:
         """Seconds that this machine's clock is ahead of the last answer's own date; None where none told it."""
         self.calls: list[Call] = []
         self.oddities = Oddities()
+        self.meter: Meter | None = None
+        """What counts, and ends, the asking of one vehicle; nothing does without one."""
 
     @contextmanager
     def spending(self, budget: Budget) -> Iterator[None]:
@@ -139,7 +168,7 @@ class Transport:
         self._breaker.check(request.api)
         try:
             response = self._repeated(request)
-        except AllowanceSpentError:
+        except (AllowanceSpentError, VehicleLimitError):
             raise
         except SmartcarError as error:
             self._breaker.note(request.api, error)
@@ -169,8 +198,7 @@ class Transport:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _once(self, request: Request) -> httpx.Response:
-        if self._budget and not request.free:
-            self._budget.take(request.units)
+        self._take(request)
         at, started = datetime.now(UTC), time.perf_counter()
         response, problem = self._answer(request)
         self._record(request, at, time.perf_counter() - started, response, problem)
@@ -181,6 +209,20 @@ class Transport:
             raise problem
         assert response is not None
         return response
+
+    def _take(self, request: Request) -> None:
+        """Takes what the request costs, from its vehicle's own limit and from the budget; both or none."""
+        metered = self.meter if request.vehicle else None
+        if metered:
+            metered.take(request.vehicle, request.reads)
+        if not self._budget or request.free:
+            return
+        try:
+            self._budget.take(request.units)
+        except AllowanceSpentError:
+            if metered:
+                metered.give_back(request.vehicle, request.reads)
+            raise
 
     def _answer(self, request: Request) -> tuple[httpx.Response | None, SmartcarError | None]:
         """The answer, and the error that it or its absence means: never neither."""

@@ -10,6 +10,7 @@ from smartcar_ops.access import Credentials
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError, SmartcarError
 from smartcar_ops.smartcar.failures import body_of, mapping
 from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.smartcar.v2 import GONE, has_stopped
 
 TIMEOUT = 8.0
 """Seconds: so that three attempts, connecting included, end within the shorter grace (60 s) of a used refresh token."""
@@ -85,6 +86,8 @@ class UserTokens:
 
 def _plainly(error: SmartcarError) -> SmartcarError:
     """The same error; where a token or the application's pair is refused, one that says whose turn it is."""
+    if error.status == GONE:
+        return has_stopped(f"its token endpoint answered {GONE}", status=GONE)
     if error.type == "invalid_grant":
         return ReconnectError(
             "smartcar: V2 takes this refresh token no more (used, revoked or older than 60 days); this user must go "

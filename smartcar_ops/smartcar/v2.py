@@ -1,15 +1,24 @@
-"""Smartcar's V2: asked with a user's own token; it ends on 2026-12-01."""
+"""Smartcar's V2: asked with a user's own token, until it answers that it has stopped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 from urllib.parse import quote
 
-from smartcar_ops.errors import AuthenticationError, NotSmartcarError, ParameterError
+import httpx
+
+from smartcar_ops.errors import (
+    AuthenticationError,
+    NotSmartcarError,
+    ParameterError,
+    SmartcarError,
+    V2StoppedError,
+)
 from smartcar_ops.smartcar import times
 from smartcar_ops.smartcar.documents import Document, document
 from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
@@ -18,6 +27,9 @@ from smartcar_ops.smartcar.ids import read_id, refuse_another_car
 from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
+
+GONE = 410
+"""The one status that means that V2 has stopped; 401 never does."""
 
 READABLE = (
     *("/", "/vin", "/permissions", "/odometer", "/location"),
@@ -52,14 +64,22 @@ class Batch:
 
 
 class V2:
-    """A client of V2; every method takes the token it acts with and raises SmartcarError."""
+    """A client of V2; every method takes the token it acts with and raises SmartcarError.
 
-    def __init__(self, transport: Transport, origin: str, *, batch_counts: Literal["paths", "one"] = "paths") -> None:
+    V2StoppedError where V2 has stopped: after its first 410, or where it is ``off``, nothing is sent any more.
+    """
+
+    def __init__(
+        self, transport: Transport, origin: str, *, batch_counts: Literal["paths", "one"] = "paths", off: bool = False
+    ) -> None:
         self._transport, self._origin, self._batch_counts = transport, origin, batch_counts
+        self._stopped: Callable[[], V2StoppedError] | None = None
+        if off:
+            self._stop("SMARTCAR_V2 is off")
 
     def user(self, token: str) -> str:
         """The Smartcar user id the token speaks for, lower case; one unit. NotSmartcarError where it is no id."""
-        told = mapping(self._transport.json(self._request("GET", "/user", "/user", token))).get("id")
+        told = mapping(body_of(self._send(self._request("GET", "/user", "/user", token)))).get("id")
         found = read_id(told, "V2 user", self._transport.oddities)
         if found is None:
             raise NotSmartcarError("smartcar: V2 /user answered without an id that is one; check SMARTCAR_API_ORIGIN.")
@@ -88,7 +108,8 @@ class V2:
                 f"parameters: V2 has no endpoint {path[:40]!r}; expected one of {', '.join(READABLE)}."
             )
         place = f"/vehicles/{quote(vehicle_id, safe='')}{path.rstrip('/')}"
-        response = self._transport.send(self._request("GET", place, f"/vehicles/{{id}}{path.rstrip('/')}", token))
+        request = self._request("GET", place, f"/vehicles/{{id}}{path.rstrip('/')}", token)
+        response = self._send(replace(request, vehicle=vehicle_id))
         row = {"path": path, "code": response.status_code, "body": body_of(response), "headers": dict(response.headers)}
         item = _item(row)
         _refuse_another_car(item, vehicle_id)
@@ -117,10 +138,26 @@ class V2:
             json={"requests": [{"path": path} for path in wanted]},
             units=self.batch_units(len(wanted)),
         )
-        found = document(self._transport.send(request))
-        for item in read_batch(found.body).items.values():
+        found = document(self._send(replace(request, vehicle=vehicle_id, reads=len(wanted))))
+        items = read_batch(found.body).items.values()
+        if items and all(item.code == GONE for item in items):
+            raise self._stop(f"it answered {GONE}", status=GONE)
+        for item in items:
             _refuse_another_car(item, vehicle_id)
         return found
+
+    def paths_now(self, vehicle_id: str, paths: Sequence[str], pages: int = 1) -> int:
+        """How many of the paths one batch may ask now, and V3 still be read again: all where no limit binds.
+
+        At least one, which VehicleLimitError refuses where nothing is left.
+        """
+        left = self._transport.meter.left(vehicle_id) if self._transport.meter else None
+        return len(paths) if left is None else min(len(paths), max(1, left - pages))
+
+    def paths_a_day(self, make: str, paths: int, pages: int = 1) -> int:
+        """How many of so many paths a vehicle of this make is asked for in a day, beside two readings of V3."""
+        cap = self._transport.meter.cap(make) if self._transport.meter else None
+        return paths if cap is None else min(paths, max(1, cap - 2 * pages))
 
     def batch_units(self, paths: int) -> int:
         """What a batch of so many paths costs, in units."""
@@ -132,7 +169,7 @@ class V2:
         while True:
             params = {"limit": str(PAGE_SIZE), "offset": str(len(ids))}
             template = path if path == "/vehicles" else f"/vehicles/{{id}}/{member}"
-            body = mapping(self._transport.json(self._request("GET", path, template, token, params=params)))
+            body = mapping(body_of(self._send(self._request("GET", path, template, token, params=params))))
             page, count = body.get(member), mapping(body.get("paging")).get("count")
             if not isinstance(page, list):
                 raise NotSmartcarError(f"smartcar: V2 {template} answered without a list; check SMARTCAR_API_ORIGIN.")
@@ -142,6 +179,22 @@ class V2:
             whole = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
             if nothing_new or whole:
                 return tuple(dict.fromkeys(ids))
+
+    def _send(self, request: Request) -> httpx.Response:
+        """A successful answer; V2StoppedError, from the first 410 on without a call."""
+        if self._stopped:
+            raise self._stopped()
+        try:
+            return self._transport.send(request)
+        except SmartcarError as error:
+            if error.status != GONE:
+                raise
+            raise self._stop(f"it answered {GONE}", status=GONE, type=error.type, code=error.code) from None
+
+    def _stop(self, why: str, **told: Any) -> V2StoppedError:
+        """From now on nothing is sent."""
+        self._stopped = partial(has_stopped, why, **told)
+        return self._stopped()
 
     def _request(
         self,
@@ -163,6 +216,11 @@ class V2:
         headers = {"authorization": f"Bearer {token}", "sc-unit-system": "metric"}
         url = f"{self._origin}/v2.0{path}"
         return Request("v2", method, url, template, headers=headers, params=params or {}, json=json, units=units)
+
+
+def has_stopped(why: str, *, what: str = "V2", **told: Any) -> V2StoppedError:
+    """The error that says so; ``told`` are Smartcar's own status, type and code."""
+    return V2StoppedError(f"smartcar: {what} has stopped ({why}); nothing more is asked of it.", **told)
 
 
 def read_batch(body: Any) -> Batch:

@@ -76,7 +76,7 @@ class V3:
     def vehicle(self, vehicle_id: str, user_id: str) -> dict[str, Any]:
         """The vehicle's attributes with its id; one unit. NotSmartcarError where the answer is about another one."""
         path = f"/vehicles/{quote(vehicle_id, safe='')}"
-        found = vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id)))
+        found = vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id, vehicle=vehicle_id)))
         refuse_another_car(found, vehicle_id, "V3")
         return found
 
@@ -91,7 +91,7 @@ class V3:
         """
 
         def page(url: str) -> Document:
-            request = self._request(url, "/vehicles/{id}/signals", user_id=user_id)
+            request = self._request(url, "/vehicles/{id}/signals", user_id=user_id, vehicle=vehicle_id)
             if not user_token:
                 return document(self._token.send(self._transport, request))
             signed = {**request.headers, "authorization": f"Bearer {user_token}"}
@@ -110,7 +110,7 @@ class V3:
         if code not in known_codes():
             raise ParameterError(f"parameters: {code[:40]!r} is no documented signal code; it looks like odometer-….")
         path = f"/vehicles/{quote(vehicle_id, safe='')}/signals/{code}"
-        body = self._get(path, f"/vehicles/{{id}}/signals/{code}", user_id=user_id)
+        body = self._get(path, f"/vehicles/{{id}}/signals/{code}", user_id=user_id, vehicle=vehicle_id)
         return read_signal(read_single(body), self._transport.oddities)
 
     def vin(self, vehicle_id: str, user_id: str) -> str | None:
@@ -130,17 +130,21 @@ class V3:
         params = {} if address else {"page[size]": str(size), "page[number]": "1", **filters}
         return read_page(self._get(url, "/connections", params=params), url, "connections")
 
-    def _get(
-        self, path: str, template: str, *, user_id: str | None = None, params: Mapping[str, str] | None = None
-    ) -> Any:
-        return body_of(self._token.send(self._transport, self._request(path, template, user_id=user_id, params=params)))
+    def _get(self, path: str, template: str, **options: Any) -> Any:
+        return body_of(self._token.send(self._transport, self._request(path, template, **options)))
 
     def _request(
-        self, path: str, template: str, *, user_id: str | None = None, params: Mapping[str, str] | None = None
+        self,
+        path: str,
+        template: str,
+        *,
+        user_id: str | None = None,
+        params: Mapping[str, str] | None = None,
+        vehicle: str = "",
     ) -> Request:
         url = path if path.startswith("http") else f"{self._origin}/v3{path}"
         user = {"sc-user-id": user_id} if user_id else {}
-        return Request("v3", "GET", url, template, headers=user, params=params or {})
+        return Request("v3", "GET", url, template, headers=user, params=params or {}, vehicle=vehicle)
 
 
 def _expected(row: ListedRow, user_id: str, vehicle_id: str, external_id: str) -> ListedRow:

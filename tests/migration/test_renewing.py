@@ -395,3 +395,12 @@ def test_a_refresh_token_that_can_not_be_opened_is_a_failure(shop: Shop) -> None
     fleet(shop.url, (1, "?", OLD, "no base64"), (2, "?", OLD, seal("old-1")))
     renewed = shop.renew()
     assert ({"2": "acc-1"}, (1, 0, 1, 0)) == (renewed.tokens, counts(renewed))
+
+
+def test_a_refusal_of_every_refresh_token_is_kept_against_nobody(shop: Shop) -> None:
+    """As with a wrong `open_token`: ten are tried, none is noted as refused; once they are taken, all are renewed."""
+    fleet(shop.url, *((number, "a", OLD, f"ref-of-{number}") for number in range(1, 13)))
+    assert (0, 0, 10, 2) == counts(shop.renew())
+    assert (10, {}) == (len(shop.endpoint.used), shop.refusals())
+    shop.endpoint.known |= {f"ref-of-{number}" for number in range(1, 13)}
+    assert (12, 0, 0, 0) == counts(shop.renew())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from smartcar_ops.errors import AuthenticationError, NotSmartcarError
+from smartcar_ops.errors import AuthenticationError, NotSmartcarError, SmartcarError, V2StoppedError
 from smartcar_ops.smartcar.v2 import V2, read_batch
 from tests.smartcar.scripted import Answer, uid
 
@@ -225,3 +225,39 @@ def test_an_odd_vehicle_id_stays_one_path_segment(server, v2):
     server.play("*", Answer({"responses": []}))
     v2.batch("t-1", "../user", ["/fuel"])
     assert "/v2.0/vehicles/..%2Fuser/batch" == server.asked[0].path
+
+
+GONE = Answer({"type": "RESOURCE_NOT_FOUND", "code": "VERSION"}, status=410)
+
+
+def test_after_its_first_410_nothing_is_asked_of_v2(server, v2):
+    """410 means that V2 has stopped, whatever was asked; no later call is sent."""
+    server.play("*", GONE)
+    with pytest.raises(V2StoppedError, match="V2 has stopped") as raised:
+        v2.vehicles("t-1")
+    assert (410, "VERSION") == (raised.value.status, raised.value.code)
+    for ask in (lambda: v2.user("t-2"), lambda: v2.read("t-2", "v1"), lambda: v2.batch("t-2", "v1", ["/vin"])):
+        with pytest.raises(V2StoppedError):
+            ask()
+    assert 1 == len(server.asked)
+
+
+def test_a_batch_of_which_every_answer_is_410(server, v2):
+    """A batch answers 200 as a whole: V2 has stopped where each of its answers says so, and not where one does."""
+    items = [{"path": path, "code": 410, "body": {}} for path in ("/vin", "/odometer")]
+    server.play("*", Answer({"responses": [*items, {"path": "/fuel", "code": 501, "body": {}}]}))
+    assert 3 == len(v2.batch("t-1", "v1", ["/vin", "/odometer", "/fuel"]).items)
+    server.play("*", Answer({"responses": items}))
+    with pytest.raises(V2StoppedError):
+        v2.batch("t-1", "v1", ["/vin", "/odometer"])
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 430, 500, 501])
+def test_no_other_status_means_that_v2_has_stopped(server, v2, status):
+    """A refusal or a failure is one call's; the next is asked."""
+    server.play("*", Answer({"type": "AUTHENTICATION"}, status=status))
+    for token in ("t-1", "t-2"):
+        with pytest.raises(SmartcarError) as raised:
+            v2.user(token)
+        assert not isinstance(raised.value, V2StoppedError)
+    assert 2 == len(server.asked) or 429 == status
