@@ -17,6 +17,7 @@ from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.home import home
 from smartcar_ops.migration import buckets
 from smartcar_ops.reporting import runs
+from smartcar_ops.reporting.endings import GOOD
 from smartcar_ops.reporting.runs import Result
 from smartcar_ops.sandbox import application, embedded
 from smartcar_ops.sandbox.address import Address
@@ -53,7 +54,7 @@ def _steps(address: Address) -> Iterator[Result]:
         for notebook, given in STEPS:
             bar.update(task, description=_words(notebook, given))
             result = runs.run(notebook, given)
-            if result.exit_code not in runs.GOOD:
+            if result.exit_code not in GOOD:
                 raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
             yield result
             if notebook == CALLBACKS_AFTER:

@@ -16,12 +16,12 @@ import pandas as pd
 
 from smartcar_ops import connecting
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import STAMP, Runs
+from smartcar_ops.company.runs import STAMP, Runs, act_of
 from smartcar_ops.company.tables import Car
-from smartcar_ops.errors import ParameterError
 from smartcar_ops.home import home
 from smartcar_ops.migration import checkup, renewing
 from smartcar_ops.migration.clients import Clients, shared_bucket
+from smartcar_ops.migration.limits import at_least
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
@@ -29,9 +29,7 @@ from smartcar_ops.migration.spool import Spool
 from smartcar_ops.reporting import bundles, injected, plain_errors
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Budget
-
-RUN_FOLDER = "SMARTCAR_OPS_RUN"
-"""Set by ``smartcar-ops run`` for its notebook: the folder that the run fills."""
+from smartcar_ops.smartcar.journal import RUN_FOLDER
 
 OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
@@ -119,8 +117,7 @@ class Session:
     def spending(self, max_calls: int, max_minutes: float) -> Iterator[Budget]:
         """Within this block every call is taken from the allowance and from this act's own budget, which it gives."""
         for name, value in (("max_calls", max_calls), ("max_minutes", max_minutes)):
-            if value < 0:
-                raise ParameterError(f"parameters: {name} is {value}; expected 0 or more.")
+            at_least(name, value, 0)
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
         with self.transport.spending(budget):
             yield budget
@@ -188,7 +185,7 @@ class Session:
             return
         if not self.folder and self.runs.one(self.run_id):
             self.run_id = self.new_run_id()
-        self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
+        self.runs.start(self.run_id, self.notebook, act_of(self.notebook))
         self._registered = True
 
 

@@ -44,6 +44,7 @@ CREDENTIALS = (
 MANAGEMENT_TOKEN = "SMARTCAR_MANAGEMENT_TOKEN"  # noqa: S105 (a variable's name)
 """One or more, separated by commas: the first is in force, any proves a signature."""
 
+CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 SECRETS = (
     "SMARTCAR_CLIENT_SECRET",
     "SMARTCAR_V2_CLIENT_SECRET",
@@ -90,6 +91,8 @@ class Settings:
     sandbox: bool = False
     file_mode: int = file_modes.PRIVATE
     """Of the files that hold ids."""
+    cell_minutes: int = 0
+    """How long a notebook's cell may take; 0: the run's own limits."""
     vault: Vault = field(default_factory=Vault)
     """How stored tokens are opened and sealed; give it to ``Company.connect`` with the layout."""
 
@@ -223,6 +226,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
         sandbox=sandbox,
         file_mode=file_modes.read(values.get(file_modes.NAME, "")),
+        cell_minutes=_whole_number(CELL_MINUTES, values.get(CELL_MINUTES) or "0"),
     )
 
 
@@ -353,6 +357,12 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise SettingsError(f"settings: {name} is {value!r}; expected one of {', '.join(choices)}.")
     return value
+
+
+def _whole_number(name: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise SettingsError(f"settings: {name} is {value!r}; expected a whole number, 0 or more.")
+    return int(value)
 
 
 def _checked(model: type[M], values: Mapping[str, str], names: Mapping[str, str]) -> M:

@@ -44,7 +44,7 @@ RUN_KEYS = {
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Runs the command line on a house: its exit code and all it printed."""
+    """Runs the command line on a house: its exit code and all it printed; with --json, on stdout alone."""
 
     def run(house: House, *arguments: str, **changed: str | None) -> tuple[int, str]:
         monkeypatch.chdir(house.root)
@@ -56,7 +56,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit) as ended:
             cli.main(list(arguments))
         captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out + captured.err
+        return int(ended.value.code or 0), captured.out + ("" if "--json" in arguments else captured.err)
 
     return run
 
@@ -96,9 +96,10 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
 
 
 def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str]]) -> None:
-    """With --json, all that is printed is one JSON object with the outcome."""
+    """With --json, all that is printed on stdout is one line: a JSON object with the outcome."""
     code, printed = command(house, "run", AUDIT, "-p", "confirm", "False", "--json")
     told = json.loads(printed)
+    assert [json.dumps(told, ensure_ascii=False)] == printed.splitlines()
     assert code == told["exit_code"]
     assert {} == told["calls"]
     assert 60 == told["summary"]["total"]
