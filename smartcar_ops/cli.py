@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from smartcar_ops import __version__, entrance
+from smartcar_ops import __version__, entrance, stopping
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
 from smartcar_ops.words import nearest
 
@@ -145,6 +145,7 @@ def run(
 
     announce = _unheard if log_level in QUIET else _announce
     result = run_notebook(notebook, given, announce=announce, cell_minutes=cell_minutes)
+    stopping.end()  # it has ended: what came of it is told
     if as_json:
         content = {
             **entrance.nothing_but(result.exit_code, result.verdict, result.notebook),
@@ -190,12 +191,23 @@ def runs(words: tuple[str, ...]) -> None:
     chosen, _, ledger = _opened()
     register = Runs(ledger)
     click.echo(f"Acting on {chosen.where}.")
+    _make_whole(register, chosen)
     if run_id is None:
         _list(register, ledger, chosen)
     elif wish is None:
         _show(register, run_id, ledger, chosen)
     else:
         _ask(register, run_id, wish, chosen)
+
+
+def _make_whole(register: Runs, chosen: Settings) -> None:
+    """Notes what runs had spent that were killed, so that it is told now."""
+    from smartcar_ops.reporting import folders
+
+    if folders.unfinished(chosen.reports):
+        from smartcar_ops.reporting import endings  # it takes seconds to load
+
+        endings.conclude_dead(chosen.reports, chosen.where, register)
 
 
 def _wished(words: tuple[str, ...]) -> tuple[str | None, str | None]:

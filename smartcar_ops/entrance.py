@@ -31,6 +31,7 @@ def _carried_out(given: Sequence[str]) -> int:
         sys.stdout.flush()  # a full disk or a closed pipe is told here, not at the interpreter's end
         return code
     except BaseException as error:
+        stopping.end()
         code, sentence = errors.told(error)
         _tell(code, sentence, given)
         return code

@@ -22,10 +22,11 @@ AGAIN = 0.02
 
 
 class _Requests:
-    """What this process was asked so far."""
+    """What this process was asked, and whether it is ending already, so that nothing has to be interrupted any more."""
 
     count = 0
-    finishing = False
+    lost = False
+    ending = True
 
 
 @contextmanager
@@ -41,16 +42,22 @@ def heeded() -> Iterator[None]:
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.getsignal(number) for number in heard}
     unraisable = sys.unraisablehook
-    _Requests.count, _Requests.finishing = 0, False
+    _Requests.count, _Requests.lost, _Requests.ending = 0, False, False
     for number in heard:
         signal.signal(number, _hear)
-    sys.unraisablehook = lambda told: _again(told, unraisable)
+    sys.unraisablehook = lambda told: _hear_again(told, unraisable)
     try:
         yield
     finally:
+        _Requests.count, _Requests.ending = 0, True
         sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end() -> None:
+    """From here on nothing is interrupted: the command is ending, because it was asked to or by itself."""
+    _Requests.ending = True
 
 
 @contextmanager
@@ -59,30 +66,39 @@ def finishing() -> Iterator[Callable[[], None]]:
 
     For what has to be written whole, and comes to its end by itself.
     """
-
-    def begin() -> None:
-        _Requests.finishing = True
-
+    before = _Requests.ending
     try:
-        yield begin
+        yield end
     finally:
-        _Requests.finishing = False
+        _Requests.ending = before
 
 
-def _hear(_number: int, _frame: object) -> None:
-    _Requests.count += 1
-    if _Requests.count >= AT_ONCE:
-        os._exit(2)
-    if _Requests.count == 1 and not _Requests.finishing:
+def check() -> None:
+    """KeyboardInterrupt if this process was asked to end and somebody else's code has swallowed that."""
+    if _Requests.count and not _Requests.ending:
         raise KeyboardInterrupt
 
 
-def _again(told: Any, otherwise: Callable[[Any], object]) -> None:
+def _hear(_number: int, _frame: object) -> None:
+    again, _Requests.lost = _Requests.lost, False
+    _Requests.count += not again
+    if _Requests.count >= AT_ONCE:
+        os._exit(2)
+    if (again or _Requests.count == 1) and not _Requests.ending:
+        raise KeyboardInterrupt
+
+
+def _hear_again(told: Any, otherwise: Callable[[Any], object]) -> None:
     """A request that was heard while an object was being finalized is lost there: it is made once more, outside."""
     if told.exc_type is not KeyboardInterrupt:
         otherwise(told)
         return
-    _Requests.count = 0
-    again = threading.Timer(AGAIN, os.kill, (os.getpid(), signal.SIGTERM))
+    again = threading.Timer(AGAIN, _ask_again)
     again.daemon = True
     again.start()
+
+
+def _ask_again() -> None:
+    if not _Requests.ending:
+        _Requests.lost = True
+        os.kill(os.getpid(), signal.SIGTERM)

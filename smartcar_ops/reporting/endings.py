@@ -43,6 +43,10 @@ class Ending:
         """The run in one sentence."""
         return str(self.summary["verdict"])
 
+    def failed(self, problem: str) -> Ending:
+        """The same, but that it failed in the end."""
+        return Ending(2, {**self.summary, "verdict": problem, "complete": False}, self.calls, self.oddities, problem)
+
 
 def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings: Settings, started: datetime) -> None:
     """Makes a run's folder, with the notebook as it is and what is known of the run now: `run.json`.
@@ -122,8 +126,11 @@ def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path
         facts = bundles.read_json(partial / RUN)
         mine, old = facts.get("where") == where, folders.is_old(partial)
         if facts and (mine or old):
-            with suppress(Exception):  # what can't be made whole must not be in the way of the next run
+            try:
                 whole.append(_conclude_dead(partial, str(facts["notebook"]), register if mine else None))
+            except Exception:  # what can't be made whole is not in the way of the next run
+                if old:
+                    shutil.rmtree(partial, ignore_errors=True)
         elif not facts and (old or not (partial / NOTEBOOK).exists()):
             shutil.rmtree(partial, ignore_errors=True)
     return whole

@@ -59,10 +59,14 @@ def free_folder(stack: ExitStack, reports: Path, started: datetime, notebook: st
         started += timedelta(seconds=1)
 
 
+def unfinished(reports: Path) -> list[str]:
+    """The names of folders that are not whole, of runs that live or were killed."""
+    return sorted({found.name.removesuffix(LOCK) for found in reports.glob(".*__*.partial*")})
+
+
 def dead(reports: Path) -> Iterator[Path]:
     """The unfinished folders of runs whose process has ended, each claimed while it is looked at."""
-    names = {found.name.removesuffix(LOCK) for found in reports.glob(f".*__*.partial{LOCK}")}
-    for name in sorted(names | {found.name for found in reports.glob(".*__*.partial")}):
+    for name in unfinished(reports):
         with suppress(OSError), claimed(reports / name) as mine:
             if mine and (reports / name).is_dir():
                 yield reports / name

@@ -124,8 +124,10 @@ def run(
         chosen = connecting.settle()
         parameters.check(stem, values, chosen)
         announce(_announcement(stem, values, chosen))
+        stopping.check()
         return _Run(path, values, chosen, announce, cell_minutes or chosen.cell_minutes).execute()
     except KeyboardInterrupt:
+        stopping.end()
         return Result(stem, 2, "Stopped before anything was done.")
     except Exception as error:
         code, sentence = errors.told(error)
@@ -160,6 +162,7 @@ class _Run:
                     self._claim(stack)
                     ledger = self._lock(stack)
                     self._begin(ledger)
+                    stopping.check()
                     problem = self._papermill(stack.enter_context(kernels.own_kernel(self.settings.reports)))
                 except SmartcarOpsError as error:
                     problem = error
@@ -280,7 +283,8 @@ class _Run:
     # --- saying what it does -----------------------------------------------------------------------------
 
     def _say_step(self, cell: Mapping[str, Any], **_: Any) -> None:
-        """Says the heading of what comes next."""
+        """Says the heading of what comes next; before each cell, an interrupt that was swallowed is heard."""
+        stopping.check()
         if cell["cell_type"] == "markdown" and cell["source"].startswith("#"):
             self._announce(cell["source"].splitlines()[0].lstrip("# "))
 
@@ -339,6 +343,10 @@ class _Run:
             self._note(ledger, problem, ending)
             sentence = str(self._unwritable(error) if isinstance(error, OSError) else error)
             return self._result(Ending(2, {"verdict": sentence}, ending.calls))
+        except Exception as error:  # the tables are whole, and stay
+            sentence = f"notebook: the page of {self.path.stem} could not be made: {errors.in_words(error)}."
+            failed = ending.failed(sentence)
+            return self._result(failed, endings.conclude(self.partial, self.path, failed))
 
     def _leaves_a_folder(self, problem: SmartcarOpsError | None) -> bool:
         """Whether a run that failed before its folder was made has one: not one that was stopped, or has no place."""
@@ -413,13 +421,19 @@ def _environment(names: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Below the kit's own words, no library's: a kernel that is ended in mid-cell leaves tracebacks in their logs."""
+    """Below the kit's own words, no library's: a kernel that is ended in mid-cell leaves tracebacks in their logs.
+
+    After an interrupt for good: what was under way then is told when it is collected, whenever that is.
+    """
     loggers = [logging.getLogger(name) for name in ("asyncio", "nbclient", "papermill", "traitlets")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
+    except KeyboardInterrupt:
+        before = [logging.CRITICAL + 1 for _ in before]
+        raise
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
