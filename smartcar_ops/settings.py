@@ -360,7 +360,7 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
 
 
 def _whole_number(name: str, value: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", value):
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
         raise SettingsError(f"settings: {name} is {value!r}; expected a whole number, 0 or more.")
     return int(value)
 

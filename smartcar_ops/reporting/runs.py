@@ -121,7 +121,7 @@ def run(
         path = find(name)
         stem = path.stem
         values = parameters.read(path, given)
-        chosen = connecting.settle()
+        chosen = connecting.settle(root=home(notebook=path))
         parameters.check(stem, values, chosen)
         announce(_announcement(stem, values, chosen))
         stopping.check()

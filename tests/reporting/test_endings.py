@@ -10,10 +10,13 @@ import nbformat
 import pytest
 
 from smartcar_ops.company.runs import Runs
+from smartcar_ops.errors import SmartcarError
 from smartcar_ops.migration import progress
 from smartcar_ops.reporting import endings, folders
 from smartcar_ops.reporting.endings import Ending
-from smartcar_ops.smartcar.journal import Journal, read
+from smartcar_ops.smartcar.journal import RUN_FOLDER, Journal, read
+from smartcar_ops.smartcar.tokens import ApplicationToken
+from smartcar_ops.smartcar.transport import Request, Transport
 from tests.house import NOTEBOOKS, House
 
 NAME = "20260102T000000Z__20_audit_user_ids"
@@ -113,3 +116,21 @@ def test_a_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
         file.write("v3")
     assert {"v2": 17, "v3": 2} == read(tmp_path)
     Journal(tmp_path / "gone").note("v3", 1)  # a disk that is full, or gone, ends no call
+
+
+def test_what_is_sent_is_noted_before_it_is_answered(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a run each request stands in the journal, answered or not; what workers sent, once they hand it over."""
+    monkeypatch.setenv(RUN_FOLDER, str(tmp_path))
+    worker, transport = Transport(noted_in=Journal(None)), Transport(attempts=1)
+    for one in (worker, transport):
+        ApplicationToken(one, house.settings.origins.iam, house.settings.credentials)()
+    assert {"iam": 1} == transport.spent == read(tmp_path)
+    transport.take_in(*worker.hand_over())
+    assert {"iam": 2} == transport.spent == read(tmp_path)
+    with pytest.raises(SmartcarError):
+        transport.json(Request("v3", "GET", "http://127.0.0.1:1/v3", "/v3", units=2))
+    assert {"iam": 2, "v3": 2} == transport.spent == read(tmp_path)
+    for one in (worker, transport):
+        one.close()
