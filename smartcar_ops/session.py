@@ -27,7 +27,7 @@ from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.migration.spool import Spool
 from smartcar_ops.reporting import bundles, injected, plain_errors
-from smartcar_ops.settings import Settings
+from smartcar_ops.settings import ROOT, Settings
 from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.journal import RUN_FOLDER
 
@@ -250,7 +250,8 @@ def open_settings() -> Settings:
     """
     plain_errors.install()
     if run_folder():
-        return connecting.settle()
+        root = os.environ.get(ROOT)
+        return connecting.settle(root=Path(root) if root else None)
     injected.refuse_unknown()
     return connecting.settle(root=home(notebook=injected.notebook(), in_notebook=True))
 

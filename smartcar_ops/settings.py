@@ -25,6 +25,10 @@ from smartcar_ops.home import home, working_folder
 from smartcar_ops.layout import Layout, Vault, Vehicles, find_vault
 from smartcar_ops.setting_files import ENV, PREFIX, TOML
 
+ROOT = "SMARTCAR_OPS_ROOT"
+"""Set by ``smartcar-ops run`` for its notebook: the folder whose settings it found."""
+
+CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 DEMO = "SMARTCAR_OPS_DEMO"
 """Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
 
@@ -44,7 +48,6 @@ CREDENTIALS = (
 MANAGEMENT_TOKEN = "SMARTCAR_MANAGEMENT_TOKEN"  # noqa: S105 (a variable's name)
 """One or more, separated by commas: the first is in force, any proves a signature."""
 
-CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 SECRETS = (
     "SMARTCAR_CLIENT_SECRET",
     "SMARTCAR_V2_CLIENT_SECRET",
@@ -62,7 +65,7 @@ KNOWN = frozenset(
         *("SMARTCAR_MODE", "SMARTCAR_V2", "SMARTCAR_ALLOWANCE_BURST", "SMARTCAR_ALLOWANCE_PER_MINUTE"),
         *("SMARTCAR_ALLOWANCE_BATCH", "SMARTCAR_OPS_CONFIG", "SMARTCAR_OPS_REPORTS", "SMARTCAR_OPS_ENVIRONMENT"),
         *("SMARTCAR_OPS_STATE_KEY", "SMARTCAR_OPS_EXPORT_KEY", "SMARTCAR_OPS_FAIL_ON_GATE", "SMARTCAR_OPS_OPERATOR"),
-        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", DEMO),
+        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", ROOT, CELL_MINUTES, DEMO),
     }
 )
 """Every name that some version of the kit reads."""

@@ -217,6 +217,22 @@ def test_a_run_takes_a_path(house: House, command: Callable[..., tuple[int, str]
     assert run is not None and ("mine", "failed") == (run["act"], run["status"])
 
 
+def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
+    house: House, command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    """Not by those of the working folder, and never on the sandbox instead; a link is where it lies."""
+    lines = [f"{name}={value}" for name, value in house.environment.items()]
+    (house.root / ".env").write_text("\n".join(lines) + "\n")
+    path, unset = house.root / "notebooks" / "90_progress_report.ipynb", dict.fromkeys(house.environment)
+    house.root = tmp_path / "elsewhere"
+    house.root.mkdir()
+    code, printed = command(house, "run", str(path), **unset)
+    assert 3 == code, printed
+    assert house.settings.where in printed
+    assert 1 == len(folders(house))
+    assert [] == list(house.root.iterdir())
+
+
 @pytest.mark.parametrize(
     ("notebook", "arguments", "words"),
     [

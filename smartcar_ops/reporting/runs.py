@@ -91,8 +91,8 @@ def notebooks(root: Path | None = None) -> list[Path]:
 def find(name: str, root: Path | None = None) -> Path:
     """The notebook of this name, number or path; ParameterError where there is none."""
     if (given := Path(name).expanduser()).suffix == ".ipynb" and given.is_file():
-        setting_files.refuse_foreign(given.resolve())
-        return given.resolve()
+        setting_files.refuse_foreign(given.absolute())
+        return given.absolute()  # not where a link leads: its settings are beside it
     known = notebooks(root)
     stem = name.removesuffix(".ipynb").rpartition("/")[2]
     for path in known:
@@ -228,7 +228,7 @@ class _Run:
     def _papermill(self, kernel: Kernel) -> SmartcarOpsError | None:
         """Executes the notebook; the error it ended with, or None."""
         try:
-            with _environment({RUN_FOLDER: str(self.partial), **kernel.environment}), _quiet(), self._saying():
+            with _environment(self._names | kernel.environment), _quiet(), self._saying():
                 self._execute(kernel)
         except PapermillExecutionError as error:
             known = errors.by_name(error.ename)
@@ -247,6 +247,11 @@ class _Run:
         except Exception as error:
             return self._not_run(kernel, error)
         return None
+
+    @property
+    def _names(self) -> dict[str, str]:
+        """What the notebook has to know: its folder, and whose settings it acts by."""
+        return {RUN_FOLDER: str(self.partial), settings.ROOT: str(self.settings.root)}
 
     def _execute(self, kernel: Kernel) -> None:
         papermill.execute_notebook(
