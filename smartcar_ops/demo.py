@@ -19,7 +19,7 @@ from smartcar_ops.migration import buckets
 from smartcar_ops.reporting import runs
 from smartcar_ops.reporting.endings import GOOD
 from smartcar_ops.reporting.runs import Result
-from smartcar_ops.sandbox import application, embedded
+from smartcar_ops.sandbox import application
 from smartcar_ops.sandbox.address import Address
 
 STEPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -41,7 +41,7 @@ def demonstrate() -> None:
     start = time.monotonic()
     with _sandbox_alone():
         root = home()
-        address = embedded.attach_or_start(root / connecting.SANDBOX, fresh=True)
+        address = connecting.sandbox(root, fresh=True)
         click.echo(f"Acting on {connecting.settle().where}.")
         results = list(_steps(address))
     _print(results, time.monotonic() - start)
