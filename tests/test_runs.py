@@ -188,6 +188,7 @@ KNOWN_EARLY = [
     ("50", ("-p", "webhooks=gone.jsonl"), "there is no such file"),
     ("90", ("-p", "deadline=soon"), "deadline is 'soon'; expected a day"),
     ("90", ("-p", "as_of=2026-13-01"), "as_of is '2026-13-01'; expected a day"),
+    ("90", ("-p", "as_of=2999-01-01"), "which is in the future"),
 ]
 
 

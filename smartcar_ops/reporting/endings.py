@@ -22,7 +22,7 @@ from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar import journal
 
 GOOD = (0, 1, 3)
-"""Exit codes of whole runs, which `latest` may point to."""
+"""Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
 
 STATES: dict[int, page.State] = {0: "done", 1: "gate", 3: "nothing"}
 NOTEBOOK, RUN, SUMMARY, PAGE = "run.ipynb", "run.json", "summary.json", "report.html"
@@ -30,13 +30,17 @@ NOTEBOOK, RUN, SUMMARY, PAGE = "run.ipynb", "run.json", "summary.json", "report.
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended; ``problem`` is the sentence of one that failed."""
+    """How a run ended; ``problem`` is the sentence of one that failed.
+
+    ``as_of`` is the day that a run looks back to, if it does: then it is nobody's newest.
+    """
 
     exit_code: int
     summary: Mapping[str, Any]
     calls: Mapping[str, int]
     oddities: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
+    as_of: str = ""
 
     @property
     def verdict(self) -> str:
@@ -81,7 +85,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
     ended, facts = datetime.now(UTC), bundles.read_json(partial / RUN)
     notebook = _notebook(partial / NOTEBOOK, source)
     header = page.Header(
-        title=_title(notebook, facts["notebook"]),
+        title=_title(notebook, facts["notebook"]) + (f", as of {ending.as_of}" if ending.as_of else ""),
         verdict=ending.verdict,
         state=STATES.get(ending.exit_code, "failed"),
         where=facts["where"],
@@ -110,7 +114,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
         (partial / left).unlink(missing_ok=True)
     folder = folders.whole_of(partial)
     partial.rename(folder)
-    if ending.exit_code in GOOD:
+    if ending.exit_code in GOOD and not ending.as_of:
         folders.point_latest(folder.parent, facts["notebook"], folder.name)
     return folder
 
@@ -150,7 +154,13 @@ def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
 
 def of_outcome(outcome: Mapping[str, Any]) -> Ending:
     """The ending that a notebook handed on."""
-    return Ending(int(outcome["exit_code"]), outcome["summary"], outcome.get("calls", {}), outcome.get("oddities", {}))
+    return Ending(
+        int(outcome["exit_code"]),
+        outcome["summary"],
+        outcome.get("calls", {}),
+        outcome.get("oddities", {}),
+        as_of=outcome.get("as_of", ""),
+    )
 
 
 def note(register: Runs, run_id: str, status: str, summary: Mapping[str, Any], calls: Mapping[str, int]) -> None:

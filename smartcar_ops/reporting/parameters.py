@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,6 @@ Rule = Callable[[Settings, Any], object]
 """Raises an error of exit code 5 for a value that makes no sense."""
 
 
-def _day(name: str) -> Rule:
-    return lambda _, text: progress.parse_day(name, text)
-
-
 def _number(name: str, least: int = 0) -> Rule:
     return lambda _, value: at_least(name, value, least)
 
@@ -38,7 +35,8 @@ def _file(name: str) -> Rule:
 RULES: dict[str, Rule] = {
     **{name: _number(name) for name in ("max_calls", "max_minutes", "vehicles")},
     "batch_size": _number("batch_size", 1),
-    **{name: _day(name) for name in ("deadline", "as_of")},
+    "deadline": lambda _, text: progress.parse_day("deadline", text),
+    "as_of": lambda _, text: progress.day_to_look_back_to(text, datetime.now(UTC)),
     **{name: _file(name) for name in ("redirects", "webhooks")},
     "sources": lambda _, text: sources.parse_sources(text),
     "phase": lambda _, word: phases.check_phase(word),

@@ -207,7 +207,7 @@ class _Run:
         for whole in endings.conclude_dead(self.settings.reports, self.settings.where, register):
             self._announce(f"{whole.name} was killed; its folder says what it had spent.")
         self._make_folder()
-        if register is not None and self.path.stem not in OWN_CHECKS:
+        if register is not None:
             register.start(self.folder.name, self.path.stem, act_of(self.path.stem))
 
     def _make_folder(self) -> None:
