@@ -146,7 +146,8 @@ def test_fifty_kills_at_random_moments(busy: House, tmp_path: Path) -> None:
             busy.execute(f"DELETE FROM smartcar_ops_{table}")
         words = chance.choice((("20",), ("10", "-p", "vehicles=10"), ("30",), ("90",)))
         running = Running(busy, tmp_path / "t", *words).kill(number, after=chance.uniform(0.05, 9))
-        assert running.end() in ((-9, 0, 1) if number == signal.SIGKILL else (0, 1, 2))
+        ended = -9 if number == signal.SIGKILL else 2
+        assert running.end() in (ended, 0, 1, 3)  # it may have been done before
         if number != signal.SIGKILL:
             assert [] == litter(busy, tmp_path / "t")
         assert 5 > Running(busy, tmp_path / "t", "00").end()
