@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from smartcar_ops import __version__
+from smartcar_ops import __version__, entrance, stopping
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
+from smartcar_ops.words import nearest
 
 if TYPE_CHECKING:
     from smartcar_ops.company.ledger import Ledger
@@ -20,8 +23,48 @@ if TYPE_CHECKING:
     from smartcar_ops.company.tables import Company
     from smartcar_ops.settings import Settings
 
+LEVELS = ("debug", "info", "warning", "error")
+KERNELS = "smartcar_ops.reporting.kernels.OwnInterpreter"
+"""What tells JupyterLab which kernels there are."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+QUIET = ("warning", "error")
+"""Levels at which a run says nothing of what it is doing, only how it ended."""
+
+
+class _Commands(click.Group):
+    """A group that names the nearest command for one that it does not have."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; click.UsageError, naming the nearest, if there is none."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None:
+            known = self.list_commands(ctx)
+            raise click.UsageError(
+                f"there is no command {cmd_name!r}{nearest(cmd_name, known)}; there are {', '.join(known)}."
+            )
+        return found
+
+
+class _Running(click.Command):
+    """A command whose parameters may be written ``-p NAME VALUE`` or ``-p NAME=VALUE``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments as click reads them, each parameter's name and value apart."""
+        return super().parse_args(ctx, list(_apart(args)))
+
+
+def _apart(arguments: Sequence[str]) -> Iterator[str]:
+    """The same arguments with ``-p NAME=VALUE`` as ``-p NAME VALUE``; no parameter's name has an equals sign."""
+    given = iter(arguments)
+    for word in given:
+        if word not in ("-p", "--parameter"):
+            yield word
+            continue
+        name, equals, value = next(given, "").partition("=")
+        yield from ("-p", *filter(None, [name]), *([value] if equals else islice(given, 1)))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
     """Takes a company through Smartcar's move from V2 to V3.
@@ -74,29 +117,44 @@ def doctor(context: click.Context) -> None:
     context.exit(found.exit_code)
 
 
-@cli.command()
+@cli.command(cls=_Running)
 @click.argument("notebook")
-@click.option("-p", "--parameter", "given", nargs=2, multiple=True, metavar="NAME VALUE", help="A parameter; repeat.")
-@click.option("--json", "as_json", is_flag=True, help="The outcome as JSON, for scripts.")
+@click.option(
+    "-p",
+    "--parameter",
+    "given",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="A parameter, or NAME=VALUE; repeat.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The outcome as one line of JSON, for scripts.")
+@click.option("--cell-minutes", type=click.IntRange(1), help="How long a cell may take; else max_minutes and more.")
+@click.option("--log-level", type=click.Choice(LEVELS), default="info", help="Whether stderr tells each step.")
 @click.pass_context
-def run(context: click.Context, notebook: str, given: tuple[tuple[str, str], ...], as_json: bool) -> None:
-    """Runs a notebook by name or number, and writes its folder under reports/."""
+def run(
+    context: click.Context,
+    notebook: str,
+    given: tuple[tuple[str, str], ...],
+    as_json: bool,
+    cell_minutes: int | None,
+    log_level: str,
+) -> None:
+    """Runs a notebook by name, number or path, and writes its folder under reports/."""
     from smartcar_ops.reporting.runs import run as run_notebook
 
-    # A scheduler ends a run by SIGTERM: it is then concluded as one interrupted by hand.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    result = run_notebook(notebook, given, announce=_unheard if as_json else _announce)
+    announce = _unheard if log_level in QUIET else _announce
+    result = run_notebook(notebook, given, announce=announce, cell_minutes=cell_minutes)
+    stopping.end()  # it has ended: what came of it is told
     if as_json:
-        content: dict[str, Any] = {
-            "notebook": result.notebook,
-            "exit_code": result.exit_code,
-            "verdict": result.verdict,
+        content = {
+            **entrance.nothing_but(result.exit_code, result.verdict, result.notebook),
             "where": result.where,
             "folder": str(result.folder) if result.folder else None,
             "calls": result.calls,
             "summary": result.summary,
         }
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+        click.echo(json.dumps(content, ensure_ascii=False, default=str))
     else:
         if result.folder:
             click.echo(f"Acted on {result.where}.")
@@ -133,6 +191,7 @@ def runs(words: tuple[str, ...]) -> None:
     chosen, _, ledger = _opened()
     register = Runs(ledger)
     click.echo(f"Acting on {chosen.where}.")
+    _make_whole(register, chosen)
     if run_id is None:
         _list(register, ledger, chosen)
     elif wish is None:
@@ -141,13 +200,26 @@ def runs(words: tuple[str, ...]) -> None:
         _ask(register, run_id, wish, chosen)
 
 
+def _make_whole(register: Runs, chosen: Settings) -> None:
+    """Notes what runs had spent that were killed, so that it is told now."""
+    from smartcar_ops.reporting import folders
+
+    if folders.unfinished(chosen.reports):
+        from smartcar_ops.reporting import endings  # it takes seconds to load
+
+        endings.conclude_dead(chosen.reports, chosen.where, register)
+
+
 def _wished(words: tuple[str, ...]) -> tuple[str | None, str | None]:
     """(wish, run) as the words of `runs` have them; SettingsError for other words."""
     wishes = ("pause", "resume", "cancel")
     if len(words) == 1 and words[0] in wishes:
         raise SettingsError(f"runs: {words[0]} needs the run's name; `smartcar-ops runs` lists them.")
     if len(words) == 2 and words[0] not in wishes:
-        raise SettingsError(f"runs: {words[0]!r} is no wish; expected one of {', '.join(wishes)}, then a run's name.")
+        raise SettingsError(
+            f"runs: {words[0]!r} is no wish{nearest(words[0], wishes)}; expected one of {', '.join(wishes)}, then a "
+            "run's name."
+        )
     if len(words) > 2:
         raise SettingsError(f"runs: {len(words)} words are given; expected a run's name, or a wish and a run's name.")
     return (words[0] if len(words) == 2 else None), (words[-1] if words else None)
@@ -182,7 +254,8 @@ def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None
     run_id = target.partition(":")[0]
     run = register.one(run_id)
     if run is None:
-        raise SettingsError(f"runs: the ledger has no run {run_id!r}; `smartcar-ops runs` lists them.")
+        known = nearest(run_id, (str(one["run_id"]) for one in register.all()))
+        raise SettingsError(f"runs: the ledger has no run {run_id!r}{known}; `smartcar-ops runs` lists them.")
     run = register.seen(run)
     terminal.run(run, undoable(ledger, target, terminal.ROWS if target == run_id else terminal.BATCH_ROWS))
     if told := what_next(register, run, chosen.reports):
@@ -206,12 +279,16 @@ def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
 
 @cli.command()
 @click.argument("arguments", nargs=-1)
-def lab(arguments: tuple[str, ...]) -> None:
-    """Opens JupyterLab on the notebooks."""
+@click.pass_context
+def lab(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Opens JupyterLab on the notebooks; their kernel is the interpreter that runs this."""
     from smartcar_ops.home import home
 
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home()}", *arguments]
-    raise SystemExit(subprocess.call(command, env={**os.environ}))
+    own = f"--ServerApp.kernel_spec_manager_class={KERNELS}"
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home()}", own, *arguments]
+    if os.name == "posix":
+        os.execv(sys.executable, command)  # JupyterLab itself answers to Ctrl-C then
+    context.exit(subprocess.call(command))
 
 
 def _opened() -> tuple[Settings, Company, Ledger]:
@@ -226,27 +303,32 @@ def _opened() -> tuple[Settings, Company, Ledger]:
 
 
 def _announce(words: str) -> None:
-    click.echo(words, err=True)
+    """Said on stderr; whether anybody hears it is not the run's concern."""
+    with suppress(OSError, ValueError):
+        click.echo(words, err=True)
 
 
 def _unheard(words: str) -> None:
-    """With --json nothing but the JSON is printed."""
+    """Said to nobody."""
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The entry point: an error of the kit is one sentence and its exit code, never a traceback."""
+def carry_out(arguments: Sequence[str]) -> int:
+    """The exit code of a command line; what click finds wrong with it is a SettingsError."""
     try:
-        code = cli.main(args=arguments, prog_name="smartcar-ops", standalone_mode=False)
+        with cli.make_context("smartcar-ops", list(arguments)) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.Abort:
-        click.echo("Stopped.", err=True)
-        code = 2
+        raise KeyboardInterrupt from None
     except click.ClickException as error:
-        click.echo(f"smartcar-ops: {error.format_message()}", err=True)
-        code = 5
-    except SmartcarOpsError as error:
-        click.echo(str(error), err=True)
-        code = error.exit_code
-    raise SystemExit(code or 0)
+        raise SettingsError(f"smartcar-ops: {error.format_message()}") from None
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point: whatever happens is one sentence and its exit code, never a traceback."""
+    entrance.main(arguments)
 
 
 if __name__ == "__main__":

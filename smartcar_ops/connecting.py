@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from smartcar_ops import file_modes, network, settings
+from smartcar_ops import errors, file_modes, network, settings
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.sandbox import embedded
+from smartcar_ops.sandbox.address import Address
 from smartcar_ops.settings import Settings, Source
 
 SANDBOX = ".sandbox"
@@ -31,11 +32,20 @@ def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -
 def _find(given: Source) -> Settings:
     if not given.wants_sandbox:
         return settings.read(given)
-    try:
-        address = embedded.attach_or_start(given.root / SANDBOX)
-    except (RuntimeError, OSError) as error:
-        raise SmartcarOpsError(f"{error}; see {SANDBOX}/{embedded.LOG}.") from None
+    address = sandbox(given.root)
     return settings.read(Source({**given.values, **address.environment()}, given.root), sandbox=True)
+
+
+def sandbox(root: Path, *, fresh: bool = False) -> Address:
+    """The address of the folder's sandbox, started if none is alive, or anew; SmartcarOpsError if it can't be."""
+    try:
+        return embedded.attach_or_start(root / SANDBOX, fresh=fresh)
+    except RuntimeError as error:
+        raise SmartcarOpsError(f"{error}; see {SANDBOX}/{embedded.LOG}.") from None
+    except OSError as error:
+        raise SmartcarOpsError(
+            f"sandbox: it can't be started here ({errors.in_words(error)}); go to a folder that can be written."
+        ) from None
 
 
 def is_demo() -> bool:

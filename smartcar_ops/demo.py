@@ -17,8 +17,9 @@ from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.home import home
 from smartcar_ops.migration import buckets
 from smartcar_ops.reporting import runs
+from smartcar_ops.reporting.endings import GOOD
 from smartcar_ops.reporting.runs import Result
-from smartcar_ops.sandbox import application, embedded
+from smartcar_ops.sandbox import application
 from smartcar_ops.sandbox.address import Address
 
 STEPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
@@ -40,7 +41,7 @@ def demonstrate() -> None:
     start = time.monotonic()
     with _sandbox_alone():
         root = home()
-        address = embedded.attach_or_start(root / connecting.SANDBOX, fresh=True)
+        address = connecting.sandbox(root, fresh=True)
         click.echo(f"Acting on {connecting.settle().where}.")
         results = list(_steps(address))
     _print(results, time.monotonic() - start)
@@ -53,7 +54,7 @@ def _steps(address: Address) -> Iterator[Result]:
         for notebook, given in STEPS:
             bar.update(task, description=_words(notebook, given))
             result = runs.run(notebook, given)
-            if result.exit_code not in runs.GOOD:
+            if result.exit_code not in GOOD:
                 raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
             yield result
             if notebook == CALLBACKS_AFTER:

@@ -9,6 +9,7 @@
     ├── LockedError                 4  another run holds the lock
     ├── DatabaseError               2  the company's database: unreachable, a table or a right missing
     ├── NotebookError               2  a cell failed or ran out of time
+    │   └── StoppedError            2  the run was ended from outside: a signal, a killed kernel
     └── SmartcarError               2  an answer of Smartcar, or none
         ├── UnreachableError           no answer at all
         ├── NotSmartcarError           an answer that is not Smartcar's (a proxy page, a broken body)
@@ -28,6 +29,9 @@ a VIN or a place.
 """
 
 from __future__ import annotations
+
+import os
+import re
 
 
 class SmartcarOpsError(Exception):
@@ -62,6 +66,10 @@ class DatabaseError(SmartcarOpsError):
 
 class NotebookError(SmartcarOpsError):
     """A notebook's cell failed for a reason outside the tree, or ran out of time."""
+
+
+class StoppedError(NotebookError):
+    """A run was ended from outside: by SIGTERM or Ctrl-C, or its kernel was killed."""
 
 
 class SmartcarError(SmartcarOpsError):
@@ -148,3 +156,43 @@ def by_name(name: str) -> type[SmartcarOpsError] | None:
             return found
         classes.extend(found.__subclasses__())
     return None
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """(exit code, sentence) for whatever ended a command: what is not in the tree is 2, the world failed.
+
+    Never the text of a foreign error, which may hold a secret or people's data; only what and where it was.
+    """
+    if isinstance(error, SmartcarOpsError):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 2, "Stopped."
+    return 2, f"smartcar-ops: {in_words(error)}."
+
+
+def in_words(error: BaseException) -> str:
+    """A foreign error in words: the system's own for a full disk and its like, else the kind and the place."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    if isinstance(error, ImportError):
+        return f"the package {error.name or 'it needs'} can't be loaded; install the kit anew"
+    if isinstance(error, OSError) and error.errno:
+        return f"{error.filename}: {os.strerror(error.errno)}" if error.filename else os.strerror(error.errno)
+    place = _place(error)
+    return f"it failed with {type(error).__name__}{f' in {place}' if place else ''}; that is a fault of the kit itself"
+
+
+def of_cell(name: str, text: str) -> str:
+    """A foreign error of a notebook's cell, in words: its kind, and the system's own words where it has a number."""
+    number = re.match(r"\[Errno (\d+)\]", text)
+    return f"{name} ({os.strerror(int(number[1]))})" if number else name
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the kit that an error passed through, as ``cli.py, line 12``; empty if none."""
+    found, trace = "", error.__traceback__
+    while trace is not None:
+        _, kit, path = trace.tb_frame.f_code.co_filename.replace(os.sep, "/").rpartition("/smartcar_ops/")
+        found = f"{path}, line {trace.tb_lineno}" if kit else found
+        trace = trace.tb_next
+    return found

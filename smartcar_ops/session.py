@@ -16,23 +16,21 @@ import pandas as pd
 
 from smartcar_ops import connecting
 from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import STAMP, Runs
+from smartcar_ops.company.runs import STAMP, Runs, act_of
 from smartcar_ops.company.tables import Car
 from smartcar_ops.company.vehicle_units import VehicleUnits
-from smartcar_ops.errors import ParameterError
 from smartcar_ops.home import home
 from smartcar_ops.migration import checkup, renewing, v2_state
 from smartcar_ops.migration.clients import Clients, shared_bucket
+from smartcar_ops.migration.limits import at_least
 from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.migration.spool import Spool
 from smartcar_ops.reporting import bundles, injected, plain_errors
-from smartcar_ops.settings import Settings
+from smartcar_ops.settings import ROOT, Settings
 from smartcar_ops.smartcar.allowance import Budget
-
-RUN_FOLDER = "SMARTCAR_OPS_RUN"
-"""Set by ``smartcar-ops run`` for its notebook: the folder that the run fills."""
+from smartcar_ops.smartcar.journal import RUN_FOLDER
 
 OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
@@ -121,8 +119,7 @@ class Session:
     def spending(self, max_calls: int, max_minutes: float) -> Iterator[Budget]:
         """Within this block every call is taken from the allowance and from this act's own budget, which it gives."""
         for name, value in (("max_calls", max_calls), ("max_minutes", max_minutes)):
-            if value < 0:
-                raise ParameterError(f"parameters: {name} is {value}; expected 0 or more.")
+            at_least(name, value, 0)
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
         with self.transport.spending(budget):
             yield budget
@@ -192,7 +189,7 @@ class Session:
             return
         if not self.folder and self.runs.one(self.run_id):
             self.run_id = self.new_run_id()
-        self.runs.start(self.run_id, self.notebook, self.notebook.split("_")[1])
+        self.runs.start(self.run_id, self.notebook, act_of(self.notebook))
         self._registered = True
 
 
@@ -257,7 +254,8 @@ def open_settings() -> Settings:
     """
     plain_errors.install()
     if run_folder():
-        return connecting.settle()
+        root = os.environ.get(ROOT)
+        return connecting.settle(root=Path(root) if root else None)
     injected.refuse_unknown()
     return connecting.settle(root=home(notebook=injected.notebook(), in_notebook=True))
 

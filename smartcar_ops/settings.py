@@ -25,6 +25,10 @@ from smartcar_ops.home import home, working_folder
 from smartcar_ops.layout import Layout, Limits, Vault, Vehicles, find_vault
 from smartcar_ops.setting_files import ENV, PREFIX, TOML
 
+ROOT = "SMARTCAR_OPS_ROOT"
+"""Set by ``smartcar-ops run`` for its notebook: the folder whose settings it found."""
+
+CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 DEMO = "SMARTCAR_OPS_DEMO"
 """Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
 
@@ -61,7 +65,7 @@ KNOWN = frozenset(
         *("SMARTCAR_MODE", "SMARTCAR_V2", "SMARTCAR_ALLOWANCE_BURST", "SMARTCAR_ALLOWANCE_PER_MINUTE"),
         *("SMARTCAR_ALLOWANCE_BATCH", "SMARTCAR_OPS_CONFIG", "SMARTCAR_OPS_REPORTS", "SMARTCAR_OPS_ENVIRONMENT"),
         *("SMARTCAR_OPS_STATE_KEY", "SMARTCAR_OPS_EXPORT_KEY", "SMARTCAR_OPS_FAIL_ON_GATE", "SMARTCAR_OPS_OPERATOR"),
-        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", DEMO),
+        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", ROOT, CELL_MINUTES, DEMO),
     }
 )
 """Every name that some version of the kit reads."""
@@ -92,6 +96,8 @@ class Settings:
     """Of the files that hold ids."""
     v2: str = "auto"
     """``off``: V2 is not asked, whatever it would answer."""
+    cell_minutes: int = 0
+    """How long a notebook's cell may take; 0: the run's own limits."""
     vault: Vault = field(default_factory=Vault)
     """How stored tokens are opened and sealed; give it to ``Company.connect`` with the layout."""
 
@@ -226,6 +232,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
         sandbox=sandbox,
         file_mode=file_modes.read(values.get(file_modes.NAME, "")),
+        cell_minutes=_whole_number(CELL_MINUTES, values.get(CELL_MINUTES) or "0"),
     )
 
 
@@ -356,6 +363,12 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise SettingsError(f"settings: {name} is {value!r}; expected one of {', '.join(choices)}.")
     return value
+
+
+def _whole_number(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise SettingsError(f"settings: {name} is {value!r}; expected a whole number, 0 or more.")
+    return int(value)
 
 
 def _checked(model: type[M], values: Mapping[str, str], names: Mapping[str, str]) -> M:

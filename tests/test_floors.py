@@ -23,6 +23,8 @@ FLOORS = {
     "file_modes": 0,
     "setting_files": 0,
     "database_urls": 0,
+    "stopping": 0,
+    "words": 0,
     "uuids": 0,
     "smartcar": 1,
     "company": 1,
@@ -31,6 +33,8 @@ FLOORS = {
     "session": 3,
     "connecting": 3,
     "cli": 4,
+    "entrance": 4,
+    "__main__": 4,
     "demo": 4,
     "terminal": 4,
 }

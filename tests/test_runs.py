@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,10 +19,11 @@ from smartcar_ops import cli
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.locks import WRITER, lock, utcnow
 from smartcar_ops.company.runs import Runs
+from smartcar_ops.errors import SettingsError
 from smartcar_ops.migration import backfilling
 from smartcar_ops.migration.clients import shared_bucket
 from smartcar_ops.migration.plans import Plan
-from smartcar_ops.reporting import runs
+from smartcar_ops.reporting import page, runs
 from tests.house import NOTEBOOKS, House
 from tests.processes import Act
 
@@ -44,7 +46,7 @@ RUN_KEYS = {
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Runs the command line on a house: its exit code and all it printed."""
+    """Runs the command line on a house: its exit code and all it printed; with --json, on stdout alone."""
 
     def run(house: House, *arguments: str, **changed: str | None) -> tuple[int, str]:
         monkeypatch.chdir(house.root)
@@ -56,7 +58,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit) as ended:
             cli.main(list(arguments))
         captured = capsys.readouterr()
-        return int(ended.value.code or 0), captured.out + captured.err
+        return int(ended.value.code or 0), captured.out + ("" if "--json" in arguments else captured.err)
 
     return run
 
@@ -93,12 +95,15 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     assert "staging &lt;1&gt;" in (folder / "report.html").read_text()
     assert folder == (house.settings.reports / "latest" / AUDIT).resolve()
     assert str(folder / "report.html") in printed
+    for step in ("What asking costs", "At most ", "Users by bucket"):
+        assert step in printed  # on stderr, while it is at work
 
 
 def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str]]) -> None:
-    """With --json, all that is printed is one JSON object with the outcome."""
+    """With --json, all that is printed on stdout is one line: a JSON object with the outcome."""
     code, printed = command(house, "run", AUDIT, "-p", "confirm", "False", "--json")
     told = json.loads(printed)
+    assert [json.dumps(told, ensure_ascii=False)] == printed.splitlines()
     assert code == told["exit_code"]
     assert {} == told["calls"]
     assert 60 == told["summary"]["total"]
@@ -163,16 +168,77 @@ def test_what_is_known_wrong_is_one_sentence(
     assert not (house.root / ".sandbox").exists()
 
 
+KNOWN_EARLY = [
+    ("99", (), "there is no notebook '99'"),
+    ("20_audit_usr_ids", (), "(did you mean 20_audit_user_ids?)"),
+    ("nowhere/20_audit.ipynb", (), "there is no notebook 'nowhere/20_audit.ipynb' (did you mean 20_audit_user_ids?)"),
+    ("20", ("-p", "max_cals=5"), "has no parameter 'max_cals' (did you mean max_calls?)"),
+    ("20", ("-p", "sources=token"), "sources names 'token' (did you mean tokens?)"),
+    ("20", ("-p", "max_calls=-1"), "max_calls is -1; expected 0 or more"),
+    ("20", ("-p", "max_minutes=-5"), "max_minutes is -5; expected 0 or more"),
+    ("10", ("-p", "vehicles=-1"), "vehicles is -1; expected 0 or more"),
+    ("10", ("-p", "replay=nowhere"), "replay is 'nowhere', and there is no such folder"),
+    ("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo"),
+    ("30", ("-p", "apply=True", "-p", "plan=latest", "-p", "undo=RUN"), "plan and undo are both given"),
+    ("30", ("-p", "plan=nowhere"), "'nowhere' is no run's folder"),
+    ("30", ("-p", "batch_size=0"), "batch_size is 0; expected 1 or more"),
+    ("40", ("-p", "phase=expnd"), "phase is 'expnd' (did you mean expand?)"),
+    ("40", ("-p", "phase=contract"), "can't be carried out by this version"),
+    ("50", ("-p", "redirects=gone.csv"), "there is no such file"),
+    ("50", ("-p", "webhooks=gone.jsonl"), "there is no such file"),
+    ("90", ("-p", "deadline=soon"), "deadline is 'soon'; expected a day"),
+    ("90", ("-p", "as_of=2026-13-01"), "as_of is '2026-13-01'; expected a day"),
+    ("90", ("-p", "as_of=2999-01-01"), "which is in the future"),
+]
+
+
+def test_what_makes_no_sense_is_told_before_a_kernel_starts(
+    house: House, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 5 and one sentence, with the nearest name for a typo; no folder, no call, no row in the ledger."""
+    monkeypatch.setattr(runs.papermill, "execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    before = dump(house)
+    for notebook, arguments, words in KNOWN_EARLY:
+        code, printed = command(house, "run", notebook, *arguments)
+        assert (5, 1) == (code, len(printed.strip().splitlines())), printed
+        assert words in printed
+    assert ([], [], before) == (folders(house), house.sandbox.arrivals, dump(house))
+
+
+def test_a_run_takes_a_path(house: House, command: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
+    """A notebook of one's own, wherever it is and whatever its name; its folder is among the others."""
+    cells = [nbformat.v4.new_markdown_cell("# Mine"), nbformat.v4.new_code_cell("raise OSError(28, 'x')")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
+    code, printed = command(house, "run", str(tmp_path / "mine.ipynb"))
+    assert 2 == code
+    assert "cell 1 of mine failed with OSError (No space left on device)" in printed
+    (folder,) = folders(house)
+    assert folder.name.endswith("__mine")
+    run = Runs(house.ledger).one(folder.name)
+    assert run is not None and ("mine", "failed") == (run["act"], run["status"])
+
+
+def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
+    house: House, command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    """Not by those of the working folder, and never on the sandbox instead; a link is where it lies."""
+    lines = [f"{name}={value}" for name, value in house.environment.items()]
+    (house.root / ".env").write_text("\n".join(lines) + "\n")
+    path, unset = house.root / "notebooks" / "90_progress_report.ipynb", dict.fromkeys(house.environment)
+    house.root = tmp_path / "elsewhere"
+    house.root.mkdir()
+    code, printed = command(house, "run", str(path), **unset)
+    assert 3 == code, printed
+    assert house.settings.where in printed
+    assert 1 == len(folders(house))
+    assert [] == list(house.root.iterdir())
+
+
 @pytest.mark.parametrize(
     ("notebook", "arguments", "words"),
     [
-        ("99", (), "there is no notebook '99'"),
-        ("20", ("-p", "sources", "moon"), "sources names 'moon'"),
-        pytest.param("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo", marks=pytest.mark.slow),
         ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "there is no plan of this database"),
         ("10", ("-p", "vehicle_id", "nothing"), "is no linked vehicle"),
-        pytest.param("90", ("-p", "deadline", "soon"), "deadline is 'soon'", marks=pytest.mark.slow),
-        pytest.param("90", ("-p", "as_of", "2999-01-01"), "is in the future", marks=pytest.mark.slow),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_one_sentence(
@@ -236,6 +302,10 @@ def test_a_silent_v2_ends_the_comparison(
     pages = [(folder / "report.html").read_text() for folder in folders(house)]
     assert [1, 1] == [page.count("V2 has stopped") for page in pages]
     assert [1, 1] == [text.count("V2 has stopped") for text in (audited, printed)]
+    told = json.loads((folders(house)[0] / "run.json").read_text())
+    run = Runs(house.ledger).one(folders(house)[0].name)
+    assert run is not None and "failed" == run["status"]
+    assert told["calls"] == run["calls"] and sum(told["calls"].values()) > 0
 
 
 def test_a_cell_that_hangs_is_ended(
@@ -249,10 +319,8 @@ def test_a_cell_that_hangs_is_ended(
     monkeypatch.setattr(runs, "GRACE", -10 * 60 + 2)
     code, printed = command(house, "run", "95")
     assert 2 == code
-    assert "stopped answering" in printed
-    (folder,) = folders(house)
-    page = (folder / "report.html").read_text()
-    assert "The run stopped in this cell" in page and "threading.Event().wait()" in page
+    assert "stopped answering" in printed and "--cell-minutes" in printed
+    assert 1 == len(folders(house))
 
 
 def test_a_kernel_that_dies_is_told_with_its_cell(house: House, command: Callable[..., tuple[int, str]]) -> None:
@@ -268,6 +336,58 @@ def test_a_kernel_that_dies_is_told_with_its_cell(house: House, command: Callabl
     assert 2 == code and "stopped answering" in printed
     assert "The run stopped in this cell" in page and "os._exit(9)" in page
     assert "between its cells" not in page and "last = 1" not in page
+
+
+def test_a_cells_time_limit_can_be_set(house: House) -> None:
+    """By the command, else by a setting; a setting that is no number is refused."""
+    chosen = house.read_settings(SMARTCAR_OPS_CELL_MINUTES="7")
+    path = NOTEBOOKS / f"{AUDIT}.ipynb"
+    assert 7 * 60 == runs._Run(path, {}, chosen, print, chosen.cell_minutes)._allowed
+    assert 2 * 60 == runs._Run(path, {"apply": True}, chosen, print, 2)._allowed
+    assert runs.GRACE + 300 == runs._Run(path, {"max_minutes": 5}, chosen, print, 0)._allowed
+    with pytest.raises(SettingsError, match="SMARTCAR_OPS_CELL_MINUTES is 'long'"):
+        house.read_settings(SMARTCAR_OPS_CELL_MINUTES="long")
+
+
+def test_a_kernel_that_can_not_start_says_why(
+    house: House, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its own last line, not a guess about the disk; nothing is left but the run's folder."""
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho 'No module named ipykernel_launcher' >&2\nexit 1\n")
+    broken.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(broken))
+    code, printed = command(house, "run", AUDIT)
+    assert 2 == code
+    assert f"its kernel ({broken}) can't start: No module named ipykernel_launcher." in printed
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
+    code, printed = command(house, "run", AUDIT)
+    assert (2, True) == (code, "gone: No such file or directory" in printed)
+    assert [] == list(house.settings.reports.glob(".*.partial*"))
+
+
+def test_a_page_that_can_not_be_made_loses_no_table(
+    house: House, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 2 and a sentence; what the notebook had saved is in the run's folder."""
+    monkeypatch.setattr(page, "render", lambda *_: {}["no such template"])
+    code, printed = command(house, "run", AUDIT, "-p", "confirm=False")
+    assert 2 == code
+    assert "the page of 20_audit_user_ids could not be made" in printed
+    assert (folders(house)[0] / "users.parquet").is_file()
+
+
+def test_reports_that_can_not_be_written_are_a_sentence(
+    make_house: Callable[..., House], command: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    """Every command that needs them, for its folder or for the ledger's file, says so with exit 2."""
+    house = make_house(users=40)
+    (tmp_path / "file").touch()
+    changed = {"SMARTCAR_OPS_REPORTS": str(tmp_path / "file" / "reports")}
+    for words in (("run", AUDIT), ("runs",), ("decide", "1", "none", "--by", "Ada", "--reason", "x")):
+        code, printed = command(house, *words, **changed)
+        assert 2 == code
+        assert "Not a directory" in printed and "Traceback" not in printed
 
 
 # --- locks ---------------------------------------------------------------------------------------------------

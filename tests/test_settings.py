@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops import settings
+from smartcar_ops import cli, settings
 from smartcar_ops.access import ORIGINS
 from smartcar_ops.company.tables import Company
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.layout import Layout
 from smartcar_ops.settings import Settings, Source, find_root, mask_url, read, source
+from tests.house import NOTEBOOKS
 
 UUID = "a4c81b2c-0000-4000-8000-000000000001"
 SECRETS = ("s3cr3t-one", "s3cr3t-two", "amt-plant", "pass-plant")
@@ -49,6 +50,20 @@ def refusal(root: Path, **changed: str) -> str:
         given(root, **changed)
     assert 5 == caught.value.exit_code
     return str(caught.value)
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("demo",), ("run", "00")])
+def test_a_sandbox_that_can_not_be_started_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Exit 2: its folder is none, or can't be written."""
+    (tmp_path / "notebooks").symlink_to(NOTEBOOKS, target_is_directory=True)
+    (tmp_path / ".sandbox").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(words))
+    assert 2 == ended.value.code
+    assert "sandbox: it can't be started here" in capsys.readouterr().err
 
 
 def test_defaults_are_the_contracts(root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ WAITED = ("lock wait timeout", "lock timeout", "database is locked")
 PASSING = (*WAITED, "deadlock", "could not serialize", "record has changed since last read")
 """Words of an error that another try may not meet."""
 
-EXTRAS = {"psycopg": "postgres", "pymysql": "mysql"}
+DRIVERS = {"psycopg": "psycopg[binary]", "pymysql": "pymysql"}
+"""What pip knows a driver as."""
 
 
 def create(url: str) -> sa.Engine:
@@ -45,9 +47,10 @@ def create(url: str) -> sa.Engine:
     except (ArgumentError, ValueError, TypeError) as error:
         raise _refusal(error) from None
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "", error.name)
+        package = DRIVERS.get(error.name or "", error.name)
         raise SettingsError(
-            f"settings: SMARTCAR_DATABASE_URL needs the driver {error.name}; pip install 'smartcar-ops[{extra}]'."
+            f"settings: SMARTCAR_DATABASE_URL needs the driver {error.name}; install it with "
+            f"{sys.executable} -m pip install '{package}'."
         ) from None
     if engine.dialect.name == "sqlite":
         _own_transactions(engine)

@@ -24,6 +24,11 @@ WRITING = ("apply", "undo")
 """Acts that write to the company's rows."""
 
 
+def act_of(notebook: str) -> str:
+    """What a notebook does, in the one word of its name after the number: ``audit``."""
+    return (notebook.partition("_")[2] or notebook).partition("_")[0][:16]
+
+
 class Runs:
     """The register of runs in one ledger."""
 

@@ -15,7 +15,7 @@ import pandas as pd
 from smartcar_ops.company.ledger import Ledger, Scope, file_path, in_database
 from smartcar_ops.company.runs import Runs
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError
+from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError, in_words
 from smartcar_ops.migration import acts, v2_state
 from smartcar_ops.migration.clients import paused_bucket
 from smartcar_ops.migration.progress import units_to_come
@@ -142,6 +142,8 @@ class _Checkup:
                     lines.append(ask())
                 except SmartcarOpsError as error:
                     lines.append(Line(question, "fail", str(error), world=True))
+                except Exception as error:  # a checkup that ends at its first surprise tells nothing of the rest
+                    lines.append(Line(question, "fail", in_words(error), world=True))
         finally:
             self._transport.close()
         return Checkup(tuple(lines), self._transport.spent)

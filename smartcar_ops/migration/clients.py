@@ -11,6 +11,7 @@ from smartcar_ops.company.vehicle_units import VehicleUnits
 from smartcar_ops.migration import v2_state
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Bucket, Level
+from smartcar_ops.smartcar.journal import Journal
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.tokens import ApplicationToken
 from smartcar_ops.smartcar.transport import Transport
@@ -23,16 +24,16 @@ class Clients:
     """The database, the ledger, the allowance and every client; ``close`` them at the end.
 
     SettingsError or DatabaseError if the database can't be used; nothing is asked of Smartcar yet. ``to_upgrade`` takes
-    an older ledger as it is, for whoever will upgrade it.
+    an older ledger as it is, for whoever will upgrade it. ``noted_in``: another journal of what is sent than the run's.
     """
 
-    def __init__(self, settings: Settings, *, to_upgrade: bool = False) -> None:
+    def __init__(self, settings: Settings, *, to_upgrade: bool = False, noted_in: Journal | None = None) -> None:
         origins, credentials = settings.origins, settings.credentials
         self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
         scope = Scope(settings.service, settings.mode)
         self.ledger = Ledger.open(self.company, scope, settings.reports, to_upgrade=to_upgrade)
         self.bucket = shared_bucket(settings, self.ledger)
-        self.transport = Transport()
+        self.transport = Transport(noted_in=noted_in)
         self.meter = self.transport.meter = VehicleUnits(self.ledger, settings.layout.limits)
         token = ApplicationToken(self.transport, origins.iam, credentials)
         off = settings.v2 == "off"

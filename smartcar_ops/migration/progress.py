@@ -214,7 +214,7 @@ def progress(
 
     With ``as_of`` all is as of that day's end: what came later is not seen. ParameterError for a day in the future.
     """
-    until, day = parse_day("deadline", deadline), _day(as_of, now)
+    until, day = parse_day("deadline", deadline), day_to_look_back_to(as_of, now)
     end = _start_of(day + timedelta(days=1)) if day else now
     looks_back, moment = end < now, min(end, now)
     runs = [run for run in Runs(ledger).all() if run["status"] != "running" and not (looks_back and began(run) >= end)]
@@ -244,7 +244,7 @@ def units_to_come(allowance: Allowance, now: datetime, deadline: date) -> int:
     return int(allowance.burst + minutes * allowance.per_minute) if minutes else 0
 
 
-def _day(as_of: str, now: datetime) -> date | None:
+def day_to_look_back_to(as_of: str, now: datetime) -> date | None:
     """The day that a report looks back to; None for one of this moment."""
     if not as_of.strip():
         return None

@@ -27,6 +27,7 @@ from smartcar_ops.migration.token_owners import TokenOwners
 from smartcar_ops.settings import Settings
 from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.fields import FieldMap
+from smartcar_ops.smartcar.journal import Journal
 from smartcar_ops.smartcar.transport import Call
 
 THREADS = 16
@@ -92,7 +93,8 @@ class _Worker:
     """The clients of one batch at a time; the next batch of the same run finds them open."""
 
     def __init__(self, order: RemoteRecorder) -> None:
-        self._order, self._clients = order, Clients(order.settings)
+        # What it sends is handed over, and noted by the run that takes it in: not here as well.
+        self._order, self._clients = order, Clients(order.settings, noted_in=Journal(None))
         self._recordings = Recordings(self._clients.ledger)
         self._owners = TokenOwners(self._clients.ledger, self._clients.v2, datetime.now(UTC))
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar")

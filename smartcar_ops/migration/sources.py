@@ -12,6 +12,7 @@ import pandas as pd
 
 from smartcar_ops.company.unanswered import DAYS, Question
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.words import nearest
 
 SOURCES = ("connections", "external_id", "management", "tokens", "vins", "webhooks", "redirects")
 """Every source, in the order they are asked."""
@@ -150,7 +151,7 @@ def parse_sources(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in SOURCES:
             raise ParameterError(
-                f"parameters: sources names {name!r}; expected auto, or some of {', '.join(SOURCES)}, "
-                "separated by commas."
+                f"parameters: sources names {name!r}{nearest(name, SOURCES)}; expected auto, or some of "
+                f"{', '.join(SOURCES)}, separated by commas."
             )
     return tuple(name for name in SOURCES if name in names)

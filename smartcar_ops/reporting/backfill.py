@@ -14,10 +14,12 @@ from smartcar_ops.company.runs import Runs
 from smartcar_ops.errors import ParameterError, PlanError, SmartcarOpsError
 from smartcar_ops.migration import acts, backfilling, deciding
 from smartcar_ops.migration.backfilling import Applied
+from smartcar_ops.migration.limits import at_least
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.sources import Asked, Cost, parse_sources
 from smartcar_ops.migration.sources import Progress as AskProgress
 from smartcar_ops.session import Session, Verdict
+from smartcar_ops.settings import Settings
 
 PLAN = "plan.parquet"
 NOTEBOOK = acts.NOTEBOOK
@@ -48,14 +50,8 @@ class Backfill:
         accept_list: bool = False,
     ) -> None:
         planned = isinstance(plan, Plan) or bool(plan)
-        if apply and not planned and not undo:
-            raise ParameterError(
-                "parameters: apply=True needs a plan or an undo; run without apply first, then plan=latest."
-            )
-        if planned and undo:
-            raise ParameterError("parameters: plan and undo are both given; expected one of them.")
-        if batch_size < 1:
-            raise ParameterError(f"parameters: batch_size is {batch_size}; expected 1 or more.")
+        check_act(apply=apply, planned=planned, undo=undo)
+        at_least("batch_size", batch_size, 1)
         self.session, self.write = session, apply
         self.sources = parse_sources(sources)
         self.plans = not planned and not undo
@@ -235,16 +231,29 @@ class Backfill:
         return f" Run {run['run_id']} is interrupted: {told[:1].lower()}{told[1:]}"
 
 
+def check_act(*, apply: bool, planned: bool, undo: str) -> None:
+    """ParameterError for an act that can't be meant: to write without saying what, or two things at once."""
+    if apply and not planned and not undo:
+        raise ParameterError(
+            "parameters: apply=True needs a plan or an undo; run without apply first, then plan=latest."
+        )
+    if planned and undo:
+        raise ParameterError("parameters: plan and undo are both given; expected one of them.")
+
+
 def find_plan(session: Session, given: str) -> Plan:
     """The plan a parameter names: a run's folder, a file, or ``latest``; PlanError where there is none."""
     if given == "latest":
         return _latest(session)
-    path = Path(given)
-    tried = [path, session.settings.reports / given, session.settings.root / given]
-    for candidate in tried:
+    return Plan.load(plan_file(session.settings, given), session.ledger.plan_key())
+
+
+def plan_file(settings: Settings, given: str) -> Path:
+    """The file of a plan, by the run's folder or its own path; PlanError where there is none."""
+    for candidate in (Path(given), settings.reports / given, settings.root / given):
         file = candidate / PLAN if candidate.is_dir() else candidate
         if file.is_file():
-            return Plan.load(file, session.ledger.plan_key())
+            return file
     raise PlanError(f"plan: {given!r} is no run's folder, plan file or 'latest'; expected one of these.")
 
 

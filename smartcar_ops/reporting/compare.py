@@ -65,7 +65,7 @@ class Compare:
         self.before = _last_lost(session)
         self.asked = Asked()
         """What one of the versions gave no answer for."""
-        self.replay = Replay(self._folder(replay)) if replay else None
+        self.replay = Replay(replayed_folder(session.settings.reports, replay)) if replay else None
         if self.replay:
             self.linked, self.chosen = list[Pair](), list[Pair]()
             self._population = self.replay.linked()
@@ -342,16 +342,16 @@ class Compare:
         self.result = judging.done(self._population)
         return self.result
 
-    def _folder(self, named: str) -> Path:
-        """The folder that ``replay`` names; ParameterError where there is none."""
-        reports = self.session.settings.reports
-        wanted = folders.latest(reports, NOTEBOOK) if named == "latest" else None
-        for path in (wanted, Path(named), reports / named):
-            if path is not None and path.is_dir():
-                return path
-        raise ParameterError(
-            f"parameters: replay is {named!r}, and there is no such folder; expected a run of {NOTEBOOK}, or latest."
-        )
+
+def replayed_folder(reports: Path, named: str) -> Path:
+    """The folder that ``replay`` names; ParameterError where there is none."""
+    wanted = folders.latest(reports, NOTEBOOK) if named == "latest" else None
+    for path in (wanted, Path(named), reports / named):
+        if path is not None and path.is_dir():
+            return path
+    raise ParameterError(
+        f"parameters: replay is {named!r}, and there is no such folder; expected a run of {NOTEBOOK}, or latest."
+    )
 
 
 LISTS = ("connections",)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import itertools
 from pathlib import Path
 from typing import Any
 
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.words import nearest
 
 MARK = "# Parameters\n"
 """How the cell that papermill puts below the notebook's own parameters begins."""
@@ -59,9 +59,10 @@ def check(declared: str, given: str) -> None:
 
 def _check_one(name: str, value: Any, types: dict[str, str]) -> None:
     if name not in types:
-        near = difflib.get_close_matches(name, types, n=1)
-        meant = f"; is {near[0]} meant?" if near else f"; it has {', '.join(types) or 'none'}."
-        raise ParameterError(f"parameters: the notebook has no parameter {name!r}{meant}")
+        known = ", ".join(types) or "none"
+        raise ParameterError(
+            f"parameters: the notebook has no parameter {name!r}{nearest(name, types)}; it has {known}."
+        )
     kind, expected = TYPES.get(types[name], (object, ""))
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ParameterError(f"parameters: {name} is {value!r}; expected {expected}.")

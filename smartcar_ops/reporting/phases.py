@@ -8,20 +8,28 @@ from smartcar_ops.company import phases as schema
 from smartcar_ops.company.locks import WRITER, lock
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.session import Session, Verdict
+from smartcar_ops.words import nearest
 
 PHASES = ("expand",)
 LATER = ("contract", "restore")
 """Phases the contract names and this version can't carry out yet."""
 
 
+def check_phase(phase: str) -> None:
+    """ParameterError for a phase that there is not, or not yet."""
+    if phase in LATER:
+        raise ParameterError(f"parameters: phase {phase!r} can't be carried out by this version; expected expand.")
+    if phase not in PHASES:
+        known = (*PHASES, *LATER)
+        near = nearest(phase, known)
+        raise ParameterError(f"parameters: phase is {phase!r}{near}; expected one of {', '.join(known)}.")
+
+
 class Phases:
     """Shows the steps of a phase and, with ``apply``, does those that are not done; ParameterError for another."""
 
     def __init__(self, session: Session, *, phase: str = "expand", apply: bool = False) -> None:
-        if phase in LATER:
-            raise ParameterError(f"parameters: phase {phase!r} can't be carried out by this version; expected expand.")
-        if phase not in PHASES:
-            raise ParameterError(f"parameters: phase is {phase!r}; expected one of {', '.join((*PHASES, *LATER))}.")
+        check_phase(phase)
         self.session, self.apply = session, apply
         self.found = schema.expand_steps(session.company)
         self.done = False

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import html
 import logging
 import os
+import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,30 +15,30 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
-from smartcar_ops import __version__, connecting, errors, setting_files
+from smartcar_ops import connecting, errors, setting_files, settings, stopping
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.locks import lock
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.company.runs import Runs, act_of
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError
+from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError, StoppedError
 from smartcar_ops.home import home
 from smartcar_ops.migration import acts
-from smartcar_ops.reporting import bundles, folders, page, parameters
+from smartcar_ops.reporting import bundles, endings, folders, kernels, parameters
 from smartcar_ops.reporting.backfill import what_next
-from smartcar_ops.session import OUTCOME, RUN_FOLDER, UPGRADES, run_id
+from smartcar_ops.reporting.endings import Ending
+from smartcar_ops.reporting.kernels import Kernel
+from smartcar_ops.session import OUTCOME, UPGRADES
 from smartcar_ops.settings import Settings
+from smartcar_ops.smartcar import journal
+from smartcar_ops.smartcar.journal import RUN_FOLDER
+from smartcar_ops.words import nearest
 
 NO_FOLDER = (4, 5)
 """Exit codes that leave nothing behind."""
-
-GOOD = (0, 1, 3)
-"""Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
 
 ASKING = ("10", "20", "30")
 """Notebooks that draw on the allowance."""
@@ -50,13 +52,16 @@ GRACE = 900
 APPLYING = 24 * 3600
 """Seconds an apply may take: it may be paused by an operator, and is safe to go on with."""
 
-KERNEL = Config({"KernelManager": {"transport": "ipc"}} if os.name == "posix" else {})
-"""A kernel talks over sockets of its own user where there are such, not over TCP that others could listen to."""
+SAY_EVERY = 60.0
+"""Seconds after which a run says that it is still at work, and what it has spent."""
 
 COUNTED = {"applied": "written", "skipped": "skipped", "failed": "failed"}
 """What a summary says of an act that writes, and where the ledger has it."""
 
-STATES: dict[int, page.State] = {0: "done", 1: "gate", 3: "nothing"}
+SENTENCE = re.compile(r"<p>(?:(?!<p>|<table).)*</p>", re.DOTALL)
+"""An output that is one sentence."""
+
+Announce = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,9 @@ def notebooks(root: Path | None = None) -> list[Path]:
 
 def find(name: str, root: Path | None = None) -> Path:
     """The notebook of this name, number or path; ParameterError where there is none."""
+    if (given := Path(name).expanduser()).suffix == ".ipynb" and given.is_file():
+        setting_files.refuse_foreign(given.absolute())
+        return given.absolute()  # not where a link leads: its settings are beside it
     known = notebooks(root)
     stem = name.removesuffix(".ipynb").rpartition("/")[2]
     for path in known:
@@ -92,24 +100,38 @@ def find(name: str, root: Path | None = None) -> Path:
             setting_files.refuse_foreign(path)
             return path
     names = ", ".join(path.stem for path in known) or "none here or above: go to the kit's own folder"
-    raise ParameterError(f"run: there is no notebook {name!r}; there are {names}.")
+    near = nearest(stem, (path.stem for path in known))
+    raise ParameterError(f"run: there is no notebook {name!r}{near}; there are {names}.")
 
 
 def run(
-    name: str, given: Iterable[tuple[str, str]] = (), announce: Callable[[str], object] = lambda words: None
+    name: str,
+    given: Iterable[tuple[str, str]] = (),
+    announce: Announce = lambda words: None,
+    *,
+    cell_minutes: int | None = None,
 ) -> Result:
-    """Runs a notebook and writes its folder; never raises an error of the kit's tree, but tells its exit code.
+    """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
 
-    ``announce`` gets a sentence before anything is done.
+    ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell
+    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes.
     """
+    stem = name
     try:
         path = find(name)
+        stem = path.stem
         values = parameters.read(path, given)
-        chosen = connecting.settle()
-    except SmartcarOpsError as error:
-        return Result(name, error.exit_code, str(error))
-    announce(_announcement(path.stem, values, chosen))
-    return _Run(path, values, chosen).execute()
+        chosen = connecting.settle(root=home(notebook=path))
+        parameters.check(stem, values, chosen)
+        announce(_announcement(stem, values, chosen))
+        stopping.check()
+        return _Run(path, values, chosen, announce, cell_minutes or chosen.cell_minutes).execute()
+    except KeyboardInterrupt:
+        stopping.end()
+        return Result(stem, 2, "Stopped before anything was done.")
+    except Exception as error:
+        code, sentence = errors.told(error)
+        return Result(stem, code, sentence)
 
 
 def _announcement(notebook: str, values: Mapping[str, Any], chosen: Settings) -> str:
@@ -122,64 +144,49 @@ def _announcement(notebook: str, values: Mapping[str, Any], chosen: Settings) ->
 class _Run:
     """One run of one notebook: its folder, its lock, its outcome."""
 
-    def __init__(self, path: Path, values: Mapping[str, Any], chosen: Settings) -> None:
+    def __init__(
+        self, path: Path, values: Mapping[str, Any], chosen: Settings, announce: Announce, cell_minutes: int
+    ) -> None:
         self.path, self.values, self.settings = path, dict(values), chosen
-        self.started = datetime.now(UTC)
+        self._announce, self._cell_minutes = announce, cell_minutes
         self._done: dict[str, Any] = {}
-        self._was_ended = False
-        self._as_of = ""
-        self._name_folder(self.started)
-
-    def _name_folder(self, moment: datetime) -> None:
-        self.folder = folders.free_folder(self.settings.reports, moment, self.path.stem)
-        self.partial = self.folder.with_name(f".{self.folder.name}.partial")
+        self._in_mid_cell = False
+        self.folder = self.partial = Path()
 
     def execute(self) -> Result:
-        """Runs under the lock, and renames the folder when it is whole."""
-        with ExitStack() as stack:
+        """Runs under the lock, and renames the folder when it is whole; once it has ended, nothing interrupts that."""
+        with stopping.finishing() as finish, ExitStack() as stack:
+            problem: SmartcarOpsError | None
+            ledger: Ledger | None = None
             try:
-                ledger = self._lock(stack)
-                folders.sweep(self.settings.reports, self.path.stem)
-                self.partial.mkdir(parents=True)
-            except OSError as error:
-                sentence = (
-                    f"reports: {self.settings.reports} can't be written ({error.strerror}); see SMARTCAR_OPS_REPORTS."
-                )
-                return self._nothing(2, sentence)
-            except SmartcarOpsError as error:
-                return self._failed_early(error)
-            problem = self._papermill()
-            if problem is not None and ledger is not None:
-                with suppress(SmartcarOpsError):
-                    problem = self._note(ledger, problem)
+                try:
+                    self._claim(stack)
+                    ledger = self._lock(stack)
+                    self._begin(ledger)
+                    stopping.check()
+                    problem = self._papermill(stack.enter_context(kernels.own_kernel(self.settings.reports)))
+                except SmartcarOpsError as error:
+                    problem = error
+                finish()
+            except KeyboardInterrupt:
+                finish()
+                problem = StoppedError(f"notebook: {self.path.stem} was stopped; run it again, it goes on from there.")
+            return self._end(problem, ledger)
+
+    # --- beginning ---------------------------------------------------------------------------------------
+
+    def _claim(self, stack: ExitStack, moment: datetime | None = None) -> None:
+        """Takes a name that no other process has; DatabaseError, in words, where the reports can't be written."""
         try:
-            return self._conclude(problem)
+            self.settings.reports.mkdir(parents=True, exist_ok=True)
+            moment = moment or datetime.now(UTC)
+            self.folder = folders.free_folder(stack, self.settings.reports, moment, self.path.stem)
         except OSError as error:
-            sentence = (
-                f"reports: {self.settings.reports} can't be written ({error.strerror}); the run's folder is not whole."
-            )
-            return self._nothing(2, sentence)
-
-    def _note(self, ledger: Ledger, problem: SmartcarOpsError) -> SmartcarOpsError:
-        """A run that failed is noted as such; one that was known wrong never was.
-
-        An act that writes notes its own end, or was killed: then the next act notes what it did, and the error that is
-        returned says how the act is continued.
-        """
-        name, register = run_id(self.partial), Runs(ledger)
-        run = register.one(name)
-        if run is None or not acts.writes(run):
-            if problem.exit_code in NO_FOLDER:
-                register.forget(name)
-            else:
-                register.finish(name, "failed", {"verdict": str(problem)})
-            return problem
-        run = register.seen(run)
-        self._done = {word: run[outcome] for word, outcome in COUNTED.items()}
-        told = what_next(register, run, self.settings.reports)
-        return NotebookError(f"{problem} {told}") if told and problem.exit_code == NotebookError.exit_code else problem
+            raise self._unwritable(error) from None
+        self.partial = folders.partial_of(self.folder)
 
     def _lock(self, stack: ExitStack) -> Ledger | None:
+        """The ledger, with this notebook's lock taken; None if the notebook does without a database."""
         try:
             company = Company.connect(self.settings.database_url.get_secret_value(), self.settings.layout)
             scope = Scope(self.settings.service, self.settings.mode)
@@ -188,141 +195,224 @@ class _Run:
             if self.path.stem in OWN_CHECKS:
                 return None
             raise
-        moment, register = self.started, Runs(ledger)
-        while register.one(run_id(self.folder)):  # another's, from another folder of reports
+        register, moment = Runs(ledger), datetime.now(UTC)
+        while register.one(self.folder.name):  # another's, from another folder of reports
             moment += timedelta(seconds=1)
-            self._name_folder(moment)
-        stack.enter_context(lock(ledger, self.path.stem, run_id(self.folder)))
+            self._claim(stack, moment)
+        stack.enter_context(lock(ledger, self.path.stem, self.folder.name))
         return ledger
 
-    def _papermill(self) -> SmartcarOpsError | None:
-        """Executes the notebook; the error it ended with, or None."""
-        minutes = int(self.values.get("max_minutes", 10))
-        allowed = APPLYING if self.values.get("apply") else minutes * 60 + GRACE
+    def _begin(self, ledger: Ledger | None) -> None:
+        """Makes whole what runs left that were killed, then this run's own folder."""
+        register = Runs(ledger) if ledger else None
+        for whole in endings.conclude_dead(self.settings.reports, self.settings.where, register):
+            self._announce(f"{whole.name} was killed; its folder says what it had spent.")
+        self._make_folder()
+        if register is not None:
+            register.start(self.folder.name, self.path.stem, act_of(self.path.stem))
+
+    def _make_folder(self) -> None:
         try:
-            with _environment({RUN_FOLDER: str(self.partial)}), _quiet():
-                papermill.execute_notebook(
-                    str(self.path),
-                    str(self.partial / "run.ipynb"),
-                    parameters=self.values,
-                    kernel_name="python3",
-                    progress_bar=False,
-                    execution_timeout=allowed,
-                    cwd=str(Path.cwd()),  # the kernel must find the same settings as this process
-                    extra_arguments=[
-                        "--IPKernelApp.log_level=CRITICAL"
-                    ],  # an idle kernel that is ended says so as an error
-                    config=KERNEL,
-                )
+            endings.begin(self.partial, self.path, self._all_values(), self.settings, datetime.now(UTC))
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> SmartcarOpsError:
+        """The reports can't be written: a full disk, a missing right."""
+        return SmartcarOpsError(
+            f"reports: {self.settings.reports} can't be written ({error.strerror or type(error).__name__}); "
+            "see SMARTCAR_OPS_REPORTS."
+        )
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def _papermill(self, kernel: Kernel) -> SmartcarOpsError | None:
+        """Executes the notebook; the error it ended with, or None."""
+        try:
+            with _environment(self._names | kernel.environment), _quiet(), self._saying():
+                self._execute(kernel)
         except PapermillExecutionError as error:
             known = errors.by_name(error.ename)
             if known:
                 return known(error.evalue)
-            return NotebookError(f"notebook: cell {error.exec_count} of {self.path.stem} failed with {error.ename}.")
-        except KeyboardInterrupt:
-            self._was_ended = True
-            return NotebookError(f"notebook: {self.path.stem} was interrupted; run it again, it goes on from there.")
-        except (CellTimeoutError, DeadKernelError) as error:
-            self._was_ended = True
+            words = errors.of_cell(error.ename, error.evalue)
+            return NotebookError(f"notebook: cell {error.exec_count} of {self.path.stem} failed with {words}.")
+        except CellTimeoutError:
+            self._in_mid_cell = True
             return NotebookError(
-                f"notebook: {self.path.stem} stopped answering ({type(error).__name__}); run it again."
+                f"notebook: {self.path.stem} stopped answering: a cell took longer than {self._allowed:,} s; run it "
+                f"again, or set a longer time (--cell-minutes, {settings.CELL_MINUTES})."
             )
-        except (OSError, RuntimeError) as error:
-            why = getattr(error, "strerror", None) or type(error).__name__
-            return NotebookError(f"notebook: {self.path.stem} could not be run ({why}); is the disk full?")
+        except DeadKernelError:
+            self._in_mid_cell = True
+            kernel.end()
+            return StoppedError(f"notebook: the kernel of {self.path.stem} ended ({kernel.died}); run it again.")
+        except Exception as error:
+            return self._not_run(kernel, error)
         return None
 
-    def _conclude(self, problem: SmartcarOpsError | None) -> Result:
-        outcome = bundles.read_json(self.partial / OUTCOME)
-        if problem is None and outcome and outcome.get("where") != self.settings.where:
-            problem = NotebookError(
+    @property
+    def _names(self) -> dict[str, str]:
+        """What the notebook has to know: its folder, and whose settings it acts by."""
+        return {RUN_FOLDER: str(self.partial), settings.ROOT: str(self.settings.root)}
+
+    def _execute(self, kernel: Kernel) -> None:
+        papermill.execute_notebook(
+            str(self.path),
+            str(self.partial / endings.NOTEBOOK),
+            parameters=self.values,
+            kernel_name="python3",
+            progress_bar=False,
+            execution_timeout=self._allowed,
+            cwd=str(Path.cwd()),  # the kernel must find the same settings as this process
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # an idle kernel that is ended says so as an error
+            on_cell_start=self._say_step,
+            on_cell_executed=self._say_sentence,
+            **kernel.options,
+        )
+
+    @property
+    def _allowed(self) -> int:
+        """Seconds that a cell may take."""
+        if self._cell_minutes:
+            return self._cell_minutes * 60
+        return APPLYING if self.values.get("apply") else int(self.values.get("max_minutes", 10)) * 60 + GRACE
+
+    def _not_run(self, kernel: Kernel, error: Exception) -> SmartcarOpsError:
+        """Why papermill could not carry the notebook out: the system's own words, else the kernel's last ones."""
+        if isinstance(error, OSError) and error.errno:
+            return NotebookError(f"notebook: {self.path.stem} could not be run: {errors.in_words(error)}.")
+        kernel.end()
+        if words := kernel.last_words:
+            started = f"its kernel ({kernels.interpreter()}) can't start: {words.rstrip('.')}"
+            return NotebookError(f"notebook: {self.path.stem} could not be run: {started}.")
+        return NotebookError(f"notebook: {self.path.stem} could not be run: {errors.in_words(error)}.")
+
+    # --- saying what it does -----------------------------------------------------------------------------
+
+    def _say_step(self, cell: Mapping[str, Any], **_: Any) -> None:
+        """Says the heading of what comes next; before each cell, an interrupt that was swallowed is heard."""
+        stopping.check()
+        if cell["cell_type"] == "markdown" and cell["source"].startswith("#"):
+            self._announce(cell["source"].splitlines()[0].lstrip("# "))
+
+    def _say_sentence(self, cell: Mapping[str, Any], **_: Any) -> None:
+        """Passes a cell's own sentence on: where it acts, what it costs, what came of it."""
+        for output in cell.get("outputs", ()):
+            shown = str(output.get("data", {}).get("text/html", ""))
+            if SENTENCE.fullmatch(shown):
+                self._announce(html.unescape(re.sub(r"<[^>]+>", "", shown)))
+
+    @contextmanager
+    def _saying(self) -> Iterator[None]:
+        """While the block runs, says every minute for how long it has, and what was spent."""
+        done = threading.Event()
+
+        def say() -> None:
+            minutes = 0
+            while not done.wait(SAY_EVERY):
+                minutes += 1
+                spent = sum(journal.read(self.partial).values())
+                self._announce(f"At work for {minutes:,} min; {spent:,} units spent so far.")
+
+        thread = threading.Thread(target=say, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    def _end(self, problem: SmartcarOpsError | None, ledger: Ledger | None) -> Result:
+        """Notes the end in the ledger and writes the folder; where the disk is full, what it can of both."""
+        outcome = bundles.read_json(self.partial / OUTCOME) if self.folder.name else {}
+        if outcome and isinstance(problem, StoppedError):
+            problem = None  # the notebook had come to its end before
+        problem = problem or self._odd_outcome(outcome)
+        if problem is not None and ledger is not None:
+            with suppress(SmartcarOpsError):
+                problem = self._with_advice(ledger, problem)
+        ending = self._ending(problem, outcome)
+        self._note(ledger, problem, ending)
+        is_begun = self.folder.name and self.partial.is_dir()
+        if ending.exit_code in NO_FOLDER or not (is_begun or self._leaves_a_folder(problem)):
+            if is_begun:
+                shutil.rmtree(self.partial, ignore_errors=True)
+            return self._result(ending)
+        try:
+            if not is_begun:
+                self._make_folder()
+            return self._result(ending, endings.conclude(self.partial, self.path, ending))
+        except (OSError, SmartcarOpsError) as error:
+            # No folder rather than half of one; and what is taken away may be the room that the ledger lacked.
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self._note(ledger, problem, ending)
+            sentence = str(self._unwritable(error) if isinstance(error, OSError) else error)
+            return self._result(Ending(2, {"verdict": sentence}, ending.calls))
+        except Exception as error:  # the tables are whole, and stay
+            sentence = f"notebook: the page of {self.path.stem} could not be made: {errors.in_words(error)}."
+            failed = ending.failed(sentence)
+            return self._result(failed, endings.conclude(self.partial, self.path, failed))
+
+    def _leaves_a_folder(self, problem: SmartcarOpsError | None) -> bool:
+        """Whether a run that failed before its folder was made has one: not one that was stopped, or has no place."""
+        return bool(self.folder.name) and not isinstance(problem, StoppedError)
+
+    def _odd_outcome(self, outcome: Mapping[str, Any]) -> SmartcarOpsError | None:
+        """What is wrong with a notebook that ended without an error."""
+        if not outcome:
+            return NotebookError(f"notebook: {self.path.stem} ended without an outcome; its last cell must finish.")
+        if outcome.get("where") != self.settings.where:
+            return NotebookError(
                 f"notebook: {self.path.stem} acted on {outcome.get('where')}, not on {self.settings.where}; "
                 "settings changed while it started. Run it again."
             )
-        if problem is None and not outcome:
-            problem = NotebookError(f"notebook: {self.path.stem} ended without an outcome; its last cell must finish.")
-        if problem is not None and problem.exit_code in NO_FOLDER:
-            shutil.rmtree(self.partial)
-            return self._nothing(problem.exit_code, str(problem))
-        self._as_of = str(outcome.get("as_of", ""))
-        exit_code = problem.exit_code if problem else int(outcome["exit_code"])
-        summary = outcome.get("summary") or {"verdict": str(problem), "complete": False}
-        if problem is not None:
-            summary = {**self._done, **summary, "verdict": str(problem), "complete": False}
-        return self._write(exit_code, summary, outcome.get("calls", {}), outcome.get("oddities", {}), problem)
+        return None
 
-    def _write(
-        self,
-        exit_code: int,
-        summary: dict[str, Any],
-        calls: dict[str, int],
-        oddities: dict[str, int],
-        problem: SmartcarOpsError | None,
-    ) -> Result:
-        """Writes the JSON files and the page, then gives the folder its name."""
-        ended = datetime.now(UTC)
-        if not (self.partial / "run.ipynb").is_file():
-            shutil.copyfile(self.path, self.partial / "run.ipynb")
-        notebook: nbformat.NotebookNode = nbformat.read(self.partial / "run.ipynb", as_version=4)  # type: ignore[no-untyped-call]
-        header = page.Header(
-            title=_title(notebook, self.path.stem) + (f", as of {self._as_of}" if self._as_of else ""),
-            verdict=str(summary["verdict"]),
-            state=STATES.get(exit_code, "failed"),
-            where=self.settings.where,
-            environment=self.settings.environment,
-            started=self.started,
-            ended=ended,
-            calls=calls,
-            parameters=self._all_values(),
-            kit_version=__version__,
-        )
-        cell = _failed_cell(notebook, was_ended=self._was_ended)
-        html = page.failure(header, str(problem), cell) if problem else page.render(notebook, header)
-        (self.partial / "report.html").write_text(html, encoding="utf-8")
-        bundles.write_json(self.partial / "summary.json", summary)
-        bundles.write_json(self.partial / "run.json", self._run_json(exit_code, ended, calls, oddities))
-        (self.partial / OUTCOME).unlink(missing_ok=True)
-        self.partial.rename(self.folder)
-        if exit_code in GOOD and not self._as_of:
-            folders.point_latest(self.settings.reports, self.path.stem, self.folder.name)
-        return Result(
-            self.path.stem, exit_code, str(summary["verdict"]), self.settings.where, self.folder, summary, calls
+    def _with_advice(self, ledger: Ledger, problem: SmartcarOpsError) -> SmartcarOpsError:
+        """The same problem, and how the act is continued that it ended: an act that writes, and was killed."""
+        register = Runs(ledger)
+        run = register.one(self.folder.name)
+        if run is None or not acts.writes(run):
+            return problem
+        run = register.seen(run)
+        self._done = {word: run[outcome] for word, outcome in COUNTED.items()}
+        told = what_next(register, run, self.settings.reports)
+        return type(problem)(f"{problem} {told}") if told and isinstance(problem, NotebookError) else problem
+
+    def _ending(self, problem: SmartcarOpsError | None, outcome: Mapping[str, Any]) -> Ending:
+        if problem is None:
+            return endings.of_outcome(outcome)
+        summary = {**self._done, **outcome.get("summary", {}), "verdict": str(problem), "complete": False}
+        calls = outcome.get("calls") or journal.read(self.partial)
+        in_mid_cell = self._in_mid_cell or isinstance(problem, StoppedError)
+        return Ending(
+            problem.exit_code, summary, calls, outcome.get("oddities", {}), str(problem), in_mid_cell=in_mid_cell
         )
 
-    def _run_json(
-        self, exit_code: int, ended: datetime, calls: dict[str, int], oddities: dict[str, int]
-    ) -> dict[str, Any]:
-        return {
-            "kit_version": __version__,
-            "notebook": self.path.stem,
-            "notebook_sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
-            "parameters": self._all_values(),
-            "environment": self.settings.environment,
-            "sandbox": self.settings.sandbox,
-            "where": self.settings.where,
-            "started": _iso(self.started),
-            "ended": _iso(ended),
-            "status": "done" if exit_code in GOOD else "failed",
-            "exit_code": exit_code,
-            "calls": calls,
-            "oddities": oddities,
-        }
+    def _note(self, ledger: Ledger | None, problem: SmartcarOpsError | None, ending: Ending) -> None:
+        """A run that failed is noted as such, with what it spent; one that was known wrong never was."""
+        if problem is None or ledger is None:
+            return
+        register, name = Runs(ledger), self.folder.name
+        with suppress(SmartcarOpsError):
+            if ending.exit_code not in NO_FOLDER:
+                status = "stopped" if isinstance(problem, StoppedError) else "failed"
+                endings.note(register, name, status, {"verdict": str(problem)}, ending.calls)
+            elif (run := register.one(name)) is not None and not acts.writes(run):
+                register.forget(name)
+
+    def _result(self, ending: Ending, folder: Path | None = None) -> Result:
+        summary = dict(ending.summary) if folder else {}
+        where = self.settings.where
+        return Result(self.path.stem, ending.exit_code, ending.verdict, where, folder, summary, dict(ending.calls))
 
     def _all_values(self) -> dict[str, Any]:
         """The given values, and the defaults of the others as the notebook writes them."""
         names = parameters.declared(self.path)
         return {name: self.values.get(name, _literal(known.default)) for name, known in names.items()}
-
-    def _failed_early(self, error: SmartcarOpsError) -> Result:
-        """The world failed before the first cell: a folder with the notebook as it is and the page that says so."""
-        if error.exit_code in NO_FOLDER:
-            return self._nothing(error.exit_code, str(error))
-        self.partial.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.path, self.partial / "run.ipynb")
-        return self._conclude(error)
-
-    def _nothing(self, exit_code: int, sentence: str) -> Result:
-        return Result(self.path.stem, exit_code, sentence, self.settings.where)
 
 
 @contextmanager
@@ -342,31 +432,22 @@ def _environment(names: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Below the kit's own words, no library's: a kernel that is ended in mid-cell leaves tracebacks in their logs."""
+    """Below the kit's own words, no library's: a kernel that is ended in mid-cell leaves tracebacks in their logs.
+
+    After an interrupt for good: what was under way then is told when it is collected, whenever that is.
+    """
     loggers = [logging.getLogger(name) for name in ("asyncio", "nbclient", "papermill", "traitlets")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
+    except KeyboardInterrupt:
+        before = [logging.CRITICAL + 1 for _ in before]
+        raise
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-def _title(notebook: nbformat.NotebookNode, stem: str) -> str:
-    first = notebook.cells[0].source.splitlines()[0] if notebook.cells else ""
-    return first.removeprefix("# ").strip() or stem
-
-
-def _failed_cell(notebook: nbformat.NotebookNode, *, was_ended: bool) -> str | None:
-    """The cell that raised; where the kernel died or was ended, which leaves no error, the last one that had begun."""
-    for cell in notebook.cells:
-        if any(output.output_type == "error" for output in cell.get("outputs", ())):
-            return str(cell.source)
-    code = (cell for cell in notebook.cells if cell.cell_type == "code")
-    begun = [cell for cell in code if cell.metadata.get("papermill", {}).get("start_time")]
-    return str(begun[-1].source) if begun and was_ended else None
 
 
 def _literal(default: str) -> Any:
@@ -374,7 +455,3 @@ def _literal(default: str) -> Any:
     if default in known:
         return known[default]
     return int(default) if default.lstrip("-").isdigit() else default.strip("\"'")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

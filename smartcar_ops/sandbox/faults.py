@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -150,7 +151,9 @@ def check_faults(names: Iterable[str]) -> tuple[str, ...]:
     checked = tuple(names)
     for name in checked:
         if name not in FAULTS:
-            raise ValueError(f"sandbox: unknown fault {name!r}, known are {', '.join(sorted(FAULTS))}")
+            near = difflib.get_close_matches(name, FAULTS, n=1)
+            meant = f" (did you mean {near[0]}?)" if near else ""
+            raise ValueError(f"sandbox: unknown fault {name!r}{meant}, known are {', '.join(sorted(FAULTS))}")
     return checked
 
 

@@ -31,7 +31,7 @@ from smartcar_ops.errors import (
     UnreachableError,
     VehicleLimitError,
 )
-from smartcar_ops.smartcar import bounds
+from smartcar_ops.smartcar import bounds, journal
 from smartcar_ops.smartcar.allowance import Budget
 from smartcar_ops.smartcar.breaker import Breaker
 from smartcar_ops.smartcar.failures import body_of, failure
@@ -107,16 +107,24 @@ class Transport:
     """Sends requests for all threads of a run; close it at the end.
 
     ``calls`` is the record of all that was sent, ``spent`` its sum by API in units; ``oddities`` counts the shapes
-    that the readers had not seen before.
+    that the readers had not seen before. Each request is noted in the run's journal, or in ``noted_in``.
     """
 
-    def __init__(self, *, timeout: float = 30.0, attempts: int = ATTEMPTS, longest: float = bounds.LONGEST) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float = 30.0,
+        attempts: int = ATTEMPTS,
+        longest: float = bounds.LONGEST,
+        noted_in: journal.Journal | None = None,
+    ) -> None:
         self._timeout, self._attempts = timeout, attempts
         self._deadlines = bounds.Deadlines(longest)
         self._local = threading.local()
         self._clients: list[httpx.Client] = []
         self._lock = threading.Lock()
         self._budget: Budget | None = None
+        self._journal = noted_in or journal.of_this_run()
         self._breaker = Breaker()
         self.clock_skew: float | None = None
         """Seconds that this machine's clock is ahead of the last answer's own date; None where none told it."""
@@ -152,8 +160,11 @@ class Transport:
 
     def take_in(self, calls: Iterable[Call], oddities: Mapping[str, int]) -> None:
         """Adds what a worker process handed over to this record."""
+        taken = list(calls)
+        for call in taken:
+            self._journal.note(call.api, call.units)
         with self._lock:
-            self.calls.extend(calls)
+            self.calls.extend(taken)
         self.oddities.add(oddities)
 
     def json(self, request: Request) -> Any:
@@ -199,6 +210,7 @@ class Transport:
 
     def _once(self, request: Request) -> httpx.Response:
         self._take(request)
+        self._journal.note(request.api, request.units)
         at, started = datetime.now(UTC), time.perf_counter()
         response, problem = self._answer(request)
         self._record(request, at, time.perf_counter() - started, response, problem)

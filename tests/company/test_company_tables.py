@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import phases
+from smartcar_ops.company import engines, phases
 from smartcar_ops.company.desk import Desk, desk
 from smartcar_ops.company.evidence import Evidence
 from smartcar_ops.company.ledger import Ledger, Scope
 from smartcar_ops.company.tables import Company
-from smartcar_ops.errors import DatabaseError
+from smartcar_ops.errors import DatabaseError, SettingsError
 from smartcar_ops.layout import Layout
 from smartcar_ops.migration import auditing, backfilling
 from tests.house import House
@@ -356,3 +357,16 @@ def test_sqlite_looks_connections_up_car_by_car(house: House, monkeypatch: pytes
         " ".join(step.split()[:2]) for step in order[:2]
     ]
     assert "vehicle_id=?" in order[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "driver", "package"), [("postgresql", "psycopg", "psycopg[binary]"), ("mysql", "pymysql", "pymysql")]
+)
+def test_a_missing_driver_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch, kind: str, driver: str, package: str
+) -> None:
+    """By this interpreter's own pip, from whatever folder: a clone is on no index of packages."""
+    monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(SettingsError) as told:
+        engines.create(f"{kind}+{driver}://u:p@localhost/x")
+    assert f"install it with {sys.executable} -m pip install '{package}'." in str(told.value)

@@ -64,6 +64,18 @@ def test_a_world_that_fails_is_exit_2_and_the_other_lines_are_asked(
     assert not [line for line in found.lines if "wrong" in line.found]
 
 
+def test_what_nobody_foresaw_fails_its_line_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other lines are still asked; the sentence tells the kind and the place, not the error's own text."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise UnicodeError("the text of it, with a secret")
+
+    monkeypatch.setattr("smartcar_ops.company.tables.Company.connect", fail)
+    found = asked(house)
+    assert ("fail", "pass", 2) == (states(found)["database"], states(found)["V3 connections"], found.exit_code)
+    assert "UnicodeError" in found.verdict and "secret" not in found.verdict
+
+
 def test_no_users_is_a_finding(house: House) -> None:
     """An empty table of users fails its line with exit 1, not 2."""
     house.execute("DELETE FROM vehicles")

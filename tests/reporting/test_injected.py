@@ -27,7 +27,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, *cells: str, **names: object) -> Non
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("aply = True", "has no parameter 'aply'; is apply meant?"),
+        ("aply = True", "has no parameter 'aply' (did you mean apply?)"),
         ("foo = 1", "has no parameter 'foo'; it has apply, plan, max_calls."),
         ('apply = "yes"', "apply is 'yes'; expected True or False"),
         ("max_calls = True", "max_calls is True; expected a whole number"),
