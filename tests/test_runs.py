@@ -302,10 +302,10 @@ def test_a_silent_v2_ends_the_comparison(
     pages = [(folder / "report.html").read_text() for folder in folders(house)]
     assert [1, 1] == [page.count("V2 has stopped") for page in pages]
     assert [1, 1] == [text.count("V2 has stopped") for text in (audited, printed)]
-    told = json.loads((folders(house)[0] / "run.json").read_text())
-    run = Runs(house.ledger).one(folders(house)[0].name)
+    told = json.loads((folders(house)[-1] / "run.json").read_text())
+    run = Runs(house.ledger).one(folders(house)[-1].name)
     assert run is not None and "failed" == run["status"]
-    assert told["calls"] == run["calls"] and sum(told["calls"].values()) > 0
+    assert {} == told["calls"] == run["calls"]
 
 
 def test_a_cell_that_hangs_is_ended(
@@ -333,7 +333,7 @@ def test_a_kernel_that_dies_is_told_with_its_cell(house: House, command: Callabl
     code, printed = command(house, "run", "95")
     (folder,) = folders(house)
     page = (folder / "report.html").read_text()
-    assert 2 == code and "stopped answering" in printed
+    assert 2 == code and "the kernel of 95_dies ended" in printed
     assert "The run stopped in this cell" in page and "os._exit(9)" in page
     assert "between its cells" not in page and "last = 1" not in page
 
