@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,13 @@ class OwnInterpreter(KernelSpecManager):
 class Kernel:
     """What papermill needs to start a kernel here, and how it fared; give ``options`` to the engine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, temporary: Path) -> None:
         self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
         own = {"connection_file": str(folder / "kernel.json")}
         if os.name == "posix":
             # Sockets of this user alone, not TCP that others could listen to.
             own |= {"transport": "ipc", "ip": str(folder / "k")}
-        self.environment = {"TMPDIR": str(folder)} if folder.parent == Path(tempfile.gettempdir()) else {}
+        self.environment = {"TMPDIR": str(temporary)}
         """What the kernel needs to know: what it keeps for a while goes with it, however it ends."""
         self.options: dict[str, Any] = {
             "config": Config({"KernelManager": own}),
@@ -84,16 +84,19 @@ class Kernel:
 
 @contextmanager
 def own_kernel(reports: Path) -> Iterator[Kernel]:
-    """A kernel's folder for this run alone, and its end; NotebookError if there is no place for its sockets."""
+    """A kernel with a folder for this run alone, and its end; NotebookError if there is no place for its sockets."""
     with ExitStack() as stack:
-        kernel = Kernel(_own_folder(stack, reports))
+        places = _places(reports)
+        temporary = _own_folder(stack, places)
+        is_short = _has_room(temporary.parent)
+        folder = temporary if is_short else _own_folder(stack, [place for place in places if _has_room(place)])
+        kernel = Kernel(folder, temporary)
         stack.callback(kernel.end)
         yield kernel
 
 
-def _own_folder(stack: ExitStack, reports: Path) -> Path:
-    """A new short folder of this user's; what runs left that were killed is taken away before."""
-    places = [place for place in _places(reports) if len(os.fsencode(place / f"{NAME}12345678" / "k-5")) <= LONGEST]
+def _own_folder(stack: ExitStack, places: Sequence[Path]) -> Path:
+    """A new folder of this user's; what runs left there that were killed is taken away before."""
     for place in places:
         _sweep(place)
         folder = place / f"{NAME}{secrets.token_hex(4)}"
@@ -104,9 +107,14 @@ def _own_folder(stack: ExitStack, reports: Path) -> Path:
                 stack.push(tried.pop_all())
                 return folder
     raise NotebookError(
-        "notebook: there is no place for the kernel's sockets; expected a folder that can be written and whose path is "
-        f"short, not {', '.join(map(str, _places(reports)))}. Set TMPDIR to one."
+        "notebook: there is no place for the kernel's sockets and temporary files; expected a folder that can be "
+        "written and whose path is short. Set TMPDIR to one."
     )
+
+
+def _has_room(place: Path) -> bool:
+    """Whether the path of a socket in a folder here is short enough."""
+    return len(os.fsencode(place / f"{NAME}12345678" / "k-5")) <= LONGEST
 
 
 def _places(reports: Path) -> list[Path]:

@@ -34,17 +34,24 @@ def test_the_kernel_is_the_kits_own_interpreter() -> None:
 
 
 def test_sockets_have_a_short_folder_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two runs at once have two; its path is absolute and short wherever TMPDIR is; the folder goes with the run."""
+    """Two runs at once have two; its path is absolute and short wherever TMPDIR is; the folder goes with the run.
+
+    What the kernel keeps for a while is under TMPDIR, and goes, too.
+    """
     long = tmp_path / ("x" * 90)
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
     with own_kernel(tmp_path) as one, own_kernel(tmp_path) as two:
         found = [Path(kernel.options["config"]["KernelManager"]["ip"]) for kernel in (one, two)]
         assert found[0] != found[1]
+        assert {Path(kernel.environment["TMPDIR"]) for kernel in (one, two)} == {
+            path for path in long.iterdir() if path.is_dir()
+        }
         for path in found:
             assert path.is_absolute() and path.parent.is_dir() and len(str(path)) < 100
             assert 0o700 == path.parent.stat().st_mode & 0o777
     assert not any(path.parent.exists() for path in found)
+    assert [] == list(long.iterdir())
 
 
 def test_what_a_killed_run_left_is_taken_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
