@@ -18,7 +18,7 @@ from smartcar_ops import errors, stopping
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Carries out a command line (this process's own without one) and ends with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with stopping.heeded():
+    with stopping.heeded(for_good=arguments is None):
         code = _carried_out(given)
     raise SystemExit(code)
 

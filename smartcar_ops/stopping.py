@@ -30,11 +30,12 @@ class _Requests:
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
+def heeded(*, for_good: bool = False) -> Iterator[None]:
     """While the block runs, a request to end is KeyboardInterrupt, whichever signal it is.
 
     The first one only: the second would end the tidying up that the first began. The third ends the process at once,
-    with exit code 2. What the shell made this process ignore (``nohup``, ``&``) stays ignored.
+    with exit code 2. What the shell made this process ignore (``nohup``, ``&``) stays ignored. After the block all is
+    as before; with ``for_good`` the process ends, and no signal changes any more what it came to.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -52,7 +53,7 @@ def heeded() -> Iterator[None]:
         _Requests.count, _Requests.ending = 0, True
         sys.unraisablehook = unraisable
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if for_good else handler)
 
 
 def end() -> None:

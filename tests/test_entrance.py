@@ -176,6 +176,17 @@ def test_what_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_signal_after_the_last_word_changes_nothing() -> None:
+    """While the interpreter ends, which takes a while, the exit code is what was told."""
+    code = (
+        "import atexit, os, signal, sys; from smartcar_ops import entrance;"
+        "atexit.register(lambda: [os.kill(os.getpid(), number) for number in (signal.SIGTERM, signal.SIGINT)]);"
+        "sys.argv[1:] = ['--version']; entrance.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=KIT, capture_output=True, text=True, timeout=60)
+    assert (0, "") == (ended.returncode, ended.stderr)
+
+
 # --- nobody takes what is printed ------------------------------------------------------------------------------
 
 
