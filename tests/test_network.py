@@ -135,7 +135,7 @@ def test_a_demo_asks_nobody_elsewhere(tmp_path: Path, monkeypatch: pytest.Monkey
         connecting.settle(root=tmp_path)
 
 
-def _start(folder: Path) -> None:
+def _start(_folder: Path, **_options: object) -> None:
     raise RuntimeError("the sandbox would start")
 
 

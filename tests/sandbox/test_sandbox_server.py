@@ -53,9 +53,10 @@ def test_every_fault_is_known_by_its_name():
         "flat-errors", "ids-undefined", "imperial", "listed-but-404", "missing-user-accepted", "mode-default-live",
         "next-other-host", "next-relative", "no-user-attribute", "old-envelope", "page-max-50", "pages-shift",
         "rate-limit", "rate-limit-no-retry-after", "redirect-both", "redirect-no-code", "redirect-userId",
-        "refresh-grace-60", "rows-without-mode", "server-500", "signal-404", "slow", "success-with-nulls",
-        "token-expires", "token-html", "triggers-under-data", "two-external-ids", "two-users-in-a-row",
-        "unknown-filter-400", "user-token-on-v3", "v2-off", "vehicle-rate-limit", "wrong-user-403",
+        "refresh-grace-60", "rows-without-mode", "server-500", "signal-404", "signals-paged", "slow",
+        "success-with-nulls", "token-expires", "token-html", "triggers-under-data", "two-external-ids",
+        "two-users-in-a-row", "unknown-filter-400", "unsubscribed-404", "user-token-on-v3", "v2-off",
+        "vehicle-rate-limit", "wrong-user-403",
     } == set(FAULTS)  # fmt: skip
 
 
