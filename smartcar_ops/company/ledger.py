@@ -195,7 +195,9 @@ class Ledger:
             stamped += [{**row, "gone_at": row["gone_at"] or now} for row in known.values()]
         self.put(t.connections, stamped)
         answer = "complete" if complete else "incomplete"
-        self.put(t.asked, [self.scope.row(t.asked, source="connections", subject="*", asked_at=now, answer=answer)])
+        self.put(
+            t.asked, [self.scope.row(t.asked, source="connections", subject=t.EVERYTHING, asked_at=now, answer=answer)]
+        )
 
     def connections(self, *, gone: bool = False) -> list[dict[str, Any]]:
         """The mirrored connections of this scope."""
@@ -213,13 +215,13 @@ class Ledger:
 
     def knows(self, source: str) -> bool:
         """Whether a source was ever asked as a whole."""
-        known = sa.and_(self.scope.of(t.asked), t.asked.c.source == source, t.asked.c.subject == "*")
+        known = sa.and_(self.scope.of(t.asked), t.asked.c.source == source, t.asked.c.subject == t.EVERYTHING)
         return bool(self._rows(sa.select(t.asked.c.subject).where(known)))
 
     def fed(self) -> frozenset[str] | None:
         """The vehicles that a webhook is fed with, whose V3 data are fresh; None where that was never asked."""
         known = self.asked(SUBSCRIPTIONS)
-        return frozenset(known) - {"*"} if "*" in known else None
+        return frozenset(known) - {t.EVERYTHING} if t.EVERYTHING in known else None
 
     def choices(self) -> dict[str, dict[str, Any]]:
         """What people decided: user id -> the choice in force."""
@@ -332,7 +334,7 @@ def _is_news(
 
 def _listings(ledger: Ledger) -> dict[Any, datetime]:
     """When the connections of each (service, mode) were last asked for."""
-    query = sa.select(t.asked).where(t.asked.c.source == "connections", t.asked.c.subject == "*")
+    query = sa.select(t.asked).where(t.asked.c.source == "connections", t.asked.c.subject == t.EVERYTHING)
     rows = ledger._rows(query.order_by(t.asked.c.asked_at))
     return {(row["service"], row["mode"]): row["asked_at"] for row in rows}
 

@@ -9,7 +9,7 @@ the scope.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,12 +21,20 @@ ID, WORD, LOCAL = sa.String(36), sa.String(16), sa.String(191)
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """To the microsecond everywhere: MySQL's own would cut the order of acts within a second."""
 
+EVERYTHING = "*"
+"""The subject of what was asked about a whole list, or a whole API."""
+
 LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 LEASE = timedelta(seconds=90)
 """For how long a lock is held after its holder's last beat."""
 
 BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 """MySQL's own end at 64 KiB."""
+
+
+def as_kept(moment: datetime) -> datetime:
+    """A moment as these tables keep it: naive UTC."""
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _table(name: str, *columns: sa.Column[Any] | sa.Index) -> sa.Table:

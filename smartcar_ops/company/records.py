@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -95,16 +95,11 @@ def count_written(ledger: Ledger, since: datetime | None = None, until: datetime
     """Values that acts of this scope wrote or put back, after ``since`` and before ``until``; without these, ever."""
     of = t.changes.c
     written = [ledger.scope.of(t.runs), of.outcome == "written"]
-    written += [of.at >= _kept(since)] if since else []
-    written += [of.at < _kept(until)] if until else []
+    written += [of.at >= t.as_kept(since)] if since else []
+    written += [of.at < t.as_kept(until)] if until else []
     query = sa.select(sa.func.count()).select_from(t.changes.join(t.runs, of.run_id == t.runs.c.run_id))
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         return int(connection.execute(query.where(*written)).scalar_one())
-
-
-def _kept(moment: datetime) -> datetime:
-    """A moment as the ledger keeps it."""
-    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:

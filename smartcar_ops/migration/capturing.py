@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -210,7 +210,7 @@ class _Keeper:
 
     def __init__(self, company: Company, ledger: Ledger, now: datetime) -> None:
         self._company, self._ledger = company, ledger
-        self._now = now.astimezone(UTC).replace(tzinfo=None)
+        self._now = t.as_kept(now)
 
     def keep_redirects(self, judged: list[Judged], tally: _Tally) -> list[Row]:
         """The chunk's rows as they end: a redirect that names nobody of the company is unroutable, one that names two

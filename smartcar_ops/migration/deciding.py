@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
@@ -72,7 +72,7 @@ def decide(
             )
     if not company.has_user(user_id):
         raise ParameterError(f"decide: there is no user {user_id!r}; expected an id of the table {company.users.name}.")
-    moment = now.astimezone(UTC).replace(tzinfo=None)
+    moment = t.as_kept(now)
     row = {"user_id": user_id, "smartcar_user_id": chosen, "chosen_by": by.strip(), "reason": reason.strip()}
     ledger.record(t.choices, [{**row, "chosen_at": moment}])
     _note(ledger, row, moment)

@@ -19,7 +19,7 @@ from smartcar_ops.company.tables import Car, Company
 from smartcar_ops.company.unanswered import Unanswered
 from smartcar_ops.errors import NotFoundError, NotPermittedError, V2StoppedError
 from smartcar_ops.migration.listing import Listing
-from smartcar_ops.migration.questions import EVERYTHING, Probes, Questions
+from smartcar_ops.migration.questions import Probes, Questions
 from smartcar_ops.migration.renewing import Renewed
 from smartcar_ops.migration.sources import Asked, Cost, Progress
 from smartcar_ops.migration.token_owners import PROBE, UNITS, TokenOwners, digest, tie
@@ -69,11 +69,11 @@ class Linker:
 
     def knows_connections(self) -> bool:
         """Whether the connections were ever asked for, or some are known."""
-        return EVERYTHING in self._ledger.asked("connections") or bool(self._ledger.connections())
+        return t.EVERYTHING in self._ledger.asked("connections") or bool(self._ledger.connections())
 
     def _vins_to_read(self) -> set[str]:
         """The vehicles whose VIN would be read; not those that were given up lately."""
-        open_ = Unanswered(self._ledger, self._naive())
+        open_ = Unanswered(self._ledger, t.as_kept(self._now))
         return {vehicle_id for vehicle_id, _ in self._unread()} - open_.resting("vins")
 
     def ask(
@@ -210,7 +210,7 @@ class Linker:
 
     def _keep_vins(self, answers: list[tuple[str, str]]) -> None:
         rows = [
-            {"source": "vins", "subject": vehicle_id, "asked_at": self._naive(), "answer": answer}
+            {"source": "vins", "subject": vehicle_id, "asked_at": t.as_kept(self._now), "answer": answer}
             for vehicle_id, answer in answers
         ]
         self._ledger.record(t.asked, rows)
@@ -221,7 +221,7 @@ class Linker:
         for vehicle_id, (_, known) in self._ledger.asked("vins").items():
             vehicles[known].append(vehicle_id)
         ties = [
-            tie("vins", car, vehicle_id, self._naive())
+            tie("vins", car, vehicle_id, t.as_kept(self._now))
             for car in cars
             for vehicle_id in vehicles.get(digest(car.vin or ""), ())
         ]
@@ -247,9 +247,6 @@ class Linker:
     def _unlinked(self) -> list[Car]:
         tied = {row["local_vehicle_id"] for row in self._ledger.rows(t.ties)}
         return [car for car in self._cars() if not car.smartcar_vehicle_id and car.local_vehicle_id not in tied]
-
-    def _naive(self) -> datetime:
-        return self._now.astimezone(UTC).replace(tzinfo=None)
 
 
 def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:

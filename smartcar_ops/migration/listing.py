@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from smartcar_ops.company import captures
@@ -11,7 +11,7 @@ from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import SUBSCRIPTIONS, Ledger
 from smartcar_ops.company.suspects import Suspect, Suspects
 from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError, V2StoppedError
-from smartcar_ops.migration.questions import EVERYTHING, Questions
+from smartcar_ops.migration.questions import Questions
 from smartcar_ops.migration.sources import Asked, Progress
 from smartcar_ops.smartcar.connections import Connection
 from smartcar_ops.smartcar.connections import Listing as V3Listing
@@ -57,7 +57,7 @@ class Listing:
         now: datetime,
     ) -> None:
         self._ledger, self._v3, self._management, self._managed = ledger, v3, management, managed
-        self._now = now.astimezone(UTC).replace(tzinfo=None)
+        self._now = t.as_kept(now)
 
     def cost(self, sources: Iterable[str], cars: int, *, relist: bool = False) -> dict[str, int]:
         """Units that listing would cost, by source; ``cars`` is how many the company has."""
@@ -82,7 +82,7 @@ class Listing:
 
     def listed(self, source: str = "connections", how: str = "complete") -> bool:
         """Whether a whole listing (or one that ended so) is recent enough."""
-        when, answer = self._ledger.asked(source).get(EVERYTHING, (datetime.min, ""))
+        when, answer = self._ledger.asked(source).get(t.EVERYTHING, (datetime.min, ""))
         return answer == how and self._now - when < LISTING_LASTS
 
     def refuse_unset_token(self, sources: Iterable[str]) -> None:
@@ -134,7 +134,7 @@ class Listing:
         asked.answers["connections"] = len(pairs)
         _tell_dropped(asked, "connections", len(pairs), dropped)
         if not complete:
-            questions.failed({EVERYTHING: NOT_WHOLE})
+            questions.failed({t.EVERYTHING: NOT_WHOLE})
 
     def _believe(self, rows: Sequence[Row], *, complete: bool) -> None:
         """Takes a list in: who is connected, and the company's own ids that came with it, every one.
@@ -150,7 +150,7 @@ class Listing:
             self._ledger.record(t.personal, evidence)
 
     def _asked(self, source: str, answer: str) -> Row:
-        return {"source": source, "subject": EVERYTHING, "asked_at": self._now, "answer": answer}
+        return {"source": source, "subject": t.EVERYTHING, "asked_at": self._now, "answer": answer}
 
     def _external_id(self, user_id: str, smartcar_user_id: str) -> dict[str, Any]:
         known = {"source": EXTERNAL_ID, "user_id": user_id, "smartcar_user_id": smartcar_user_id}
@@ -167,7 +167,7 @@ class Listing:
             return
         entry = {"source": SUBSCRIPTIONS, "asked_at": self._now, "answer": "fed"}
         rows = [{**entry, "subject": vehicle_id} for vehicle_id in sorted(found.vehicles)]
-        whole = {**entry, "subject": EVERYTHING, "answer": "complete"}
+        whole = {**entry, "subject": t.EVERYTHING, "answer": "complete"}
         self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, whole], now=self._now)
         asked.answers[SUBSCRIPTIONS] = len(found.vehicles)
         asked.told |= {SUBSCRIPTIONS: words} if (words := found.in_words()) else {}
@@ -238,7 +238,7 @@ class Listing:
     def _beside_v3(self) -> str:
         """How many rows V2 management's list has, and how many pairs of user and vehicle only one list has."""
         managed = {_pair(row) for row in self._managed_known()}
-        if EVERYTHING not in self._ledger.asked("connections"):
+        if t.EVERYTHING not in self._ledger.asked("connections"):
             return f"{len(managed):,} rows, beside no V3 connections: those were never listed"
         listed = {_pair(row) for row in self._ledger.connections()}
         return (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.unanswered import Unanswered
 from smartcar_ops.errors import (
@@ -24,9 +25,6 @@ from smartcar_ops.smartcar.retrying import in_words, may_pass
 
 CHUNK = 50
 """Answers are kept every so many; an interrupted run loses no more."""
-
-EVERYTHING = "*"
-"""The subject of a question for a whole list."""
 
 ENDS = (AllowanceSpentError, AuthenticationError, ServiceIllError, V2StoppedError)
 """What ends an asking: every other question would fare alike."""
@@ -64,7 +62,7 @@ class Questions(Generic[Item, Answer]):
 
     def __init__(self, source: str, ledger: Ledger, asked: Asked, now: datetime) -> None:
         self.source, self._asked = source, asked
-        self._open = Unanswered(ledger, now.astimezone(UTC).replace(tzinfo=None))
+        self._open = Unanswered(ledger, t.as_kept(now))
         self._failed: dict[tuple[str, ...], SmartcarError] = {}
         self.given_up = self._open.given_up(source)
         self._resting, self._left_out = self._open.resting(source), set[str]()
@@ -140,9 +138,9 @@ class Questions(Generic[Item, Answer]):
         except ends:
             raise
         except SmartcarError as error:
-            self.failed({EVERYTHING: error})
+            self.failed({t.EVERYTHING: error})
             return None
-        self.answered([EVERYTHING])
+        self.answered([t.EVERYTHING])
         return answer
 
     def failed(self, errors: Mapping[str, SmartcarError]) -> None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from smartcar_ops import errors
+from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.recordings import Kept, Recordings
 from smartcar_ops.company.tables import Car
 from smartcar_ops.errors import (
@@ -150,7 +151,7 @@ class Recording:
 
     def kept(self, slice_: str) -> Kept:
         """The recording as the ledger keeps it."""
-        at = self.at.astimezone(UTC).replace(tzinfo=None)
+        at = t.as_kept(self.at)
         pair = self.pair
         key = pair.local_vehicle_id, pair.vehicle_id
         return Kept(*key, slice_, self.answered, at, self.document(), len(self.open_paths))

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import Ledger
@@ -182,7 +182,7 @@ class _Renewal:
             if car.stored_refresh_token in stored:
                 self._settle(car, self._refused)
                 row = {"source": SOURCE, "subject": car.local_vehicle_id, "answer": self._refusal(car)}
-                self._refusals.append({**row, "asked_at": self._now.astimezone(UTC).replace(tzinfo=None)})
+                self._refusals.append({**row, "asked_at": t.as_kept(self._now)})
 
     def _settle(self, car: Car, where: set[str]) -> None:
         self._failed.discard(car.local_vehicle_id)

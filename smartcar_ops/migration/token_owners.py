@@ -58,7 +58,7 @@ class TokenOwners:
     """
 
     def __init__(self, ledger: Ledger, v2: V2, now: datetime) -> None:
-        self._ledger, self._v2, self._now = ledger, v2, now.astimezone(UTC).replace(tzinfo=None)
+        self._ledger, self._v2, self._now = ledger, v2, t.as_kept(now)
         self._known: dict[str, Owner] | None = None
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from smartcar_ops.company import ledger_tables as t
 from smartcar_ops.company.ledger import V2_STATE, Ledger
 
-EVERYTHING = "*"
 GONE, OFF = "gone", "off"
 """What the ledger keeps: V2 answered 410, or the settings say so."""
 
 
 def sentence(ledger: Ledger) -> str:
     """That V2 has stopped, since when, and what that means, for people; empty where it has not, as far as is known."""
-    known = ledger.asked(V2_STATE).get(EVERYTHING)
+    known = ledger.asked(V2_STATE).get(t.EVERYTHING)
     if known is None:
         return ""
     when, answer = known
@@ -24,14 +23,15 @@ def sentence(ledger: Ledger) -> str:
 
 def has_stopped(ledger: Ledger) -> bool:
     """Whether V2 has stopped, as far as is known."""
-    return EVERYTHING in ledger.asked(V2_STATE)
+    return t.EVERYTHING in ledger.asked(V2_STATE)
 
 
 def note(ledger: Ledger, now: datetime, answer: str = GONE) -> None:
     """Keeps that V2 has stopped, and since when."""
     if not has_stopped(ledger):
-        at = now.astimezone(UTC).replace(tzinfo=None)
-        ledger.record(t.asked, [{"source": V2_STATE, "subject": EVERYTHING, "asked_at": at, "answer": answer}])
+        ledger.record(
+            t.asked, [{"source": V2_STATE, "subject": t.EVERYTHING, "asked_at": t.as_kept(now), "answer": answer}]
+        )
 
 
 def clear(ledger: Ledger, now: datetime) -> None:
@@ -42,7 +42,7 @@ def clear(ledger: Ledger, now: datetime) -> None:
 
 def settle(ledger: Ledger, *, off: bool, now: datetime) -> None:
     """Makes what the ledger keeps agree with the settings; what V2 itself answered stays."""
-    known = ledger.asked(V2_STATE).get(EVERYTHING)
+    known = ledger.asked(V2_STATE).get(t.EVERYTHING)
     if off:
         note(ledger, now, OFF)
     elif known is not None and known[1] == OFF:
