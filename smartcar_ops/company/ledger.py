@@ -34,9 +34,6 @@ V2_STATE = "v2"
 PLAN_KEY = "plan_key"
 """Under this name the ledger keeps the key of its plans' hashes."""
 
-EVIDENCE_FENCE = "evidence"
-"""The row of ``fences`` whose number rises with each change of what is known."""
-
 EVIDENCE = (t.connections, t.sightings, t.personal, t.choices, t.ties, t.asked)
 KEPT = (*EVIDENCE, t.unanswered, t.runs, t.changes)
 
@@ -286,7 +283,7 @@ class Ledger:
         if table in EVIDENCE and table is not t.asked:
             row = t.fences.c
             number = row.token + 1 + secrets.randbelow(1 << 31)
-            connection.execute(sa.update(t.fences).where(row.name == EVIDENCE_FENCE).values(token=number))
+            connection.execute(sa.update(t.fences).where(row.name == t.EVIDENCE_FENCE).values(token=number))
 
     def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:

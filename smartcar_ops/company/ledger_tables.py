@@ -1,6 +1,6 @@
 """The kit's own tables, ``smartcar_ops_…``; the same in the company's database and in a file beside the reports.
 
-The tables as they are now; `ledger_steps` makes and changes them, a numbered step at a time.
+The tables as they are now, and as a new ledger gets them; `ledger_steps` changes older ones, a numbered step at a time.
 
 Times are naive UTC. ``service`` and ``mode`` say which Smartcar a row came from, ``layout`` which of the company's
 tables its local ids belong to. A primary key's order is also that of its index: what judging joins by comes right after
@@ -20,6 +20,9 @@ metadata = sa.MetaData()
 ID, WORD, LOCAL = sa.String(36), sa.String(16), sa.String(191)
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 """To the microsecond everywhere: MySQL's own would cut the order of acts within a second."""
+
+EVIDENCE_FENCE = "evidence"
+"""The row of ``fences`` whose number rises with each change of what is known."""
 
 EVERYTHING = "*"
 """The subject of what was asked about a whole list, or a whole API."""
@@ -245,6 +248,8 @@ stage = _table(
 
 PostgreSQL keeps it out of its log: after a crash it is empty, as the next act wants it.
 """
+unlogged = sa.DDL("ALTER TABLE %(table)s SET UNLOGGED, SET (autovacuum_enabled = false)")  # type: ignore[no-untyped-call]
+sa.event.listen(stage, "after_create", unlogged.execute_if(dialect="postgresql"))
 
 locks = _table(
     "locks",

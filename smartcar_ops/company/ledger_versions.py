@@ -1,12 +1,15 @@
 """Which version the ledger's tables have, and the way to the newest: numbered Alembic steps, each recorded.
 
-On PostgreSQL and SQLite all steps are one transaction; MySQL commits each change of a table at once, so a step that was
-interrupted there is taken up again from the middle.
+Where there is no ledger yet, its tables are made as they are now and the newest step is recorded; the steps would come
+to the same in ten times the time. On PostgreSQL and SQLite all is one transaction; MySQL commits each change of a table
+at once, so that what was interrupted there is taken up again by the steps, from the middle.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,6 +20,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
@@ -27,7 +31,6 @@ from smartcar_ops.errors import DatabaseError, LockedError
 
 STEPS = Path(__file__).with_name("ledger_steps")
 VERSION_TABLE = "smartcar_ops_version"
-PREFIX = "smartcar_ops_"
 
 UPGRADING = 0x5CA7
 """The number of PostgreSQL's advisory lock, and part of the name of MySQL's, under which tables are changed."""
@@ -54,8 +57,8 @@ class Version(Enum):
 def found(engine: sa.Engine) -> Version:
     """Which version the ledger's tables have here; reads only."""
     with engines.failures(engine, "looking for the ledger"):
-        names = {name for name in sa.inspect(engine).get_table_names() if name.startswith(PREFIX)}
-        if not names & {*t.metadata.tables, VERSION_TABLE}:
+        names = _tables(engine)
+        if not names:
             return Version.ABSENT
         number = _number(engine) if VERSION_TABLE in names else None
     if number == UNREADABLE:
@@ -63,6 +66,11 @@ def found(engine: sa.Engine) -> Version:
     if number is not None and number not in _numbers():
         return Version.NEWER
     return Version.CURRENT if number == _numbers()[0] else Version.OLDER
+
+
+def _tables(bind: sa.Engine | sa.Connection) -> set[str]:
+    """The ledger's tables that are there."""
+    return {*sa.inspect(bind).get_table_names()} & {*t.metadata.tables, VERSION_TABLE}
 
 
 def refuse_another(engine: sa.Engine, *, newer_only: bool = False) -> None:
@@ -91,13 +99,31 @@ def upgrade(engine: sa.Engine, names: TableNames) -> None:
         writing.connect() as connection,
         _alone(connection),
     ):
-        _refuse_writers(connection)
-        config = Config()
-        config.set_main_option("script_location", STEPS.as_posix().replace("%", "%%"))
-        config.attributes.update(connection=connection, layout=(names.key, asdict(names)))
-        with _one_at_a_time:
-            command.upgrade(config, "head")
+        if not _tables(connection):
+            _make(connection, names)
+        else:
+            _refuse_writers(connection)
+            _take_steps(connection, names)
         connection.commit()
+
+
+def _make(connection: sa.Connection, names: TableNames) -> None:
+    """The newest tables with the rows that the steps would have left in them, and the newest step recorded."""
+    t.metadata.create_all(connection, checkfirst=False)
+    connection.execute(sa.insert(t.layouts), [{"layout": names.key, **asdict(names)}])
+    connection.execute(sa.insert(t.fences), [{"name": t.EVIDENCE_FENCE, "token": 0, "run_id": ""}])
+    drawn = {"database_id": str(uuid.uuid4()), "plan_key": secrets.token_hex(32)}
+    connection.execute(sa.insert(t.meta), [{"name": name, "value": value} for name, value in drawn.items()])
+    MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).stamp(_steps(), "head")
+
+
+def _take_steps(connection: sa.Connection, names: TableNames) -> None:
+    """Every step that is not recorded yet."""
+    config = Config()
+    config.set_main_option("script_location", STEPS.as_posix().replace("%", "%%"))
+    config.attributes.update(connection=connection, layout=(names.key, asdict(names)))
+    with _one_at_a_time:
+        command.upgrade(config, "head")
 
 
 @contextmanager
@@ -153,6 +179,12 @@ def _number(engine: sa.Engine) -> str | None:
 
 
 @cache
+def _steps() -> ScriptDirectory:
+    """The steps as Alembic knows them."""
+    return ScriptDirectory(str(STEPS))
+
+
+@cache
 def _numbers() -> tuple[str, ...]:
     """The numbers of all steps, the newest first."""
-    return tuple(step.revision for step in ScriptDirectory(str(STEPS)).walk_revisions())
+    return tuple(step.revision for step in _steps().walk_revisions())

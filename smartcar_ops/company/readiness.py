@@ -18,7 +18,7 @@ from smartcar_ops.company.desk import Desk, Holders, InOrder, step
 from smartcar_ops.company.evidence import UNPROVED
 from smartcar_ops.company.judging import BETWEEN_IDS, Facts, Rules
 from smartcar_ops.company.kinds import smartcar_id_of, text_of, tidy
-from smartcar_ops.company.ledger import EVIDENCE_FENCE, Ledger
+from smartcar_ops.company.ledger import Ledger
 from smartcar_ops.company.tables import Company
 
 LookUp = Literal["index", "scan", "never"]
@@ -286,7 +286,7 @@ def _leads_an_index(company: Company, column: str) -> bool:
 
 def evidence_number(connection: sa.Connection) -> int:
     """How often what is known has changed."""
-    query = sa.select(t.fences.c.token).where(t.fences.c.name == EVIDENCE_FENCE)
+    query = sa.select(t.fences.c.token).where(t.fences.c.name == t.EVIDENCE_FENCE)
     return int(connection.execute(query).scalar_one_or_none() or 0)
 
 

@@ -32,6 +32,10 @@ __all__ = ["command"]
 SCOPE = Scope("5ca1ab1e5e121ce0", "live")
 NEWEST = ledger_versions._numbers()[0]
 UPGRADE = "40_schema_phases -p phase expand -p apply True"
+UNLOGGED = (
+    "SELECT 'unlogged ' || relname AS name, reloptions FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'"
+)
+OLD, NONE = "the old ledger", "nothing"
 Command = Callable[..., tuple[int, str]]
 
 
@@ -49,13 +53,16 @@ def schema(engine: sa.Engine) -> dict[str, Any]:
             (index["name"], tuple(index["column_names"]), index["unique"]) for index in inspector.get_indexes(name)
         }
         found[name] = (columns, inspector.get_pk_constraint(name)["constrained_columns"], indexes)
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            found |= {row.name: row.reloptions for row in connection.execute(sa.text(UNLOGGED))}
     return found
 
 
-def rows(engine: sa.Engine) -> dict[str, Any]:
+def rows(engine: sa.Engine, since: str = OLD) -> dict[str, Any]:
     """Every row of the kit's tables; what each ledger draws anew for itself is left out."""
-    found = old_ledgers.contents(engine)
-    found["smartcar_ops_meta"] = [row for row in found["smartcar_ops_meta"] if row["name"] != "plan_key"]
+    found, drawn = old_ledgers.contents(engine), {"plan_key"} if since == OLD else {"plan_key", "database_id"}
+    found["smartcar_ops_meta"] = [row for row in found["smartcar_ops_meta"] if row["name"] not in drawn]
     return found
 
 
@@ -68,20 +75,41 @@ def connected(url: str) -> sa.Engine:
 
 
 @pytest.mark.parametrize("kind", DATABASES)
-@pytest.mark.parametrize("from_old", [False, True], ids=["from nothing", "from the old ledger"])
-def test_the_steps_make_the_tables_as_they_are_described(
-    make_database: Callable[[str], str], kind: str, from_old: bool
+@pytest.mark.parametrize("since", [NONE, "the first step", OLD])
+def test_the_tables_are_made_as_they_are_described(
+    make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, kind: str, since: str
 ) -> None:
     """Columns, types, nullability, keys in their order and indexes are those of `ledger_tables`, wherever from."""
-    made, described = make_database(kind), make_database(kind)
-    if from_old:
-        old_ledgers.restore(made, kind)
-    else:
-        old_company(made)
+    made, described = before(make_database(kind), kind, since), make_database(kind)
+    if since == "the first step":
+        monkeypatch.setattr(ledger_versions, "_make", ledger_versions._take_steps)
     upgrade(made)
     t.metadata.create_all(connected(described))
     assert schema(connected(described)) == schema(connected(made))
     assert Version.CURRENT is ledger_versions.found(connected(made))
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_a_new_ledger_has_the_rows_that_the_steps_would_leave(
+    make_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Made at once or step by step: the same rows, but for the two values that each ledger draws for itself."""
+    found = []
+    for way in (ledger_versions._make, ledger_versions._take_steps):
+        url = make_database(kind)
+        old_company(url)
+        monkeypatch.setattr(ledger_versions, "_make", way)
+        upgrade(url)
+        contents = old_ledgers.contents(connected(url))
+        drawn = {row["name"]: row.pop("value") for row in contents["smartcar_ops_meta"]}
+        assert all(len(value) >= 32 for value in drawn.values())
+        found.append((contents, recorded(connected(url))))
+    assert found[0] == found[1]
+
+
+def recorded(engine: sa.Engine) -> str | None:
+    """The version that the ledger says it has."""
+    return ledger_versions._number(engine)
 
 
 def old_company(url: str) -> None:
@@ -91,37 +119,52 @@ def old_company(url: str) -> None:
             connection.exec_driver_sql(statement)
 
 
-def killed_between_steps(make_database: Callable[[str], str], kind: str, moments: Callable[[int], list[int]]) -> None:
-    """Upgrades the old ledger, killed before some statements or commits, then again: as an undisturbed one is."""
-    calm = make_database(kind)
-    old_ledgers.restore(calm, kind)
-    most = upgrade(calm)
-    expected = schema(connected(calm)), rows(connected(calm))
-    for moment in moments(most):
-        url = make_database(kind)
+def before(url: str, kind: str, since: str) -> str:
+    """A company with the old ledger, or with none."""
+    if since == OLD:
         old_ledgers.restore(url, kind)
+    else:
+        old_company(url)
+    return url
+
+
+def killed_between_steps(
+    make_database: Callable[[str], str], kind: str, since: str, moments: Callable[[int], list[int]]
+) -> None:
+    """Makes or upgrades the ledger, killed before some statements or commits, then again: as an undisturbed one is."""
+    calm = before(make_database(kind), kind, since)
+    most = upgrade(calm)
+    expected = schema(connected(calm)), rows(connected(calm), since)
+    for moment in moments(most):
+        url = before(make_database(kind), kind, since)
         assert upgrade_in_a_process(url, moment) != 0, moment
-        assert Version.OLDER is ledger_versions.found(connected(url)), moment
-        upgrade(url)
-        assert expected == (schema(connected(url)), rows(connected(url))), moment
+        left = ledger_versions.found(connected(url))
+        assert left in {Version.OLDER, Version.CURRENT} or (left is Version.ABSENT and since == NONE), moment
+        if left is not Version.CURRENT:  # killed before the last commit, with nothing left to commit: all is there
+            upgrade(url)
+        assert expected == (schema(connected(url)), rows(connected(url), since)), moment
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("sqlite", 5), ("postgresql", 2), ("mariadb", 1)])
+@pytest.mark.parametrize(
+    ("kind", "since", "kills"),
+    [("sqlite", OLD, 5), ("postgresql", OLD, 2), ("mariadb", OLD, 1), ("sqlite", NONE, 1), ("mariadb", NONE, 3)],
+)
 def test_an_upgrade_that_was_killed_is_taken_up_again(
-    make_database: Callable[[str], str], kind: str, kills: int
+    make_database: Callable[[str], str], kind: str, since: str, kills: int
 ) -> None:
     """Killed before some statements or commits, the next upgrade ends with the schema and rows of a calm one."""
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    killed_between_steps(make_database, kind, lambda most: chance.sample(range(1, most + 1), kills))
+    killed_between_steps(make_database, kind, since, lambda most: chance.sample(range(1, most + 1), kills))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("since", [OLD, NONE])
 @pytest.mark.parametrize("kind", DATABASES)
-def test_no_moment_is_a_bad_one_for_an_upgrade(make_database: Callable[[str], str], kind: str) -> None:
+def test_no_moment_is_a_bad_one_for_an_upgrade(make_database: Callable[[str], str], kind: str, since: str) -> None:
     """The same before every statement and commit."""
-    killed_between_steps(make_database, kind, lambda most: list(range(1, most + 1)))
+    killed_between_steps(make_database, kind, since, lambda most: list(range(1, most + 1)))
 
 
 @pytest.mark.parametrize("kind", DATABASES)
