@@ -17,10 +17,10 @@ demo: $(VENV)/.installed
 
 # Three workers on two cores: a third of the time goes into waiting for kernels, browsers and databases.
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --full
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --full
 
 bench: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.benchmarks

@@ -105,16 +105,23 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
         pytest.skip("no MariaDB: mariadbd is not installed (Debian: mariadb-server)")
     folder = tmp_path_factory.mktemp("maria")
-    data, link = folder / "data", folder / "s"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}"], check=True, **quiet)
+    data, link, scratch = folder / "data", folder / "s", folder / "tmp"
+    scratch.mkdir()
+    # Each server removes all temporary tables of its folder for such as it begins: in a shared one, other workers' too.
+    common = ["--no-defaults", "--user=root", f"--datadir={data}", f"--tmpdir={scratch}"]
+    installed = subprocess.run(["mariadb-install-db", *common], capture_output=True, text=True, check=False)
+    if installed.returncode:
+        pytest.fail(f"mariadb-install-db ended with {installed.returncode}: {installed.stderr}")
     port = _free_port()
     bind = ["--bind-address=127.0.0.1", f"--port={port}", f"--socket={link}"]
     grant = folder / "init.sql"
     # One statement a line: the init file's reader takes no second one.
     grant.write_text("CREATE USER kit@'127.0.0.1' IDENTIFIED BY 'kit';\nGRANT ALL ON *.* TO kit@'127.0.0.1';\n")
-    options = [f"--datadir={data}", f"--init-file={grant}", "--skip-name-resolve", *bind]
-    process = subprocess.Popen(["mariadbd", "--no-defaults", "--user=root", *options], **quiet)
+    process = subprocess.Popen(
+        ["mariadbd", *common, f"--init-file={grant}", "--skip-name-resolve", *bind],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     # Without the option PyMySQL reads every certificate of the machine anew for each connection, in case of TLS.
     url = f"mariadb+pymysql://kit:kit@127.0.0.1:{port}/?ssl_disabled=true"
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from smartcar_ops.migration.linking import Linker
 from smartcar_ops.migration.plans import Plan
 from smartcar_ops.migration.sources import AUTO, Asked
 from smartcar_ops.sandbox import application
-from smartcar_ops.sandbox.server import running
+from smartcar_ops.sandbox.server import Sandbox
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
 from smartcar_ops.settings import Settings, Source
@@ -59,8 +58,8 @@ class House:
         self.truth: dict[str, Any] = tell_truth(self.world)
         application.create_database(url, self.world, refresh_tokens=refresh_tokens)
         (root / "smartcar_ops.toml").write_text(toml or NO_LIMITS)
-        self._stack = ExitStack()
-        self.sandbox = self._stack.enter_context(running(self.world, faults))
+        self.sandbox = Sandbox(self.world, faults)
+        self.sandbox.start()
         self.environment = {
             **self.sandbox.environment(url),
             "SMARTCAR_ALLOWANCE_BURST": "1000000",
@@ -147,4 +146,4 @@ class House:
         self.transport.close()
         self.company.engine.dispose()
         self.ledger.engine.dispose()
-        self._stack.close()
+        self.sandbox.end()

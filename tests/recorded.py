@@ -39,10 +39,10 @@ def owners(house: House) -> TokenOwners:
     return TokenOwners(house.ledger, house.v2, house.now)
 
 
-def begin(house: House, wish: Wish, run: str = "run") -> Slice:
+def begin(house: House, wish: Wish) -> Slice:
     """The slice that a run would read."""
     linked = pairing.pairs(house.company, house.ledger, house.now)
-    return slices.begin(Recordings(house.ledger), linked, wish, run)
+    return slices.begin(Recordings(house.ledger), linked, wish)
 
 
 def record(house: House, chosen: list[Pair], seen: list[Recording], slice_: str = "run") -> Reached:

@@ -164,7 +164,7 @@ recordings = _table(
 )
 """What both versions answered about a car, the newest of each: JSON without VINs, places and tokens, compressed.
 
-``slice`` is the run that began what this row is part of; ``answered`` says that neither side failed as a whole;
+``slice`` names the reading of a fleet that this row is part of; ``answered`` says that neither side failed as a whole;
 ``open_paths`` how many of V2's paths are left for another day.
 """
 

@@ -7,6 +7,7 @@ is not read further.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,10 +88,13 @@ class Slice:
         return sorted(candidates, key=lambda pair: places[pair.key])
 
 
-def begin(recordings: Recordings, linked: Sequence[Pair], wish: Wish, run_id: str) -> Slice:
-    """The slice left open by a run with the same wish, else a new one; writes nothing."""
+def begin(recordings: Recordings, linked: Sequence[Pair], wish: Wish) -> Slice:
+    """The slice left open by a run with the same wish, else a new one; writes nothing.
+
+    A new one has a name of its own: two comparisons of one session, or of the same second, share no reading.
+    """
     open_, index = recordings.open_slice(), recordings.index()
-    name = run_id
+    name = uuid.uuid4().hex
     if not wish.vehicle_id and open_ is not None and open_.get("wish") == _told(wish):
         name = str(open_["name"])
     keys = {pair.key for pair in linked}

@@ -85,7 +85,7 @@ class Compare:
         session = self.session
         self.linked = pairing.pairs(session.company, session.ledger, session.now)
         self._population = strata.population(pair.stratum for pair in self.linked)
-        self.slice = slices.begin(self._recordings, self.linked, self._wish, session.run_id)
+        self.slice = slices.begin(self._recordings, self.linked, self._wish)
         self._judged, self._judged_keys = self._judging(), list[Set[tuple[str, str]]]()
         self._judge(self.slice.settled)
         self.chosen = [] if self.must_list else self._choose()

@@ -154,9 +154,13 @@ class Sandbox:
         if not self._server.answering.wait(10):
             raise RuntimeError(f"sandbox: the server at {self.url} did not start within 10 s")
 
+    def end(self) -> None:
+        """Have the server end, and do not wait for it."""
+        self._server.should_exit = True
+
     def stop(self) -> None:
         """End the server and wait for it."""
-        self._server.should_exit = True
+        self.end()
         self._thread.join(10)
         self._socket.close()
 

@@ -277,7 +277,7 @@ def test_vehicles_the_budget_did_not_reach_are_listed(make_house: Callable[..., 
     some, found = slice_.choose(pairs(house)), list[Recording]()
     slices.remember(Recordings(house.ledger), slice_)
     with house.transport.spending(Budget(Bucket(house.settings.allowance), max_calls=50, max_minutes=0)):
-        reached = record(house, some, found)
+        reached = record(house, some, found, slice_.name)
     assert 0 < len(reached.keys) < len(some)
     judging = Judging(field_map(), Layout(), house.now)
     for one in found:
@@ -287,8 +287,8 @@ def test_vehicles_the_budget_did_not_reach_are_listed(make_house: Callable[..., 
     assert not comparison.complete and len(found) == comparison.read
     states = dict(zip(comparison.vehicles["local_vehicle_id"], comparison.vehicles["state"], strict=True))
     assert {pair.local_vehicle_id: "read" if pair.key in reached.keys else "not_read" for pair in some} == states
-    again = begin(house, Wish(6), "later")
-    assert ("run", reached.keys) == (again.name, again.read)
+    again = begin(house, Wish(6))
+    assert (slice_.name, reached.keys) == (again.name, again.read)
     assert {pair.key for pair in some} == {pair.key for pair in again.choose(pairs(house))}
 
 

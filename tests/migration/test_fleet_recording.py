@@ -78,6 +78,18 @@ def test_processes_find_what_threads_find(make_house: Callable[..., House], work
     assert threads.user_token_on_v3 == processes.user_token_on_v3
 
 
+def test_two_comparisons_of_one_session_share_no_reading(make_house: Callable[..., House]) -> None:
+    """Asked for a fresh reading again, in JupyterLab or in the same second, each vehicle is read again."""
+    house = asked_house(make_house)
+    session = Session(NOTEBOOK, house.settings)
+    before, counts = arrived(house), list[Counter[str]]()
+    for _ in range(2):
+        Compare(session, vehicles=0, fresh=True).read()
+        counts.append(arrived(house) - before)
+        before = arrived(house)
+    assert counts[0]["signals"] == counts[1]["signals"] > 15
+
+
 def test_the_workers_calls_are_in_the_runs_record(make_house: Callable[..., House], workers: Executor) -> None:
     """Every request that came in at the sandbox is one of the session's calls."""
     house = asked_house(make_house)

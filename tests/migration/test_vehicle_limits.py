@@ -133,7 +133,7 @@ def test_a_batch_longer_than_the_limit_is_split_over_days(hyundai: tuple[House, 
     while not runs or runs[-1][0].open_paths:
         assert len(runs) < 5
         if runs:
-            assert pair.key in begin(house, Wish(0), f"run{len(runs)}").unfinished
+            assert pair.key in begin(house, Wish(0)).unfinished
         runs.append([])
         before = house.transport.spent
         record(house, [pair], runs[-1], f"run{len(runs)}")
@@ -177,7 +177,7 @@ def test_a_vehicle_whose_limit_is_used_up_is_left_alone(hyundai: tuple[House, Pa
     reached = record(house, [pair], [])
     assert (set(), {pair.key}) == (reached.keys, reached.limited)
     assert (before, kept) == (asked_of(house, pair), Recordings(house.ledger).index())
-    slice_ = begin(house, Wish(0), "next")
+    slice_ = begin(house, Wish(0))
     assert pair.key in {one.key for one in slice_.choose(pairs(house))}
     assert pair.key not in {one.key for one in slice_.choose(pairs(house), (), meter.used_up())}
 
@@ -187,7 +187,7 @@ def test_what_was_begun_is_finished_first(hyundai: tuple[House, Pair]) -> None:
     house, pair = hyundai
     metered(house, Clock())
     record(house, [pair], [])
-    (first,) = begin(house, Wish(1), "next").choose(pairs(house))
+    (first,) = begin(house, Wish(1)).choose(pairs(house))
     assert pair.key == first.key
 
 
