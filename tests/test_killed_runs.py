@@ -111,8 +111,8 @@ def check_calls(running: Running) -> None:
 
 @pytest.fixture
 def busy(make_house: Callable[..., House]) -> House:
-    """A house whose Smartcar takes its time."""
-    return make_house(users=60, faults=("slow",)).expand().play_callbacks()
+    """A house whose Smartcar takes its time, with more to ask than any of its runs is left to finish."""
+    return make_house(users=200, faults=("slow",)).expand().play_callbacks()
 
 
 def test_killed_runs_are_known_and_in_nobodys_way(busy: House, tmp_path: Path) -> None:
@@ -125,6 +125,7 @@ def test_killed_runs_are_known_and_in_nobodys_way(busy: House, tmp_path: Path) -
         for table in ("asked", "tokens"):
             busy.execute(f"DELETE FROM smartcar_ops_{table}")
         running = Running(busy, tmp_path / "t", "20").wait_for(20)
+        assert 20 <= running.arrived
         if before is not None:
             check_calls(before)
         code = running.kill(number).end()
