@@ -15,7 +15,7 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/.installed
 	@$(BIN)/smartcar-ops demo
 
-# Three workers on two cores: a third of the time goes into waiting for kernels, browsers and databases.
+# Four workers on two cores: a third of the time goes into waiting for kernels, browsers and databases.
 test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 

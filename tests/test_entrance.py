@@ -114,6 +114,7 @@ def interrupted_in_an_import(tmp_path: Path, module: str, number: signal.Signals
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup's child ignores SIGHUP, a shell's & SIGINT
     )
     pipe.open().close()  # returns when the module is being imported
     process.send_signal(number)
