@@ -29,7 +29,7 @@ lab: $(VENV)/.installed
 	@$(BIN)/smartcar-ops lab
 
 lint: $(VENV)/.installed-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache
 
 golden: $(VENV)/.installed-dev
 	@$(BIN)/python -m tests.golden

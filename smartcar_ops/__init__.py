@@ -1,6 +1,6 @@
 """Operations notebooks for Smartcar's move from V2 to V3.
 
-``load`` gives a finished run's tables as DataFrames; everything else is in the rooms below.
+``load`` gives a finished run's tables as DataFrames; everything else is in the folders below.
 Importing this loads neither pandas nor SQLAlchemy nor ipywidgets.
 """
 
@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from smartcar_ops import moved
+
 if TYPE_CHECKING:
     import os
 
-    from smartcar_ops.reporting.bundles import Bundle
+    from smartcar_ops.storage.bundles import Bundle
 
 __version__ = "0.1.0"
+
+moved.install()
 
 
 def load(folder: str | os.PathLike[str]) -> Bundle:
@@ -21,6 +25,6 @@ def load(folder: str | os.PathLike[str]) -> Bundle:
 
     A run's folder or its name will do too; SettingsError where there is no run.
     """
-    from smartcar_ops.reporting.bundles import load as load_bundle
+    from smartcar_ops.storage.bundles import load as load_bundle
 
     return load_bundle(folder)

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from smartcar_ops import __version__, entrance, stopping
+from smartcar_ops import __version__, entry_point, interrupts
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
-from smartcar_ops.words import nearest
+from smartcar_ops.text import nearest
 
 if TYPE_CHECKING:
-    from smartcar_ops.company.ledger import Ledger
-    from smartcar_ops.company.runs import Runs
-    from smartcar_ops.company.tables import Company
-    from smartcar_ops.settings import Settings
+    from smartcar_ops.database.ledger.ledger import Ledger
+    from smartcar_ops.database.ledger.runs import Runs
+    from smartcar_ops.database.tables import Company
+    from smartcar_ops.settings.environment import Settings
 
 LEVELS = ("debug", "info", "warning", "error")
-KERNELS = "smartcar_ops.reporting.kernels.OwnInterpreter"
+KERNELS = "smartcar_ops.reports.kernels.OwnInterpreter"
 """What tells JupyterLab which kernels there are."""
 
 QUIET = ("warning", "error")
@@ -106,10 +106,11 @@ def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faul
 @click.pass_context
 def doctor(context: click.Context) -> None:
     """Is everything in place? At most 5 calls; notes what it spent, and ends a pause of Smartcar's that is over."""
-    from smartcar_ops import connecting, terminal
-    from smartcar_ops.migration.checkup import CALLS, checkup, note
+    from smartcar_ops import terminal
+    from smartcar_ops.doctor import CALLS, checkup, note
+    from smartcar_ops.settings import startup
 
-    chosen = connecting.settle()
+    chosen = startup.settle()
     click.echo(f"Acting on {chosen.where}; {CALLS}.")
     found = checkup(chosen)
     terminal.lines(found)
@@ -141,14 +142,14 @@ def run(
     log_level: str,
 ) -> None:
     """Runs a notebook by name, number or path, and writes its folder under reports/."""
-    from smartcar_ops.reporting.runs import run as run_notebook
+    from smartcar_ops.notebook_runs import run as run_notebook
 
     announce = _unheard if log_level in QUIET else _announce
     result = run_notebook(notebook, given, announce=announce, cell_minutes=cell_minutes)
-    stopping.end()  # it has ended: what came of it is told
+    interrupts.end()  # it has ended: what came of it is told
     if as_json:
         content = {
-            **entrance.nothing_but(result.exit_code, result.verdict, result.notebook),
+            **entry_point.nothing_but(result.exit_code, result.verdict, result.notebook),
             "where": result.where,
             "folder": str(result.folder) if result.folder else None,
             "calls": result.calls,
@@ -173,19 +174,19 @@ def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
     """Decides which Smartcar id a user has (ID, or none) where the evidence can't; the next plan sets it."""
     from datetime import UTC, datetime
 
-    from smartcar_ops.migration import deciding
+    from smartcar_ops.backfill import decisions
 
     chosen, company, ledger = _opened()
     click.echo(f"Acting on {chosen.where}.")
     now = datetime.now(UTC)
-    click.echo(deciding.decide(company, ledger, user, smartcar_user_id, by=name, reason=reason, now=now))
+    click.echo(decisions.decide(company, ledger, user, smartcar_user_id, by=name, reason=reason, now=now))
 
 
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[RUN[:BATCH] | pause RUN | resume RUN | cancel RUN]")
 def runs(words: tuple[str, ...]) -> None:
     """Lists the runs, shows one with what of it can be undone, or asks a running one to pause, resume or cancel."""
-    from smartcar_ops.company.runs import Runs
+    from smartcar_ops.database.ledger.runs import Runs
 
     wish, run_id = _wished(words)
     chosen, _, ledger = _opened()
@@ -202,10 +203,10 @@ def runs(words: tuple[str, ...]) -> None:
 
 def _make_whole(register: Runs, chosen: Settings) -> None:
     """Notes what runs had spent that were killed, so that it is told now."""
-    from smartcar_ops.reporting import folders
+    from smartcar_ops.storage import run_folder
 
-    if folders.unfinished(chosen.reports):
-        from smartcar_ops.reporting import endings  # it takes seconds to load
+    if run_folder.unfinished(chosen.reports):
+        from smartcar_ops.reports import endings  # it takes seconds to load
 
         endings.conclude_dead(chosen.reports, chosen.where, register)
 
@@ -229,10 +230,10 @@ def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
     """All runs, whether Smartcar asked for a pause, and what to do about the newest act that writes if it ended before
     its end."""
     from smartcar_ops import terminal
-    from smartcar_ops.migration import acts
-    from smartcar_ops.migration.clients import paused_bucket
-    from smartcar_ops.migration.sources import duration
-    from smartcar_ops.reporting.backfill import told_to_continue
+    from smartcar_ops.backfill.backfill import told_to_continue
+    from smartcar_ops.clients import paused_bucket
+    from smartcar_ops.database.ledger import acts
+    from smartcar_ops.smartcar.http.rate_limit import duration
 
     terminal.runs(register.seen(run) for run in register.all())
     if bucket := paused_bucket(chosen, ledger):
@@ -248,8 +249,8 @@ def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
 def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None:
     """One run with its batches and rows that can be undone, or one batch of it, and what to do about it."""
     from smartcar_ops import terminal
-    from smartcar_ops.migration.undoable import undoable
-    from smartcar_ops.reporting.backfill import what_next
+    from smartcar_ops.backfill.backfill import what_next
+    from smartcar_ops.backfill.undo_preview import undoable
 
     run_id = target.partition(":")[0]
     run = register.one(run_id)
@@ -264,8 +265,8 @@ def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None
 
 def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
     """Passes a wish on to an act that lives; SettingsError if none does under this name."""
-    from smartcar_ops.migration import acts
-    from smartcar_ops.reporting.backfill import what_next
+    from smartcar_ops.backfill.backfill import what_next
+    from smartcar_ops.database.ledger import acts
 
     run = register.one(run_id)
     run = register.seen(run) if run else None
@@ -282,7 +283,7 @@ def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
 @click.pass_context
 def lab(context: click.Context, arguments: tuple[str, ...]) -> None:
     """Opens JupyterLab on the notebooks; their kernel is the interpreter that runs this."""
-    from smartcar_ops.home import home
+    from smartcar_ops.settings.home import home
 
     own = f"--ServerApp.kernel_spec_manager_class={KERNELS}"
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home()}", own, *arguments]
@@ -293,11 +294,11 @@ def lab(context: click.Context, arguments: tuple[str, ...]) -> None:
 
 def _opened() -> tuple[Settings, Company, Ledger]:
     """The settings in force, the company's database, and the ledger where it is."""
-    from smartcar_ops import connecting
-    from smartcar_ops.company.ledger import Ledger, Scope
-    from smartcar_ops.company.tables import Company
+    from smartcar_ops.database.ledger.ledger import Ledger, Scope
+    from smartcar_ops.database.tables import Company
+    from smartcar_ops.settings import startup
 
-    chosen = connecting.settle()
+    chosen = startup.settle()
     company = Company.connect(chosen.database_url.get_secret_value(), chosen.layout)
     return chosen, company, Ledger.open(company, Scope(chosen.service, chosen.mode), chosen.reports)
 
@@ -328,7 +329,7 @@ def carry_out(arguments: Sequence[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point: whatever happens is one sentence and its exit code, never a traceback."""
-    entrance.main(arguments)
+    entry_point.main(arguments)
 
 
 if __name__ == "__main__":

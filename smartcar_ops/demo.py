@@ -12,15 +12,15 @@ from typing import Any
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from smartcar_ops import connecting, settings, terminal
+from smartcar_ops import notebook_runs, terminal
+from smartcar_ops.database.evidence import buckets
 from smartcar_ops.errors import SmartcarOpsError
-from smartcar_ops.home import home
-from smartcar_ops.migration import buckets
-from smartcar_ops.reporting import runs
-from smartcar_ops.reporting.endings import GOOD
-from smartcar_ops.reporting.runs import Result
+from smartcar_ops.reports.endings import GOOD
+from smartcar_ops.reports.runner import Result
 from smartcar_ops.sandbox import application
 from smartcar_ops.sandbox.address import Address
+from smartcar_ops.settings import environment, startup
+from smartcar_ops.settings.home import home
 
 STEPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("00_start_here", ()),
@@ -41,8 +41,8 @@ def demonstrate() -> None:
     start = time.monotonic()
     with _sandbox_alone():
         root = home()
-        address = connecting.sandbox(root, fresh=True)
-        click.echo(f"Acting on {connecting.settle().where}.")
+        address = startup.sandbox(root, fresh=True)
+        click.echo(f"Acting on {startup.settle().where}.")
         results = list(_steps(address))
     _print(results, time.monotonic() - start)
 
@@ -53,7 +53,7 @@ def _steps(address: Address) -> Iterator[Result]:
         task = bar.add_task("", total=len(STEPS))
         for notebook, given in STEPS:
             bar.update(task, description=_words(notebook, given))
-            result = runs.run(notebook, given)
+            result = notebook_runs.run(notebook, given)
             if result.exit_code not in GOOD:
                 raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
             yield result
@@ -72,7 +72,7 @@ def _sandbox_alone() -> Iterator[None]:
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
         del os.environ[name]
-    os.environ[settings.DEMO] = "1"
+    os.environ[environment.DEMO] = "1"
     try:
         yield
     finally:

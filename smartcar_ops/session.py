@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,23 +14,21 @@ from typing import Any
 
 import pandas as pd
 
-from smartcar_ops import connecting
-from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.runs import STAMP, Runs, act_of
-from smartcar_ops.company.tables import Car
-from smartcar_ops.company.vehicle_units import VehicleUnits
-from smartcar_ops.home import home
-from smartcar_ops.migration import checkup, renewing, v2_state
-from smartcar_ops.migration.clients import Clients, shared_bucket
-from smartcar_ops.migration.limits import at_least
-from smartcar_ops.migration.linking import Linker
-from smartcar_ops.migration.renewing import Renewed
-from smartcar_ops.migration.sources import Asked, Cost, Progress
-from smartcar_ops.migration.spool import Spool
-from smartcar_ops.reporting import bundles, injected, plain_errors
-from smartcar_ops.settings import ROOT, Settings
-from smartcar_ops.smartcar.allowance import Budget
-from smartcar_ops.smartcar.journal import RUN_FOLDER
+from smartcar_ops.clients import Clients, shared_bucket
+from smartcar_ops.database.ledger import v2_state
+from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.ledger.runs import Runs, act_of
+from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
+from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.settings import injected_parameters, startup
+from smartcar_ops.settings.bounds import at_least
+from smartcar_ops.settings.environment import ROOT, Settings
+from smartcar_ops.settings.home import home
+from smartcar_ops.smartcar.http.journal import RUN_FOLDER
+from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
+from smartcar_ops.storage import bundles
+from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.run_folder import STAMP
 
 OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
@@ -54,7 +52,6 @@ class Session:
         self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3
         self.meter = clients.meter
         self.user_tokens, self.management, self.managed = clients.user_tokens, clients.management, clients.managed
-        self.asked = Asked()
         self._registered = False
 
     def __repr__(self) -> str:
@@ -74,46 +71,9 @@ class Session:
         named = f" [{self.settings.environment}]" if self.settings.environment else ""
         return self.settings.where + named
 
-    def linker(self) -> Linker:
-        """What asks Smartcar who is who."""
-        return Linker(
-            self.company,
-            self.ledger,
-            self.v2,
-            self.v3,
-            management=self.management,
-            managed=self.managed,
-            renew=self.renew if self.settings.layout.vehicles.refresh else None,
-            now=self.now,
-        )
-
-    def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
-        """What asking the sources would cost, in units and in time; sends nothing."""
-        return self.priced(self.linker().cost(sources, relist=relist).units)
-
     def priced(self, units: dict[str, int]) -> Cost:
         """A cost of so many units, and how long the allowance makes it last."""
         return Cost(units, self.bucket.seconds_for(sum(units.values())))
-
-    def renew(self, cars: Sequence[Car]) -> Renewed:
-        """Refreshes these cars' V2 tokens where their own are over; called only with ``[vehicles] refresh = true``."""
-        return renewing.renew(self.company, self.ledger, self.user_tokens, cars, run_id=self.run_id, now=self.now)
-
-    def ask(
-        self,
-        sources: Sequence[str],
-        *,
-        max_calls: int,
-        max_minutes: float,
-        relist: bool = False,
-        accept_list: bool = False,
-        progress: Progress | None = None,
-    ) -> Asked:
-        """Asks the sources within the budget, side by side; remembers whether all was reached."""
-        with self.spending(max_calls, max_minutes), self.threads() as executor:
-            self.asked = self.linker().ask(sources, executor, relist=relist, accept_list=accept_list, progress=progress)
-        self.save(unanswered=self.asked.table())
-        return self.asked
 
     @contextmanager
     def spending(self, max_calls: int, max_minutes: float) -> Iterator[Budget]:
@@ -252,17 +212,27 @@ def open_settings() -> Settings:
     Of a notebook that ``smartcar-ops run`` did not check, the parameters are checked here, and the settings found by
     where it lies. ParameterError or SettingsError.
     """
-    plain_errors.install()
+    show_errors_plainly()
     if run_folder():
         root = os.environ.get(ROOT)
-        return connecting.settle(root=Path(root) if root else None)
-    injected.refuse_unknown()
-    return connecting.settle(root=home(notebook=injected.notebook(), in_notebook=True))
+        return startup.settle(root=Path(root) if root else None)
+    injected_parameters.refuse_unknown()
+    return startup.settle(root=home(notebook=injected_parameters.notebook(), in_notebook=True))
 
 
-def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:
-    """Ends a notebook that opened no session; what it spent is noted where the database can be reached."""
-    folder = run_folder()
-    checkup.note(settings, verdict, calls, run_id(folder) if folder else "")
-    hand_on(settings.where, exit_code, {"verdict": verdict, "complete": True}, calls)
-    return Verdict(verdict, exit_code)
+def show_errors_plainly() -> None:
+    """From now on, in this kernel, the kit's errors show as their message; outside a kernel, does nothing."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((SmartcarOpsError,), _show_sentence)
+
+
+def _show_sentence(shell: Any, kind: type[BaseException], error: BaseException, _traceback: Any, **_: Any) -> list[str]:
+    """Sends the error's output with its one sentence; the cell still counts as failed."""
+    lines = [f"\x1b[31m{error}\x1b[0m"]
+    shell._showtraceback(kind, error, lines)
+    return lines

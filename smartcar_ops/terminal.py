@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from smartcar_ops.company.runs import pace
-from smartcar_ops.migration import acts
-from smartcar_ops.migration.acts import Run
-from smartcar_ops.migration.checkup import Checkup
-from smartcar_ops.migration.undoable import Undoable
+from smartcar_ops.backfill.undo_preview import Undoable
+from smartcar_ops.database.ledger import acts
+from smartcar_ops.database.ledger.acts import Run
+from smartcar_ops.database.ledger.runs import pace
+from smartcar_ops.doctor import Checkup
 
 WIDEST = 160
 """Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops import file_modes, home
+from smartcar_ops.settings import file_modes, home
 from tests.house import House
 
 DATABASES = ("sqlite", "postgresql", "mariadb")

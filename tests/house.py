@@ -11,23 +11,25 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops import settings
-from smartcar_ops.company import phases
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
-from smartcar_ops.migration import auditing, backfilling
-from smartcar_ops.migration.auditing import Audit
-from smartcar_ops.migration.linking import Linker
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.migration.sources import AUTO, Asked
+from smartcar_ops.audit import audit as auditing
+from smartcar_ops.audit.audit import Audit
+from smartcar_ops.audit.resolver import Linker
+from smartcar_ops.audit.sources import AUTO, Asked
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database import schema
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
+from smartcar_ops.fields.readers import is_number_as_text
 from smartcar_ops.sandbox import application
 from smartcar_ops.sandbox.server import Sandbox
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
-from smartcar_ops.settings import Settings, Source
+from smartcar_ops.settings import environment
+from smartcar_ops.settings.environment import Settings, Source
+from smartcar_ops.smartcar.auth import ApplicationToken
+from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
@@ -72,7 +74,7 @@ class House:
         self.transport = Transport()
         token = ApplicationToken(self.transport, self.settings.origins.iam, self.settings.credentials)
         self.v2 = V2(self.transport, self.settings.origins.api)
-        self.v3 = V3(self.transport, self.settings.origins.vehicle_api_v3, token)
+        self.v3 = V3(self.transport, self.settings.origins.vehicle_api_v3, token, is_number_as_text)
         self.management = ManagementV3(self.transport, self.settings.origins.management_api_v3, token)
         secret = self.settings.credentials.management_token
         self.managed = ManagementV2(self.transport, self.settings.origins.management_api, secret)
@@ -80,7 +82,7 @@ class House:
 
     def read_settings(self, **changed: str) -> Settings:
         """The settings of this house, with some variables changed."""
-        return settings.read(Source({**self.environment, **changed}, self.root))
+        return environment.read(Source({**self.environment, **changed}, self.root))
 
     def open_ledger(self) -> Ledger:
         """The ledger where it is now."""
@@ -89,7 +91,7 @@ class House:
 
     def expand(self) -> House:
         """Adds the two columns and the ledger."""
-        phases.expand(self.company, self.ledger)
+        schema.expand(self.company, self.ledger)
         self.ledger = self.open_ledger()
         return self
 
@@ -121,7 +123,7 @@ class House:
 
     def plan(self) -> Plan:
         """Plans by what is known now."""
-        return backfilling.plan(self.company, self.ledger, self.now)
+        return runner.plan(self.company, self.ledger, self.now)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Every row of a table, column for column."""

@@ -11,18 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops import settings
-from smartcar_ops.company import ledger_versions
-from smartcar_ops.company.layouts import table_names
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.database.ledger import versions
+from smartcar_ops.database.ledger.layouts import table_names
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import SmartcarOpsError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
 from smartcar_ops.session import Session
-from smartcar_ops.settings import Source
+from smartcar_ops.settings import environment as settings
+from smartcar_ops.settings.environment import Source
+from smartcar_ops.settings.layout import Layout
 from tests.house import House
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -119,13 +119,11 @@ def _carry_out(
     try:
         if name == "apply":
             code, told = (
-                backfilling.apply(
-                    company, ledger, Plan.load(Path(target), ledger.plan_key()), run_id, **options
-                ).exit_code,
+                runner.apply(company, ledger, Plan.load(Path(target), ledger.plan_key()), run_id, **options).exit_code,
                 "",
             )
         else:
-            code, told = backfilling.undo(company, ledger, target, run_id, **options).exit_code, ""
+            code, told = runner.undo(company, ledger, target, run_id, **options).exit_code, ""
     except SmartcarOpsError as error:
         code, told = error.exit_code, str(error)
     telling.send((code, told, statements[0]))
@@ -156,7 +154,7 @@ def upgrade(url: str, dies_before: int = 0) -> int:
     """Brings the ledger there to this version; how many statements and commits that took."""
     company = Company.connect(url, Layout())
     counted = count_statements(company.engine, dies_before)
-    ledger_versions.upgrade(company.engine, table_names(company))
+    versions.upgrade(company.engine, table_names(company))
     company.engine.dispose()
     return counted[0]
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from smartcar_ops.company.recordings import Recordings
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import field_rules, pairing, recording, slices, strata
-from smartcar_ops.migration.comparing import Judging
-from smartcar_ops.migration.comparison import Comparison
-from smartcar_ops.migration.pairing import Pair
-from smartcar_ops.migration.recording import Reached, Recorder, Recording
-from smartcar_ops.migration.slices import Slice, Wish
-from smartcar_ops.migration.token_owners import TokenOwners
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.audit.token_owners import TokenOwners
+from smartcar_ops.compare import recording, vehicles
+from smartcar_ops.compare.judging import field_rules, strata
+from smartcar_ops.compare.judging.comparison import Comparison
+from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.reading import selection
+from smartcar_ops.compare.reading.selection import Slice, Wish
+from smartcar_ops.compare.recording import Reached, Recorder, Recording
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.database.ledger.recordings import Recordings
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.settings.layout import Layout
 from tests.house import House
 
 
@@ -41,8 +43,8 @@ def owners(house: House) -> TokenOwners:
 
 def begin(house: House, wish: Wish) -> Slice:
     """The slice that a run would read."""
-    linked = pairing.pairs(house.company, house.ledger, house.now)
-    return slices.begin(Recordings(house.ledger), linked, wish)
+    linked = vehicles.pairs(house.company, house.ledger, house.now)
+    return selection.begin(Recordings(house.ledger), linked, wish)
 
 
 def record(house: House, chosen: list[Pair], seen: list[Recording], slice_: str = "run") -> Reached:
@@ -54,7 +56,7 @@ def record(house: House, chosen: list[Pair], seen: list[Recording], slice_: str 
 
 def pairs(house: House) -> list[Pair]:
     """The vehicles that are linked."""
-    return pairing.pairs(house.company, house.ledger, house.now)
+    return vehicles.pairs(house.company, house.ledger, house.now)
 
 
 def readable(house: House) -> list[Pair]:

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
 from smartcar_ops.errors import ParameterError, SettingsError, SmartcarError
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
 from smartcar_ops.session import RUN_FOLDER, Session, open_session
 from tests.house import NO_LIMITS, House
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from bs4 import BeautifulSoup
 
 import smartcar_ops
-from smartcar_ops.migration.verdicts import LOST
+from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.sandbox import application, embedded
 from smartcar_ops.sandbox.address import Address
 from tests.browser import CHROMIUM, offline_page

@@ -10,9 +10,11 @@ from unittest.mock import create_autospec
 
 import pytest
 
-from smartcar_ops import cli, session, settings
-from smartcar_ops.layout import Layout
-from smartcar_ops.reporting import compare, parameters, runs
+from smartcar_ops import cli, session
+from smartcar_ops.compare import compare
+from smartcar_ops.reports import parameters, runner
+from smartcar_ops.settings import environment
+from smartcar_ops.settings.layout import Layout
 from tests.notebooks import NAMES
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +45,7 @@ def test_a_command_in_the_readme_is_one(command: str) -> None:
     _, name, *arguments = shlex.split(command)
     context = cli.cli.commands[name].make_context(name, arguments)
     if name == "run":
-        path = runs.find(context.params["notebook"], ROOT)
+        path = runner.find(context.params["notebook"], ROOT)
         parameters.read(path, context.params["given"])
 
 
@@ -56,7 +58,7 @@ def test_a_make_target_in_the_readme_is_one(command: str) -> None:
 
 def test_settings_in_the_readme_are_read() -> None:
     """Every SMARTCAR_… name the README mentions is one that the kit reads."""
-    known = (ROOT / "smartcar_ops/settings.py").read_text()
+    known = (ROOT / "smartcar_ops/settings/environment.py").read_text()
     names = set(re.findall(r"\bSMARTCAR_[A-Z0-9_]+[A-Z0-9]\b", README))
     assert set() == {name for name in names if name not in known}
     assert len(names) > 8
@@ -71,7 +73,7 @@ def test_the_toml_in_the_readme_is_valid() -> None:
 def test_the_env_file_in_the_readme_has_what_is_required() -> None:
     """The example of `.env` sets the three required names."""
     (example,) = blocks("ini")
-    assert set(settings.REQUIRED) <= {line.partition("=")[0] for line in example.splitlines()}
+    assert set(environment.REQUIRED) <= {line.partition("=")[0] for line in example.splitlines()}
 
 
 def test_the_readme_tells_of_every_notebook() -> None:
@@ -96,7 +98,7 @@ def test_the_example_of_docs_scale_fits_the_kit(monkeypatch: pytest.MonkeyPatch)
     client = create_autospec(pytest.importorskip("distributed").Client)
     monkeypatch.setattr("dask.distributed.Client", client)
     monkeypatch.setattr("smartcar_ops.session.open_session", create_autospec(session.open_session))
-    monkeypatch.setattr("smartcar_ops.reporting.compare.Compare", comparing := create_autospec(compare.Compare))
+    monkeypatch.setattr("smartcar_ops.compare.compare.Compare", comparing := create_autospec(compare.Compare))
     exec(compile(example, "docs/scale.md", "exec"), {})
     read = comparing.return_value.read
     given = client.return_value.__enter__.return_value.get_executor.return_value

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from smartcar_ops import cli, entrance, stopping
+from smartcar_ops import cli, entry_point, interrupts
 from smartcar_ops.errors import SmartcarOpsError
 
 KIT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ def test_whatever_ends_a_command_is_exit_2_and_one_sentence(
 
     monkeypatch.setattr(cli, "carry_out", fail)
     with pytest.raises(SystemExit) as ended:
-        entrance.main(["run", "20", *(["--json"] if as_json else [])])
+        entry_point.main(["run", "20", *(["--json"] if as_json else [])])
     told = capsys.readouterr()
     assert 2 == ended.value.code
     assert 1 == len((told.out + told.err).strip().splitlines())
@@ -135,24 +135,24 @@ def test_a_signal_in_an_import_is_exit_2(tmp_path: Path, module: str, number: si
 
 def test_only_the_first_request_to_end_interrupts() -> None:
     """A second signal does not end the tidying up that the first began; what finishes is not interrupted at all."""
-    with stopping.heeded():
+    with interrupts.heeded():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
-    with stopping.heeded(), stopping.finishing() as finish:
+    with interrupts.heeded(), interrupts.finishing() as finish:
         finish()
         signal.raise_signal(signal.SIGTERM)
-        stopping.check()
+        interrupts.check()
 
 
 def test_a_request_that_was_swallowed_is_heard_later() -> None:
     """Where somebody else's code passed over the interrupt, the next check raises it."""
-    with stopping.heeded():
+    with interrupts.heeded():
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
-            stopping.check()
-    stopping.check()
+            interrupts.check()
+    interrupts.check()
 
 
 def test_a_request_in_a_finalizer_is_made_again() -> None:
@@ -162,7 +162,7 @@ def test_a_request_in_a_finalizer_is_made_again() -> None:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGTERM)
 
-    with stopping.heeded(), pytest.raises(KeyboardInterrupt):
+    with interrupts.heeded(), pytest.raises(KeyboardInterrupt):
         Finalized()
         threading.Event().wait(30)
 
@@ -171,7 +171,7 @@ def test_what_is_ignored_stays_ignored() -> None:
     """``nohup`` and ``&`` make a process ignore SIGHUP or SIGINT."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stopping.heeded():
+        with interrupts.heeded():
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -180,9 +180,9 @@ def test_what_is_ignored_stays_ignored() -> None:
 def test_a_signal_after_the_last_word_changes_nothing() -> None:
     """While the interpreter ends, which takes a while, the exit code is what was told."""
     code = (
-        "import atexit, os, signal, sys; from smartcar_ops import entrance;"
+        "import atexit, os, signal, sys; from smartcar_ops import entry_point;"
         "atexit.register(lambda: [os.kill(os.getpid(), number) for number in (signal.SIGTERM, signal.SIGINT)]);"
-        "sys.argv[1:] = ['--version']; entrance.main()"
+        "sys.argv[1:] = ['--version']; entry_point.main()"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=KIT, capture_output=True, text=True, timeout=60)
     assert (0, "") == (ended.returncode, ended.stderr)

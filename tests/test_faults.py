@@ -12,7 +12,7 @@ import httpx
 import pytest
 import stamina
 
-from smartcar_ops.access import Credentials
+from smartcar_ops.compare.recording import Recording
 from smartcar_ops.errors import (
     AuthenticationError,
     BillingError,
@@ -21,15 +21,15 @@ from smartcar_ops.errors import (
     NotSmartcarError,
     SmartcarError,
 )
-from smartcar_ops.migration.recording import Recording
 from smartcar_ops.sandbox.faults import FAULTS
 from smartcar_ops.sandbox.records import LIVE
 from smartcar_ops.sandbox.server import Sandbox, running
 from smartcar_ops.sandbox.shifting import Shifts
 from smartcar_ops.sandbox.world import World, build_world
-from smartcar_ops.smartcar.redirects import read_redirect
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.settings.credentials import Credentials
+from smartcar_ops.smartcar.auth import ApplicationToken
+from smartcar_ops.smartcar.http.transport import Transport
+from smartcar_ops.smartcar.inbound import read_redirect
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 from tests.house import House

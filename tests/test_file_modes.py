@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from smartcar_ops import connecting, file_modes
-from smartcar_ops.company.ledger import Ledger
+from smartcar_ops.backfill import backfill
+from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.migration.spool import Spool
-from smartcar_ops.reporting import backfill, bundles, folders
+from smartcar_ops.settings import file_modes, startup
+from smartcar_ops.storage import bundles, run_folder
+from smartcar_ops.storage.parquet import Spool
 from tests.house import House
 
 IDS = pd.DataFrame({"user_id": ["4711"]})
@@ -28,7 +29,7 @@ def write(house: House, reports: Path) -> None:
     spool.append(IDS)
     bundles.write_table(run, "plan", spool.close())
     bundles.write_json(run / "summary.json", {})
-    folders.point_latest(reports, "20_audit_user_ids", run.name)
+    run_folder.point_latest(reports, "20_audit_user_ids", run.name)
     assert backfill.keep_plan(reports, house.plan())
     ledger = Ledger.file(house.company, house.ledger.scope, reports)
     ledger.engine.dispose()
@@ -45,7 +46,7 @@ def test_a_runs_files_are_private(
     """0600 in folders of 0700, or what the settings say; umasks say nothing."""
     house = make_house(users=6)
     os.umask(umask)
-    connecting.settle({**house.environment, **({file_modes.NAME: given} if given else {})}, house.root)
+    startup.settle({**house.environment, **({file_modes.NAME: given} if given else {})}, house.root)
     write(house, tmp_path / "reports")
     modes = {path: path.lstat().st_mode for path in (tmp_path / "reports").rglob("*") if not path.is_symlink()}
     assert {file} == {mode & 0o777 for path, mode in modes.items() if path.is_file()}

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.database.ledger.runs import Runs
 from tests.house import House
 
 KIT = Path(__file__).parents[1]

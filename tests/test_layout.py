@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from pydantic import ValidationError
 
-from smartcar_ops.layout import Layout, Vault
+from smartcar_ops.settings.layout import Layout, Vault
 
 EVERYTHING = """
 [users]

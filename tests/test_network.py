@@ -10,10 +10,11 @@ from pathlib import Path
 import certifi
 import pytest
 
-from smartcar_ops import cli, connecting, network, settings
+from smartcar_ops import cli
 from smartcar_ops.errors import SettingsError, SmartcarOpsError, UnreachableError
 from smartcar_ops.sandbox import embedded
-from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.settings import environment, network, startup
+from smartcar_ops.smartcar.http.transport import Request, Transport
 from tests.house import NOTEBOOKS
 from tests.smartcar.scripted import Answer, Scripted
 
@@ -54,7 +55,7 @@ def test_what_cannot_work_is_refused_by_its_variable(
     """Exit 5 with one sentence before anything connects; no password is told."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
-        connecting.settle(REAL, tmp_path)
+        startup.settle(REAL, tmp_path)
     assert str(caught.value).startswith(f"settings: {name} ")
     assert words in str(caught.value)
     assert "pass-plant" not in str(caught.value)
@@ -129,10 +130,10 @@ def test_what_goes_past_the_proxies(monkeypatch: pytest.MonkeyPatch, url: str, d
 def test_a_demo_asks_nobody_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It ignores what is set, and works."""
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example")
-    monkeypatch.setenv(settings.DEMO, "1")
+    monkeypatch.setenv(environment.DEMO, "1")
     monkeypatch.setattr(embedded, "attach_or_start", _start)
     with pytest.raises(SmartcarOpsError, match="the sandbox would start"):
-        connecting.settle(root=tmp_path)
+        startup.settle(root=tmp_path)
 
 
 def _start(_folder: Path, **_options: object) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 import pytest
 
-from smartcar_ops.company.locks import WRITER, lock
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.reporting.backfill import Backfill, keep_plan
-from smartcar_ops.reporting.panels import BackfillPanel
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.backfill import Backfill, keep_plan
+from smartcar_ops.backfill.panel import BackfillPanel
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database.ledger.locks import WRITER, lock
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.session import Session
 from tests.browser import CHROMIUM, browser
 from tests.house import NOTEBOOKS, House
@@ -173,7 +173,7 @@ def test_a_panel_attaches_to_a_run_started_elsewhere(
     house.ask()
     plan, gate = house.plan(), Gate(monkeypatch, 5)
     elsewhere = threading.Thread(
-        target=backfilling.apply, args=(house.company, house.ledger, plan, "elsewhere"), kwargs={"batch_size": 1}
+        target=runner.apply, args=(house.company, house.ledger, plan, "elsewhere"), kwargs={"batch_size": 1}
     )
     elsewhere.start()
     until(lambda: 5 == hand_written(house))
@@ -223,7 +223,7 @@ def applied(house: House, run_id: str) -> Plan:
     """A plan that was carried out under this name."""
     house.ask()
     plan = house.plan()
-    backfilling.apply(house.company, house.ledger, plan, run_id)
+    runner.apply(house.company, house.ledger, plan, run_id)
     return plan
 
 
@@ -283,12 +283,12 @@ def test_a_killed_undo_of_an_undo_counts_what_stands_again(house: House, session
     """Half set again, the apply's changes stand by half; continued, all of them do, and Undo would put back those."""
     total = len(applied(house, "run").changes())
     after = company_rows(house)
-    backfilling.undo(house.company, house.ledger, "run", "back")
+    runner.undo(house.company, house.ledger, "run", "back")
     again = killed(house, "undo", "back", "forth", 3)
     panel = BackfillPanel(session, Backfill(session))
     assert "run" == panel.target.value
     assert f"{again} changes of it stand" in panel.way_back.value
-    assert total - again == backfilling.way_back(house.ledger, "back", 1)[0]
+    assert total - again == runner.way_back(house.ledger, "back", 1)[0]
     press(panel, "go_on")
     assert after == company_rows(house)
     assert "run" == panel.target.value

@@ -16,14 +16,14 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops import cli
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.locks import WRITER, lock, utcnow
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.backfill import runner as backfill_runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.clients import shared_bucket
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.locks import WRITER, lock, utcnow
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.clients import shared_bucket
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.reporting import page, runs
+from smartcar_ops.reports import page, runner
 from tests.house import NOTEBOOKS, House
 from tests.processes import Act
 
@@ -196,7 +196,7 @@ def test_what_makes_no_sense_is_told_before_a_kernel_starts(
     house: House, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 5 and one sentence, with the nearest name for a typo; no folder, no call, no row in the ledger."""
-    monkeypatch.setattr(runs.papermill, "execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
+    monkeypatch.setattr(runner.papermill, "execute_notebook", lambda *_, **__: pytest.fail("a kernel was started"))
     before = dump(house)
     for notebook, arguments, words in KNOWN_EARLY:
         code, printed = command(house, "run", notebook, *arguments)
@@ -316,7 +316,7 @@ def test_a_cell_that_hangs_is_ended(
     (house.root / "notebooks").mkdir()
     cells = [nbformat.v4.new_code_cell("import threading\nthreading.Event().wait()")]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), house.root / "notebooks" / "95_hangs.ipynb")
-    monkeypatch.setattr(runs, "GRACE", -10 * 60 + 2)
+    monkeypatch.setattr(runner, "GRACE", -10 * 60 + 2)
     code, printed = command(house, "run", "95")
     assert 2 == code
     assert "stopped answering" in printed and "--cell-minutes" in printed
@@ -342,9 +342,9 @@ def test_a_cells_time_limit_can_be_set(house: House) -> None:
     """By the command, else by a setting; a setting that is no number is refused."""
     chosen = house.read_settings(SMARTCAR_OPS_CELL_MINUTES="7")
     path = NOTEBOOKS / f"{AUDIT}.ipynb"
-    assert 7 * 60 == runs._Run(path, {}, chosen, print, chosen.cell_minutes)._allowed
-    assert 2 * 60 == runs._Run(path, {"apply": True}, chosen, print, 2)._allowed
-    assert runs.GRACE + 300 == runs._Run(path, {"max_minutes": 5}, chosen, print, 0)._allowed
+    assert 7 * 60 == runner._Run(path, {}, chosen, print, str, chosen.cell_minutes)._allowed
+    assert 2 * 60 == runner._Run(path, {"apply": True}, chosen, print, str, 2)._allowed
+    assert runner.GRACE + 300 == runner._Run(path, {"max_minutes": 5}, chosen, print, str, 0)._allowed
     with pytest.raises(SettingsError, match="SMARTCAR_OPS_CELL_MINUTES is 'long'"):
         house.read_settings(SMARTCAR_OPS_CELL_MINUTES="long")
 
@@ -553,7 +553,7 @@ def test_runs_tells_a_killed_undo_and_how_it_goes_on(house: House, command: Call
     """Interrupted, not running: what it put back, and the command that continues it; with its batches on demand."""
     _, plan = kept_plan(house)
     total = len(plan.changes())
-    backfilling.apply(house.company, house.ledger, plan, "run")
+    backfill_runner.apply(house.company, house.ledger, plan, "run")
     put_back = kill(house, "undo", "run")
     goes_on = f"Continue with `smartcar-ops run {BACKFILL} -p undo run -p apply True`."
     _, printed = command(house, "runs")
@@ -572,7 +572,7 @@ def test_runs_tells_a_killed_undo_and_how_it_goes_on(house: House, command: Call
         code, printed = command(house, "runs", wish, KILLED)
         assert 5 == code
         assert f"can't {wish}, it is interrupted" in printed and goes_on in printed
-    backfilling.undo(house.company, house.ledger, "run", "rest")
+    backfill_runner.undo(house.company, house.ledger, "run", "rest")
     _, printed = command(house, "runs")
     assert "interrupted" in line_of(printed, KILLED) and "Continue" not in printed
     _, printed = command(house, "runs", KILLED)
@@ -582,7 +582,7 @@ def test_runs_tells_a_killed_undo_and_how_it_goes_on(house: House, command: Call
 def test_runs_lists_what_of_a_run_can_be_undone(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """Batches and rows by the names that undo takes; what was put back is listed no more, of a run or of a batch."""
     _, plan = kept_plan(house)
-    done = backfilling.apply(house.company, house.ledger, plan, "run", batch_size=5).table("written")
+    done = backfill_runner.apply(house.company, house.ledger, plan, "run", batch_size=5).table("written")
     first = done[done["batch"] == 1]
 
     def told(target: str) -> list[list[str]]:
@@ -596,12 +596,12 @@ def test_runs_lists_what_of_a_run_can_be_undone(house: House, command: Callable[
     _, printed = command(house, "runs", "run")
     assert f"{len(done)} in all; `smartcar-ops runs run:BATCH` lists a batch's." in printed
     assert f"`smartcar-ops run {BACKFILL} -p undo run -p apply True`" in printed
-    backfilling.undo(house.company, house.ledger, rows[0][0], "back")
+    backfill_runner.undo(house.company, house.ledger, rows[0][0], "back")
     assert rows[1:] == told("run:1")
     _, printed = command(house, "runs", "run")
     batch = next(line.split() for line in printed.splitlines() if line.split()[:2] == ["1", "users"])
     assert ["1", "users", "5", "0", "0", "4"] == batch[:6]
-    backfilling.undo(house.company, house.ledger, "run", "all")
+    backfill_runner.undo(house.company, house.ledger, "run", "all")
     _, printed = command(house, "runs", "run")
     assert "None of its rows is left to undo." in printed and [] == told("run")
     code, printed = command(house, "runs", "run:x")
@@ -684,7 +684,7 @@ backfill.carry_out(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 """
 ROBBING = """
 import sqlalchemy as sa
-from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.database.ledger import tables as t
 def rob(*_):
     with session.ledger.begin() as connection:
         connection.execute(sa.update(t.locks).where(t.locks.c.name == "writer").values(run_id="thief"))
@@ -710,7 +710,7 @@ def test_a_kernel_killed_in_an_undo_is_told_and_the_undo_goes_on(
     """The page and the summary say what was put back and how to go on; what was put back is noted by the next act."""
     before = house.rows("users"), house.rows("vehicles")
     _, plan = kept_plan(house)
-    backfilling.apply(house.company, house.ledger, plan, "run")
+    backfill_runner.apply(house.company, house.ledger, plan, "run")
     code, printed = command(house, *carrying_out(house, KILLING), "-p", "undo", "run")
     assert 2 == code
     told = f"The undo put back 5 of {len(plan.changes())} rows. The process that ran this has stopped."
@@ -721,10 +721,10 @@ def test_a_kernel_killed_in_an_undo_is_told_and_the_undo_goes_on(
     assert (5, 0, 0, False) == tuple(summary[name] for name in ("applied", "skipped", "failed", "complete"))
     assert told in (folder / "report.html").read_text() and goes_on in (folder / "report.html").read_text()
     assert " interrupted " in line_of(command(house, "runs")[1], folder.name)
-    rest = backfilling.undo(house.company, house.ledger, "run", "rest")
+    rest = backfill_runner.undo(house.company, house.ledger, "run", "rest")
     assert {"applied": len(plan.changes()) - 5, "skipped": 0, "failed": 0} == rest.summary
     assert before == (house.rows("users"), house.rows("vehicles"))
-    assert 0 == backfilling.way_back(house.ledger, "run", 1)[0]
+    assert 0 == backfill_runner.way_back(house.ledger, "run", 1)[0]
 
 
 @pytest.mark.slow
@@ -738,7 +738,7 @@ def test_an_act_that_lost_its_lock_stays_in_the_ledger(house: House, command: Ca
     (run,) = Runs(house.ledger).all("apply")
     assert 0 < run["written"] < len(plan.changes())
     house.execute("DELETE FROM smartcar_ops_locks")
-    assert run["written"] == backfilling.undo(house.company, house.ledger, run["run_id"], "back").count("written")
+    assert run["written"] == backfill_runner.undo(house.company, house.ledger, run["run_id"], "back").count("written")
     assert before == (house.rows("users"), house.rows("vehicles"))
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from smartcar_ops import home as homes
-from smartcar_ops import layout, setting_files
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.home import home
-from smartcar_ops.reporting import runs
-from smartcar_ops.settings import read, source
+from smartcar_ops.reports import runner
+from smartcar_ops.settings import files as setting_files
+from smartcar_ops.settings import home as homes
+from smartcar_ops.settings import layout
+from smartcar_ops.settings.environment import read, source
+from smartcar_ops.settings.home import home
 
 CLIENT, SECRET, URL = "client_planted", "s3cr3t-plant", "sqlite:////srv/company.db"
 GOOD = f"SMARTCAR_CLIENT_ID={CLIENT}\nSMARTCAR_CLIENT_SECRET={SECRET}\nSMARTCAR_DATABASE_URL={URL}\n"
@@ -169,7 +170,7 @@ def test_nothing_is_taken_from_a_folder_of_another_user(tmp_path: Path, monkeypa
         ".env": lambda: source({}),
         "smartcar_ops.toml": lambda: read(source(NAMES)),
         "vault.py": lambda: layout.find_vault(layout.Vehicles(open_token="vault:open"), tmp_path),
-        "notebooks/20_audit.ipynb": lambda: runs.find("20"),
+        "notebooks/20_audit.ipynb": lambda: runner.find("20"),
     }
     for name, act in acts.items():
         taken = files[name] if place == "file" else files[name].parent

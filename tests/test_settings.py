@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops import cli, settings
-from smartcar_ops.access import ORIGINS
-from smartcar_ops.company.tables import Company
+from smartcar_ops import cli
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.layout import Layout
-from smartcar_ops.settings import Settings, Source, find_root, mask_url, read, source
+from smartcar_ops.settings import environment
+from smartcar_ops.settings.credentials import ORIGINS
+from smartcar_ops.settings.environment import Settings, Source, find_root, mask_url, read, source
+from smartcar_ops.settings.layout import Layout
 from tests.house import NOTEBOOKS
 
 UUID = "a4c81b2c-0000-4000-8000-000000000001"
@@ -105,7 +106,7 @@ def test_the_rest_does_not(root, name):
 def test_demo_knows_nothing_else(root):
     """In a demo every other name and the `.env` file are ignored."""
     (root / ".env").write_text("SMARTCAR_CLIENT_ID=client_file\n")
-    found = source({**FULL, settings.DEMO: "1"}, root)
+    found = source({**FULL, environment.DEMO: "1"}, root)
     assert ({}, True) == (found.values, found.wants_sandbox)
 
 

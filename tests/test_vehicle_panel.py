@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
-from smartcar_ops.reporting.vehicle_panel import VehiclePanel
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.report.panel import VehiclePanel
 from smartcar_ops.session import Session
 from tests.house import House
 

@@ -11,11 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar import times
-from smartcar_ops.smartcar.failures import mapping, text
-from smartcar_ops.smartcar.ids import read_external_id, read_id
-from smartcar_ops.smartcar.modes import read_mode
-from smartcar_ops.smartcar.oddities import Oddities
+from smartcar_ops.smartcar import json_values
+from smartcar_ops.smartcar.error_responses import mapping, text
+from smartcar_ops.smartcar.http.oddities import Oddities
+from smartcar_ops.smartcar.ids import read_external_id, read_id, read_mode
 
 ATTRIBUTES = frozenset({"permissions", "vehicle", "user", "createdAt", "updatedAt"})
 VEHICLE = frozenset({"id", "make", "model", "year", "mode", "powertrainType"})
@@ -121,7 +120,7 @@ def _told(row: Any, odd: Oddities) -> dict[str, Any]:
         "powertrain": (text(vehicle.get("powertrainType")) or "").upper(),
         "permissions": tuple(str(scope) for scope in permissions) if isinstance(permissions, list) else (),
         "external_id": read_external_id(person.get("externalId"), "connection user externalId", odd),
-        "created_at": times.parse(mapping(mapping(row).get("meta")).get("createdAt")),
+        "created_at": json_values.parse(mapping(mapping(row).get("meta")).get("createdAt")),
         "other": {
             **odd.members("connection", attributes, ATTRIBUTES),
             **odd.members("connection vehicle", vehicle, VEHICLE),

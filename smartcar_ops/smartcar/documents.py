@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar.envelopes import read_page
-from smartcar_ops.smartcar.failures import body_of, request_id
+from smartcar_ops.smartcar.error_responses import body_of, request_id
+from smartcar_ops.smartcar.pagination import read_page
 
 MOST_PAGES = 50
 """Of the signals of one vehicle: many times what is documented."""

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar.failures import text
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.uuids import NIL, UUID
+from smartcar_ops.smartcar.error_responses import text
+from smartcar_ops.smartcar.http.oddities import Oddities
+from smartcar_ops.text import NIL, UUID
 
 LONGEST_EXTERNAL_ID = 191
 """Characters; a longer text is no key of any company's table."""
@@ -69,3 +69,19 @@ def refuse_another_car(told: Mapping[str, Any], vehicle_id: str, api: str) -> No
             f"smartcar: {api} answered about another vehicle than was asked for; nothing of that answer is used. "
             "A proxy with a cache may stand in between."
         )
+
+
+SIMULATED = "simulated"
+"""A mode, and the make that Smartcar gives its simulated cars."""
+
+
+def read_mode(value: Any) -> str:
+    """A mode in lower case; empty where there is none."""
+    return (text(value) or "").strip().lower()
+
+
+def modes_in(*places: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every mode that these objects tell, each once; a car of the make ``Simulated`` is simulated."""
+    told = [read_mode(value) for place in places for name, value in place.items() if str(name).lower() == "mode"]
+    made = [SIMULATED for place in places if read_mode(place.get("make")) == SIMULATED]
+    return tuple(dict.fromkeys(mode for mode in [*told, *made] if mode))

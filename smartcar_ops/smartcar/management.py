@@ -11,15 +11,13 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError, SmartcarError
-from smartcar_ops.smartcar import times
-from smartcar_ops.smartcar.envelopes import Page, read_page
-from smartcar_ops.smartcar.failures import body_of, mapping, text
-from smartcar_ops.smartcar.ids import read_id
-from smartcar_ops.smartcar.modes import read_mode
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.smartcar.paging import Pager
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.smartcar import json_values
+from smartcar_ops.smartcar.auth import ApplicationToken
+from smartcar_ops.smartcar.error_responses import body_of, mapping, text
+from smartcar_ops.smartcar.http.oddities import Oddities
+from smartcar_ops.smartcar.http.transport import Request, Transport
+from smartcar_ops.smartcar.ids import read_id, read_mode
+from smartcar_ops.smartcar.pagination import Page, Pager, read_page
 from smartcar_ops.smartcar.v2 import GONE, has_stopped
 
 Row = TypeVar("Row")
@@ -168,7 +166,9 @@ def read_managed(row: Any, oddities: Oddities | None = None) -> ManagedConnectio
     if not (user_id and vehicle_id and mode):
         odd.note("managed connection: names no user, no vehicle or no mode")
         return None
-    return ManagedConnection(user_id, vehicle_id, mode, times.parse(found.get("connectedAt") or found.get("createdAt")))
+    return ManagedConnection(
+        user_id, vehicle_id, mode, json_values.parse(found.get("connectedAt") or found.get("createdAt"))
+    )
 
 
 class ManagementV3:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,17 +10,20 @@ from importlib.resources import files
 from typing import Any
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar import times
-from smartcar_ops.smartcar.envelopes import total_of
-from smartcar_ops.smartcar.failures import mapping, text, word
-from smartcar_ops.smartcar.fields import field_map
-from smartcar_ops.smartcar.members import getter
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.smartcar.values import number_of
+from smartcar_ops.smartcar import json_values
+from smartcar_ops.smartcar.error_responses import mapping, text, word
+from smartcar_ops.smartcar.http.oddities import Oddities
+from smartcar_ops.smartcar.pagination import total_of
 
-NUMERIC = frozenset({"number", "pressure", "count", "integer"})
-PLACE = ("latitude", "longitude")
 STATUSES = frozenset({"SUCCESS", "ERROR", "UNAVAILABLE"})
+
+IsText = Callable[[str, Any], bool]
+"""Given a signal's code and body: whether the body has text where a number is expected."""
+
+
+def never(_code: str, _body: Any) -> bool:
+    """For readers that do not know which numbers to expect."""
+    return False
 
 
 @cache
@@ -67,10 +69,10 @@ def _code(row: Any) -> str:
     return (code if isinstance(code, str) and code else text(code) or text(mapping(row).get("id")) or "").lower()
 
 
-def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
+def read_signal(row: Any, oddities: Oddities | None = None, is_text: IsText = never) -> Signal:
     """A signal from its JSON, in the REST shape (under ``attributes``) or flat.
 
-    A code that is not documented is kept, and counted as an oddity like an unknown status.
+    A code that is not documented is kept, and counted as an oddity like an unknown status and a number sent as text.
     """
     outer = row if isinstance(row, dict) else {}
     inner = mapping(outer.get("attributes")) or outer
@@ -82,7 +84,7 @@ def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
         oddities.note("signal: unknown code", code)
     if oddities is not None and value is not None and value not in STATUSES:
         oddities.note("signal: unknown status", value)
-    if oddities is not None and any(_is_text_number(get(body)) for get in _numbers().get(code, ())):
+    if oddities is not None and is_text(code, body):
         oddities.note("signal: a number as text", code)
     return Signal(
         code=code,
@@ -90,34 +92,20 @@ def read_signal(row: Any, oddities: Oddities | None = None) -> Signal:
         error_type=word(problem.get("type")) if problem else None,
         error_code=word(problem.get("code")) if problem else None,
         body=body if isinstance(body, dict) else None,
-        oem_updated_at=times.parse(meta.get("oemUpdatedAt")),
-        retrieved_at=times.parse(meta.get("retrievedAt")),
+        oem_updated_at=json_values.parse(meta.get("oemUpdatedAt")),
+        retrieved_at=json_values.parse(meta.get("retrievedAt")),
     )
 
 
-@cache
-def _numbers() -> dict[str, list[Callable[[Any], Any]]]:
-    """Signal code -> what gives the members of its body that the field map reads as numbers."""
-    found: dict[str, list[Callable[[Any], Any]]] = defaultdict(list)
-    for row in field_map().fields:
-        for place in (row.v3, *row.v3.others) if row.v3 and not row.parts else ():
-            members = PLACE if row.rule == "place" else (place.member,) if row.rule in NUMERIC else ()
-            found[place.source] += map(getter, members)
-    return found
-
-
-def _is_text_number(raw: Any) -> bool:
-    return isinstance(raw, str) and number_of(raw) is not None
-
-
-def read_signals(body: Any, oddities: Oddities | None = None) -> Signals:
+def read_signals(body: Any, oddities: Oddities | None = None, is_text: IsText = never) -> Signals:
     """All signals from a list's JSON; NotSmartcarError where it is no list (a captive portal's 200)."""
     found = mapping(body)
     rows = found.get("data")
     if not isinstance(rows, list):
         raise NotSmartcarError("smartcar: V3 signals answered 200 without a list `data`; check the origin.")
     by_code = {code: row for row in rows if (code := _code(row))}
-    signals = _Read({code: read_signal(row, oddities) for code, row in by_code.items()} if oddities else {}, by_code)
+    read = {code: read_signal(row, oddities, is_text) for code, row in by_code.items()} if oddities else {}
+    signals = _Read(read, by_code)
     untold = max(0, (total_of(found) or 0) - len(by_code) - sum(not _code(row) for row in rows))
     if untold and oddities:
         oddities.note("signals: fewer than totalCount")

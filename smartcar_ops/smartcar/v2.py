@@ -19,14 +19,16 @@ from smartcar_ops.errors import (
     SmartcarError,
     V2StoppedError,
 )
-from smartcar_ops.smartcar import times
+from smartcar_ops.smartcar import json_values
 from smartcar_ops.smartcar.documents import Document, document
-from smartcar_ops.smartcar.failures import body_of, mapping, resolution, text, word
-from smartcar_ops.smartcar.fields import Lacks
+from smartcar_ops.smartcar.error_responses import body_of, mapping, resolution, text, word
+from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.smartcar.ids import read_id, refuse_another_car
-from smartcar_ops.smartcar.transport import Request, Transport
 
 PAGE_SIZE = 50
+
+Lacks = Literal["powertrain", "permission", "limit"]
+"""Why a path was left out of a batch."""
 
 GONE = 410
 """The one status that means that V2 has stopped; 401 never does."""
@@ -245,8 +247,8 @@ def _item(row: Mapping[str, Any]) -> Item:
         path=text(row.get("path")) or "",
         code=code if isinstance(code, int) else 0,
         body=body,
-        data_age=times.parse(headers.get("sc-data-age")),
-        fetched_at=times.parse(headers.get("sc-fetched-at")),
+        data_age=json_values.parse(headers.get("sc-data-age")),
+        fetched_at=json_values.parse(headers.get("sc-fetched-at")),
         unit_system=text(headers.get("sc-unit-system")) or "metric",
     )
     if 0 < item.code < 400:

@@ -8,25 +8,36 @@ from typing import Any
 from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
+from smartcar_ops.smartcar.auth import ApplicationToken
 from smartcar_ops.smartcar.connections import Connection, ListedRow, Listing, listing_of, read_connection, read_row
 from smartcar_ops.smartcar.documents import Document, document, joined
-from smartcar_ops.smartcar.envelopes import Page, read_page, read_single
-from smartcar_ops.smartcar.failures import body_of
+from smartcar_ops.smartcar.error_responses import body_of
+from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.smartcar.ids import refuse_another_car
-from smartcar_ops.smartcar.paging import Pager
-from smartcar_ops.smartcar.signals import Signal, Signals, known_codes, read_signal, read_signals, vehicle_attributes
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.smartcar.pagination import Page, Pager, read_page, read_single
+from smartcar_ops.smartcar.signals import (
+    IsText,
+    Signal,
+    Signals,
+    known_codes,
+    never,
+    read_signal,
+    read_signals,
+    vehicle_attributes,
+)
 
 PAGE_SIZE = 100
 VIN = "vehicleidentification-vin"
 
 
 class V3:
-    """A client of V3; every method needs one application token and raises SmartcarError."""
+    """A client of V3; every method needs one application token and raises SmartcarError.
 
-    def __init__(self, transport: Transport, origin: str, token: ApplicationToken) -> None:
-        self._transport, self._origin, self._token = transport, origin, token
+    ``is_text`` knows which signals should have numbers, so that those sent as text are counted as oddities.
+    """
+
+    def __init__(self, transport: Transport, origin: str, token: ApplicationToken, is_text: IsText = never) -> None:
+        self._transport, self._origin, self._token, self._is_text = transport, origin, token, is_text
 
     def connections(self, mode: str, progress: Callable[[int, int], None] | None = None) -> Listing:
         """Every connection of the mode, each once, whatever arrives or leaves while the list is paged.
@@ -98,7 +109,7 @@ class V3:
             return document(self._transport.send(replace(request, headers=signed)))
 
         found = joined(page, f"{self._origin}/v3/vehicles/{quote(vehicle_id, safe='')}/signals", "signals")
-        told = read_signals(found.body, self._transport.oddities).vehicle
+        told = read_signals(found.body, self._transport.oddities, self._is_text).vehicle
         refuse_another_car(told, vehicle_id, "V3")
         return found
 
@@ -111,7 +122,7 @@ class V3:
             raise ParameterError(f"parameters: {code[:40]!r} is no documented signal code; it looks like odometer-….")
         path = f"/vehicles/{quote(vehicle_id, safe='')}/signals/{code}"
         body = self._get(path, f"/vehicles/{{id}}/signals/{code}", user_id=user_id, vehicle=vehicle_id)
-        return read_signal(read_single(body), self._transport.oddities)
+        return read_signal(read_single(body), self._transport.oddities, self._is_text)
 
     def vin(self, vehicle_id: str, user_id: str) -> str | None:
         """The VIN as the maker gave it, upper case; None where V3 can't tell it. One unit.

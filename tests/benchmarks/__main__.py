@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from smartcar_ops.company import judging
-from smartcar_ops.company.desk import desk
-from smartcar_ops.migration import buckets
+from smartcar_ops.database.evidence import buckets
+from smartcar_ops.database.evidence import facts as judging
+from smartcar_ops.database.evidence.workspace import desk
 from tests.benchmarks import checks, comparing, millions
 from tests.house import House
 

@@ -11,11 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.tables import Company
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing
-from smartcar_ops.reporting import bundles
+from smartcar_ops.audit import audit as auditing
+from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.tables import Company
+from smartcar_ops.settings.layout import Layout
+from smartcar_ops.storage import bundles
 from tests.benchmarks.filling import NOW, SCOPE
 
 

@@ -11,8 +11,8 @@ from unittest import mock
 from rich.console import Console
 from rich.table import Table
 
-from smartcar_ops.company.held_twice import HeldTwice
-from smartcar_ops.company.readiness import Readiness
+from smartcar_ops.database.evidence.duplicate_ids import HeldTwice
+from smartcar_ops.database.evidence.readiness import Readiness
 from tests.benchmarks import filling, millions, servers
 
 USERS = 100_000

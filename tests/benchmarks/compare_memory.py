@@ -12,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration.comparing import Judging
-from smartcar_ops.migration.recording import read_recording
-from smartcar_ops.migration.spool import Spool
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.recording import read_recording
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.settings.layout import Layout
+from smartcar_ops.storage.parquet import Spool
 from tests.benchmarks.audit_memory import peak
 
 PART = 100

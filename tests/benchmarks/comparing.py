@@ -19,16 +19,16 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from smartcar_ops.company.recordings import Recordings
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration.comparing import Judging
-from smartcar_ops.migration.recording import read_recording
-from smartcar_ops.migration.verdicts import LOST
-from smartcar_ops.reporting.compare import Compare
+from smartcar_ops.compare.compare import Compare
+from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.verdicts import LOST
+from smartcar_ops.compare.recording import read_recording
+from smartcar_ops.database.ledger.recordings import Recordings
+from smartcar_ops.fields.field_map import FieldMap, field_map
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.session import Session
-from smartcar_ops.settings import Settings
-from smartcar_ops.smartcar.fields import FieldMap, field_map
+from smartcar_ops.settings.environment import Settings
+from smartcar_ops.settings.layout import Layout
 from tests.benchmarks import compare_memory, one_by_one
 from tests.benchmarks.millions import WIDTH, seconds, target, times
 from tests.benchmarks.sandboxes import NOTEBOOK, linked

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from smartcar_ops.company import phases
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
-from smartcar_ops.layout import Layout
+from smartcar_ops.database import schema
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
+from smartcar_ops.settings.layout import Layout
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SCOPE = Scope("bench", "live")
@@ -65,7 +65,7 @@ def company(url: str, users: int, reports: Path) -> Iterator[tuple[Company, Ledg
     engine.dispose()
     company = Company.connect(url, Layout())
     ledger = Ledger.open(company, SCOPE, reports)
-    phases.expand(company, ledger)
+    schema.expand(company, ledger)
     ledger.engine.dispose()
     fill(company.engine, SCOPE.on(company), users)
     try:

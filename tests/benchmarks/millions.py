@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from rich.console import Console
 from rich.table import Table
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.ledger import Ledger
-from smartcar_ops.company.tables import Company
-from smartcar_ops.migration import backfilling
+from smartcar_ops.backfill import runner
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.tables import Company
 from tests.benchmarks import audit_memory, filling, row_by_row, servers
 
 USERS = 1_000_000
@@ -101,18 +101,18 @@ def backfill(company: Company, ledger: Ledger, users: int, path: Path) -> Backfi
     plan = _plan(company, ledger, path)
     planned = time.perf_counter()
     batches.begin()
-    backfilling.apply(company, ledger, plan, RUN, batch_size=BATCH, progress=batches)
+    runner.apply(company, ledger, plan, RUN, batch_size=BATCH, progress=batches)
     ended = time.perf_counter()
     values = users + filling.cars(users)
     amiss = filling.wrong(company.engine, users) + abs(recorded(company.engine) - values)
     return Backfill(planned - start, ended - planned, batches.seconds, batches.written, amiss)
 
 
-def _plan(company: Company, ledger: Ledger, path: Path) -> backfilling.Plan:
+def _plan(company: Company, ledger: Ledger, path: Path) -> runner.Plan:
     """A plan, written to its file as it is made or, where planning does not, afterwards."""
-    if "path" in inspect.signature(backfilling.plan).parameters:
-        return partial(backfilling.plan, company, ledger, filling.NOW)(path)
-    plan = backfilling.plan(company, ledger, filling.NOW)
+    if "path" in inspect.signature(runner.plan).parameters:
+        return partial(runner.plan, company, ledger, filling.NOW)(path)
+    plan = runner.plan(company, ledger, filling.NOW)
     plan.save(path)
     return plan
 

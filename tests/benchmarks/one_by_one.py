@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import requests
 
-from smartcar_ops.migration.pairing import Pair
-from smartcar_ops.settings import Settings
-from smartcar_ops.smartcar.fields import FieldMap
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.fields.field_map import FieldMap
+from smartcar_ops.settings.environment import Settings
 
 TIMEOUT = 30
 

@@ -14,9 +14,9 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from smartcar_ops.company import engines
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.ledger import Scope
+from smartcar_ops.database import engines
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Scope
 
 RUN = "row-by-row"
 SAMPLE = 3_000

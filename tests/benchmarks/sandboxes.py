@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from smartcar_ops import settings
-from smartcar_ops.company import phases
-from smartcar_ops.migration.linking import Linker
-from smartcar_ops.migration.sources import AUTO
+from smartcar_ops.audit.resolver import Linker
+from smartcar_ops.audit.sources import AUTO
+from smartcar_ops.database import schema
 from smartcar_ops.sandbox.address import Address, read_address
 from smartcar_ops.session import Session
-from smartcar_ops.settings import Settings, Source
+from smartcar_ops.settings import environment
+from smartcar_ops.settings.environment import Settings, Source
 
 NOTEBOOK = "10_compare_v2_v3"
 THREADS = 8
@@ -30,7 +30,7 @@ def linked(folder: Path, users: int, *faults: str) -> Iterator[tuple[Settings, A
     process = subprocess.Popen([*command, *(word for fault in faults for word in ("--fault", fault))])
     try:
         address = _address(folder, process)
-        read = settings.read(Source(address.environment(), folder), sandbox=True)
+        read = environment.read(Source(address.environment(), folder), sandbox=True)
         _link(read)
         yield read, address
     finally:
@@ -52,7 +52,7 @@ def _address(folder: Path, process: subprocess.Popen[bytes]) -> Address:
 def _link(read: Settings) -> None:
     """Adds the columns and asks Smartcar who is who."""
     session = Session(NOTEBOOK, read)
-    phases.expand(session.company, session.ledger)
+    schema.expand(session.company, session.ledger)
     session.reopen_ledger()
     linker = Linker(session.company, session.ledger, session.v2, session.v3, now=session.now)
     with ThreadPoolExecutor(THREADS) as executor:

@@ -6,14 +6,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from smartcar_ops.access import Allowance
-from smartcar_ops.company.allowances import SharedKeeper
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.rate_limit_store import SharedKeeper
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import AllowanceSpentError
-from smartcar_ops.layout import Layout
-from smartcar_ops.smartcar.allowance import Bucket, Budget, Level
-from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.settings.credentials import Allowance
+from smartcar_ops.settings.layout import Layout
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget, Level
+from smartcar_ops.smartcar.http.transport import Request, Transport
 
 THREADS = 8
 

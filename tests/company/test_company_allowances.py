@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from smartcar_ops.access import Allowance
-from smartcar_ops.company.allowances import SharedKeeper
+from smartcar_ops.database.ledger.rate_limit_store import SharedKeeper
 from smartcar_ops.errors import AllowanceSpentError
-from smartcar_ops.smartcar.allowance import Bucket, Level
+from smartcar_ops.settings.credentials import Allowance
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Level
 from tests.company import spender
 from tests.house import House
 from tests.smartcar.scripted import Answer, Asked, Scripted

@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import captures, phases
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.desk import desk
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.audit import audit
+from smartcar_ops.backfill import runner
+from smartcar_ops.database import captures, schema
+from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing, backfilling
+from smartcar_ops.settings.layout import Layout
 from tests.company.test_company_tables import layout, run
 
 NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
@@ -49,7 +50,7 @@ class Typed:
 
     def buckets(self) -> dict[str, str]:
         """User -> bucket, by an audit."""
-        found = auditing.audit(self.company, self.ledger, NOW).users
+        found = audit.audit(self.company, self.ledger, NOW).users
         return dict(zip(found["user_id"], found["bucket"], strict=True))
 
     def stored(self, table: str, column: str, ids: Iterable[str]) -> list[str | None]:
@@ -61,7 +62,7 @@ class Typed:
 def typed(url: str, reports: Path, cars: Sequence[str], names: Layout | None = None) -> Typed:
     """Connects, expands, and learns a connection for each of these cars."""
     company = Company.connect(url, names or Layout())
-    phases.expand(company, Ledger.open(company, HERE, reports))
+    schema.expand(company, Ledger.open(company, HERE, reports))
     ledger = Ledger.open(company, HERE, reports)
     numbered = list(enumerate(cars, 1))
     pairs = [{"vehicle_id": sc_car(n), "smartcar_user_id": sc_user(n), **MADE} for n, _ in numbered]
@@ -113,16 +114,16 @@ def test_a_target_of_any_type_that_holds_an_id_is_set_read_and_put_back(
 ) -> None:
     """UUIDs, padded text and bytes take ids as values of their own, are read as ids, and are put back."""
     at = typed(with_targets(make_database, kind, column), tmp_path, ["11", "12"], layout(vehicles=PER_CAR))
-    plan = backfilling.plan(at.company, at.ledger, NOW)
-    applied = backfilling.apply(at.company, at.ledger, plan, "run")
+    plan = runner.plan(at.company, at.ledger, NOW)
+    applied = runner.apply(at.company, at.ledger, plan, "run")
     assert (0, 6) == (applied.exit_code, applied.count("written"))
     assert [sc_user(1), sc_user(2)] == at.stored("users", "smartcar_user_id", ["1", "2"])
     assert [sc_car(1), sc_car(2)] == at.stored("vehicles", "smartcar_vehicle_id", ["11", "12"])
     assert [sc_user(1), sc_user(2)] == at.stored("vehicles", "smartcar_user_id", ["11", "12"])
     assert {"1": "mapped", "2": "mapped"} == at.buckets()
-    again = backfilling.plan(at.company, at.ledger, NOW)
+    again = runner.plan(at.company, at.ledger, NOW)
     assert (0, 2) == (again.counts("users")["set"], again.counts("users")["keep"])
-    undone = backfilling.undo(at.company, at.ledger, "run", "undo")
+    undone = runner.undo(at.company, at.ledger, "run", "undo")
     assert (0, 6) == (undone.exit_code, undone.count("written"))
     assert [None, None] == at.stored("users", "smartcar_user_id", ["1", "2"])
 
@@ -144,12 +145,12 @@ def test_a_typed_value_that_changed_since_the_plan_is_left_alone(
     url = with_targets(make_database, kind, column)
     other = stranger.format(uuid.UUID(sc_user(9)).hex)
     at = typed(url, tmp_path, ["11", "12"])
-    plan = backfilling.plan(at.company, at.ledger, NOW)
+    plan = runner.plan(at.company, at.ledger, NOW)
     run(url, f"UPDATE users SET smartcar_user_id = {other} WHERE id = 1")
-    assert 1 == backfilling.apply(at.company, at.ledger, plan, "run").count("skipped")
+    assert 1 == runner.apply(at.company, at.ledger, plan, "run").count("skipped")
     assert [sc_user(9), sc_user(2)] == at.stored("users", "smartcar_user_id", ["1", "2"])
     run(url, f"UPDATE users SET smartcar_user_id = {other} WHERE id = 2")
-    assert 1 == backfilling.undo(at.company, at.ledger, "run", "undo").count("skipped")
+    assert 1 == runner.undo(at.company, at.ledger, "run", "undo").count("skipped")
     assert [sc_user(9), sc_user(9)] == at.stored("users", "smartcar_user_id", ["1", "2"])
 
 
@@ -275,14 +276,14 @@ def test_an_id_of_any_type_finds_its_row_again(make_database: Callable[[str], st
     assert dict(zip(ids.texts, ids.texts, strict=True)) == captures.known_users(company, [*ids.texts, *ids.others])
     assert [True] * len(everyone) == [company.has_user(text) for text in ids.texts]
     assert [False] * len(ids.others) == [company.has_user(text) for text in ids.others]
-    plan = backfilling.plan(company, at.ledger, NOW)
-    applied = backfilling.apply(company, at.ledger, plan, "run", batch_size=2)
+    plan = runner.plan(company, at.ledger, NOW)
+    applied = runner.apply(company, at.ledger, plan, "run", batch_size=2)
     assert (0, 2 * len(everyone)) == (applied.exit_code, applied.count("written"))
     numbers = range(1, len(ids.texts) + 1)
     assert [sc_user(n) for n in numbers] == at.stored("users", "smartcar_user_id", ids.texts)
     assert [sc_car(n) for n in numbers] == at.stored("vehicles", "smartcar_vehicle_id", ids.texts)
     assert dict.fromkeys(ids.texts, "mapped") == at.buckets()
-    undone = backfilling.undo(company, at.ledger, "run", "undo")
+    undone = runner.undo(company, at.ledger, "run", "undo")
     assert (0, 2 * len(everyone)) == (undone.exit_code, undone.count("written"))
 
 
@@ -396,7 +397,7 @@ def test_one_id_of_several_rows_is_refused_when_planning(any_database: str, tmp_
     with pytest.raises(
         DatabaseError, match=r"^database: \[users\] id names the column 'id', and one id.* stands in sever"
     ):
-        backfilling.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
+        runner.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
 
 
 def test_one_id_of_several_cars_is_refused_when_planning(any_database: str, tmp_path: Path) -> None:
@@ -411,15 +412,15 @@ def test_one_id_of_several_cars_is_refused_when_planning(any_database: str, tmp_
     if not any_database.startswith("mariadb"):
         run(any_database, "CREATE UNIQUE INDEX own ON vehicles (id) WHERE user_id = 1")
     with pytest.raises(DatabaseError, match=r"^database: \[vehicles\] id names the column 'id'"):
-        backfilling.plan(Company.connect(any_database, Layout()), Ledger.open(company, HERE, tmp_path), NOW)
+        runner.plan(Company.connect(any_database, Layout()), Ledger.open(company, HERE, tmp_path), NOW)
 
 
 def test_ids_that_are_one_among_the_rows_of_the_layout_are_planned(any_database: str, tmp_path: Path) -> None:
     """With `where` naming one tenant, its ids name one row each, and only its rows are written."""
     composite(any_database, "INSERT INTO vehicles VALUES (11, 1)")
     at = typed(any_database, tmp_path, ["11"], layout(users={"where": "tenant = 2"}))
-    plan = backfilling.plan(at.company, at.ledger, NOW)
-    assert 2 == backfilling.apply(at.company, at.ledger, plan, "run").count("written")
+    plan = runner.plan(at.company, at.ledger, NOW)
+    assert 2 == runner.apply(at.company, at.ledger, plan, "run").count("written")
     with at.company.engine.connect() as connection:
         rows = connection.execute(sa.text("SELECT tenant, id FROM users WHERE smartcar_user_id IS NOT NULL")).all()
     assert [(2, 1)] == [tuple(row) for row in rows]
@@ -450,7 +451,7 @@ def test_sqlite_ids_that_read_alike_are_refused(make_database: Callable[[str], s
     )
     company = Company.connect(url, Layout())
     with pytest.raises(DatabaseError, match=r"^database: \[users\] id names the column 'id', and one id stands"):
-        backfilling.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
+        runner.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
 
 
 def test_ids_that_differ_in_case_alone_are_refused_on_mariadb(
@@ -468,7 +469,7 @@ def test_ids_that_differ_in_case_alone_are_refused_on_mariadb(
     with pytest.raises(
         DatabaseError, match=r"names the column 'id', and one id, or one but for case, stands in several"
     ):
-        backfilling.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
+        runner.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
 
 
 def test_what_cannot_be_written_is_told_before_the_first_batch(
@@ -477,11 +478,11 @@ def test_what_cannot_be_written_is_told_before_the_first_batch(
     """The rights are tried with a value of the column's own type: a column that became another since is named."""
     url = with_targets(make_database, "postgresql", "UUID")
     at = typed(url, tmp_path, ["11", "12"])
-    plan = backfilling.plan(at.company, at.ledger, NOW)
+    plan = runner.plan(at.company, at.ledger, NOW)
     run(url, "ALTER TABLE users ALTER smartcar_user_id TYPE INTEGER USING NULL")
     with pytest.raises(DatabaseError, match=r"trying to write users\.smartcar_user_id"):
-        backfilling.apply(at.company, at.ledger, plan, "run")
-    assert 0 == backfilling.Applied("run", at.ledger).table().shape[0]
+        runner.apply(at.company, at.ledger, plan, "run")
+    assert 0 == runner.Applied("run", at.ledger).table().shape[0]
 
 
 FORMS: list[Callable[[datetime], Any]] = [

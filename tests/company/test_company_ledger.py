@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import phases
-from smartcar_ops.company.ledger import EVIDENCE, Ledger, Scope, file_path
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import Company
+from smartcar_ops.database import schema
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import EVIDENCE, Ledger, Scope, file_path
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
 from tests.conftest import DATABASES
 from tests.house import House
@@ -90,7 +90,7 @@ def test_who_may_only_read_gets_a_file_with_a_copy(any_house: House) -> None:
     assert known == evidence(any_house.ledger)
     assert audit.users.to_dict("records") == any_house.audit().users.to_dict("records")
     with pytest.raises(DatabaseError, match="may not write the smartcar_ops_… tables"):
-        phases.scope_ledger(any_house.company, any_house.ledger.scope)
+        schema.scope_ledger(any_house.company, any_house.ledger.scope)
     any_house.company.engine.dispose()
     any_house.company = owner
     assert contents == {name: any_house.rows(name) for name in any_house.tables()}

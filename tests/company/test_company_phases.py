@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger as ledgers
-from smartcar_ops.company import phases
-from smartcar_ops.company.tables import Company
+from smartcar_ops.database import schema
+from smartcar_ops.database.ledger import ledger as ledgers
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
 from tests.conftest import DATABASES
 from tests.house import House
@@ -55,7 +55,7 @@ def test_expand_adds_two_columns_and_the_kits_tables(before: House) -> None:
     """Both id columns are there, nullable and empty, beside the kit's tables; every other value is as it was."""
     users, vehicles = before.rows("users"), before.rows("vehicles")
     assert "before" == before.company.phase
-    steps = phases.expand(before.company, before.ledger)
+    steps = schema.expand(before.company, before.ledger)
     assert [False, False, False] == [step.done for step in steps]
     assert "expanded" == before.company.phase
     assert before.tables() >= TABLES
@@ -68,7 +68,7 @@ def test_expand_adds_two_columns_and_the_kits_tables(before: House) -> None:
 
 def test_the_columns_hold_a_uuid_and_no_more(before: House) -> None:
     """The new columns are VARCHAR(36), as the steps say before they are done."""
-    said = [step.does for step in phases.expand_steps(before.company)]
+    said = [step.does for step in schema.expand_steps(before.company)]
     before.expand()
     types = {
         column["name"]: column["type"]
@@ -86,7 +86,7 @@ def test_expand_again_changes_nothing(before: House) -> None:
     before.expand().play_callbacks()
     identity = before.ledger.fact("database_id")
     contents = {name: before.rows(name) for name in before.tables()}
-    steps = phases.expand(before.company, before.ledger)
+    steps = schema.expand(before.company, before.ledger)
     assert [True, True, True] == [step.done for step in steps]
     assert contents == {name: before.rows(name) for name in before.tables()}
     assert identity is not None and identity == before.open_ledger().fact("database_id")
@@ -102,7 +102,7 @@ def test_expand_goes_on_after_an_interruption(before: House) -> None:
         ledgers.t.meta.create(connection)
     before.company = Company.connect(before.url, before.settings.layout)
     assert "partial" == before.company.phase
-    assert [True, False, False] == [step.done for step in phases.expand_steps(before.company)]
+    assert [True, False, False] == [step.done for step in schema.expand_steps(before.company)]
     before.expand()
     assert "expanded" == before.company.phase
     assert stored == before.rows("users")
@@ -115,7 +115,7 @@ def test_expand_goes_on_after_an_interruption(before: House) -> None:
 def test_asking_for_the_steps_changes_nothing(before: House) -> None:
     """The steps are read from the schema; a dry run leaves no table and no column."""
     contents = {name: before.rows(name) for name in before.tables()}
-    assert 3 == len(phases.expand_steps(before.company))
+    assert 3 == len(schema.expand_steps(before.company))
     assert contents == {name: before.rows(name) for name in before.tables()}
 
 
@@ -127,7 +127,7 @@ def test_a_missing_right_is_one_sentence(make_house: Callable[..., House]) -> No
     url = sa.make_url(house.url).set(username="looker", password="look").render_as_string(hide_password=False)
     company = Company.connect(url, house.settings.layout)
     with pytest.raises(DatabaseError, match=r"adding users\.smartcar_user_id failed on .*: must be owner of"):
-        phases.expand(company, house.ledger)
+        schema.expand(company, house.ledger)
     assert "before" == house.company.phase
     company.engine.dispose()
 
@@ -135,6 +135,6 @@ def test_a_missing_right_is_one_sentence(make_house: Callable[..., House]) -> No
 def test_the_writing_ledger_is_asked_for_after_expand_only(before: House) -> None:
     """Applying needs the ledger in the database; before expand the sentence says how to get there."""
     with pytest.raises(DatabaseError, match="run 40_schema_phases -p phase expand -p apply True"):
-        phases.scope_ledger(before.company, before.ledger.scope)
+        schema.scope_ledger(before.company, before.ledger.scope)
     before.expand()
-    assert phases.scope_ledger(before.company, before.ledger.scope).in_database
+    assert schema.scope_ledger(before.company, before.ledger.scope).in_database

@@ -17,24 +17,25 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines, locks, phases, records
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.locks import LEASE, WRITER, lock, operator, utcnow
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.staging import Stage
-from smartcar_ops.company.tables import Company
+from smartcar_ops.database import engines, schema
+from smartcar_ops.database.ledger import change_log, locks
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.locks import LEASE, WRITER, lock, operator, utcnow
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.staging import Stage
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError
-from smartcar_ops.layout import Layout
+from smartcar_ops.settings.layout import Layout
 
 SCOPE = Scope("service", "live")
 HOLDER = """
 import sys
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.locks import lock
-from smartcar_ops.company.tables import Company
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.locks import lock
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import LockedError
-from smartcar_ops.layout import Layout
+from smartcar_ops.settings.layout import Layout
 
 url, name = sys.argv[1:]
 ledger = Ledger(Company.connect(url, Layout()).engine, Scope("service", "live"), in_database=True)
@@ -58,7 +59,7 @@ def url(any_database: str, tmp_path: Path) -> str:
         connection.execute(sa.text("CREATE TABLE vehicles (id INTEGER, user_id INTEGER)"))
     engine.dispose()
     company = Company.connect(any_database, Layout())
-    phases.expand(company, Ledger.open(company, SCOPE, tmp_path))
+    schema.expand(company, Ledger.open(company, SCOPE, tmp_path))
     return any_database
 
 
@@ -452,7 +453,7 @@ def test_an_act_that_lost_its_lock_notes_nothing(ledger: Ledger) -> None:
         for act in (
             lambda: runs.finish("first-run", "done", {}, held=held),
             lambda: runs.start("other", "30_backfill_user_ids", "apply", held=held),
-            lambda: records.mark_undone(ledger, held, "first-run", "earlier"),
+            lambda: change_log.mark_undone(ledger, held, "first-run", "earlier"),
             stage.clear,
         ):
             with pytest.raises(LockedError, match="taken over"):

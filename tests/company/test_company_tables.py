@@ -12,14 +12,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines, phases
-from smartcar_ops.company.desk import Desk, desk
-from smartcar_ops.company.evidence import Evidence
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.audit import audit as auditing
+from smartcar_ops.backfill import runner
+from smartcar_ops.database import engines, schema
+from smartcar_ops.database.evidence.evidence import Evidence
+from smartcar_ops.database.evidence.workspace import Desk, desk
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, SettingsError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing, backfilling
+from smartcar_ops.settings.layout import Layout
 from tests.house import House
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -116,7 +117,7 @@ def test_renamed_tables_and_columns_are_found_expanded_and_filled(make_house: Ca
         house.ledger = house.open_ledger()
         house.ask()
         house.expand()
-        applied = backfilling.apply(house.company, house.ledger, house.plan(), "run")
+        applied = runner.apply(house.company, house.ledger, house.plan(), "run")
         ready = [user for user in house.truth["users"] if user["bucket_uncalled"] == "ready"]
         stored = {str(row["nr"]): row["sc_user"] for row in house.rows("kunden") if row["sc_user"]}
         assert {user["user_id"]: user["smartcar_user_id"] for user in ready} == stored
@@ -139,7 +140,7 @@ def test_tables_of_a_schema_are_read_and_expanded_there(make_database: Callable[
     names = layout(users={"schema": "crm"}, vehicles={"schema": "crm"})
     assert {"5": "no_vehicles"} == buckets_of(url, tmp_path, names)
     company = Company.connect(url, names)
-    phases.expand(company, Ledger.open(company, Scope("s", "live"), tmp_path))
+    schema.expand(company, Ledger.open(company, Scope("s", "live"), tmp_path))
     found = sa.inspect(company.engine)
     assert "smartcar_user_id" in {column["name"] for column in found.get_columns("users", schema="crm")}
     assert "smartcar_vehicle_id" in {column["name"] for column in found.get_columns("vehicles", schema="crm")}
@@ -186,7 +187,7 @@ def test_cars_from_a_select_are_read_and_never_written(make_house: Callable[...,
         house.ask()
         house.expand()
         plan = house.plan()
-        backfilling.apply(house.company, house.ledger, plan, "run")
+        runner.apply(house.company, house.ledger, plan, "run")
         assert 0 == plan.counts("vehicles")["set"]
         ready = {u["user_id"]: u["smartcar_user_id"] for u in house.truth["users"] if u["bucket_uncalled"] == "ready"}
         assert ready == {str(r["id"]): r["smartcar_user_id"] for r in house.rows("users") if r["smartcar_user_id"]}
@@ -220,23 +221,23 @@ def test_ids_of_every_type_are_text_outside_and_native_inside(any_database: str,
     )
     company = Company.connect(any_database, Layout())
     ledger = Ledger.open(company, Scope("s", "live"), tmp_path)
-    phases.expand(company, ledger)
+    schema.expand(company, ledger)
     ledger = Ledger.open(company, Scope("s", "live"), tmp_path)
     car, person = str(uuid.UUID(int=77)), str(uuid.UUID(int=88))
     connection = {"vehicle_id": car, "smartcar_user_id": person, "make": "A", "model": "B", "powertrain": "BEV"}
     ledger.record_connections([connection], complete=True, now=NOW.replace(tzinfo=None))
-    from smartcar_ops.company import ledger_tables as t
+    from smartcar_ops.database.ledger import tables as t
 
     tie = {"source": "vins", "local_vehicle_id": people[0], "vehicle_id": car, "seen_at": NOW.replace(tzinfo=None)}
     ledger.record(t.ties, [tie])
-    plan = backfilling.plan(company, ledger, NOW)
+    plan = runner.plan(company, ledger, NOW)
     assert [(people[0], person), (people[0], car)] == [(change.row_id, change.after) for change in plan.changes()]
-    assert 2 == backfilling.apply(company, ledger, plan, "run").count("written")
+    assert 2 == runner.apply(company, ledger, plan, "run").count("written")
     audit = auditing.audit(company, ledger, NOW)
     assert {people[0]: "mapped", people[1]: "no_vehicles"} == dict(
         zip(audit.users["user_id"], audit.users["bucket"], strict=True)
     )
-    assert 2 == backfilling.undo(company, ledger, "run", "undo").count("written")
+    assert 2 == runner.undo(company, ledger, "run", "undo").count("written")
 
 
 def alive(url: str, *created: Any, time: str) -> list[bool]:

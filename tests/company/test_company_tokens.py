@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from smartcar_ops.company.tables import Company
-from smartcar_ops.company.user_tokens import WAITS, TokenRows
+from smartcar_ops.database.stored_tokens import WAITS, TokenRows
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, SmartcarOpsError
-from smartcar_ops.layout import Layout, Vault
+from smartcar_ops.settings.layout import Layout, Vault
 from tests.company.test_company_tables import run
 
 NOW = datetime(2026, 11, 23, 12, 0, 7, 600_000, tzinfo=UTC)

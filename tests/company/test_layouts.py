@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import phases
-from smartcar_ops.company.layouts import table_names
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.audit import audit
+from smartcar_ops.backfill import runner
+from smartcar_ops.database import schema as phases
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.layouts import table_names
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import PlanError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing, backfilling
+from smartcar_ops.settings.layout import Layout
 from tests.conftest import DATABASES
 from tests.migration.plain_desks import NAIVE, NOW, PERSONS
 
@@ -65,21 +66,21 @@ def test_what_is_known_of_one_table_is_not_known_of_another(url: str, tmp_path: 
     company, ledger = opened(url, tmp_path)
     told(ledger)
     there, other_ledger = opened(url, tmp_path, OTHERS[other])
-    assert 1 == auditing.audit(company, ledger, NOW).counts["ready"]
-    assert 0 == auditing.audit(there, other_ledger, NOW).counts["ready"]
-    plan = backfilling.plan(company, ledger, NOW)
+    assert 1 == audit.audit(company, ledger, NOW).counts["ready"]
+    assert 0 == audit.audit(there, other_ledger, NOW).counts["ready"]
+    plan = runner.plan(company, ledger, NOW)
     with pytest.raises(PlanError, match="made for another table or id column"):
-        backfilling.apply(there, other_ledger, plan, "there")
-    assert 1 == backfilling.apply(company, ledger, plan, "run").count("written")
-    for act in (lambda: backfilling.way_back(other_ledger, "run", 1), lambda: undo(there, other_ledger)):
+        runner.apply(there, other_ledger, plan, "there")
+    assert 1 == runner.apply(company, ledger, plan, "run").count("written")
+    for act in (lambda: runner.way_back(other_ledger, "run", 1), lambda: undo(there, other_ledger)):
         with pytest.raises(PlanError, match=r"changed other tables .*users \(id\) and vehicles \(id\)"):
             act()
     assert 1 == undo(company, ledger).count("written")
 
 
-def undo(company: Company, ledger: Ledger) -> backfilling.Applied:
+def undo(company: Company, ledger: Ledger) -> runner.Applied:
     """Undoes the run."""
-    return backfilling.undo(company, ledger, "run", "back")
+    return runner.undo(company, ledger, "run", "back")
 
 
 def test_a_schema_is_part_of_the_table(make_database: Callable[[str], str], tmp_path: Path) -> None:

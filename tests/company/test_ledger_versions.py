@@ -12,15 +12,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines, ledger_versions, phases
-from smartcar_ops.company import ledger as ledgers
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.ledger_versions import Version
-from smartcar_ops.company.locks import utcnow
-from smartcar_ops.company.tables import Company
+from smartcar_ops.database import engines
+from smartcar_ops.database import schema as phases
+from smartcar_ops.database.ledger import ledger as ledgers
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger import versions
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.locks import utcnow
+from smartcar_ops.database.ledger.versions import Version
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError
-from smartcar_ops.layout import Layout
+from smartcar_ops.settings.layout import Layout
 from tests import old_ledgers
 from tests.conftest import DATABASES
 from tests.house import House
@@ -30,7 +32,7 @@ from tests.test_runs import command
 __all__ = ["command"]
 
 SCOPE = Scope("5ca1ab1e5e121ce0", "live")
-NEWEST = ledger_versions._numbers()[0]
+NEWEST = versions._numbers()[0]
 UPGRADE = "40_schema_phases -p phase expand -p apply True"
 UNLOGGED = (
     "SELECT 'unlogged ' || relname AS name, reloptions FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'"
@@ -43,7 +45,7 @@ def schema(engine: sa.Engine) -> dict[str, Any]:
     """What the database says of the kit's tables: columns with types and nullability, keys, indexes."""
     inspector, found = sa.inspect(engine), {}
     for name in inspector.get_table_names():
-        if not name.startswith("smartcar_ops_") or name == ledger_versions.VERSION_TABLE:
+        if not name.startswith("smartcar_ops_") or name == versions.VERSION_TABLE:
             continue
         columns = {
             column["name"]: (str(column["type"].compile(engine.dialect)), column["nullable"])
@@ -82,11 +84,11 @@ def test_the_tables_are_made_as_they_are_described(
     """Columns, types, nullability, keys in their order and indexes are those of `ledger_tables`, wherever from."""
     made, described = before(make_database(kind), kind, since), make_database(kind)
     if since == "the first step":
-        monkeypatch.setattr(ledger_versions, "_make", ledger_versions._take_steps)
+        monkeypatch.setattr(versions, "_make", versions._take_steps)
     upgrade(made)
     t.metadata.create_all(connected(described))
     assert schema(connected(described)) == schema(connected(made))
-    assert Version.CURRENT is ledger_versions.found(connected(made))
+    assert Version.CURRENT is versions.found(connected(made))
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -95,10 +97,10 @@ def test_a_new_ledger_has_the_rows_that_the_steps_would_leave(
 ) -> None:
     """Made at once or step by step: the same rows, but for the two values that each ledger draws for itself."""
     found = []
-    for way in (ledger_versions._make, ledger_versions._take_steps):
+    for way in (versions._make, versions._take_steps):
         url = make_database(kind)
         old_company(url)
-        monkeypatch.setattr(ledger_versions, "_make", way)
+        monkeypatch.setattr(versions, "_make", way)
         upgrade(url)
         contents = old_ledgers.contents(connected(url))
         drawn = {row["name"]: row.pop("value") for row in contents["smartcar_ops_meta"]}
@@ -109,7 +111,7 @@ def test_a_new_ledger_has_the_rows_that_the_steps_would_leave(
 
 def recorded(engine: sa.Engine) -> str | None:
     """The version that the ledger says it has."""
-    return ledger_versions._number(engine)
+    return versions._number(engine)
 
 
 def old_company(url: str) -> None:
@@ -138,7 +140,7 @@ def killed_between_steps(
     for moment in moments(most):
         url = before(make_database(kind), kind, since)
         assert upgrade_in_a_process(url, moment) != 0, moment
-        left = ledger_versions.found(connected(url))
+        left = versions.found(connected(url))
         assert left in {Version.OLDER, Version.CURRENT} or (left is Version.ABSENT and since == NONE), moment
         if left is not Version.CURRENT:  # killed before the last commit, with nothing left to commit: all is there
             upgrade(url)
@@ -194,7 +196,7 @@ def test_a_live_lock_of_an_old_kit_stops_the_upgrade(make_database: Callable[[st
     with connected(url).begin() as connection:
         connection.execute(beat, {"beat": str(utcnow() - t.LEASE * 2)})
     upgrade(url)
-    assert Version.CURRENT is ledger_versions.found(connected(url))
+    assert Version.CURRENT is versions.found(connected(url))
 
 
 # --- another version is never taken for absent ---------------------------------------------------------------

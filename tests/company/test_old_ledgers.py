@@ -12,18 +12,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger as ledgers
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import phases, records
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.recordings import Recordings
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import Company
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import backfilling, field_rules
-from smartcar_ops.migration.comparing import Judging
-from smartcar_ops.migration.replaying import Replay, write_recordings
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.backfill import runner
+from smartcar_ops.compare.judging import field_rules
+from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.reading.replay import Replay, write_recordings
+from smartcar_ops.database import schema
+from smartcar_ops.database.ledger import change_log
+from smartcar_ops.database.ledger import ledger as ledgers
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.recordings import Recordings
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.tables import Company
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.settings.layout import Layout
 from tests import old_ledgers
 from tests.conftest import DATABASES
 
@@ -75,7 +77,7 @@ def old(request: pytest.FixtureRequest, make_database: Callable[[str], str], tmp
     before = old_ledgers.contents(made)
     scope = Scope(expected["service"], expected["mode"])
     if not is_file:
-        phases.expand(company, Ledger.open(company, scope, tmp_path / "elsewhere", to_upgrade=True))
+        schema.expand(company, Ledger.open(company, scope, tmp_path / "elsewhere", to_upgrade=True))
     ledger = Ledger.open(company, scope, reports)
     assert ledger.in_database is not is_file
     yield Old(company, ledger, expected, before)
@@ -131,11 +133,11 @@ def test_its_recordings_replay(old: Old, tmp_path: Path) -> None:
 def test_its_changes_are_read_by_run(old: Old) -> None:
     """What each run wrote and skipped, and how much of it an undo would still put back."""
     for run, outcomes in old.expected["changes"].items():
-        outcome = [column.name for column in records.COLUMNS].index("outcome")
-        rows = [row for part in records.of_run(old.ledger, run) for row in part]
+        outcome = [column.name for column in change_log.COLUMNS].index("outcome")
+        rows = [row for part in change_log.of_run(old.ledger, run) for row in part]
         assert outcomes == Counter(row[outcome] for row in rows), run
         stands = outcomes["written"] - sum(old.expected["undone"].get(run, {}).values())
-        assert stands == backfilling.way_back(old.ledger, run, 1)[0], run
+        assert stands == runner.way_back(old.ledger, run, 1)[0], run
 
 
 @in_each_database
@@ -143,10 +145,10 @@ def test_its_runs_can_be_undone(old: Old) -> None:
     """The undo of the finished run, then of the killed one, puts back every value that they found."""
     assert old.expected["company"] == old.ids()
     for number, undo in enumerate(old.expected["undo"]):
-        undone = backfilling.undo(old.company, old.ledger, undo["run"], f"undo-{number}")
+        undone = runner.undo(old.company, old.ledger, undo["run"], f"undo-{number}")
         assert {name: undo[name] for name in undone.summary} == undone.summary
         assert undo["company"] == old.ids()
-        assert 0 == backfilling.way_back(old.ledger, undo["run"], 1)[0]
+        assert 0 == runner.way_back(old.ledger, undo["run"], 1)[0]
 
 
 @in_each_database
@@ -156,14 +158,14 @@ def test_its_killed_run_is_known_as_dead(old: Old) -> None:
     last = old.runs.writing()
     assert last is not None
     assert (killed, "interrupted") == (last["run_id"], last["status"])
-    backfilling.undo(old.company, old.ledger, killed, "undo")
+    runner.undo(old.company, old.ledger, killed, "undo")
     assert ["interrupted"] == [run["status"] for run in old.runs.all() if run["run_id"] == killed]
 
 
 @pytest.mark.parametrize("old", [FILE], indirect=True)
 def test_expand_takes_the_old_file_over(old: Old, tmp_path: Path) -> None:
     """Evidence, choices and runs of the file are in the database after expand."""
-    phases.expand(old.company, old.ledger)
+    schema.expand(old.company, old.ledger)
     ledger = Ledger.open(old.company, old.ledger.scope, tmp_path / "reports")
     assert ledger.in_database
     assert old.runs.all() == Runs(ledger).all()

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import phases
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing, backfilling
+from smartcar_ops.audit import audit
+from smartcar_ops.backfill import runner
+from smartcar_ops.database import schema as phases
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
+from smartcar_ops.settings.layout import Layout
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 NAIVE = NOW.replace(tzinfo=None)
@@ -207,25 +208,25 @@ def test_a_company_as_it_is_goes_there_and_back(
     assert {real.id(number): "ready" for number in served} == {
         user: bucket for user, bucket in buckets(real).items() if bucket == "ready"
     }
-    plan = backfilling.plan(real.company, real.ledger, NOW)
+    plan = runner.plan(real.company, real.ledger, NOW)
     assert 0 == plan.counts("users")["conflict"]
-    applied = backfilling.apply(real.company, real.ledger, plan, "run", batch_size=2)
+    applied = runner.apply(real.company, real.ledger, plan, "run", batch_size=2)
     assert (0, len(users) + len(cars)) == (applied.exit_code, applied.count("written"))
     assert users == real.ids("users", "smartcar_user_id")
     assert traits.linked or cars == real.ids("vehicles", "smartcar_vehicle_id")
     assert dict.fromkeys(users, "mapped") == {user: b for user, b in buckets(real).items() if user in users}
     assert PEOPLE - traits.deleted == len(buckets(real))
-    undone = backfilling.undo(real.company, real.ledger, "run", "undo", batch_size=3)
+    undone = runner.undo(real.company, real.ledger, "run", "undo", batch_size=3)
     assert (0, len(users) + len(cars)) == (undone.exit_code, undone.count("written"))
     assert before == real.rows()
     one = next(iter(users))
-    backfilling.apply(real.company, real.ledger, plan, "again")
-    assert 1 == backfilling.undo(real.company, real.ledger, f"again:1:{one}", "one").count("written")
+    runner.apply(real.company, real.ledger, plan, "again")
+    assert 1 == runner.undo(real.company, real.ledger, f"again:1:{one}", "one").count("written")
     assert {user: id for user, id in users.items() if user != one} == real.ids("users", "smartcar_user_id")
     real.engine.dispose()
 
 
 def buckets(real: RealCompany) -> dict[str, str]:
     """User -> bucket, by an audit."""
-    found = auditing.audit(real.company, real.ledger, NOW).users
+    found = audit.audit(real.company, real.ledger, NOW).users
     return dict(zip(found["user_id"], found["bucket"], strict=True))

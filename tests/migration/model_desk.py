@@ -12,10 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import locks
-from smartcar_ops.company.locks import WRITER
-from smartcar_ops.migration import capturing
+from smartcar_ops.capture import reading
+from smartcar_ops.database.ledger import locks
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.locks import WRITER
 from tests.migration.plain_desks import NOBODY, Desk
 from tests.migration.plain_rules import PlainCompany
 
@@ -162,5 +162,5 @@ class ModelDesk(Desk):
         """Captures one webhook; how many are kept."""
         path = self._folder / "webhooks.jsonl"
         path.write_text(json.dumps({"body": body, "signature": signature}))
-        found = capturing.capture(self.company, self.ledger, webhooks=path, management_tokens=tokens, now=now)
+        found = reading.capture(self.company, self.ledger, webhooks=path, management_tokens=tokens, now=now)
         return found.count("kept")

@@ -14,14 +14,14 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.audit.listings import Listing
+from smartcar_ops.audit.questions import Questions
+from smartcar_ops.audit.sources import Asked
+from smartcar_ops.backfill import decisions, runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import LockedError
-from smartcar_ops.migration import backfilling, deciding
-from smartcar_ops.migration.listing import Listing
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.migration.questions import Questions
-from smartcar_ops.migration.sources import Asked
 from smartcar_ops.sandbox.webhooks import sign
 from smartcar_ops.smartcar.connections import Connection
 from smartcar_ops.smartcar.connections import Listing as V3Listing
@@ -190,7 +190,7 @@ class Play:
 
     def plan(self) -> None:
         """Plans by what is known now."""
-        self.plans = [*self.plans[-3:], backfilling.plan(self.desk.company, self.desk.ledger, self.now)]
+        self.plans = [*self.plans[-3:], runner.plan(self.desk.company, self.desk.ledger, self.now)]
 
     def _any_plan(self) -> Plan:
         if not self.plans:
@@ -308,9 +308,9 @@ class Play:
         company, ledger, target = self.desk.company, self.desk.ledger, act.target
         options: dict[str, Any] = {"batch_size": act.size, "progress": progress}
         if isinstance(target, Plan):
-            backfilling.apply(company, ledger, target, act.run_id, **options)
+            runner.apply(company, ledger, target, act.run_id, **options)
         else:
-            backfilling.undo(company, ledger, target, act.run_id, **options)
+            runner.undo(company, ledger, target, act.run_id, **options)
 
     def _free_the_lock(self, name: str, target: Plan | str) -> None:
         """Waits for a dead holder's lease, as it were; before that nobody else gets the lock."""
@@ -554,7 +554,7 @@ class Play:
         if user is None:
             return
         id = self.chance.choice([None, *PERSONS[:4], PERSONS[(int(user) - 1) % len(PERSONS)]])
-        deciding.decide(
+        decisions.decide(
             self.desk.company, self.desk.ledger, user, id or "none", by="Ada", reason="asked them", now=self.now
         )
         self.known.choices[user] = id

@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from smartcar_ops.company import judging, phases
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.desk import desk
-from smartcar_ops.company.ledger import KEPT, Ledger, Scope
-from smartcar_ops.company.tables import Company
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import auditing, buckets
+from smartcar_ops.audit import audit
+from smartcar_ops.database import schema
+from smartcar_ops.database.evidence import buckets, facts
+from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import KEPT, Ledger, Scope
+from smartcar_ops.database.tables import Company
+from smartcar_ops.settings.layout import Layout
 from tests.migration.plain_rules import NIL, PlainCar, PlainCompany
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -111,7 +112,7 @@ class Desk:
         self.company, self.expanded = Company.connect(url, Layout()), expanded
         self.ledger = Ledger.open(self.company, HERE, reports)
         if expanded:
-            phases.expand(self.company, self.ledger)
+            schema.expand(self.company, self.ledger)
             self.ledger = Ledger.open(self.company, HERE, reports)
         assert expanded == self.ledger.in_database
 
@@ -202,16 +203,16 @@ class Desk:
     def judged(self) -> dict[str, str]:
         """user id -> bucket, by the SQL rules."""
         with desk(self.company, self.ledger, NOW) as at:
-            return {row["user_id"]: row["bucket"] for row in at.rows(judging.Facts(at).judged(buckets.RULES))}
+            return {row["user_id"]: row["bucket"] for row in at.rows(facts.Facts(at).judged(buckets.RULES))}
 
     def counted(self) -> dict[str, int]:
         """Users by bucket, counted in the database."""
         with desk(self.company, self.ledger, NOW) as at:
-            return {row["bucket"]: row["users"] for row in at.rows(judging.Facts(at).counted(buckets.RULES))}
+            return {row["bucket"]: row["users"] for row in at.rows(facts.Facts(at).counted(buckets.RULES))}
 
     def orphans(self) -> set[tuple[str, str]]:
         """(Smartcar user, vehicle) of the connections nobody claims."""
-        found = auditing.audit(self.company, self.ledger, NOW).orphans
+        found = audit.audit(self.company, self.ledger, NOW).orphans
         return set(zip(found["smartcar_user_id"], found["vehicle_id"], strict=True))
 
 

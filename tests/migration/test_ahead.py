@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from smartcar_ops.migration.ahead import AHEAD, ahead
+from smartcar_ops.concurrency import AHEAD, ahead
 
 
 class Numbers:

@@ -15,12 +15,11 @@ from urllib.parse import quote
 import pytest
 from pydantic import SecretStr
 
+from smartcar_ops.capture import files
+from smartcar_ops.capture.files import Delivery, SentBack
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.migration import arrivals
-from smartcar_ops.migration.arrivals import Delivery, SentBack
 from smartcar_ops.sandbox.webhooks import sign
-from smartcar_ops.smartcar.redirects import Redirect, read_redirect
-from smartcar_ops.smartcar.webhooks import is_signed, read_event
+from smartcar_ops.smartcar.inbound import Redirect, is_signed, read_event, read_redirect
 
 ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 LOCAL, BACK = "4711", "https://app.example.com/callback"
@@ -31,17 +30,17 @@ TOKEN = SecretStr("a-management-token")
 def sent_back(path: Path, *lines: str) -> list[SentBack]:
     """The redirects of a file of these lines."""
     path.write_text("\n".join(lines) + "\n")
-    found = arrivals.find("redirects", str(path))
+    found = files.find("redirects", str(path))
     assert found
-    return list(arrivals.redirects(found))
+    return list(files.redirects(found))
 
 
 def delivered(path: Path, *lines: str) -> list[Delivery]:
     """The webhooks of a file of these lines."""
     path.write_text("\n".join(lines) + "\n")
-    found = arrivals.find("webhooks", str(path))
+    found = files.find("webhooks", str(path))
     assert found
-    return list(arrivals.webhooks(found))
+    return list(files.webhooks(found))
 
 
 def whose(given: SentBack) -> tuple[str | None, str | None]:
@@ -89,8 +88,8 @@ def test_a_file_may_be_encoded_or_packed(tmp_path: Path, encoding: str) -> None:
     """As Excel saves Unicode, and as logs are rotated."""
     content, path = f"url\tuser_id\n?user_id={ANN}\t{LOCAL}\n", tmp_path / "sent"
     path.write_bytes(gzip.compress(content.encode()) if encoding == "gzip" else content.encode(encoding))
-    assert path == arrivals.find("redirects", str(path))
-    assert [(ANN, LOCAL)] == [whose(given) for given in arrivals.redirects(path)]
+    assert path == files.find("redirects", str(path))
+    assert [(ANN, LOCAL)] == [whose(given) for given in files.redirects(path)]
 
 
 def test_a_packed_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -98,7 +97,7 @@ def test_a_packed_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path)
     path, noise = tmp_path / "sent.gz", random.Random(0)
     packed = gzip.compress("\n".join(f"?user_id={ANN}&code={noise.random()}" for _ in range(5000)).encode())
     path.write_bytes(packed[: len(packed) // 2])
-    *whole, last = arrivals.redirects(path)
+    *whole, last = files.redirects(path)
     assert 1000 < len(whole)
     assert {""} == {given.problem for given in whole}
     assert "the file ends here: it was not packed, or fetched, to its end" == last.problem
@@ -205,7 +204,7 @@ def test_a_long_array_is_streamed(tmp_path: Path) -> None:
     path, one = tmp_path / "all.json", json.dumps({**EVENT, "padding": "p" * 20_000}, indent=1)
     path.write_text("[" + ",\n".join([one] * 500) + "]")
     tracemalloc.start()
-    assert 500 == sum(not given.problem for given in arrivals.webhooks(path))
+    assert 500 == sum(not given.problem for given in files.webhooks(path))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert path.stat().st_size / 10 > peak

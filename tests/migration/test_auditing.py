@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from smartcar_ops.migration import auditing, backfilling, buckets
+from smartcar_ops.audit import audit as auditing
+from smartcar_ops.backfill import runner
+from smartcar_ops.database.evidence import buckets
 from tests.conftest import DATABASES
 from tests.house import House
 
@@ -35,7 +37,7 @@ def test_every_user_is_in_the_true_bucket_at_every_stage(fresh: House) -> None:
     assert truth(fresh, "bucket_uncalled") == found(fresh.audit())
     fresh.expand().play_callbacks()
     assert truth(fresh, "bucket") == found(fresh.audit())
-    backfilling.apply(fresh.company, fresh.ledger, fresh.plan(), "run")
+    runner.apply(fresh.company, fresh.ledger, fresh.plan(), "run")
     assert truth(fresh, "bucket_after") == found(fresh.audit())
 
 

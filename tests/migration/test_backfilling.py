@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from smartcar_ops.company.locks import WRITER, lock
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import PLAN_COLUMNS, Plan
+from smartcar_ops.database.ledger.locks import WRITER, lock
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import LockedError, PlanError
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import PLAN_COLUMNS, Plan
 from tests.conftest import DATABASES
 from tests.house import House
 
@@ -34,14 +34,14 @@ def one(house: House) -> House:
     return house
 
 
-def apply(house: House, plan: Plan, run: str = "run", **options: Any) -> backfilling.Applied:
+def apply(house: House, plan: Plan, run: str = "run", **options: Any) -> runner.Applied:
     """Applies a plan."""
-    return backfilling.apply(house.company, house.ledger, plan, run, **options)
+    return runner.apply(house.company, house.ledger, plan, run, **options)
 
 
-def undo(house: House, target: str, run: str = "undo", **options: Any) -> backfilling.Applied:
+def undo(house: House, target: str, run: str = "undo", **options: Any) -> runner.Applied:
     """Undoes a run, a batch or a row."""
-    return backfilling.undo(house.company, house.ledger, target, run, **options)
+    return runner.undo(house.company, house.ledger, target, run, **options)
 
 
 def company_rows(house: House) -> dict[str, list[dict[str, Any]]]:

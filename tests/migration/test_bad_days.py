@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import engines
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import Company
+from smartcar_ops import notebook_runs
+from smartcar_ops.backfill import runner as backfill_runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database import engines
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, PlanError, SmartcarOpsError
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.reporting import runs
 from tests.conftest import DATABASES
 from tests.house import House
 
@@ -58,9 +58,9 @@ def prepared(make_house: Callable[..., House], kind: str, users: int = 40, **opt
     return house
 
 
-def apply(house: House, plan: Plan, run: str = "run", **options: Any) -> backfilling.Applied:
+def apply(house: House, plan: Plan, run: str = "run", **options: Any) -> backfill_runner.Applied:
     """Applies a plan in batches of 5."""
-    return backfilling.apply(house.company, house.ledger, plan, run, **{"batch_size": 5, **options})
+    return backfill_runner.apply(house.company, house.ledger, plan, run, **{"batch_size": 5, **options})
 
 
 def company_rows(house: House) -> dict[tuple[str, str], dict[str, Any]]:
@@ -134,7 +134,7 @@ def test_a_plan_that_is_none_is_exit_5_on_the_command_line(asked: House, monkeyp
         monkeypatch.setenv(name, value)
     path = asked.root / "plan.parquet"
     pd.DataFrame({"a": [1]}).to_parquet(path)
-    result = runs.run("30", [("plan", str(path)), ("apply", "True")])
+    result = notebook_runs.run("30", [("plan", str(path)), ("apply", "True")])
     assert (5, None) == (result.exit_code, result.folder)
     assert "plan.parquet is no plan of this kit" in result.verdict
 
@@ -296,7 +296,7 @@ def wait_for_a_waiter(engine: sa.Engine) -> None:
 @pytest.mark.parametrize("asked", ["postgresql", "mariadb"], indirect=True)
 def test_a_deadlock_is_tried_again(asked: House) -> None:
     """Where the kit and another wait for each other's rows, one of them is ended; in the end all is written."""
-    plan, errors, ended = asked.plan(), list[str](), list[backfilling.Applied]()
+    plan, errors, ended = asked.plan(), list[str](), list[backfill_runner.Applied]()
     rows = sorted(int(change.row_id) for change in plan.changes() if change.table == "users")
     other, engine = engines.create(asked.url), asked.company.engine
     sa.event.listen(engine, "handle_error", lambda context: errors.append(str(context.original_exception)))

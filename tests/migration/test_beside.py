@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from smartcar_ops.company import engines
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.reporting import runs
+from smartcar_ops import notebook_runs
+from smartcar_ops.backfill import runner as backfill_runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database import engines
 from tests.conftest import DATABASES
 from tests.house import House
 from tests.processes import Act
@@ -181,7 +181,7 @@ def test_of_two_operators_one_is_refused(make_house: Callable[..., House], kind:
         assert (0, "") == first.finish()
         assert len(plan.changes()) == sum(row["outcome"] == "written" for row in of_run(house, first.run_id))
         assert [] == of_run(house, second.run_id)
-        backfilling.undo(house.company, house.ledger, first.run_id, f"undo-{round}")
+        backfill_runner.undo(house.company, house.ledger, first.run_id, f"undo-{round}")
 
 
 def of_run(house: House, run: str) -> list[dict[str, Any]]:
@@ -199,7 +199,7 @@ def test_the_command_line_names_who_writes(make_house: Callable[..., House], mon
     assert act.go()
     act.release()
     assert act.go()
-    result = runs.run("30_backfill_user_ids", [("plan", str(path)), ("apply", "True")])
+    result = notebook_runs.run("30_backfill_user_ids", [("plan", str(path)), ("apply", "True")])
     assert 4 == result.exit_code
     assert "run the-first)" in result.verdict
     assert [] == list(house.settings.reports.glob("2*"))

@@ -14,17 +14,20 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from smartcar_ops.company import captures
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.tables import Company
+from smartcar_ops import notebook_runs
+from smartcar_ops.capture import files as arrivals
+from smartcar_ops.capture import reading, rows
+from smartcar_ops.capture.result import COLUMNS, Captured
+from smartcar_ops.database import captures
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import arrivals, capturing, stored_rows
-from smartcar_ops.migration.captured import COLUMNS, Captured
-from smartcar_ops.reporting import bundles, runs
+from smartcar_ops.reports.runner import Result
 from smartcar_ops.sandbox.state import State, utc_now
 from smartcar_ops.sandbox.webhook_events import write_events
 from smartcar_ops.sandbox.webhooks import sign
+from smartcar_ops.settings.layout import Layout
+from smartcar_ops.storage import bundles
 from tests.house import House
 
 ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
@@ -56,7 +59,7 @@ def capture(house: House, *, tokens: Sequence[str] | None = None, toml: str = ""
     known = house.settings.credentials.management_tokens
     secrets = known if tokens is None else [SecretStr(token) for token in tokens]
     company = Company(house.company.engine, Layout.model_validate(tomllib.loads(toml)))
-    return capturing.capture(company, house.ledger, **files, management_tokens=secrets, now=house.now)
+    return reading.capture(company, house.ledger, **files, management_tokens=secrets, now=house.now)
 
 
 def redirects(house: House, *lines: str | dict[str, Any]) -> Captured:
@@ -198,7 +201,7 @@ def test_rows_below_a_broken_one_are_read(quiet: House) -> None:
 
 def test_a_line_without_end_is_not_held_in_memory(quiet: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a line longer than any event only the beginning is read, and it is one invalid line."""
-    monkeypatch.setattr(stored_rows, "LONGEST", 1000)
+    monkeypatch.setattr(rows, "LONGEST", 1000)
     path = write(quiet, json.dumps(signed(quiet, event())) + " " * 5000 + "x", signed(quiet, event(BEN)))
     assert ["kept", "kept"] == outcomes(capture(quiet, webhooks=path))
     path = write(quiet, '{"eventType": "' + "x" * 5000, signed(quiet, event(BEN)))
@@ -481,15 +484,15 @@ def test_no_secret_of_a_line_is_shown(quiet: House) -> None:
 
 
 @pytest.fixture
-def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., runs.Result]:
+def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the notebook on the quiet house."""
     monkeypatch.chdir(quiet.root)
     for name, value in quiet.environment.items():
         monkeypatch.setenv(name, value)
-    return lambda **given: runs.run("50", given.items())
+    return lambda **given: notebook_runs.run("50", given.items())
 
 
-def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..., runs.Result]) -> None:
+def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..., Result]) -> None:
     """0 where all is well, 1 where a line is for a person; tables, summary, no call, no company row changed."""
     before = quiet.rows("users"), quiet.rows("vehicles")
     write(quiet, signed(quiet, event()), signed(quiet, event(mode="TEST")))
@@ -513,7 +516,7 @@ def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..
     assert [] == quiet.sandbox.arrivals
 
 
-def test_the_notebook_without_a_line_has_nothing_to_do(quiet: House, run: Callable[..., runs.Result]) -> None:
+def test_the_notebook_without_a_line_has_nothing_to_do(quiet: House, run: Callable[..., Result]) -> None:
     """Exit 3 where no file is given."""
     result = run()
     assert (3, True) == (result.exit_code, result.verdict.startswith("No file given"))
@@ -546,7 +549,7 @@ def test_a_file_that_is_none_is_refused_before_anything(quiet: House, name: str,
     assert [] == everything(quiet)
 
 
-def test_the_notebook_leaves_no_folder_for_a_missing_file(quiet: House, run: Callable[..., runs.Result]) -> None:
+def test_the_notebook_leaves_no_folder_for_a_missing_file(quiet: House, run: Callable[..., Result]) -> None:
     """Exit 5, one sentence, nothing left behind."""
     result = run(redirects="nothing.csv")
     assert (5, None) == (result.exit_code, result.folder)

@@ -11,17 +11,18 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import readiness
-from smartcar_ops.company.locks import WRITER
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.company.tables import Company
+from smartcar_ops.backfill import decisions, runner
+from smartcar_ops.backfill.backfill import PLAN, Backfill, find_plan
+from smartcar_ops.backfill.plan import Plan, PlanWriter
+from smartcar_ops.compare import vehicles
+from smartcar_ops.database.evidence import readiness
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.locks import WRITER
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import LockedError, ParameterError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import backfilling, deciding, pairing
-from smartcar_ops.migration.plans import Plan, PlanWriter
-from smartcar_ops.reporting.backfill import PLAN, Backfill, find_plan
 from smartcar_ops.session import Session
+from smartcar_ops.settings.layout import Layout
 from tests.house import House
 
 NOTEBOOK = "30_backfill_user_ids"
@@ -51,8 +52,8 @@ def test_latest_never_goes_behind_a_newer_plan(house: House, session: Session) -
     house.ask()
     newest = keep(house, "20260102T000000Z")
     assert newest == find_plan(session, "latest").hash
-    backfilling.apply(house.company, house.ledger, find_plan(session, "latest"), "first")
-    again = backfilling.apply(house.company, house.ledger, find_plan(session, "latest"), "second")
+    runner.apply(house.company, house.ledger, find_plan(session, "latest"), "first")
+    again = runner.apply(house.company, house.ledger, find_plan(session, "latest"), "second")
     assert (newest, 3) == (find_plan(session, "latest").hash, again.exit_code)
 
 
@@ -91,11 +92,11 @@ def test_a_row_that_two_tables_have_is_told_by_its_batch(house: House) -> None:
     (user,) = [change for change in house.plan().changes() if change.table == "users"][:1]
     moved = "UPDATE vehicles SET id = :new, user_id = :new WHERE id = (SELECT min(id) FROM vehicles)"
     house.execute(moved, new=int(user.row_id))
-    deciding.decide(house.company, house.ledger, user.row_id, SOMEBODY, by="Ada", reason="asked", now=house.now)
-    backfilling.apply(house.company, house.ledger, planned(house, user.row_id), "both")
+    decisions.decide(house.company, house.ledger, user.row_id, SOMEBODY, by="Ada", reason="asked", now=house.now)
+    runner.apply(house.company, house.ledger, planned(house, user.row_id), "both")
     for batch, table in ((1, "users"), (2, "vehicles")):
         for row in (user.row_id, f"{table}/{user.row_id}"):
-            count, rows = backfilling.way_back(house.ledger, f"both:{batch}:{row}", 9)
+            count, rows = runner.way_back(house.ledger, f"both:{batch}:{row}", 9)
             assert (1, [table]) == (count, rows["table"].tolist())
 
 
@@ -107,7 +108,7 @@ def planned(house: House, row_id: str) -> Plan:
     tables = (("users", "smartcar_user_id"), ("vehicles", "smartcar_vehicle_id"))
     rows = [{**row, "table": table, "column": column, "current": None} for table, column in tables]
     writer.add(pd.DataFrame(rows))
-    return writer.finish(backfilling.binding(house.company, house.ledger), readiness.judged_now(house.ledger))
+    return writer.finish(runner.binding(house.company, house.ledger), readiness.judged_now(house.ledger))
 
 
 def test_no_row_beside_the_layouts_own_is_written(house: House) -> None:
@@ -116,7 +117,7 @@ def test_no_row_beside_the_layouts_own_is_written(house: House) -> None:
     plan = house.plan()
     change = next(change for change in plan.changes() if change.table == "users")
     narrowed = Company(house.company.engine, Layout.model_validate({"users": {"where": f"id <> {change.row_id}"}}))
-    applied = backfilling.apply(narrowed, house.ledger, plan, "narrow")
+    applied = runner.apply(narrowed, house.ledger, plan, "narrow")
     assert [("users", change.row_id)] == [(row.table, row.row_id) for row in applied.table("skipped").itertuples()]
     assert None is next(row for row in house.rows("users") if str(row["id"]) == change.row_id)["smartcar_user_id"]
 
@@ -129,14 +130,14 @@ def test_a_new_token_is_asked_although_the_old_one_was_refused(house: House) -> 
     assert (
         None
         is next(
-            pair for pair in pairing.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
+            pair for pair in vehicles.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
         ).token
     )
     house.execute("UPDATE vehicles SET vehicle_access_token = 'a-new-token' WHERE id = :id", id=int(car))
     assert (
         "a-new-token"
         == next(
-            pair for pair in pairing.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
+            pair for pair in vehicles.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
         ).token
     )
 
@@ -189,7 +190,7 @@ def test_a_writer_that_lost_its_lock_stops(house: House) -> None:
             connection.execute(taken.values(token=t.fences.c.token + 1, run_id="another"))
 
     with pytest.raises(LockedError, match="was taken over"):
-        backfilling.apply(house.company, house.ledger, house.plan(), "slow", batch_size=5, progress=taken_over)
+        runner.apply(house.company, house.ledger, house.plan(), "slow", batch_size=5, progress=taken_over)
     assert 5 == len(house.rows("smartcar_ops_changes"))
 
 
@@ -213,7 +214,7 @@ def test_a_condition_with_or_still_names_one_row(make_house: Callable[..., House
     house.ask()
     plan = house.plan().rows
     wanted = {row.row_id: row.proposed for row in plan.itertuples() if (row.table, row.decision) == ("users", "set")}
-    backfilling.apply(house.company, house.ledger, house.plan(), "run")
+    runner.apply(house.company, house.ledger, house.plan(), "run")
     written = {str(row["id"]): row["smartcar_user_id"] for row in house.rows("users") if row["smartcar_user_id"]}
     assert wanted
     assert wanted == written

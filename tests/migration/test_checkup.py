@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.migration.checkup import Checkup, checkup, note
-from smartcar_ops.migration.clients import paused_bucket, shared_bucket
+from smartcar_ops.clients import paused_bucket, shared_bucket
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.doctor import Checkup, checkup, note
 from tests.house import House
 
 
@@ -70,7 +70,7 @@ def test_what_nobody_foresaw_fails_its_line_alone(house: House, monkeypatch: pyt
     def fail(*_: object, **__: object) -> None:
         raise UnicodeError("the text of it, with a secret")
 
-    monkeypatch.setattr("smartcar_ops.company.tables.Company.connect", fail)
+    monkeypatch.setattr("smartcar_ops.database.tables.Company.connect", fail)
     found = asked(house)
     assert ("fail", "pass", 2) == (states(found)["database"], states(found)["V3 connections"], found.exit_code)
     assert "UnicodeError" in found.verdict and "secret" not in found.verdict

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.recordings import Recordings
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
 from tests.house import House

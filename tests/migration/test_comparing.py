@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.recordings import Recordings
+from smartcar_ops.compare import recording
+from smartcar_ops.compare.judging import judge
+from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.verdicts import WAIVABLE
+from smartcar_ops.compare.reading import selection
+from smartcar_ops.compare.reading.selection import Slice, Wish
+from smartcar_ops.compare.recording import Reached, Recording
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.errors import ParameterError, SettingsError, SmartcarError
-from smartcar_ops.layout import Layout
-from smartcar_ops.migration import comparing, recording, slices
-from smartcar_ops.migration.comparing import Judging
-from smartcar_ops.migration.pairing import Pair
-from smartcar_ops.migration.recording import Reached, Recording
-from smartcar_ops.migration.slices import Slice, Wish
-from smartcar_ops.migration.verdicts import WAIVABLE
-from smartcar_ops.smartcar.allowance import Bucket, Budget
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.settings.layout import Layout
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
 from tests.house import House
 from tests.recorded import Compared, begin, judged, owners, pairs, readable, record
 
@@ -275,7 +277,7 @@ def test_vehicles_the_budget_did_not_reach_are_listed(make_house: Callable[..., 
     house.ask()
     slice_ = begin(house, Wish(6))
     some, found = slice_.choose(pairs(house)), list[Recording]()
-    slices.remember(Recordings(house.ledger), slice_)
+    selection.remember(Recordings(house.ledger), slice_)
     with house.transport.spending(Budget(Bucket(house.settings.allowance), max_calls=50, max_minutes=0)):
         reached = record(house, some, found, slice_.name)
     assert 0 < len(reached.keys) < len(some)
@@ -323,7 +325,7 @@ def test_nothing_compared_is_an_empty_table_with_the_same_columns() -> None:
     now = datetime(2026, 11, 23, tzinfo=UTC)
     empty = Judging(field_map(), Layout(), now).done()
     fields = empty.fields.frame()
-    assert (comparing.FIELD_COLUMNS, 0, 0) == (list(fields.columns), len(fields), empty.exit_code)
+    assert (judge.FIELD_COLUMNS, 0, 0) == (list(fields.columns), len(fields), empty.exit_code)
     assert "bool" == str(fields["scored"].dtype)
     assert ({}, 0, 0, True) == (empty.verdicts, empty.scored, empty.judged, empty.complete)
     assert [0, 0] == [len(empty.by_field()), len(empty.lost)]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from smartcar_ops import cli
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.audit import choices
+from smartcar_ops.backfill import decisions, runner
+from smartcar_ops.backfill.backfill import Backfill
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.migration import backfilling, deciding
-from smartcar_ops.reporting.backfill import Backfill
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
 from tests.house import House
@@ -37,7 +38,7 @@ def user_of(house: House, persona: str) -> str:
 def decide(house: House, user: str, id: str, **changed: str) -> str:
     """Ada decides."""
     given = {"by": "Ada", "reason": "asked them", **changed}
-    return deciding.decide(house.company, house.ledger, user, id, now=house.now, **given)  # type: ignore[arg-type]
+    return decisions.decide(house.company, house.ledger, user, id, now=house.now, **given)  # type: ignore[arg-type]
 
 
 def planned(house: House, user: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def test_every_row_for_a_person_comes_with_its_commands(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(house.root)
     user = user_of(house, "two_ids_vin")
-    (conflict,) = [found for found in deciding.conflicts(house.plan()) if found.user_id == user]
+    (conflict,) = [found for found in decisions.conflicts(house.plan()) if found.user_id == user]
     assert [*conflict.ids, "none"] == [line.split()[3] for line in shown[user]] and 2 == len(conflict.ids)
     words = shlex.split(shown[user][0].replace("NAME", "Ada").replace("TEXT", "'asked them'"))
     with pytest.raises(SystemExit) as ended:
@@ -81,7 +82,7 @@ def test_every_row_for_a_person_comes_with_its_commands(
 
 def test_a_command_takes_any_id_of_the_companys() -> None:
     """An id with blanks or quotes is one word of the command."""
-    (command,) = deciding.commands("O'Hara; rm -rf", [])
+    (command,) = choices.commands("O'Hara; rm -rf", [])
     assert ["smartcar-ops", "decide", "O'Hara; rm -rf", "none"] == shlex.split(command)[:4]
 
 
@@ -89,12 +90,12 @@ def test_a_command_takes_any_id_of_the_companys() -> None:
 def test_what_a_person_chose_is_set(asked: House, persona: str) -> None:
     """A conflict becomes a row to set, with name and reason; applied, it is mapped or at least kept."""
     user = user_of(asked, persona)
-    (conflict,) = [found for found in deciding.conflicts(asked.plan()) if found.user_id == user]
+    (conflict,) = [found for found in decisions.conflicts(asked.plan()) if found.user_id == user]
     chosen = next((id for id in conflict.ids if id != stored(asked, user)), SOMEBODY)
     decide(asked, user, chosen.upper())
     row = planned(asked, user)
     assert ("set", chosen, "Ada chose: asked them") == (row["decision"], row["proposed"], row["reason"])
-    applied = backfilling.apply(asked.company, asked.ledger, asked.plan(), "run")
+    applied = runner.apply(asked.company, asked.ledger, asked.plan(), "run")
     assert 0 == applied.exit_code
     assert chosen == stored(asked, user)
     assert "keep" == planned(asked, user)["decision"]
@@ -105,21 +106,21 @@ def test_none_takes_an_id_away(asked: House) -> None:
     user = user_of(asked, "wrong_id")
     before = stored(asked, user)
     decide(asked, user, "none")
-    backfilling.apply(asked.company, asked.ledger, asked.plan(), "run")
+    runner.apply(asked.company, asked.ledger, asked.plan(), "run")
     assert None is stored(asked, user)
-    backfilling.undo(asked.company, asked.ledger, "run", "undo")
+    runner.undo(asked.company, asked.ledger, "run", "undo")
     assert before == stored(asked, user) is not None
 
 
 def test_an_id_that_another_holds_wants_both_decided(asked: House) -> None:
     """Of two users with one id, deciding for one sets nothing; once the other has none, the first keeps it."""
     one, two = [str(user["user_id"]) for user in asked.truth["users"] if user["persona"] == "couple"][:2]
-    (id,) = next(found.ids for found in deciding.conflicts(asked.plan()) if found.user_id == one)
+    (id,) = next(found.ids for found in decisions.conflicts(asked.plan()) if found.user_id == one)
     decide(asked, one, id)
     assert "conflict" == planned(asked, one)["decision"] == planned(asked, two)["decision"]
     assert "decide for that user, too" in planned(asked, one)["reason"]
     decide(asked, two, "none")
-    backfilling.apply(asked.company, asked.ledger, asked.plan(), "run")
+    runner.apply(asked.company, asked.ledger, asked.plan(), "run")
     assert (id, None) == (stored(asked, one), stored(asked, two))
 
 
@@ -162,10 +163,10 @@ def test_a_hidden_text_is_replaced_where_a_person_says_so(house: House) -> None:
     house.execute("UPDATE users SET smartcar_user_id = 'ada@example.com' WHERE id = :id", id=int(user))
     decide(house, user, SOMEBODY)
     assert "(no UUID, 15 characters)" == planned(house, user)["current"]
-    applied = backfilling.apply(house.company, house.ledger, house.plan(), "run")
+    applied = runner.apply(house.company, house.ledger, house.plan(), "run")
     assert SOMEBODY == stored(house, user)
     assert "ada@" not in applied.table().to_csv()
-    backfilling.undo(house.company, house.ledger, "run", "undo")
+    runner.undo(house.company, house.ledger, "run", "undo")
     assert "ada@example.com" == stored(house, user)
 
 
@@ -177,7 +178,7 @@ def test_ids_kept_per_vehicle_settle_two_ids(make_house: Callable[..., House], k
     user = user_of(house, "two_ids_vin")
     assert "skip" == planned(house, user)["decision"]
     plan = house.plan()
-    backfilling.apply(house.company, house.ledger, plan, "run")
+    runner.apply(house.company, house.ledger, plan, "run")
     cars = [row for row in house.rows("vehicles") if str(row["user_id"]) == user]
     holders = {row["holder_id"] for row in cars}
     assert 2 == len(holders - {None})

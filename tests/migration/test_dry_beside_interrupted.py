@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.locks import WRITER
-from smartcar_ops.migration import auditing, backfilling
-from smartcar_ops.migration.checkup import checkup
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.migration.sources import AUTO
-from smartcar_ops.reporting.backfill import PLAN, Backfill
-from smartcar_ops.reporting.panels import BackfillPanel
+from smartcar_ops.audit import audit as auditing
+from smartcar_ops.audit import resolver
+from smartcar_ops.audit.sources import AUTO
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.backfill import PLAN, Backfill
+from smartcar_ops.backfill.panel import BackfillPanel
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database.ledger.locks import WRITER
+from smartcar_ops.doctor import checkup
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
 from tests.house import House
@@ -73,7 +75,7 @@ def dry_of_the_same_second(house: House) -> None:
 def an_audit(house: House) -> None:
     """A whole audit, noted as one."""
     with opened(house) as session:
-        session.ask(AUTO, max_calls=0, max_minutes=1)
+        resolver.ask(session, AUTO, max_calls=0, max_minutes=1)
         audit = auditing.audit(session.company, session.ledger, session.now)
         session.finish(audit.verdict, exit_code=audit.exit_code, **audit.summary())
 
@@ -115,7 +117,7 @@ def test_what_writes_nothing_touches_nothing_of_a_killed_apply(
     calm = Act(house, "apply", path, EARLIER, batch_size=4)
     assert (0, "") == calm.finish()
     wanted = {table: house.rows(table) for table in ("users", "vehicles")}
-    backfilling.undo(house.company, house.ledger, EARLIER, "back")
+    runner.undo(house.company, house.ledger, EARLIER, "back")
     assert before["users"] == house.rows("users")
     Act(house, "apply", path, KILLED, batch_size=4, dies_before=calm.statements // 2).finish()
     left = state(house)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.migration.verdicts import Judgement, judge
-from smartcar_ops.smartcar.fields import field_map
-from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.compare.judging.verdicts import Judgement, judge
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.smartcar.signals import Signals, read_signal
 from smartcar_ops.smartcar.v2 import read_batch
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from smartcar_ops.backfill.plan import PLAN_COLUMNS, Plan
+from smartcar_ops.compare.reading.replay import Replay, write_recordings
 from smartcar_ops.errors import PlanError, SettingsError
-from smartcar_ops.migration import spool
-from smartcar_ops.migration.plans import PLAN_COLUMNS, Plan
-from smartcar_ops.migration.replaying import Replay, write_recordings
+from smartcar_ops.storage import parquet
 
 DOCUMENT = {"vehicle_id": "v", "again": None}
 
@@ -36,7 +36,7 @@ def test_a_file_of_gigabytes_is_not_read(sparse: Path) -> None:
 
 def test_a_small_file_that_unpacks_to_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows that stand together and unpack to more than the limit are refused by the file's foot."""
-    monkeypatch.setattr(spool, "LARGEST_PART", 1_000_000)
+    monkeypatch.setattr(parquet, "LARGEST_PART", 1_000_000)
     rows = pd.DataFrame({name: [f"{'x' * 200} {number}" for number in range(10_000)] for name in PLAN_COLUMNS})
     rows.to_parquet(tmp_path / "plan.parquet", compression="zstd")
     assert (tmp_path / "plan.parquet").stat().st_size < 1_000_000

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.migration.remote import THREADS
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.reading.worker import THREADS
 from smartcar_ops.session import Session
 from tests.house import House
 

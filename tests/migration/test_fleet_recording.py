@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.reading.worker import RemoteRecorder, Task
 from smartcar_ops.errors import AuthenticationError, DatabaseError, ParameterError, SmartcarOpsError
-from smartcar_ops.migration.remote import RemoteRecorder, Task
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
 from tests.house import House

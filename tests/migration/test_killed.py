@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database.ledger.runs import Runs
 from tests.conftest import DATABASES
 from tests.house import House
 from tests.processes import Act
@@ -109,7 +109,7 @@ def interrupted(house: House, name: str) -> set[str]:
 def killed_while_applying(make_house: Callable[..., House], kind: str, kills: int, users: int) -> None:
     """Kills an apply, resumes it, and holds what is there against an identical company that nobody disturbed."""
     calm, plan, _ = prepared(make_house, kind, users)
-    backfilling.apply(calm.company, calm.ledger, plan, "calm")
+    runner.apply(calm.company, calm.ledger, plan, "calm")
     house, plan, path = prepared(make_house, kind, users)
     before = company_rows(house)
     assert ids(calm) != ids(house)
@@ -139,12 +139,12 @@ def killed_while_undoing(make_house: Callable[..., House], kind: str, kills: int
     """Kills an undo, resumes it, and applies the plan again."""
     house, plan, path = prepared(make_house, kind, users)
     before = company_rows(house)
-    backfilling.apply(house.company, house.ledger, plan, "run", batch_size=10)
+    runner.apply(house.company, house.ledger, plan, "run", batch_size=10)
     after = company_rows(house)
     assert 0 == kill_and_resume(house, "undo", "run", kills, seed=kills)
     assert before == company_rows(house)
     assert {"interrupted"} == interrupted(house, "undo")
-    again = backfilling.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
+    again = runner.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
     assert len(plan.changes()) == again.count("written") == again.done
     assert after == company_rows(house)
 
@@ -166,14 +166,14 @@ def test_an_undo_killed_twenty_times_goes_on(make_house: Callable[..., House], k
 def test_what_a_killed_undo_put_back_is_open_again(make_house: Callable[..., House], kind: str) -> None:
     """After half an undo, the plan applied again writes just the half that was put back."""
     house, plan, path = prepared(make_house, kind, 40)
-    backfilling.apply(house.company, house.ledger, plan, "run")
+    runner.apply(house.company, house.ledger, plan, "run")
     after = company_rows(house)
     kill(Act(house, "undo", "run", "undo"), random.Random(1), 3)
     (undo,) = Runs(house.ledger).all("undo")
     half = house.rows("smartcar_ops_changes")
     put_back = sum(row["run_id"] == "undo" for row in half)
     assert len(plan.changes()) > put_back >= 15
-    again = backfilling.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
+    again = runner.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
     assert ("running", "interrupted") == (undo["status"], Runs(house.ledger).all("undo")[0]["status"])
     assert put_back == again.count("written") == again.done
     assert after == company_rows(house)
@@ -193,17 +193,17 @@ def each_moment(make_house: Callable[..., House], kind: str, *, applying: Moment
     for moment in applying(calm.statements):
         run = f"apply-{moment}"
         assert Act(house, "apply", path, run, batch_size=20, dies_before=moment).finish() in DEAD_OR_DONE
-        backfilling.apply(house.company, house.ledger, plan, f"{run}-rest")
+        runner.apply(house.company, house.ledger, plan, f"{run}-rest")
         assert (once(plan), after) == (standing(house), company_rows(house)), moment
         for part in (run, f"{run}-rest"):
             if Runs(house.ledger).one(part):
-                backfilling.undo(house.company, house.ledger, part, f"undo-{part}")
+                runner.undo(house.company, house.ledger, part, f"undo-{part}")
         assert (Counter(), before) == (standing(house), company_rows(house)), moment
     for moment in undoing(back.statements):
         run = f"forth-{moment}"
-        backfilling.apply(house.company, house.ledger, plan, run)
+        runner.apply(house.company, house.ledger, plan, run)
         assert Act(house, "undo", run, f"back-{moment}", batch_size=20, dies_before=moment).finish() in DEAD_OR_DONE
-        backfilling.undo(house.company, house.ledger, run, f"back-{moment}-rest")
+        runner.undo(house.company, house.ledger, run, f"back-{moment}-rest")
         assert (Counter(), before) == (standing(house), company_rows(house)), moment
 
 

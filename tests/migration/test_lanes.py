@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.changes import Changes
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.backfill import batches, runner
+from smartcar_ops.database.changes import Changes
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import DatabaseError
-from smartcar_ops.migration import backfilling, lanes
 from tests.house import House
 from tests.migration.test_killed import carried_out, company_rows, once, standing
 
@@ -22,8 +22,8 @@ BATCH = 5
 @pytest.fixture
 def house(make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> House:
     """A company on PostgreSQL, everything asked; five rows are no small batch here, and every batch is quick."""
-    monkeypatch.setattr(lanes, "FIRST_BATCH", BATCH)
-    monkeypatch.setattr(lanes, "QUICK", 60)
+    monkeypatch.setattr(batches, "FIRST_BATCH", BATCH)
+    monkeypatch.setattr(batches, "QUICK", 60)
     house = make_house("postgresql", users=60).expand().play_callbacks()
     house.ask()
     return house
@@ -47,7 +47,7 @@ class Meeting:
 def test_two_tables_are_written_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a first quick batch; every change is made and recorded once, and a batch is of one table."""
     meeting, plan, before = Meeting(monkeypatch), house.plan(), company_rows(house)
-    applied = backfilling.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
+    applied = runner.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
     assert {"users", "vehicles"} == meeting.tables
     assert carried_out(before, plan) == company_rows(house)
     assert once(plan) == standing(house)
@@ -62,9 +62,9 @@ def test_two_tables_are_written_at_once(house: House, monkeypatch: pytest.Monkey
 def test_what_both_wrote_is_undone_as_one_run(house: House) -> None:
     """A batch of its own, then the rest of the run: the company is as before."""
     plan, before = house.plan(), company_rows(house)
-    backfilling.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
-    backfilling.undo(house.company, house.ledger, "run:3", "undo-3", batch_size=BATCH)
-    backfilling.undo(house.company, house.ledger, "run", "undo", batch_size=BATCH)
+    runner.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
+    runner.undo(house.company, house.ledger, "run:3", "undo-3", batch_size=BATCH)
+    runner.undo(house.company, house.ledger, "run", "undo", batch_size=BATCH)
     assert before == company_rows(house)
 
 
@@ -76,9 +76,9 @@ def test_a_cancel_lets_both_end_their_batch(house: House) -> None:
         if done >= 4 * BATCH:
             Runs(house.ledger).request("run", "cancel")
 
-    applied = backfilling.apply(house.company, house.ledger, plan, "run", batch_size=BATCH, progress=cancel)
+    applied = runner.apply(house.company, house.ledger, plan, "run", batch_size=BATCH, progress=cancel)
     assert applied.cancelled and len(plan.changes()) > applied.done == len(applied.table())
-    rest = backfilling.apply(house.company, house.ledger, plan, "rest", batch_size=BATCH)
+    rest = runner.apply(house.company, house.ledger, plan, "rest", batch_size=BATCH)
     assert len(plan.changes()) == applied.count("written") + rest.count("written")
     assert carried_out(before, plan) == company_rows(house)
 
@@ -94,18 +94,18 @@ def test_where_one_fails_the_other_ends_its_batch(house: House, monkeypatch: pyt
 
     with monkeypatch.context() as patched, pytest.raises(DatabaseError, match="gone"):
         patched.setattr(Changes, "write", fail)
-        backfilling.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
+        runner.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
     run = Runs(house.ledger).one("run")
     assert run is not None
     assert ("failed", standing(house).total()) == (run["status"], run["summary"]["applied"])
-    backfilling.apply(house.company, house.ledger, plan, "rest", batch_size=BATCH)
+    runner.apply(house.company, house.ledger, plan, "rest", batch_size=BATCH)
     assert once(plan) == standing(house)
     assert carried_out(before, plan) == company_rows(house)
 
 
 def test_one_alone_where_the_database_is_not_quick(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch after the other, the users' first."""
-    monkeypatch.setattr(lanes, "QUICK", 0)
-    applied = backfilling.apply(house.company, house.ledger, house.plan(), "run", batch_size=BATCH)
+    monkeypatch.setattr(batches, "QUICK", 0)
+    applied = runner.apply(house.company, house.ledger, house.plan(), "run", batch_size=BATCH)
     tables = applied.table()["table"].to_list()
     assert sorted(tables) == tables

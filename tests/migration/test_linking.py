@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from smartcar_ops.company.ledger import EVIDENCE
+from smartcar_ops.audit.sources import AUTO, SOURCES, Asked, parse_sources
+from smartcar_ops.database.ledger.ledger import EVIDENCE
 from smartcar_ops.errors import AuthenticationError, ParameterError
-from smartcar_ops.migration.sources import AUTO, SOURCES, Asked, parse_sources
-from smartcar_ops.smartcar.allowance import Bucket, Budget
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
 from tests.house import House
 
 
@@ -155,7 +155,7 @@ def test_refused_application_credentials_end_the_asking(make_house: Callable[...
     house = make_house(users=40).expand()
     house.environment["SMARTCAR_CLIENT_SECRET"] = "wrong"
     house.settings = house.read_settings()
-    from smartcar_ops.smartcar.tokens import ApplicationToken
+    from smartcar_ops.smartcar.auth import ApplicationToken
     from smartcar_ops.smartcar.v3 import V3
 
     token = ApplicationToken(house.transport, house.settings.origins.iam, house.settings.credentials)

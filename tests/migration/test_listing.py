@@ -11,16 +11,17 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 
-from smartcar_ops.company import ledger_tables as t
+from smartcar_ops import notebook_runs
+from smartcar_ops.audit import resolver
+from smartcar_ops.audit.resolver import Linker
+from smartcar_ops.audit.sources import AUTO
+from smartcar_ops.audit.token_owners import TokenOwners, digest
+from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.errors import AuthenticationError, ParameterError
-from smartcar_ops.migration.linking import Linker
-from smartcar_ops.migration.sources import AUTO
-from smartcar_ops.migration.token_owners import TokenOwners, digest
-from smartcar_ops.reporting import runs
 from smartcar_ops.sandbox.slips import names_two
 from smartcar_ops.session import Session
-from smartcar_ops.smartcar.allowance import Bucket, Budget
 from smartcar_ops.smartcar.connections import Listing as V3Listing
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
 from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.smartcar.management import ManagementV2
 from tests.house import House
@@ -125,8 +126,8 @@ def test_management_without_its_token_is_refused_by_name(house: House) -> None:
     """Exit 5 by cost and by asking, before anything is sent; without naming it, nothing is missed."""
     credentials = house.settings.credentials.model_copy(update={"management_token": SecretStr("")})
     session = Session("20_audit_user_ids", replace(house.settings, credentials=credentials))
-    linker: Linker = session.linker()
-    for act in (linker.cost, lambda sources: session.ask(sources, max_calls=0, max_minutes=1)):
+    linker: Linker = resolver.linker(session)
+    for act in (linker.cost, lambda sources: resolver.ask(session, sources, max_calls=0, max_minutes=1)):
         with pytest.raises(ParameterError, match="SMARTCAR_MANAGEMENT_TOKEN") as raised:
             act(BOTH)
         assert 5 == raised.value.exit_code
@@ -144,7 +145,7 @@ def test_an_audit_asks_management_where_it_is_named(
         monkeypatch.setenv(name, value)
     if token is not None:
         monkeypatch.setenv("SMARTCAR_MANAGEMENT_TOKEN", token)
-    result = runs.run("20", [("sources", "connections,management")])
+    result = notebook_runs.run("20", [("sources", "connections,management")])
     assert (code, code == 1) == (result.exit_code, "management" in result.calls)
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import held_twice, readiness
-from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.backfill import runner
+from smartcar_ops.database.evidence import duplicate_ids, readiness
+from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.errors import LockedError
-from smartcar_ops.migration import backfilling
 from tests.conftest import DATABASES
 from tests.migration.plain_desks import NAIVE, NOBODY, NOW, PERSONS, VEHICLES, Desk
 from tests.migration.plain_rules import PlainCar, PlainCompany
@@ -30,7 +30,7 @@ def desk(request: pytest.FixtureRequest, make_database: Callable[[str], str], tm
 
 def applied(desk: Desk, run_id: str) -> None:
     """Plans, and applies that."""
-    backfilling.apply(desk.company, desk.ledger, backfilling.plan(desk.company, desk.ledger, NOW), run_id)
+    runner.apply(desk.company, desk.ledger, runner.plan(desk.company, desk.ledger, NOW), run_id)
 
 
 def held(desk: Desk) -> list[str | None]:
@@ -48,11 +48,11 @@ def test_an_undo_does_not_give_back_an_id_that_is_anothers_by_now(desk: Desk) ->
     applied(desk, "given")
     with desk.ledger.begin() as connection:
         connection.execute(sa.delete(t.choices))
-    undone = backfilling.undo(desk.company, desk.ledger, "moved", "back")
+    undone = runner.undo(desk.company, desk.ledger, "moved", "back")
     assert {("users", "1"): readiness.HELD} == outcome(desk, undone)
     assert [B, A] == held(desk)
-    backfilling.undo(desk.company, desk.ledger, "given", "given back")
-    assert 1 == backfilling.undo(desk.company, desk.ledger, "moved", "back again").count("written")
+    runner.undo(desk.company, desk.ledger, "given", "given back")
+    assert 1 == runner.undo(desk.company, desk.ledger, "moved", "back again").count("written")
     assert [A, None] == held(desk)
 
 
@@ -63,7 +63,7 @@ def test_an_undo_puts_back_an_id_that_it_takes_from_another(desk: Desk) -> None:
     assert [B, A] == held(desk)
     with desk.ledger.begin() as connection:
         connection.execute(sa.delete(t.choices))
-    assert 2 == backfilling.undo(desk.company, desk.ledger, "run", "back").count("written")
+    assert 2 == runner.undo(desk.company, desk.ledger, "run", "back").count("written")
     assert [A, None] == held(desk)
 
 
@@ -73,9 +73,9 @@ def test_what_a_later_run_changed_is_undone_first(desk: Desk) -> None:
     applied(desk, "first")
     run(f"UPDATE users SET smartcar_user_id = '{B}'")(desk)  # the company's own
     applied(desk, "second")
-    undone = backfilling.undo(desk.company, desk.ledger, "first", "back")
-    assert {("users", "1"): held_twice.CHANGED_LATER} == outcome(desk, undone)
-    assert 1 == backfilling.undo(desk.company, desk.ledger, "second", "second back").count("written")
+    undone = runner.undo(desk.company, desk.ledger, "first", "back")
+    assert {("users", "1"): duplicate_ids.CHANGED_LATER} == outcome(desk, undone)
+    assert 1 == runner.undo(desk.company, desk.ledger, "second", "second back").count("written")
     assert [B] == held(desk)
 
 
@@ -86,8 +86,8 @@ def test_an_undone_value_does_not_come_back_by_a_later_undo(desk: Desk) -> None:
     chosen(None)(desk)
     applied(desk, "emptied")
     run(f"UPDATE users SET smartcar_user_id = '{A}'")(desk)
-    undone = backfilling.undo(desk.company, desk.ledger, "set", "back")
-    assert {("users", "1"): held_twice.CHANGED_LATER} == outcome(desk, undone)
+    undone = runner.undo(desk.company, desk.ledger, "set", "back")
+    assert {("users", "1"): duplicate_ids.CHANGED_LATER} == outcome(desk, undone)
     assert [A] == held(desk)
 
 
@@ -99,13 +99,13 @@ def test_a_plan_older_than_a_restored_ledger_is_asked_about(desk: Desk) -> None:
     with desk.ledger.begin() as connection:
         numbers = {row[0]: row[1] for row in connection.execute(sa.select(t.fences.c.name, t.fences.c.token))}
     desk.ledger.record(t.ties, [{**tie, "vehicle_id": first}])
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
+    plan = runner.plan(desk.company, desk.ledger, NOW)
     with desk.ledger.begin() as connection:
         connection.execute(sa.delete(t.ties))
         for name, number in numbers.items():
             connection.execute(sa.update(t.fences).where(t.fences.c.name == name).values(token=number))
     desk.ledger.record(t.ties, [{**tie, "vehicle_id": second}])
-    done = backfilling.apply(desk.company, desk.ledger, plan, "run")
+    done = runner.apply(desk.company, desk.ledger, plan, "run")
     assert {("vehicles", "11"): readiness.UNLINKED} == outcome(desk, done)
 
 
@@ -119,16 +119,16 @@ def aged(desk: Desk) -> None:
 def test_an_act_whose_lock_was_taken_over_is_told_so(desk: Desk) -> None:
     """The act that took over leaves it nothing to do: it ends as locked out, not as one that lost count of its rows."""
     desk.fill(PlainCompany({"1": None, "2": None, "3": None}, choices=dict(zip("123", PERSONS, strict=True))), NOBODY)
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
+    plan = runner.plan(desk.company, desk.ledger, NOW)
     others: list[Any] = []
 
     def taken_over(*_: Any) -> None:
         if not others:
             others.append(None)
             aged(desk)
-            others[0] = backfilling.apply(desk.company, desk.ledger, plan, "thief")
+            others[0] = runner.apply(desk.company, desk.ledger, plan, "thief")
 
     with pytest.raises(LockedError):
-        backfilling.apply(desk.company, desk.ledger, plan, "first", batch_size=1, progress=taken_over)
+        runner.apply(desk.company, desk.ledger, plan, "first", batch_size=1, progress=taken_over)
     assert 2 == others[0].count("written")
     assert PERSONS == held(desk)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import Plan, PlanWriter
 from smartcar_ops.errors import DatabaseError, PlanError
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan, PlanWriter
 from tests.conftest import DATABASES
 from tests.migration.plain_desks import NOBODY, NOW, PERSONS, VEHICLES, Desk
 from tests.migration.plain_rules import PlainCar, PlainCompany
@@ -58,21 +58,21 @@ def made(desk: Desk, key: bytes | None = None, **changed: Any) -> Plan:
     row |= {"proposed": PERSONS[0], "decision": "set", "evidence": "", "reason": "", "cars": None} | changed
     writer = PlanWriter(key or desk.ledger.plan_key())
     writer.add(pd.DataFrame([row]))
-    return writer.finish(backfilling.binding(desk.company, desk.ledger), judged=0)
+    return writer.finish(runner.binding(desk.company, desk.ledger), judged=0)
 
 
-def apply(desk: Desk, plan: Plan, name: str = "run") -> backfilling.Applied:
+def apply(desk: Desk, plan: Plan, name: str = "run") -> runner.Applied:
     """Applies a plan."""
-    return backfilling.apply(desk.company, desk.ledger, plan, name)
+    return runner.apply(desk.company, desk.ledger, plan, name)
 
 
 def test_what_was_restored_is_open_again(desk: Desk) -> None:
     """After the company restored its rows, or cleared them, both the old plan and a new one set them again."""
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
+    plan = runner.plan(desk.company, desk.ledger, NOW)
     assert 2 == apply(desk, plan, "first").count("written")
     assert 3 == apply(desk, plan, "nothing").exit_code
     run(desk, "UPDATE users SET smartcar_user_id = NULL")
-    again = backfilling.plan(desk.company, desk.ledger, NOW)
+    again = runner.plan(desk.company, desk.ledger, NOW)
     assert (plan.seal.number, plan.hash) != (again.seal.number, again.hash)
     assert (0, 1) == (apply(desk, again, "second").exit_code, len(again.changes()))
     run(desk, "UPDATE users SET smartcar_user_id = NULL", "UPDATE vehicles SET smartcar_vehicle_id = NULL")
@@ -82,7 +82,7 @@ def test_what_was_restored_is_open_again(desk: Desk) -> None:
 
 def test_two_plans_of_one_state_are_told_apart(quick: Desk) -> None:
     """Each plan has a number of its own, and so a hash of its own."""
-    one, other = (backfilling.plan(quick.company, quick.ledger, NOW) for _ in range(2))
+    one, other = (runner.plan(quick.company, quick.ledger, NOW) for _ in range(2))
     assert one.changes() == other.changes()
     assert one.hash != other.hash
 
@@ -157,7 +157,7 @@ ALTERED = {
 def test_what_the_database_does_not_set_has_failed(desk: Desk, triggers: dict[str, tuple[str, ...]]) -> None:
     """A trigger that takes a row out of the update, or sets something else, makes it fail: exit 1, with a reason."""
     run(desk, *triggers[desk.company.engine.dialect.name])
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
+    plan = runner.plan(desk.company, desk.ledger, NOW)
     for name in ("first", "second"):
         applied = apply(desk, plan, name)
         (failed,) = applied.table("failed").to_dict("records")
@@ -183,7 +183,7 @@ def test_rows_that_a_policy_keeps_back_have_failed(make_database: Callable[[str]
     other = Desk.__new__(Desk)
     other.company = type(owner.company).connect(own, owner.company.layout)
     other.ledger = type(owner.ledger).open(other.company, owner.ledger.scope, tmp_path)
-    plan = backfilling.plan(other.company, other.ledger, NOW)
+    plan = runner.plan(other.company, other.ledger, NOW)
     applied = apply(other, plan)
     assert (1, ["users"]) == (applied.exit_code, applied.table("failed")["table"].tolist())
     assert [None, VEHICLES[0]] == held(owner)
@@ -195,7 +195,7 @@ def test_a_column_that_the_database_works_out_is_refused_first(
     """A generated column can't be written: that is told before the first batch, exit 2."""
     url = make_database("postgresql")
     desk = ready(Desk(url, tmp_path))
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
+    plan = runner.plan(desk.company, desk.ledger, NOW)
     run(
         desk,
         "ALTER TABLE users DROP COLUMN smartcar_user_id",

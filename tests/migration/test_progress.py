@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.access import Allowance
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.backfill import runner
+from smartcar_ops.compare import recording
+from smartcar_ops.database.evidence import buckets
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.migration import backfilling, buckets, progress, recording
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.progress import progress
+from smartcar_ops.settings.credentials import Allowance
+from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from tests.house import House
 from tests.recorded import owners, readable, record
 
@@ -55,7 +59,7 @@ def test_before_and_now_stand_side_by_side(house: House) -> None:
     first = house.audit().counts
     noted(house, "a1", "audit", house.now - timedelta(hours=3), buckets=counted(unasked=60))
     noted(house, "a2", "audit", house.now - timedelta(hours=2), buckets=first)
-    backfilling.apply(house.company, house.ledger, house.plan(), "b1")
+    runner.apply(house.company, house.ledger, house.plan(), "b1")
     with house.ledger.begin() as connection:
         moment = (house.now - timedelta(hours=1)).replace(tzinfo=None)
         connection.execute(t.runs.update().where(t.runs.c.run_id == "b1").values(started=moment))
@@ -89,14 +93,14 @@ def test_after_a_backfill_everybody_is_judged_again_without_a_call(
     house = make_house(database).expand().play_callbacks()
     counts = audited(house)
     sent = len(house.sandbox.arrivals)
-    wrote = backfilling.apply(house.company, house.ledger, house.plan(), "b1").count("written")
+    wrote = runner.apply(house.company, house.ledger, house.plan(), "b1").count("written")
     report = told(house)
     assert (house.truth["buckets"]["before"], house.truth["buckets"]["after"]) == (report.before, report.now)
     assert (wrote, wrote) == (report.written_since, report.summary()["written_since"])
     assert report.now["ready"] == 0 < counts["ready"]
     assert not [step for step in report.next_steps() if step.startswith("Backfill")]
     assert f"{wrote} values written or undone since the audit: judged again, nobody asked." in report.verdict
-    back = backfilling.undo(house.company, house.ledger, "b1", "u1").count("written")
+    back = runner.undo(house.company, house.ledger, "b1", "u1").count("written")
     report = told(house)
     assert (counts, wrote + back) == (report.now, report.written_since)
     assert sent == len(house.sandbox.arrivals)
@@ -105,7 +109,7 @@ def test_after_a_backfill_everybody_is_judged_again_without_a_call(
 def test_a_written_id_is_mapped_only_where_a_connection_names_it(house: House) -> None:
     """What was written and is confirmed by no connection any more is counted as unconfirmed."""
     audited(house)
-    backfilling.apply(house.company, house.ledger, house.plan(), "b1")
+    runner.apply(house.company, house.ledger, house.plan(), "b1")
     assert told(house).mapped > told(house).before["mapped"]
     house.ledger.record_connections([], complete=True, now=house.now.replace(tzinfo=None))
     report = told(house)
@@ -124,7 +128,7 @@ def test_without_a_write_the_numbers_are_the_audits(house: House) -> None:
 def test_without_an_audit_a_backfill_is_told_all_the_same(house: House) -> None:
     """Exit 3: there are no buckets to show, and how much was written is said."""
     house.ask()
-    wrote = backfilling.apply(house.company, house.ledger, house.plan(), "b1").count("written")
+    wrote = runner.apply(house.company, house.ledger, house.plan(), "b1").count("written")
     report = told(house)
     assert (3, 0, wrote) == (report.exit_code, report.total, report.written_since)
     assert f"no audit to report on, though {wrote} values written" in report.verdict
@@ -186,7 +190,7 @@ def test_as_of_sees_no_later_write(house: House) -> None:
     with house.ledger.begin() as connection:
         earlier = (house.now - timedelta(days=3)).replace(tzinfo=None)
         connection.execute(t.runs.update().values(started=earlier))
-    backfilling.apply(house.company, house.ledger, house.plan(), "b1")
+    runner.apply(house.company, house.ledger, house.plan(), "b1")
     day = (house.now - timedelta(days=2)).date().isoformat()
     report = told(house, as_of=day)
     assert (counts, counts, 0) == (report.now, report.before, report.written_since)
@@ -257,7 +261,7 @@ def test_running_and_failed_beginnings_do_not_count(house: House) -> None:
 )
 def test_units_to_come_are_a_bucket_and_its_refills(now: datetime, units: int) -> None:
     """Until the deadline's day begins come a full bucket and 2 a minute; after it, none."""
-    assert units == progress.units_to_come(ALLOWANCE, now, progress.parse_day("deadline", "2026-12-01"))
+    assert units == units_to_come(ALLOWANCE, now, datetime(2026, 12, 1, tzinfo=UTC))
 
 
 def test_what_is_needed_shrinks_as_it_is_done(make_house: Callable[..., House]) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import readiness
-from smartcar_ops.company.changes import CHANGED, GONE
-from smartcar_ops.migration import backfilling
+from smartcar_ops.backfill import runner
+from smartcar_ops.database.changes import CHANGED, GONE
+from smartcar_ops.database.evidence import readiness
+from smartcar_ops.database.ledger import tables as t
 from tests.conftest import DATABASES
 from tests.migration.plain_desks import NAIVE, NOBODY, NOW, PERSONS, VEHICLES, Desk
 from tests.migration.plain_rules import PlainCar, PlainCompany
@@ -107,7 +107,7 @@ CASES: dict[str, tuple[Act, dict[tuple[str, str], str]]] = {
 }
 
 
-def outcome(desk: Desk, applied: backfilling.Applied) -> dict[tuple[str, str], str]:
+def outcome(desk: Desk, applied: runner.Applied) -> dict[tuple[str, str], str]:
     """(table, row) -> why it was not set."""
     rows: list[dict[str, Any]] = applied.table().to_dict("records")
     assert {"written", "skipped"} >= {row["outcome"] for row in rows}
@@ -118,10 +118,10 @@ def test_what_happened_since_the_plan_counts(desk: Desk) -> None:
     """A row is set only if its user is still ready for that very id; otherwise it is skipped, with the reason."""
     for name, (act, expected) in CASES.items():
         desk.fill(two_users(), NOBODY)
-        plan = backfilling.plan(desk.company, desk.ledger, NOW)
+        plan = runner.plan(desk.company, desk.ledger, NOW)
         assert {USER, CAR} == {(change.table, change.row_id) for change in plan.changes()}
         act(desk)
-        applied = backfilling.apply(desk.company, desk.ledger, plan, "run")
+        applied = runner.apply(desk.company, desk.ledger, plan, "run")
         assert expected == outcome(desk, applied), name
         assert 2 - len(expected) == applied.count("written")
         assert sum(reason in readiness.UNREADY for reason in expected.values()) == applied.not_ready
@@ -131,7 +131,7 @@ def test_what_happens_between_two_batches_counts(desk: Desk) -> None:
     """What is decided, or moved, while an act runs counts from the next batch on."""
     for name, (act, expected) in CASES.items():
         desk.fill(two_users(), NOBODY)
-        plan = backfilling.plan(desk.company, desk.ledger, NOW)
+        plan = runner.plan(desk.company, desk.ledger, NOW)
         done = False
 
         def once(_done: int, _of: int, _written: int, act: Act = act) -> None:
@@ -140,7 +140,7 @@ def test_what_happens_between_two_batches_counts(desk: Desk) -> None:
                 done = True
                 act(desk)
 
-        applied = backfilling.apply(desk.company, desk.ledger, plan, "run", batch_size=1, progress=once)
+        applied = runner.apply(desk.company, desk.ledger, plan, "run", batch_size=1, progress=once)
         rest = {place: why for place, why in expected.items() if place == CAR}
         assert rest == outcome(desk, applied), name
 
@@ -148,10 +148,10 @@ def test_what_happens_between_two_batches_counts(desk: Desk) -> None:
 def test_an_undo_that_puts_ids_in_again_asks_too(desk: Desk) -> None:
     """Undoing an undo sets ids as an apply does: not one that a person decided against since."""
     desk.fill(two_users(), NOBODY)
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
-    backfilling.apply(desk.company, desk.ledger, plan, "run")
-    backfilling.undo(desk.company, desk.ledger, "run", "back")
+    plan = runner.plan(desk.company, desk.ledger, NOW)
+    runner.apply(desk.company, desk.ledger, plan, "run")
+    runner.undo(desk.company, desk.ledger, "run", "back")
     chosen(None)(desk)
-    again = backfilling.undo(desk.company, desk.ledger, "back", "forth")
+    again = runner.undo(desk.company, desk.ledger, "back", "forth")
     assert {USER: readiness.CHOSEN} == outcome(desk, again)
     assert 1 == again.count("written")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.migration.agreeing import metres
-from smartcar_ops.migration.redacting import HIDDEN, Redactor
+from smartcar_ops.compare.judging.agreement import metres
+from smartcar_ops.compare.redaction import HIDDEN, Redactor
 from tests.house import House
 from tests.recorded import judged, readable, record
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smartcar_ops.audit import resolver
 from smartcar_ops.session import Session
 from tests.house import House
 
@@ -41,8 +42,8 @@ def shop(make_house: Callable[..., House]) -> House:
 def ask(house: House) -> Session:
     """A session of the audit's that asked the tokens alone, no VIN."""
     session = Session("20_audit_user_ids", house.settings)
-    said = session.linker().cost(SOURCES)
-    session.ask(SOURCES, max_calls=0, max_minutes=1)
+    said = resolver.linker(session).cost(SOURCES)
+    resolver.ask(session, SOURCES, max_calls=0, max_minutes=1)
     spent = sum(units for api, units in session.transport.spent.items() if api not in ("iam", "auth"))
     assert 0 < spent <= said.total
     return session
@@ -69,7 +70,7 @@ def test_asking_again_refreshes_nothing(shop: House) -> None:
     """What a new token told is known; the stored pairs are used while they live, and no refresh is repeated."""
     first = ask(shop)
     sent = refreshes(shop)
-    first.ask(SOURCES, max_calls=0, max_minutes=1)
+    resolver.ask(first, SOURCES, max_calls=0, max_minutes=1)
     first.transport.close()
     assert sent == refreshes(shop)
 

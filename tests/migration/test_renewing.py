@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 import stamina
 
-from smartcar_ops.access import Credentials
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.company import locks, phases
-from smartcar_ops.company.ledger import Ledger, Scope
-from smartcar_ops.company.tables import Company
+from smartcar_ops.audit.token_refresh import Renewed, renew
+from smartcar_ops.database import schema
+from smartcar_ops.database.ledger import locks
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import AuthenticationError, DatabaseError
-from smartcar_ops.layout import Layout, Vault
-from smartcar_ops.migration.renewing import Renewed, renew
-from smartcar_ops.smartcar.transport import Transport
-from smartcar_ops.smartcar.user_tokens import UserTokens
+from smartcar_ops.settings.credentials import Credentials
+from smartcar_ops.settings.layout import Layout, Vault
+from smartcar_ops.smartcar.auth import UserTokens
+from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
 from tests.company.test_company_tables import run
 from tests.company.test_company_tokens import Opener, fleet, read_only, seal, stored
@@ -115,7 +116,7 @@ class Shop:
     def expand(self) -> Shop:
         """Puts the ledger into the database, so that every run sees the same lock."""
         company = self.company()
-        phases.expand(company, self.ledger(company))
+        schema.expand(company, self.ledger(company))
         company.engine.dispose()
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartcar_ops.migration.sources import Cost
+from smartcar_ops.smartcar.http.rate_limit import Cost
 
 
 @pytest.mark.parametrize(

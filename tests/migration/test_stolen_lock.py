@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company.runs import Runs
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.database.ledger.runs import Runs
 from tests.conftest import DATABASES
 from tests.house import House
 from tests.migration.test_killed import carried_out, company_rows, once, prepared, standing
@@ -122,7 +122,7 @@ class Theft:
         """Puts back what both wrote, what was written last first."""
         for name in (self.thief.run_id, self.robbed.run_id):
             if name in dict(self.runs()):
-                backfilling.undo(self.house.company, self.house.ledger, name, f"{name}-back")
+                runner.undo(self.house.company, self.house.ledger, name, f"{name}-back")
 
 
 def steal(make_house: Callable[..., House], kind: str, tries: int, users: int) -> None:
@@ -144,7 +144,7 @@ def steal_undos(make_house: Callable[..., House], kind: str, tries: int, users: 
     before = company_rows(house)
     for number in range(tries):
         wanted = Plan.load(path, house.ledger.plan_key())
-        backfilling.apply(house.company, house.ledger, wanted, f"run-{number}")
+        runner.apply(house.company, house.ledger, wanted, f"run-{number}")
         assert once(plan) == standing(house)
         theft = Theft.of(house, "undo", f"run-{number}", number)
         theft.check(theft.in_the_middle() if number % 3 else theft.between_batches())

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.listing import Listing
-from smartcar_ops.migration.questions import Questions
-from smartcar_ops.migration.sources import Asked
+from smartcar_ops.audit.listings import Listing
+from smartcar_ops.audit.questions import Questions
+from smartcar_ops.audit.sources import Asked
+from smartcar_ops.backfill import runner
+from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.smartcar.connections import Connection
 from smartcar_ops.smartcar.connections import Listing as Listed
 from smartcar_ops.smartcar.management import ManagedConnection, ManagedListing
@@ -187,7 +187,7 @@ def test_what_contradicted_stays_for_a_person(desk: Desk, rows: Sequence[Connect
     smartcar.rows = [rows[left], *full()]
     assert ask(desk, smartcar).complete
     assert {"1": "conflict"} == desk.judged()
-    assert 0 == backfilling.plan(desk.company, desk.ledger, NOW).counts("users")["set"]
+    assert 0 == runner.plan(desk.company, desk.ledger, NOW).counts("users")["set"]
     smartcar.rows = [*rows, *full()]
     assert ask(desk, smartcar, NOW + 2 * HOUR).complete
     assert {"1": "conflict"} == desk.judged()
@@ -200,4 +200,4 @@ def test_an_empty_list_changes_nobody(desk: Desk) -> None:
     ask(desk, smartcar)
     assert {"1": "conflict"} == desk.judged()
     ask(desk, smartcar, NOW + 0.1 * HOUR, accept=True)
-    assert 0 == backfilling.plan(desk.company, desk.ledger, NOW).counts("users")["set"]
+    assert 0 == runner.plan(desk.company, desk.ledger, NOW).counts("users")["set"]

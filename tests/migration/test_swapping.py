@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.migration import backfilling, deciding
+from smartcar_ops.backfill import decisions, runner
 from tests.company.test_company_kinds import NOW, Typed, sc_user, typed
 from tests.company.test_company_tables import run
 
@@ -26,7 +26,7 @@ def exchanging(url: str, reports: Path, wanted: Sequence[int]) -> Typed:
     )
     at = typed(url, reports, [str(n) for n in people])
     for user, id in enumerate(wanted, 1):
-        deciding.decide(at.company, at.ledger, str(user), sc_user(id), by="Ada", reason="sold the car", now=NOW)
+        decisions.decide(at.company, at.ledger, str(user), sc_user(id), by="Ada", reason="sold the car", now=NOW)
     return at
 
 
@@ -43,14 +43,14 @@ def test_users_exchange_ids_under_a_unique_index(
 ) -> None:
     """Two users' ids swapped, three in a ring, or handed on in a row: all are set, and all are put back."""
     at = exchanging(any_database, tmp_path, wanted)
-    plan = backfilling.plan(at.company, at.ledger, NOW)
+    plan = runner.plan(at.company, at.ledger, NOW)
     size = len(wanted)
     assert size == plan.counts("users")["set"]
-    applied = backfilling.apply(at.company, at.ledger, plan, "run", batch_size=batch_size)
+    applied = runner.apply(at.company, at.ledger, plan, "run", batch_size=batch_size)
     written = len(applied.table().query("table == 'users' and outcome == 'written'"))
     assert (0, size) == (applied.exit_code, written)
     assert [sc_user(id) for id in wanted] == held(at)
-    undone = backfilling.undo(at.company, at.ledger, "run", "undo", batch_size=batch_size)
+    undone = runner.undo(at.company, at.ledger, "run", "undo", batch_size=batch_size)
     assert (0, applied.count("written")) == (undone.exit_code, undone.count("written"))
     assert [sc_user(n) for n in range(1, size + 1)] == held(at)
 
@@ -61,8 +61,8 @@ def test_an_exchange_of_which_one_row_changed_leaves_no_row_empty(
 ) -> None:
     """The row that changed since the plan is skipped; the other, whose id is free by now, is set."""
     at = exchanging(any_database, tmp_path, (2, 1))
-    plan = backfilling.plan(at.company, at.ledger, NOW)
+    plan = runner.plan(at.company, at.ledger, NOW)
     run(any_database, f"UPDATE users SET smartcar_user_id = '{sc_user(9)}' WHERE id = {changed}")
-    applied = backfilling.apply(at.company, at.ledger, plan, "run")
+    applied = runner.apply(at.company, at.ledger, plan, "run")
     assert (0, 1) == (applied.count("failed"), applied.count("skipped"))
     assert [sc_user(id) for id in left] == held(at)

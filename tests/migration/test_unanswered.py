@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.company import ledger_tables as t
+from smartcar_ops.audit.sources import Asked
+from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.errors import BillingError, NotFoundError, SmartcarError
-from smartcar_ops.migration.sources import Asked
-from smartcar_ops.smartcar.allowance import Bucket, Budget
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
 from tests.house import House
 from tests.recorded import readable, record
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.company import ledger_tables as t
-from smartcar_ops.migration import backfilling
-from smartcar_ops.migration.plans import Plan
-from smartcar_ops.migration.undoable import undoable
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.backfill.undo_preview import undoable
+from smartcar_ops.database.ledger import tables as t
 from tests.house import House
 from tests.processes import Act
 
@@ -33,14 +33,14 @@ def asked(request: pytest.FixtureRequest, make_house: Callable[..., House]) -> H
     return house
 
 
-def apply(house: House, plan: Plan, run: str) -> backfilling.Applied:
+def apply(house: House, plan: Plan, run: str) -> runner.Applied:
     """Applies a plan in batches of 20."""
-    return backfilling.apply(house.company, house.ledger, plan, run, batch_size=20)
+    return runner.apply(house.company, house.ledger, plan, run, batch_size=20)
 
 
-def undo(house: House, target: str, run: str) -> backfilling.Applied:
+def undo(house: House, target: str, run: str) -> runner.Applied:
     """Undoes a run, a batch or a row, in batches of 20."""
-    return backfilling.undo(house.company, house.ledger, target, run, batch_size=20)
+    return runner.undo(house.company, house.ledger, target, run, batch_size=20)
 
 
 def company_rows(house: House) -> dict[tuple[str, str], dict[str, Any]]:
@@ -89,7 +89,7 @@ def test_undos_of_undos_are_recorded_right_at_any_depth(asked: House) -> None:
         undo(asked, target, f"undo{depth}")
         target = f"undo{depth}"
         assert (before if depth % 2 else after) == company_rows(asked)
-        assert (0 if depth % 2 else len(plan.changes())) == backfilling.way_back(asked.ledger, "run", 1)[0], depth
+        assert (0 if depth % 2 else len(plan.changes())) == runner.way_back(asked.ledger, "run", 1)[0], depth
     assert len(plan.changes()) == apply(asked, plan, "again").count("written")
     assert after == company_rows(asked)
 
@@ -105,9 +105,9 @@ def test_what_stands_is_known_before_a_killed_undo_is_noted(asked: House) -> Non
         assert act.go()
         act.kill()
         runs = [*names[: names.index(name)], f"killed {name}"]
-        told = {run: backfilling.way_back(asked.ledger, run, 0)[0] for run in runs}
+        told = {run: runner.way_back(asked.ledger, run, 0)[0] for run in runs}
         undo(asked, "run:999", f"nothing {name}")  # notes what the killed one put back
-        assert told == {run: backfilling.way_back(asked.ledger, run, 0)[0] for run in runs}
+        assert told == {run: runner.way_back(asked.ledger, run, 0)[0] for run in runs}
         assert (total - 20, 20) == (told[target], told[f"killed {name}"])
         undo(asked, f"killed {name}", f"undone {name}")
         assert total == undo(asked, target, name).count("written")

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from smartcar_ops.audit.sources import AUTO
+from smartcar_ops.audit.token_owners import PROBE
+from smartcar_ops.clients import Clients
+from smartcar_ops.database.ledger import v2_state
+from smartcar_ops.doctor import Checkup, checkup
 from smartcar_ops.errors import RefusedAlikeError, V2StoppedError
-from smartcar_ops.migration import v2_state
-from smartcar_ops.migration.checkup import Checkup, checkup
-from smartcar_ops.migration.clients import Clients
-from smartcar_ops.migration.sources import AUTO
-from smartcar_ops.migration.token_owners import PROBE
 from tests.house import House
 from tests.recorded import owners, pairs, record
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from smartcar_ops.company.recordings import Recordings
-from smartcar_ops.company.vehicle_units import VehicleUnits
+from smartcar_ops.compare import recording
+from smartcar_ops.compare.reading.selection import Wish
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.database.ledger.recordings import Recordings
+from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
 from smartcar_ops.errors import SettingsError, VehicleLimitError
-from smartcar_ops.layout import Limits
-from smartcar_ops.migration import recording
-from smartcar_ops.migration.pairing import Pair
-from smartcar_ops.migration.slices import Wish
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.settings.layout import Limits
 from tests.house import House
 from tests.recorded import begin, judged, owners, pairs, readable, record
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.migration.verdicts import judge, wants_another_read
-from smartcar_ops.smartcar.fields import Field, Place
-from smartcar_ops.smartcar.states import Reading, State
+from smartcar_ops.compare.judging.verdicts import judge, wants_another_read
+from smartcar_ops.fields.field_map import Field, Place
+from smartcar_ops.fields.reading import Reading, State
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PLACE = Place("here", "value", "km")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import settings as profile
 
-from smartcar_ops.migration import backfilling
+from smartcar_ops.backfill import runner
 from tests.conftest import DATABASES
 from tests.migration import plain_rules
 from tests.migration.plain_desks import CARS, NOBODY, NOW, PERSONS, VEHICLES, Desk, companies, others, quickly
@@ -34,12 +34,12 @@ def stored(desk: Desk) -> tuple[dict[str, str | None], dict[str, str | None]]:
         return people, {str(id): text for id, text in cars}
 
 
-def backfill(desk: Desk, run: str) -> backfilling.Applied:
+def backfill(desk: Desk, run: str) -> runner.Applied:
     """Plans and applies; the same plan again has nothing open and changes nothing."""
-    plan = backfilling.plan(desk.company, desk.ledger, NOW)
-    applied = backfilling.apply(desk.company, desk.ledger, plan, run, batch_size=2)
+    plan = runner.plan(desk.company, desk.ledger, NOW)
+    applied = runner.apply(desk.company, desk.ledger, plan, run, batch_size=2)
     once = stored(desk)
-    again = backfilling.apply(desk.company, desk.ledger, plan, f"{run} again", batch_size=2)
+    again = runner.apply(desk.company, desk.ledger, plan, f"{run} again", batch_size=2)
     assert (3, 0) == (again.exit_code, again.done)
     assert once == stored(desk)
     assert len(plan.changes()) == applied.count("written") == applied.done
@@ -82,8 +82,8 @@ def check(desk: Desk, plain: PlainCompany, others: list[PlainCompany]) -> None:
         if cars_after[car.id] != cars_before[car.id]:
             assert {cars_after[car.id]} == tied
             assert buckets.get(car.user or "") not in ("conflict", "shared", "invalid") or car.user in plain.choices
-    assert {} == {row: n for row, n in backfilling.plan(desk.company, desk.ledger, NOW).tally.items() if "set" in row}
-    backfilling.undo(desk.company, desk.ledger, "run", "undo", batch_size=3)
+    assert {} == {row: n for row, n in runner.plan(desk.company, desk.ledger, NOW).tally.items() if "set" in row}
+    runner.undo(desk.company, desk.ledger, "run", "undo", batch_size=3)
     assert (before, cars_before) == stored(desk)
 
 

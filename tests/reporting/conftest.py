@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from smartcar_ops.reporting.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare
 from smartcar_ops.session import Session
-from smartcar_ops.smartcar.transport import Call
+from smartcar_ops.smartcar.http.transport import Call
 from tests.house import House
 
 

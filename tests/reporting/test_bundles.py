@@ -11,7 +11,7 @@ import pytest
 
 import smartcar_ops
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.reporting import folders
+from smartcar_ops.storage import run_folder
 
 NOTEBOOK, NAME = "20_audit_user_ids", "20261128T070000Z__20_audit_user_ids"
 
@@ -30,7 +30,7 @@ def reports(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     run.mkdir(parents=True)
     (run / "run.json").write_text(json.dumps({"notebook": NOTEBOOK}))
     pd.DataFrame({"bucket": ["ready"]}).to_parquet(run / "users.parquet")
-    folders.point_latest(found, NOTEBOOK, NAME)
+    run_folder.point_latest(found, NOTEBOOK, NAME)
     return found
 
 

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from smartcar_ops.migration import buckets
-from smartcar_ops.reporting import charts
-from smartcar_ops.reporting.drawing import WIDTH, Picture, measure, percent, percents, shared_out
-from smartcar_ops.reporting.verdict_chart import COLORS
+from smartcar_ops.audit import charts
+from smartcar_ops.compare.report.verdict_chart import COLORS, verdicts_by_field
+from smartcar_ops.database.evidence import buckets
+from smartcar_ops.display.drawing import WIDTH, Picture, measure, percent, percents, shared_out
 
 BEFORE = {
     "mapped": 62, "ready": 139, "conflict": 21, "shared": 12, "invalid": 6, "unconfirmed": 12,
@@ -28,8 +28,8 @@ PICTURES = {
     "users once": lambda: charts.users_by_bucket(BEFORE),
     "no users": lambda: charts.users_by_bucket({}),
     "a million users": lambda: charts.users_by_bucket(ALMOST_ALL, {"mapped": 1_000_000}),
-    "verdicts": lambda: charts.verdicts_by_field(VERDICTS),
-    "no verdicts": lambda: charts.verdicts_by_field(pd.DataFrame({"equal": []})),
+    "verdicts": lambda: verdicts_by_field(VERDICTS),
+    "no verdicts": lambda: verdicts_by_field(pd.DataFrame({"equal": []})),
     "share": lambda: charts.migrated_share(201, 81, 300),
     "share of a million": lambda: charts.migrated_share(999_999, 1, 1_000_000),
     "share of none": lambda: charts.migrated_share(0, 0, 0),
@@ -163,7 +163,7 @@ def test_a_count_below_zero_is_refused():
 
 def test_every_fields_bar_is_as_long_as_the_others():
     """Bars are shares of 100%: the segments of every field fill the same room."""
-    picture = charts.verdicts_by_field(VERDICTS)
+    picture = verdicts_by_field(VERDICTS)
     ends = [right for left, right in bars(picture, COLORS["mismatch"]) if left > 112]
     assert len(ends) == 2
     assert ends[0] == pytest.approx(ends[1])
@@ -171,14 +171,14 @@ def test_every_fields_bar_is_as_long_as_the_others():
 
 def test_the_worst_field_comes_first_and_one_without_readings_says_so():
     """Fields are sorted by the share of readings lost or different."""
-    shown = words(charts.verdicts_by_field(VERDICTS))
+    shown = words(verdicts_by_field(VERDICTS))
     assert [text for text in shown if text in VERDICTS.index] == ["battery-percent", "odometer", "oil-life"]
     assert "– no reading" in shown
 
 
 def test_sample_sizes_and_shares_of_the_families_are_told():
     """The title holds the totals, the right edge each field's readings, the legend each verdict's."""
-    picture = charts.verdicts_by_field(VERDICTS)
+    picture = verdicts_by_field(VERDICTS)
     assert picture.title == "3 fields, 60 readings: 95% agree, 2% not judged, 3% (2) lost or different"
     assert {"50", "10", "0", "equal 49", "mismatch 2"} <= set(words(picture))
     assert "odometer: equal 40, converted 8, stale 1, mismatch 1" in picture.description
@@ -187,12 +187,12 @@ def test_sample_sizes_and_shares_of_the_families_are_told():
 def test_a_verdict_that_does_not_exist_is_refused_by_name():
     """A column outside the contract would be left out of the sums, so it raises."""
     with pytest.raises(ValueError, match=r"'same' is no compare verdict"):
-        charts.verdicts_by_field(pd.DataFrame({"same": [1]}, index=["odometer"]))
+        verdicts_by_field(pd.DataFrame({"same": [1]}, index=["odometer"]))
 
 
 def test_missing_counts_are_zero():
     """A pivot table's empty cells count as none."""
-    picture = charts.verdicts_by_field(pd.DataFrame({"equal": [1.0, None]}, index=["vin", "make"]))
+    picture = verdicts_by_field(pd.DataFrame({"equal": [1.0, None]}, index=["vin", "make"]))
     assert picture.title.startswith("2 fields, 1 reading: 100% agree")
 
 

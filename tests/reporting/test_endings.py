@@ -9,14 +9,15 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from smartcar_ops.company.runs import Runs
+from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import SmartcarError
-from smartcar_ops.migration import progress
-from smartcar_ops.reporting import endings, folders
-from smartcar_ops.reporting.endings import Ending
-from smartcar_ops.smartcar.journal import RUN_FOLDER, Journal, read
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.progress import progress
+from smartcar_ops.reports import endings
+from smartcar_ops.reports.endings import Ending
+from smartcar_ops.smartcar.auth import ApplicationToken
+from smartcar_ops.smartcar.http.journal import RUN_FOLDER, Journal, read
+from smartcar_ops.smartcar.http.transport import Request, Transport
+from smartcar_ops.storage import run_folder
 from tests.house import NOTEBOOKS, House
 
 NAME = "20260102T000000Z__20_audit_user_ids"
@@ -25,7 +26,7 @@ AUDIT = NOTEBOOKS / "20_audit_user_ids.ipynb"
 
 def begun(house: House, *, calls: int = 3) -> Path:
     """The unfinished folder of an audit that has sent some calls, noted in the ledger."""
-    partial = folders.partial_of(house.settings.reports / NAME)
+    partial = run_folder.partial_of(house.settings.reports / NAME)
     endings.begin(partial, AUDIT, {"max_calls": 0}, house.settings, datetime.now(UTC))
     Runs(house.ledger).start(NAME, AUDIT.stem, "audit")
     for _ in range(calls):
@@ -51,13 +52,13 @@ def test_a_killed_run_is_told_with_what_it_spent(house: House) -> None:
     assert run["ended"] is not None
     assert {"iam": 1, "v2": 6} == progress._calls([run])
     assert [] == endings.conclude_dead(house.settings.reports, house.settings.where, register)
-    assert [] == folders.unfinished(house.settings.reports)
+    assert [] == run_folder.unfinished(house.settings.reports)
 
 
 def test_a_living_run_and_another_companys_are_left_alone(house: House) -> None:
     """The one is still at work, the other is for a run that knows its ledger; after a day it is made whole, too."""
     partial, register = begun(house), Runs(house.ledger)
-    with folders.claimed(partial):
+    with run_folder.claimed(partial):
         assert [] == endings.conclude_dead(house.settings.reports, house.settings.where, register)
     assert [] == endings.conclude_dead(house.settings.reports, "another company", register)
     assert partial.is_dir()
@@ -73,17 +74,17 @@ def test_a_run_killed_after_its_notebook_had_ended_is_done(house: House) -> None
     (partial / ".outcome.json").write_text(json.dumps(outcome))
     (folder,) = endings.conclude_dead(house.settings.reports, house.settings.where, Runs(house.ledger))
     assert summary == json.loads((folder / "summary.json").read_text())
-    assert folder == folders.latest(house.settings.reports, AUDIT.stem).resolve()  # type: ignore[union-attr]
+    assert folder == run_folder.latest(house.settings.reports, AUDIT.stem).resolve()  # type: ignore[union-attr]
 
 
 def test_what_was_killed_before_it_was_anything_is_taken_away(house: House) -> None:
     """An empty folder, and the mark of one that was not made."""
     reports = house.settings.reports
     reports.mkdir(exist_ok=True)
-    folders.partial_of(reports / NAME).mkdir()
+    run_folder.partial_of(reports / NAME).mkdir()
     (reports / f".{NAME}2.partial.lock").touch()
     assert [] == endings.conclude_dead(reports, house.settings.where, None)
-    assert [] == folders.unfinished(reports)
+    assert [] == run_folder.unfinished(reports)
 
 
 @pytest.mark.parametrize("left", ["", '{"cells": [', "none"])
@@ -101,8 +102,8 @@ def test_a_notebook_that_was_cut_off_is_no_crash(house: House, left: str) -> Non
 def test_two_runs_never_share_a_name(house: House) -> None:
     """Begun in the same second on two databases, the second takes a later one."""
     moment = datetime(2026, 1, 2, tzinfo=UTC)
-    with folders.ExitStack() as stack:
-        names = [folders.free_folder(stack, house.settings.reports, moment, AUDIT.stem).name for _ in range(3)]
+    with run_folder.ExitStack() as stack:
+        names = [run_folder.free_folder(stack, house.settings.reports, moment, AUDIT.stem).name for _ in range(3)]
     assert [f"20260102T00000{second}Z__{AUDIT.stem}" for second in range(3)] == names
 
 

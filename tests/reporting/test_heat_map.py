@@ -6,8 +6,8 @@ import re
 
 import pandas as pd
 
-from smartcar_ops.reporting import heat_map
-from smartcar_ops.reporting.drawing import PALE_BLUE, WIDTH
+from smartcar_ops.compare.report import heat_map
+from smartcar_ops.display.drawing import PALE_BLUE, WIDTH
 from tests.reporting.conftest import Compared
 from tests.reporting.test_charts import bars, words
 

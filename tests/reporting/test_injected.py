@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.reporting import injected
+from smartcar_ops.settings import injected_parameters
 from tests.house import NOTEBOOKS, House
 
 DECLARED = 'apply: bool = False  # write\nplan: str = ""\nmax_calls: int = 0\n'
@@ -21,7 +21,7 @@ DECLARED = 'apply: bool = False  # write\nplan: str = ""\nmax_calls: int = 0\n'
 def kernel(monkeypatch: pytest.MonkeyPatch, *cells: str, **names: object) -> None:
     """A kernel that ran these cells and has these names."""
     shell = SimpleNamespace(user_ns=names, history_manager=SimpleNamespace(input_hist_raw=["", *cells]))
-    monkeypatch.setattr(injected, "_shell", lambda: shell)
+    monkeypatch.setattr(injected_parameters, "_shell", lambda: shell)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_the_notebook_does_not_know_is_an_error(monkeypatch: pytest.MonkeyP
     """Names and types as `smartcar-ops run` checks them, from the cells that ran."""
     kernel(monkeypatch, DECLARED, f"# Parameters\n{given}\n", "import smartcar_ops")
     with pytest.raises(ParameterError) as caught:
-        injected.refuse_unknown()
+        injected_parameters.refuse_unknown()
     assert words in str(caught.value)
 
 
@@ -47,11 +47,11 @@ def test_what_it_knows_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own parameters, and the names that papermill adds itself."""
     given = '# Parameters\nPAPERMILL_INPUT_PATH = "x"\napply = True\nplan = "latest"\nmax_calls = -1\n'
     kernel(monkeypatch, DECLARED, given, "import smartcar_ops")
-    injected.refuse_unknown()
+    injected_parameters.refuse_unknown()
     kernel(monkeypatch, DECLARED, "import smartcar_ops")
-    injected.refuse_unknown()
+    injected_parameters.refuse_unknown()
     monkeypatch.undo()
-    injected.refuse_unknown()  # outside a kernel
+    injected_parameters.refuse_unknown()  # outside a kernel
 
 
 def test_where_the_notebook_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,10 +59,10 @@ def test_where_the_notebook_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     path = tmp_path / "x.ipynb"
     for told, found in ((str(path), None), (None, None), (7, None)):
         kernel(monkeypatch, PAPERMILL_INPUT_PATH=told)
-        assert found == injected.notebook()
+        assert found == injected_parameters.notebook()
     path.write_text("")
     kernel(monkeypatch, PAPERMILL_INPUT_PATH=str(path))
-    assert path == injected.notebook()
+    assert path == injected_parameters.notebook()
 
 
 @pytest.fixture

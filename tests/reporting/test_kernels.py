@@ -10,8 +10,9 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
 from smartcar_ops.errors import NotebookError
-from smartcar_ops.reporting import folders, kernels
-from smartcar_ops.reporting.kernels import OwnInterpreter, own_kernel
+from smartcar_ops.reports import kernels
+from smartcar_ops.reports.kernels import OwnInterpreter, own_kernel
+from smartcar_ops.storage import run_folder
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_what_a_killed_run_left_is_taken_away(tmp_path: Path, monkeypatch: pytes
     for folder in (dead, living, other):
         folder.mkdir()
     (dead / "k-1").touch()
-    with folders.claimed(living), own_kernel(tmp_path):
+    with run_folder.claimed(living), own_kernel(tmp_path):
         assert (False, True, True) == (dead.exists(), living.exists(), other.exists())
     assert {"smartcar-kernel-alive", "something"} == {path.name for path in tmp_path.iterdir()}
 

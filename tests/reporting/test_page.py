@@ -15,8 +15,8 @@ import pytest
 from matplotlib.figure import Figure
 from nbformat import v4
 
-from smartcar_ops.reporting import charts
-from smartcar_ops.reporting.page import Header, failure, render
+from smartcar_ops.audit import charts
+from smartcar_ops.reports.page import Header, failure, render
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CHROMIUM = Path("/usr/bin/chromium")

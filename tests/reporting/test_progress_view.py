@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 from bs4 import BeautifulSoup
 
-from smartcar_ops.migration import buckets
-from smartcar_ops.migration.progress import Progress
-from smartcar_ops.migration.snapshots import Snapshot
-from smartcar_ops.reporting import progress_view
+from smartcar_ops.database.evidence import buckets
+from smartcar_ops.progress import report as progress_view
+from smartcar_ops.progress.progress import Progress
+from smartcar_ops.progress.snapshots import Snapshot
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COUNTS = buckets.complete({"mapped": 3, "ready": 1, "no_vehicles": 1})

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup, Tag
 
+from smartcar_ops.compare.compare import Compare
+from smartcar_ops.compare.recording import read_recording
+from smartcar_ops.compare.report import values_shown, vehicle, vehicle_raw
 from smartcar_ops.errors import SmartcarError
-from smartcar_ops.migration.recording import read_recording
-from smartcar_ops.reporting import values_shown, vehicle_raw, vehicle_view
-from smartcar_ops.reporting.cells import cells_html
-from smartcar_ops.reporting.compare import Compare
+from smartcar_ops.reports.notebook_html import cells_html
 from tests.reporting.conftest import Compared
 
 Soup = BeautifulSoup
@@ -30,7 +30,7 @@ def looked(compared: Compared) -> Compare:
 
 def soup(looked: Compare) -> Soup:
     """What is shown of it."""
-    shown = vehicle_view.one_vehicle(looked)
+    shown = vehicle.one_vehicle(looked)
     assert shown is not None
     return BeautifulSoup(shown.data, "html.parser")
 
@@ -51,7 +51,7 @@ def test_what_is_lost_comes_first(looked: Compare) -> None:
     shown = soup(looked)
     groups = [tag.get_text().partition(":")[0] for tag in shown.select("[role=heading], details > summary")]
     assert ["Lost or differs", "Not judged", "Agrees", "Only on one side"] == [
-        name for name in groups if name in vehicle_view.GROUPS
+        name for name in groups if name in vehicle.GROUPS
     ]
     lost = looked.result.fields.frame().query("lost")["field"].tolist()
     assert lost == list(lines(shown))[: len(lost)]
@@ -62,7 +62,7 @@ def test_what_differs_and_is_not_counted_is_no_loss(looked: Compare) -> None:
     rows = looked.result.fields.frame()
 
     def head() -> str:
-        shown = vehicle_view.view(rows, looked.looked[0], looked.fields, looked.session.settings.origins)
+        shown = vehicle.view(rows, looked.looked[0], looked.fields, looked.session.settings.origins)
         found = BeautifulSoup(shown.data, "html.parser").select_one(".head")
         return found.get_text() if found else ""
 
@@ -141,7 +141,7 @@ def test_a_side_that_failed_is_told(looked: Compare) -> None:
     """In place of a body stands the error, above the fields too, as text."""
     (recording,) = looked.looked
     failed = replace(recording, v2=SmartcarError("smartcar: <b>503</b>", status=503, request_id="of-the-failure"))
-    shown = vehicle_view.view(looked.result.fields.frame(), failed, looked.fields, looked.session.settings.origins)
+    shown = vehicle.view(looked.result.fields.frame(), failed, looked.fields, looked.session.settings.origins)
     assert "V2 failed: smartcar: &lt;b&gt;503&lt;/b&gt;" in shown.data
     assert "<b>503" not in shown.data and "of-the-failure" in shown.data
 
@@ -152,8 +152,8 @@ def test_a_replay_shows_the_same(compared: Compared, looked: Compare) -> None:
     again = read_recording(json.loads(json.dumps(recording.redacted().document())))
     origins = looked.session.settings.origins
     rows = looked.result.fields.frame()
-    assert vehicle_view.view(rows, recording, looked.fields, origins).data == (
-        vehicle_view.view(rows, again, looked.fields, origins).data
+    assert vehicle.view(rows, recording, looked.fields, origins).data == (
+        vehicle.view(rows, again, looked.fields, origins).data
     )
 
 
@@ -161,7 +161,7 @@ def test_a_report_keeps_it_as_it_is(looked: Compare) -> None:
     """The page's own cleaning takes nothing away: no script, no address, the style stays."""
     import nbformat
 
-    shown = vehicle_view.one_vehicle(looked)
+    shown = vehicle.one_vehicle(looked)
     assert shown is not None
     output = nbformat.v4.new_output("display_data", {"text/html": shown.data})
     page = cells_html(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])]))
@@ -171,7 +171,7 @@ def test_a_report_keeps_it_as_it_is(looked: Compare) -> None:
 
 def test_without_a_vehicle_there_is_nothing(compared: Compared) -> None:
     """A comparison of the fleet has no one vehicle."""
-    assert None is vehicle_view.one_vehicle(compared.fleet)
+    assert None is vehicle.one_vehicle(compared.fleet)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import stamina
 
-from smartcar_ops.access import Credentials
-from smartcar_ops.smartcar.tokens import ApplicationToken
-from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.settings.credentials import Credentials
+from smartcar_ops.smartcar.auth import ApplicationToken
+from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 from tests.smartcar.scripted import Answer, Scripted

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from smartcar_ops.access import Allowance
 from smartcar_ops.errors import AllowanceSpentError
-from smartcar_ops.smartcar.allowance import Bucket, Budget, Level, OwnKeeper
-from smartcar_ops.smartcar.transport import Transport
+from smartcar_ops.settings.credentials import Allowance
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget, Level, OwnKeeper
+from smartcar_ops.smartcar.http.transport import Transport
 
 DEFAULT = Allowance()
 NEVER = 1e9

@@ -22,11 +22,11 @@ from smartcar_ops.errors import (
     RateLimitError,
     SmartcarError,
 )
-from smartcar_ops.smartcar import times
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.paths import getter
+from smartcar_ops.fields.readers import read_v2, read_v3
+from smartcar_ops.smartcar import json_values
 from smartcar_ops.smartcar.connections import read_connection
-from smartcar_ops.smartcar.fields import field_map
-from smartcar_ops.smartcar.members import getter
-from smartcar_ops.smartcar.readings import read_v2, read_v3
 from tests.smartcar.scripted import Answer
 
 ERRORS = {
@@ -142,7 +142,7 @@ def same_signal(row: dict[str, Any], read: Any) -> None:
     error = inner["status"].get("error", {})
     assert (row["id"], inner["status"]["value"], inner.get("body")) == (read.code, read.status, read.body)
     assert (error.get("type"), error.get("code")) == (read.error_type, read.error_code), row["id"]
-    assert (times.parse(meta.get("oemUpdatedAt")), times.parse(meta.get("retrievedAt"))) == (
+    assert (json_values.parse(meta.get("oemUpdatedAt")), json_values.parse(meta.get("retrievedAt"))) == (
         read.oem_updated_at,
         read.retrieved_at,
     )
@@ -193,7 +193,7 @@ def test_every_connection_is_read(bodies, server, v3):
             )
             assert vehicle["powertrainType"] == read.powertrain
             assert row["attributes"]["permissions"] == list(read.permissions)
-            assert times.parse(row["meta"]["createdAt"]) == read.created_at is not None
+            assert json_values.parse(row["meta"]["createdAt"]) == read.created_at is not None
         if rows and isinstance(body.json["data"], list):
             server.play("*", Answer(body.content))
             listing = v3.connections(rows[0]["attributes"]["vehicle"]["mode"])

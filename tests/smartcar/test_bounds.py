@@ -12,14 +12,14 @@ from email.utils import formatdate
 
 import pytest
 
-from smartcar_ops.access import Allowance
 from smartcar_ops.errors import NotSmartcarError, RateLimitError
-from smartcar_ops.smartcar import json_text
-from smartcar_ops.smartcar.allowance import LONGEST, Bucket, Budget, Level, OwnKeeper
-from smartcar_ops.smartcar.bounds import LARGEST
-from smartcar_ops.smartcar.failures import DAY, HOUR, retry_after
-from smartcar_ops.smartcar.transport import Request, Transport
-from smartcar_ops.smartcar.webhooks import read_event
+from smartcar_ops.settings.credentials import Allowance
+from smartcar_ops.smartcar import json_values
+from smartcar_ops.smartcar.error_responses import DAY, HOUR, retry_after
+from smartcar_ops.smartcar.http.bounds import LARGEST
+from smartcar_ops.smartcar.http.rate_limit import LONGEST, Bucket, Budget, Level, OwnKeeper
+from smartcar_ops.smartcar.http.transport import Request, Transport
+from smartcar_ops.smartcar.inbound import read_event
 from tests.smartcar.scripted import Answer, Scripted
 
 ZEROS = b"0" * (LARGEST + 1)
@@ -109,7 +109,7 @@ def test_json_that_is_nested_too_deep_is_none(server: Scripted, transport: Trans
     text = "[" * depth + "]" * depth if pair == "[]" else '{"a":' * depth + "1" + "}" * depth
     server.play("*", Answer(text))
     if depth == 64:
-        assert transport.json(ask(server.url)) == json_text.loads(text)
+        assert transport.json(ask(server.url)) == json_values.loads(text)
         return
     with pytest.raises(NotSmartcarError, match="instead of JSON"):
         transport.json(ask(server.url))

@@ -8,8 +8,8 @@ from email.utils import format_datetime
 import pytest
 
 from smartcar_ops import errors
-from smartcar_ops.smartcar.failures import mapping, resolution, retry_after, text, word
-from smartcar_ops.smartcar.transport import Request
+from smartcar_ops.smartcar.error_responses import mapping, resolution, retry_after, text, word
+from smartcar_ops.smartcar.http.transport import Request
 from tests.smartcar.scripted import Answer
 
 CLASSES = {

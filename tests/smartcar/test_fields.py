@@ -11,25 +11,16 @@ from typing import get_args
 import pytest
 
 from smartcar_ops.errors import SettingsError
-from smartcar_ops.smartcar import fields
-from smartcar_ops.smartcar.fields import (
-    CONNECTION,
-    TOKEN_PATHS,
-    VEHICLE,
-    Change,
-    PartsKind,
-    Rule,
-    field_map,
-    read_row,
-)
+from smartcar_ops.fields import field_map as fields
+from smartcar_ops.fields.field_map import CONNECTION, TOKEN_PATHS, VEHICLE, Change, PartsKind, Rule, field_map, read_row
+from smartcar_ops.fields.normalize import fold
+from smartcar_ops.fields.units import CANONICAL, convert
 from smartcar_ops.smartcar.signals import known_codes
-from smartcar_ops.smartcar.units import CANONICAL, convert
 from smartcar_ops.smartcar.v2 import READABLE
-from smartcar_ops.smartcar.values import fold
 
 MAP = field_map()
 ROWS = MAP.fields
-RAW = tomllib.loads((files("smartcar_ops.smartcar") / "fields.toml").read_text(encoding="utf-8"))
+RAW = tomllib.loads((files("smartcar_ops.fields") / "fields.toml").read_text(encoding="utf-8"))
 PER_ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 NUMBERS = ("number", "pressure")
 MEASURED = (*NUMBERS, "place")

@@ -11,18 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.smartcar.connections import read_connection
-from smartcar_ops.smartcar.envelopes import read_page, read_single
-from smartcar_ops.smartcar.fields import field_map
+from smartcar_ops.smartcar.http.oddities import Oddities
+from smartcar_ops.smartcar.http.transport import Transport
+from smartcar_ops.smartcar.inbound import read_event, read_redirect
 from smartcar_ops.smartcar.management import read_managed, read_subscription
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.smartcar.readings import read_v2, read_v3
-from smartcar_ops.smartcar.redirects import read_redirect
+from smartcar_ops.smartcar.pagination import read_page, read_single
 from smartcar_ops.smartcar.signals import Signals, read_signal, vehicle_attributes
-from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import V2, read_batch
 from smartcar_ops.smartcar.v3 import V3
-from smartcar_ops.smartcar.webhooks import read_event
 from tests.smartcar.scripted import Answer, Scripted
 
 MEMBERS = st.sampled_from(

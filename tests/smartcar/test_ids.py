@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.ids import external_id, read_id, read_one, smartcar_id
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.uuids import NIL
+from smartcar_ops.text import NIL
 
 SOME = "f3a1e8a4-0000-4000-8000-00000000000a"
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 
 from smartcar_ops.errors import AuthenticationError, NotFoundError, NotSmartcarError, ParameterError
+from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3, read_managed
-from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import READABLE
 from smartcar_ops.smartcar.v3 import V3
 from tests.house import House

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartcar_ops.smartcar.members import getter
+from smartcar_ops.fields.paths import getter
 
 BODY = {
     "value": 7,

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar.envelopes import Page, follow
-from smartcar_ops.smartcar.paging import Paged, Pager
+from smartcar_ops.smartcar.pagination import Page, Paged, Pager, follow
 
 SIZE = 10
 

@@ -17,13 +17,13 @@ from smartcar_ops.errors import (
     SmartcarError,
     UnreachableError,
 )
-from smartcar_ops.smartcar.fields import Field, Place, field_map
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.smartcar.readings import read_v2, read_v3
-from smartcar_ops.smartcar.states import Reading
+from smartcar_ops.fields.field_map import Field, Place, field_map
+from smartcar_ops.fields.normalize import fold
+from smartcar_ops.fields.readers import is_number_as_text, read_v2, read_v3
+from smartcar_ops.fields.reading import Reading
+from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.v2 import read_batch
 from smartcar_ops.smartcar.v3 import Signals, read_signal
-from smartcar_ops.smartcar.values import fold
 from tests.smartcar.scripted import signal
 
 FIELDS = {row.id: row for row in field_map().fields}
@@ -374,7 +374,7 @@ def test_numbers_as_text_are_counted():
         (FIELDS["location"], {"latitude": "52.1", "longitude": 13.2}),
         (FIELDS["charge-state"], {"value": "7"}),
     ):
-        read_signal(signal(field.v3.source, body), odd)
+        read_signal(signal(field.v3.source, body), odd, is_number_as_text)
     assert {
         "signal: a number as text tractionbattery-stateofcharge": 1,
         "signal: a number as text location-preciselocation": 1,

@@ -10,13 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from smartcar_ops.errors import SmartcarError, SmartcarOpsError
-from smartcar_ops.smartcar.fields import Field, Place, field_map
+from smartcar_ops.fields.field_map import Field, Place, field_map
+from smartcar_ops.fields.readers import read_v2, read_v3
+from smartcar_ops.smartcar.http.oddities import Oddities
+from smartcar_ops.smartcar.http.transport import Request
+from smartcar_ops.smartcar.inbound import read_event, read_redirect
 from smartcar_ops.smartcar.management import ManagementV2, read_managed, read_subscription
-from smartcar_ops.smartcar.oddities import Oddities
-from smartcar_ops.smartcar.readings import read_v2, read_v3
-from smartcar_ops.smartcar.redirects import read_redirect
-from smartcar_ops.smartcar.transport import Request
-from smartcar_ops.smartcar.webhooks import read_event
 from tests.smartcar.scripted import Answer, signal, uid
 
 APP, USER, SECRET, VIN, PLACE = "app-PLANT", "user-PLANT", "s3cr3t-plant", "WVWZZZ1KZ6W000042", 52.123987

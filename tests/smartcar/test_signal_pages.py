@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar.fields import field_map
-from smartcar_ops.smartcar.readings import read_v2, read_v3
+from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.readers import read_v2, read_v3
+from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.signals import read_signals
-from smartcar_ops.smartcar.transport import Transport
 from smartcar_ops.smartcar.v2 import read_batch
 from smartcar_ops.smartcar.v3 import V3
 from tests.smartcar.scripted import Answer, Asked, Scripted, signal

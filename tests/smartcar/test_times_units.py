@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from smartcar_ops.smartcar.times import parse
-from smartcar_ops.smartcar.units import CANONICAL, IMPERIAL, convert
+from smartcar_ops.fields.units import CANONICAL, IMPERIAL, convert
+from smartcar_ops.smartcar.json_values import parse
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 SECONDS = int(MOMENT.timestamp())

@@ -11,7 +11,6 @@ import pytest
 import stamina
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from smartcar_ops.access import Allowance
 from smartcar_ops.errors import (
     AllowanceSpentError,
     AuthenticationError,
@@ -24,8 +23,9 @@ from smartcar_ops.errors import (
     SmartcarError,
     UnreachableError,
 )
-from smartcar_ops.smartcar.allowance import Bucket, Budget
-from smartcar_ops.smartcar.transport import Request, Transport
+from smartcar_ops.settings.credentials import Allowance
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.http.transport import Request, Transport
 from tests.smartcar.scripted import Answer, Scripted
 
 GOOD = Answer({"fine": True}, headers={"sc-request-id": "r-9"})

@@ -7,11 +7,11 @@ import traceback
 
 import pytest
 
-from smartcar_ops.access import Allowance, Credentials
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError, RateLimitError, SmartcarError
-from smartcar_ops.smartcar.allowance import Bucket, Budget
-from smartcar_ops.smartcar.transport import Transport
-from smartcar_ops.smartcar.user_tokens import TIMEOUT, Pair, ReconnectError, UserTokens
+from smartcar_ops.settings.credentials import Allowance, Credentials
+from smartcar_ops.smartcar.auth import TIMEOUT, Pair, ReconnectError, UserTokens
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.http.transport import Transport
 from tests.smartcar.scripted import Answer, Scripted
 
 APPLICATION = "a4c81b2c-0000-4000-8000-000000000001"

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.sandbox.server import running
 from smartcar_ops.sandbox.world import build_world
-from smartcar_ops.smartcar import webhooks
+from smartcar_ops.smartcar import inbound
 from tests.smartcar.scripted import Answer, Asked, Scripted, uid
 
 
@@ -20,14 +20,14 @@ def test_events_are_verified_proved_and_read(server: Scripted, faults: tuple[str
     """The challenge is answered, every event is signed over its raw bytes, and names a user, a vehicle, a trigger."""
     world = build_world(40)
     token = SecretStr(world.credentials.management_token)
-    events: list[webhooks.Event] = []
+    events: list[inbound.Event] = []
 
     def receive(asked: Asked) -> Answer:
-        event = webhooks.read_event(asked.body)
+        event = inbound.read_event(asked.body)
         if event.challenge:
-            return Answer({"challenge": webhooks.answer(event.challenge, token)})
-        assert webhooks.is_signed(asked.body, asked.headers["sc-signature"], token)
-        assert not webhooks.is_signed(asked.body + b" ", asked.headers["sc-signature"], token)
+            return Answer({"challenge": inbound.answer(event.challenge, token)})
+        assert inbound.is_signed(asked.body, asked.headers["sc-signature"], token)
+        assert not inbound.is_signed(asked.body + b" ", asked.headers["sc-signature"], token)
         events.append(event)
         return Answer({})
 
@@ -48,8 +48,8 @@ def event(**members: object) -> str:
 
 def test_what_an_event_may_lack() -> None:
     """An unknown type without a user, triggers or mode is an event all the same; a VIN is not read."""
-    read = webhooks.read_event(event(eventType="NEW_KIND", data={"vehicle": {"id": uid("Jo").upper(), "vin": "X"}}))
-    assert webhooks.Event("NEW_KIND", vehicle_id=uid("Jo")) == read
+    read = inbound.read_event(event(eventType="NEW_KIND", data={"vehicle": {"id": uid("Jo").upper(), "vin": "X"}}))
+    assert inbound.Event("NEW_KIND", vehicle_id=uid("Jo")) == read
 
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -70,7 +70,7 @@ NIL = "00000000-0000-0000-0000-000000000000"
 )
 def test_whose_car_an_event_is_about(where: str, id: str | None, beside: str | None, says: str) -> None:
     """By the id under ``data`` and the one at the top, where they agree; text that is no id names nobody."""
-    read = webhooks.read_event(event(eventType="X", data={where: {"id": id}}, **{f"{where}Id": beside}))
+    read = inbound.read_event(event(eventType="X", data={where: {"id": id}}, **{f"{where}Id": beside}))
     assert says in read.problem
     assert bool(says) == bool(read.problem)
     expected = uid("a") if not says and (id or beside) else None
@@ -94,23 +94,23 @@ def test_whose_car_an_event_is_about(where: str, id: str | None, beside: str | N
 )
 def test_the_mode_wherever_it_stands(members: dict[str, object], modes: tuple[str, ...]) -> None:
     """Every mode an event tells, in whatever case; a signal's own mode is none, and a simulated make is one."""
-    assert modes == webhooks.read_event(event(eventType="X", **members)).modes
+    assert modes == inbound.read_event(event(eventType="X", **members)).modes
 
 
 def test_any_of_several_tokens_proves_a_signature() -> None:
     """The token of before a rotation proves as well; an empty one proves nothing."""
     old, new, empty = SecretStr("old"), SecretStr("new"), SecretStr("")
-    signature = webhooks.answer("body", old)
-    assert webhooks.is_signed(b"body", signature, new, old)
-    assert not webhooks.is_signed(b"body", signature, new)
-    assert not webhooks.is_signed(b"body", webhooks.answer("body", empty), empty)
-    assert not webhooks.is_signed(b"body", signature)
+    signature = inbound.answer("body", old)
+    assert inbound.is_signed(b"body", signature, new, old)
+    assert not inbound.is_signed(b"body", signature, new)
+    assert not inbound.is_signed(b"body", inbound.answer("body", empty), empty)
+    assert not inbound.is_signed(b"body", signature)
 
 
 @pytest.mark.parametrize("where", ["data", "payload"])
 def test_the_challenge_in_both_envelopes(where: str) -> None:
     """VERIFY carries its challenge under ``data``, in the older envelope under ``payload``."""
-    read = webhooks.read_event(event(eventType="VERIFY", **{where: {"challenge": "c-1"}}))
+    read = inbound.read_event(event(eventType="VERIFY", **{where: {"challenge": "c-1"}}))
     assert ("VERIFY", "c-1") == (read.type, read.challenge)
 
 
@@ -118,4 +118,4 @@ def test_the_challenge_in_both_envelopes(where: str) -> None:
 def test_what_is_no_event_is_refused(body: str) -> None:
     """A body without an event's type is an error of the tree."""
     with pytest.raises(NotSmartcarError, match="no event"):
-        webhooks.read_event(body)
+        inbound.read_event(body)

@@ -1,0 +1,1 @@
+"""Who lacks a Smartcar user id, and why (notebook 20)."""

@@ -1,0 +1,1 @@
+"""Plan, apply, pause, resume and undo the ids (notebook 30)."""

@@ -1,0 +1,161 @@
+"""The users for a person to decide, one at a time: what is stored, what the evidence says, and a choice."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+import ipywidgets as widgets
+import pandas as pd
+
+from smartcar_ops.audit.choices import NONE
+from smartcar_ops.backfill import decisions
+from smartcar_ops.backfill.decisions import Conflict
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
+from smartcar_ops.session import Session
+
+SHOWN = 500
+"""Conflicts that are listed at once; planned again, those that were decided make room for the next."""
+
+NAMED = re.compile(r"([0-9a-f-]{36}) \(([^)]*)\)", re.IGNORECASE)
+"""An id in a plan's evidence, and the sources that name it."""
+
+
+class ConflictQueue:
+    """Shows a plan's conflicts and records a choice with name and reason; the next plan sets it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._conflicts: list[Conflict] = []
+        self._decided: set[str] = set()
+        wide, narrow = widgets.Layout(width=WIDE), widgets.Layout(width="40px")
+        self.title = heading("")
+        self.which = widgets.Dropdown(description="Conflict", layout=widgets.Layout(width="340px"))
+        self.back = widgets.Button(icon="arrow-left", tooltip="The conflict before", layout=narrow)
+        self.forward = widgets.Button(icon="arrow-right", tooltip="The next conflict", layout=narrow)
+        self.facts = widgets.HTML()
+        self.choice = widgets.RadioButtons(layout=widgets.Layout(width=WIDE))
+        self.by = widgets.Text(description="Your name", placeholder="who decides", layout=wide)
+        self.reason = widgets.Text(description="Reason", placeholder="why; kept with the choice", layout=wide)
+        self.decide = widgets.Button(
+            description="Decide", icon="gavel", tooltip="Records the choice; the next plan sets it"
+        )
+        self.said = widgets.HTML()
+        self.which.observe(lambda _: self._show(), "value")
+        self.back.on_click(lambda _: self._move(-1))
+        self.forward.on_click(lambda _: self._move(1))
+        self.decide.on_click(lambda _: self._press())
+        self.form = widgets.VBox(
+            [
+                widgets.HBox([self.which, self.back, self.forward]),
+                indented(self.facts, self.choice),
+                self.by,
+                self.reason,
+                indented(self.decide),
+            ]
+        )
+        self.box = widgets.VBox([self.title, self.form, indented(self.said)])
+        self.show(None)
+
+    @property
+    def conflict(self) -> Conflict | None:
+        """The one that is shown."""
+        place = self.which.value
+        return self._conflicts[place] if place is not None and place < len(self._conflicts) else None
+
+    def show(self, plan: Plan | None) -> None:
+        """Lists the conflicts of a plan, and which of them were decided after it was made."""
+        before, chosen = self.conflict, self.choice.value
+        found = decisions.conflicts(plan) if plan else []
+        self._conflicts = found[:SHOWN]
+        choices = self._session.ledger.choices() if found else {}
+        self._decided = {one.user_id for one in self._conflicts if _is_news(one, choices.get(one.user_id))}
+        more = f" The first {SHOWN:,} are listed: plan again for the next." if len(found) > SHOWN else ""
+        total = plan.counts("users")["conflict"] if plan else 0
+        words = f"Conflicts: {total:,} users are for a person to decide.{more}" if total else "Conflicts: none."
+        self.title.value = heading(words if plan else "Conflicts: plan first.").value
+        self.said.value = ""
+        self.form.layout.display = "" if self._conflicts else "none"
+        again = [place for place, one in enumerate(self._conflicts) if one == before]
+        self._list(again[0] if again else self._next_open(0))
+        if again:
+            self.choice.value = chosen  # whoever is about to decide is not disturbed
+
+    def _list(self, place: int | None) -> None:
+        """Lists them anew, with the marks of those decided, and shows one."""
+        total, marks = len(self._conflicts), dict.fromkeys(self._decided, " ✓ decided")
+        self.which.options = [
+            (f"{number} of {total} · user {one.user_id}{marks.get(one.user_id, '')}", number - 1)
+            for number, one in enumerate(self._conflicts, 1)
+        ]
+        self.which.value = place
+        self._show()
+
+    def _next_open(self, start: int) -> int | None:
+        """The first one from here on that nobody decided; the one here where all are."""
+        places = [*range(start, len(self._conflicts)), *range(start)]
+        still = (place for place in places if self._conflicts[place].user_id not in self._decided)
+        return next(still, start if places else None)
+
+    def _move(self, steps: int) -> None:
+        if self._conflicts:
+            self.which.value = (self.which.value + steps) % len(self._conflicts)
+
+    def _show(self) -> None:
+        one = self.conflict
+        if one is None:
+            return
+        stored = html.escape(one.current or "nothing")
+        self.facts.value = (
+            f"<div>Stored: {stored}</div><div>{muted(_why(one))}</div>{table(self._evidence(one)) if one.ids else ''}"
+        )
+        self.choice.options = [*((id, id) for id in one.ids), ("no id", NONE)]
+        self.choice.value = None
+
+    def _evidence(self, one: Conflict) -> pd.DataFrame:
+        """The ids side by side: which is stored, what names each, and which other conflict it is in."""
+        named = {id.lower(): sources for id, sources in NAMED.findall(one.evidence)}
+        others = {
+            id: ", ".join(other.user_id for other in self._conflicts if id in other.ids and other is not one)
+            for id in one.ids
+        }
+        rows = [
+            (id, "yes" if id == (one.current or "").strip().lower() else "no", named.get(id, "nothing"), others[id])
+            for id in one.ids
+        ]
+        frame = pd.DataFrame(rows, columns=["id", "stored", "named by", "also of user"])
+        return frame if any(others.values()) else frame.drop(columns="also of user")
+
+    def _press(self) -> None:
+        with telling(self.said):
+            one = self.conflict
+            if one is None or self.choice.value is None:
+                self.said.value = "Choose an id, or no id, first."
+                return
+            told = decisions.decide(
+                self._session.company,
+                self._session.ledger,
+                one.user_id,
+                self.choice.value,
+                by=self.by.value,
+                reason=self.reason.value,
+                now=self._session.now,
+            )
+            self._decided.add(one.user_id)
+            self.reason.value = ""
+            self._list(self._next_open(self.which.value))
+            self.said.value = html.escape(told)
+
+
+def _is_news(one: Conflict, choice: dict[str, Any] | None) -> bool:
+    """Whether a choice was made that the plan does not know."""
+    return choice is not None and not one.reason.startswith(f"{choice['chosen_by']} chose: {choice['reason']}")
+
+
+def _why(one: Conflict) -> str:
+    """Why it is a conflict; the ids themselves stand beside."""
+    words, _, ids = one.reason.partition(": ")
+    told = words if ids.startswith(("stored ", "named ")) else one.reason
+    return told[:1].upper() + told[1:] + "."

@@ -1,0 +1,261 @@
+"""The operator's panel: buttons over the same functions that papermill calls, in plain ipywidgets."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from smartcar_ops.backfill import runner
+from smartcar_ops.backfill.backfill import Backfill, plan_of
+from smartcar_ops.backfill.conflict_panel import ConflictQueue
+from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.backfill.run_panel import RunWatch
+from smartcar_ops.database.ledger import acts
+from smartcar_ops.database.ledger.acts import Run
+from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
+from smartcar_ops.errors import PlanError, SmartcarOpsError
+from smartcar_ops.session import Session
+
+
+class Stopped(SmartcarOpsError):
+    """The operator pressed Stop while Smartcar was being asked; what was answered is kept."""
+
+
+class BackfillPanel:
+    """Plan, decide, apply, pause, resume, cancel, undo; the work runs in a thread, so that the kernel stays free.
+
+    A run lives in SQL: a panel opened anew, or elsewhere, shows the one under way and can pause, resume or cancel it.
+    """
+
+    def __init__(self, session: Session, backfill: Backfill) -> None:
+        self._session = session
+        self._options: dict[str, Any] = {
+            "batch_size": backfill.batch_size,
+            "max_calls": backfill.max_calls,
+            "max_minutes": backfill.max_minutes,
+        }
+        self._planned, self._applied = backfill, backfill.plan
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._working, self._own = False, ""
+        self._planned_after = ""  # the act that was the newest when Plan was pressed
+        self.where = widgets.HTML(value=f"<div style='line-height:1.4'>{muted(f'Acting on {session.where}.')}</div>")
+        self.status = widgets.HTML()
+        self.sources = widgets.Text(
+            value=",".join(backfill.sources), description="Sources", layout=widgets.Layout(width=WIDE)
+        )
+        self.plan = widgets.Button(description="Plan", icon="search", tooltip="Asks Smartcar and plans; writes nothing")
+        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="Stops asking Smartcar")
+        self.asking = widgets.IntProgress(value=0, min=0, max=1, layout=widgets.Layout(width="100%", display="none"))
+        self.table = widgets.HTML()
+        self.apply = widgets.Button(
+            description="Apply", icon="check", button_style="primary", disabled=True, tooltip="Writes exactly this plan"
+        )
+        self.target = widgets.Text(
+            description="Undo of",
+            placeholder="RUN, RUN:BATCH or RUN:BATCH:ROW",
+            continuous_update=False,
+            layout=widgets.Layout(width=WIDE),
+        )
+        self.undo = widgets.Button(
+            description="Undo",
+            icon="undo",
+            disabled=True,
+            tooltip="Puts back what was changed and nobody changed since",
+        )
+        self.way_back = widgets.HTML()
+        self.queue = ConflictQueue(session)
+        self.watch = RunWatch(
+            session,
+            self.status,
+            busy=lambda: self._working,
+            closed=lambda: self.box.comm is None,
+            on_new=self._attached,
+            on_over=self._ended,
+        )
+        self.pause, self.resume, self.cancel = self.watch.pause, self.watch.resume, self.watch.cancel
+        self.go_on = self.watch.go_on
+        self.bar, self.retry, self.decide = self.watch.bar, self.watch.retry, self.queue.decide
+        self.box = self._laid_out()
+        for button, work in (
+            (self.plan, self._do_plan),
+            (self.apply, self._do_apply),
+            (self.undo, self._do_undo),
+            (self.go_on, self._do_continue),
+            (self.retry, self._do_continue),
+        ):
+            button.on_click(lambda _, work=work: self._start(work))
+        self.stop.on_click(lambda _: self._do_stop())
+        self.target.observe(lambda _: self._show_way_back(), "value")
+        with telling(self.status):
+            self._show_plan()
+            self._enable(working=False)
+            if self.watch.look():
+                self.watch.follow()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.box)  # type: ignore[no-untyped-call]
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Waits for the work that a button started; for scripts and tests."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def close(self) -> None:
+        """Takes the panel away; a run under way goes on."""
+        self.watch.close()
+        self.box.close()
+
+    def _laid_out(self) -> widgets.VBox:
+        part = widgets.Layout(border_top="1px solid var(--jp-border-color2, #ccc)", padding="0 0 8px 0")
+        plan = [self.sources, indented(widgets.HBox([self.plan, self.stop]), self.asking, self.table)]
+        run = [
+            indented(widgets.HBox([self.apply, self.pause, self.resume, self.cancel, self.go_on]), self.watch.box),
+            widgets.HBox([self.target, self.undo]),
+            indented(self.way_back),
+        ]
+        parts = [[heading("Plan"), *plan], [heading("Run"), *run], [self.queue.box]]
+        return widgets.VBox([self.where, self.status, *(widgets.VBox(children, layout=part) for children in parts)])
+
+    # --- what the buttons do -----------------------------------------------------------------------------
+
+    def _start(self, work: Callable[[], None]) -> None:
+        if self._working:
+            return  # pressed twice, before the browser heard that the button is off
+        self._stop.clear()
+        self._enable(working=True)
+        self._thread = threading.Thread(target=self._guarded, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        with telling(self.status):
+            work()
+        self._enable(working=False)
+        with telling(self.status):
+            if self.watch.look():
+                self.watch.follow()
+
+    def _do_plan(self) -> None:
+        self.status.value = "Asking Smartcar…"
+        self.stop.disabled, self.asking.layout.display = False, ""
+        try:
+            planned = Backfill(self._session, sources=self.sources.value, **self._options)
+            self.status.value = f"Asking Smartcar: {html.escape(str(planned.cost()))}."
+            self._planned = planned.prepare(self._asking)
+        finally:
+            self.stop.disabled, self.asking.layout.display = True, "none"
+        self._planned_after = (self.watch.run or {}).get("run_id", "")
+        self._show_plan()
+        self.status.value = f"Planned: {self.status.value}"
+        if not planned.complete:
+            self.status.value += " Not everything was answered: Plan goes on from there."
+
+    def _do_apply(self) -> None:
+        self._applied = self._planned.plan
+        self._carry_out("Applying", plan=self._applied or "")
+
+    def _do_undo(self) -> None:
+        self._carry_out("Putting back", undo=self.target.value.strip())
+
+    def _do_continue(self) -> None:
+        """The same act once more, for what is still open: an apply by its own plan, an undo by its own target."""
+        seen = self.watch.run or {}
+        self.watch.look()
+        run = self.watch.run or {}
+        if run.get("run_id") != seen.get("run_id"):
+            self.status.value = html.escape(f"Run {run['run_id']} began meanwhile; nothing was done.")
+        elif run.get("act") == "undo":
+            self._carry_out("Putting back", undo=run["plan"])
+        else:
+            self._carry_out("Applying", plan=self._plan_of(run))
+
+    def _carry_out(self, doing: str, **given: Any) -> None:
+        """What papermill's ``apply=True`` does with the same parameters, as a run of its own."""
+        backfill = Backfill(self._session, apply=True, **given, **self._options).prepare()
+        self._own = run_id = self._session.new_run_id()
+        self.status.value = f"{doing} as run {run_id}…"
+        self.watch.follow()
+        backfill.carry_out(run_id=run_id)
+        done = backfill.applied and backfill.applied.count("written")
+        back = "Undo with" if backfill.plan else "Undo this undo with"
+        self.status.value = html.escape(backfill.verdict) + (f" {back} undo={run_id}." if done else "")
+
+    def _plan_of(self, run: Run) -> Plan:
+        """The plan that a run carried out, where it is still at hand; PlanError where not."""
+        for plan in (self._applied, self._planned.plan):
+            if plan is not None and plan.hash == run.get("plan"):
+                return plan
+        found = plan_of(self._session.ledger, self._session.settings.reports, str(run.get("plan")))
+        if found is None:
+            raise PlanError(
+                f"plan: the plan of run {run.get('run_id')} is not kept here any more, so it can't be continued; "
+                "press Plan, then Apply: the new plan has what is still open."
+            )
+        return found
+
+    def _do_stop(self) -> None:
+        self._stop.set()
+        self.status.value = "Stopping…"
+
+    def _asking(self, what: str, done: int, of: int) -> None:
+        if self._stop.is_set():
+            raise Stopped("stopped: what was answered is kept; Plan goes on from there.")
+        self.asking.max, self.asking.value = max(of, 1), done
+        self.status.value = f"Asking {html.escape(what)}: {done:,} of {of:,}"
+
+    # --- what is shown -----------------------------------------------------------------------------------
+
+    def _show_plan(self) -> None:
+        plan = self._planned.plan
+        if plan is not None:
+            self.status.value = html.escape(plan.verdict)
+            self.table.value = table(self._planned.counts().rename_axis("table").reset_index())
+        self.queue.show(plan)
+
+    def _attached(self, run: Run) -> None:
+        """A run that this panel had not seen: Undo would put back it, or the apply that it goes back to."""
+        if run["act"] == "apply" or not self.target.value or self._undoes_an_undo(run):
+            self.target.value = self._session.runs.chain(run)[-1]
+        self._show_apply()
+
+    def _undoes_an_undo(self, run: Run) -> bool:
+        return len(self._session.runs.chain(run)) > 2
+
+    def _ended(self, run: Run) -> None:
+        """A run that this panel saw under way is over; its own end with a verdict."""
+        if run["run_id"] != self._own:
+            self.status.value = html.escape(f"Run {run['run_id']} is {run['status']}: {', '.join(acts.counts(run))}.")
+        self._show_way_back()
+        self._show_apply()
+
+    def _show_way_back(self) -> None:
+        """What Undo would put back, counted before it is pressed; a run under way would belie the number."""
+        self.undo.disabled = self._working or not self.target.value.strip()
+        self.way_back.value = ""
+        with telling(self.way_back):
+            if self.target.value.strip() and (self.watch.run or {}).get("status") != "running":
+                count, _ = runner.way_back(self._session.ledger, self.target.value.strip(), 0)
+                self.way_back.value = muted(f"{count:,} changes of it stand and would be put back.")
+
+    def _enable(self, *, working: bool) -> None:
+        self._working = working
+        self.plan.disabled = self.retry.disabled = working
+        self.watch.show_continue()
+        self._show_apply()
+        self.undo.disabled = working or not self.target.value.strip()
+        if not working:
+            self._show_way_back()
+
+    def _show_apply(self) -> None:
+        """Apply needs a plan, and after an undo that ended before its end a newer one: Continue comes first."""
+        plan, run = self._planned.plan, self.watch.run
+        open_act = run if run is not None and acts.can_continue(run) else None
+        waits = open_act and open_act["act"] == "undo" and open_act["run_id"] != self._planned_after
+        self.apply.disabled = self._working or plan is None or plan.exit_code != 0 or bool(waits)
+        self.apply.button_style = "" if open_act else "primary"

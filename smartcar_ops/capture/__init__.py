@@ -1,0 +1,1 @@
+"""User ids from Connect redirects and webhooks (notebook 50)."""

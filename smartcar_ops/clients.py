@@ -1,0 +1,67 @@
+"""Everything that acts on one company, opened from its settings: the same in a notebook and in a worker process."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from smartcar_ops.database.ledger import v2_state
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.rate_limit_store import SharedKeeper
+from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
+from smartcar_ops.database.tables import Company
+from smartcar_ops.fields.readers import is_number_as_text
+from smartcar_ops.settings.environment import Settings
+from smartcar_ops.smartcar.auth import ApplicationToken, UserTokens
+from smartcar_ops.smartcar.http.journal import Journal
+from smartcar_ops.smartcar.http.rate_limit import Bucket, Level
+from smartcar_ops.smartcar.http.transport import Transport
+from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
+from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.smartcar.v3 import V3
+
+
+class Clients:
+    """The database, the ledger, the allowance and every client; ``close`` them at the end.
+
+    SettingsError or DatabaseError if the database can't be used; nothing is asked of Smartcar yet. ``to_upgrade`` takes
+    an older ledger as it is, for whoever will upgrade it. ``noted_in``: another journal of what is sent than the run's.
+    """
+
+    def __init__(self, settings: Settings, *, to_upgrade: bool = False, noted_in: Journal | None = None) -> None:
+        origins, credentials = settings.origins, settings.credentials
+        self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
+        scope = Scope(settings.service, settings.mode)
+        self.ledger = Ledger.open(self.company, scope, settings.reports, to_upgrade=to_upgrade)
+        self.bucket = shared_bucket(settings, self.ledger)
+        self.transport = Transport(noted_in=noted_in)
+        self.meter = self.transport.meter = VehicleUnits(self.ledger, settings.layout.limits)
+        token = ApplicationToken(self.transport, origins.iam, credentials)
+        off = settings.v2 == "off"
+        v2_state.settle(self.ledger, off=off, now=datetime.now(UTC))
+        self.v2 = V2(self.transport, origins.api, batch_counts=settings.allowance.batch, off=off)
+        self.v3 = V3(self.transport, origins.vehicle_api_v3, token, is_number_as_text)
+        self.user_tokens = UserTokens(self.transport, origins.auth, credentials)
+        self.management = ManagementV3(self.transport, origins.management_api_v3, token)
+        secret = credentials.management_token
+        known = secret.get_secret_value() != ""
+        self.managed = ManagementV2(self.transport, origins.management_api, secret, off=off) if known else None
+
+    def close(self) -> None:
+        """Closes every connection, to Smartcar and to the database."""
+        self.transport.close()
+        self.company.engine.dispose()
+        self.ledger.engine.dispose()
+
+
+def shared_bucket(settings: Settings, ledger: Ledger) -> Bucket:
+    """The allowance, shared through the ledger where one binds."""
+    shared = SharedKeeper(ledger, Level) if settings.allowance.limited else None
+    return Bucket(settings.allowance, shared)
+
+
+def paused_bucket(settings: Settings, ledger: Ledger) -> Bucket | None:
+    """The allowance, where Smartcar asked for a pause that is not over; writes nothing."""
+    if not settings.allowance.limited or not SharedKeeper(ledger, Level).is_used:
+        return None
+    bucket = shared_bucket(settings, ledger)
+    return bucket if bucket.paused() else None

@@ -1,1 +1,0 @@
-"""The only room that speaks SQL: the company's own tables, and the kit's ledger beside them."""

@@ -1,0 +1,260 @@
+"""V2 beside V3 over a fleet: recordings judged as they come, in memory that does not grow with the fleet."""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from smartcar_ops.compare.judging import strata
+from smartcar_ops.compare.judging.comparison import Comparison
+from smartcar_ops.compare.judging.field_rules import waived
+from smartcar_ops.compare.judging.strata import Stratum, Tally
+from smartcar_ops.compare.judging.verdicts import JUDGED, WAIVABLE, Judgement, judge
+from smartcar_ops.compare.recording import Recording
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.fields.field_map import TOKEN_PATHS, Field, FieldMap
+from smartcar_ops.fields.readers import read_v2, read_v3
+from smartcar_ops.fields.reading import Reading
+from smartcar_ops.settings.layout import Layout
+from smartcar_ops.smartcar.documents import Document
+from smartcar_ops.smartcar.v2 import Batch
+from smartcar_ops.storage.parquet import Spool
+
+FIELD_TYPES = {
+    **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "field"), "str"),
+    "scored": "bool",
+    "v2_value": "str",
+    "v2_number": "float64",
+    "v2_unit": "str",
+    "v3_value": "str",
+    "v3_number": "float64",
+    "v3_unit": "str",
+    "verdict": "str",
+    "reason": "str",
+    "v2_at": "datetime64[us, UTC]",
+    "v3_at": "datetime64[us, UTC]",
+    "lost": "bool",
+}
+VEHICLE_TYPES = {
+    **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "state", "reason"), "str"),
+    "recorded_at": "datetime64[us, UTC]",
+    **dict.fromkeys(("scored", "lost", "judged", "requests"), "Int64"),
+    **dict.fromkeys(("v2_seconds", "v3_seconds"), "float64"),
+}
+"""What a column holds whatever the rows are, and when there is none."""
+
+COUNTED = ["make", "powertrain", "field", "scored", "verdict"]
+FIELD_COLUMNS = list(FIELD_TYPES)
+ROWS = 10_000
+"""Rows of fields that are held before they go to the file."""
+
+SHOWN = 500
+"""Differences that are held for people to look at; the table of fields has them all."""
+
+AGEING = frozenset({"stale", "moved", "mismatch", "cached_error"})
+"""Verdicts that old data can explain."""
+
+JSON = json.JSONEncoder(ensure_ascii=False).encode
+WRITERS: dict[type, Callable[[Any], str]] = {
+    bool: lambda raw: "true" if raw else "false",
+    int: int.__repr__,
+    float: lambda raw: float.__repr__(raw) if math.isfinite(raw) else JSON(raw),
+}
+"""What is written most, as JSON writes it, in a fifth of the time."""
+
+NOBODY_FEEDS = "no webhook subscription feeds this vehicle"
+"""What an empty list of V3's, and 404 in its place, mean where nobody is subscribed."""
+
+HIDDEN = '"…"'
+"""In place of a private value."""
+
+
+class Judging:
+    """Judges recordings one by one; ``done`` gives the comparison. Calls nobody.
+
+    VINs and places are masked unless ``show_private``; the tables grow in ``folder``, or in a folder of their own.
+    """
+
+    def __init__(
+        self, fields: FieldMap, layout: Layout, now: datetime, *, show_private: bool = False, folder: Path | None = None
+    ) -> None:
+        self._fields, self._gate, self._show_private = fields, layout.gate, show_private
+        today = now.astimezone(UTC).date()
+        self._waivers = [waiver for waiver in layout.waiver if waiver.expires >= today]
+        self._expired = tuple(waiver for waiver in layout.waiver if waiver.expires < today)
+        self._of_make: dict[str, tuple[Field, ...]] = {}
+        self._counts: list[pd.DataFrame] = []
+        self.tallies: dict[Stratum, Tally] = defaultdict(Tally)
+        self._seconds = {"v2": array("d"), "v3": array("d")}
+        self._requests = self._not_read = self._open = 0
+        self.pages = 1
+        """In how many requests V3's signals came, at most."""
+        self._batches: Counter[int] = Counter()
+        self._tables = {
+            "fields": _Table(FIELD_TYPES, folder and folder / "fields.parquet", self._count),
+            "vehicles": _Table(VEHICLE_TYPES, folder and folder / "vehicles.parquet"),
+        }
+        self._lost: list[pd.DataFrame] = []
+
+    def add(self, recording: Recording) -> None:
+        """Judges every field of one vehicle; what a limit left for another day does not count yet."""
+        pair, rows = recording.pair, []
+        open_paths = recording.open_paths
+        self._open += len(open_paths) > 0
+        v2, v3, later = recording.batch, recording.signals, recording.signals_again
+        scored = lost = judged = 0
+        for row in self._rows_for(pair.make):
+            if recording.earlier and row.v2:
+                part = recording.part_of(row.v2.source)
+                v2, v3, later = part.batch, part.signals, part.signals_again
+            told = read_v2(row, v2)
+            again = read_v3(row, later) if later is not None and row.compared else None
+            judgement = judge(row, told, read_v3(row, v3), again)
+            if self._waivers and judgement.verdict in WAIVABLE:
+                judgement = waived(row, pair, judgement, self._waivers)
+            counts = row.scored and not (open_paths and row.v2 and row.v2.source in open_paths)
+            if counts:
+                scored, lost = scored + 1, lost + judgement.lost
+                judged += judgement.verdict in JUDGED
+            rows.append(self._told(row, recording, told, judgement, scored=counts))
+        self._tables["fields"].extend(rows)
+        self.tallies[pair.stratum].add(
+            pair.vehicle_id, scored=scored, lost=lost, judged=judged, answered=recording.answered
+        )
+        self._vehicle(recording, scored, lost, judged)
+
+    def skip(self, pairs: Iterable[Pair], reason: str = "the allowance ended before this vehicle") -> None:
+        """Vehicles that were chosen and not read."""
+        rows = [
+            (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum, "not_read", reason, *[None] * 7) for pair in pairs
+        ]
+        self._not_read += len(rows)
+        self._tables["vehicles"].extend(rows)
+
+    def closed(self, linked: Mapping[Stratum, int]) -> set[Stratum]:
+        """The strata of which enough is known: under 1% of their vehicles lose something, at 95%, or not under."""
+        return {name for name, tally in self.tallies.items() if tally.sample(linked.get(name, 0)).state != "open"}
+
+    def done(self, linked: Mapping[Stratum, int] | None = None) -> Comparison:
+        """The comparison of all that was judged; ``linked`` are the vehicles there are, by stratum."""
+        tables = {name: table.done() for name, table in self._tables.items()}
+        return Comparison(
+            **tables,
+            counts=self._counted(),
+            strata=strata.frame(self.tallies, linked or {}, self._gate),
+            lost=pd.concat(self._lost)[:SHOWN] if self._lost else pd.DataFrame(columns=FIELD_COLUMNS),
+            seconds=self._seconds,
+            batches=self._batches,
+            requests=self._requests,
+            read=sum(tally.read for tally in self.tallies.values()),
+            not_read=self._not_read,
+            in_part=self._open,
+            order=tuple(dict.fromkeys(row.id for row in self._fields.fields)),
+            gate=self._gate,
+            expired=self._expired,
+        )
+
+    def _count(self, table: pa.Table) -> None:
+        """Counts rows of fields as they go to the file, and holds the first differences."""
+        grouped = table.group_by(COUNTED).aggregate([("field", "count"), ("lost", "sum")])
+        self._counts.append(grouped.to_pandas())
+        if sum(map(len, self._lost)) < SHOWN and pc.any(table["lost"]).as_py():
+            self._lost.append(table.filter(table["lost"])[:SHOWN].to_pandas())
+
+    def _counted(self) -> pd.DataFrame:
+        names = {"field_count": "fields", "lost_sum": "lost"}
+        if not self._counts:
+            return pd.DataFrame(columns=[*COUNTED, *names.values()]).astype(dict.fromkeys(names.values(), "int64"))
+        counted = pd.concat(self._counts).groupby(COUNTED, sort=False, observed=True)[list(names)].sum()
+        return counted.rename(columns=names).reset_index().astype(dict.fromkeys(names.values(), "int64"))
+
+    def _rows_for(self, make: str) -> tuple[Field, ...]:
+        if make not in self._of_make:
+            self._of_make[make] = self._fields.of(make)
+        return self._of_make[make]
+
+    def _told(
+        self, row: Field, recording: Recording, v2: Reading, judgement: Judgement, *, scored: bool
+    ) -> tuple[Any, ...]:
+        """A row of the table of fields."""
+        pair, v3, hide = recording.pair, judgement.v3, row.private and not self._show_private
+        return (
+            pair.vehicle_id, pair.local_vehicle_id, pair.make, pair.powertrain, row.id, scored,
+            _json(v2, hide), _number(v2), v2.unit, _json(v3, hide), _number(v3), v3.unit,
+            judgement.verdict, _reason(judgement, recording), v2.at, v3.at, scored and judgement.lost,
+        )  # fmt: skip
+
+    def _vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:
+        pair, seconds = recording.pair, list[float | None]()
+        if isinstance(recording.batch, Batch):
+            self._batches[sum(path not in TOKEN_PATHS for path in recording.batch.items)] += 1
+        for name, told in (("v2", recording.v2), ("v3", recording.v3)):
+            seconds.append(told.seconds if isinstance(told, Document) else None)
+            if isinstance(told, Document):
+                self._seconds[name].append(told.seconds)
+        requests = recording.requests
+        self._requests += requests
+        self.pages = max(self.pages, recording.pages)
+        failed = next((told for told in (recording.v2, recording.v3) if not isinstance(told, Document)), "")
+        trouble = NOBODY_FEEDS if recording.is_unfed else str(failed)
+        names = (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum)
+        counts = (scored, lost, judged, requests)
+        self._tables["vehicles"].extend([(*names, "read", trouble, recording.at, *counts, *seconds)])
+
+
+class _Table:
+    """Rows that go to a file so many at a time; ``seen`` gets each part of them."""
+
+    def __init__(
+        self, types: Mapping[str, str], path: Path | None, seen: Callable[[pa.Table], None] | None = None
+    ) -> None:
+        self._spool, self._seen = Spool(types, path), seen
+        self._rows: list[tuple[Any, ...]] = []
+
+    def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._rows.extend(rows)
+        if len(self._rows) >= ROWS:
+            self._flush()
+
+    def done(self) -> Spool:
+        self._flush()
+        return self._spool.close()
+
+    def _flush(self) -> None:
+        if self._rows:
+            table = self._spool.append_rows(self._rows)
+            self._rows = []
+            if self._seen:
+                self._seen(table)
+
+
+def _reason(judgement: Judgement, recording: Recording) -> str:
+    """Why, in words; where the values are apart or V3 has none at all, also that no webhook feeds the vehicle."""
+    if recording.is_unfed and judgement.verdict == "unavailable":
+        return f"{NOBODY_FEEDS}, so V3 has nothing of it"
+    if recording.pair.fed is False and judgement.verdict in AGEING:
+        return f"{judgement.reason}; no webhook subscription feeds this vehicle, so V3 may be a day old"
+    return judgement.reason
+
+
+def _json(reading: Reading, hide: bool) -> str | None:
+    if reading.raw is None:
+        return None
+    return HIDDEN if hide else WRITERS.get(type(reading.raw), JSON)(reading.raw)
+
+
+def _number(reading: Reading) -> float | None:
+    value = reading.value
+    if isinstance(value, float):
+        return value
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,133 @@
+"""Which vehicles a run reads: a slice of the fleet that a killed run leaves open and the next one goes on with.
+
+Strata (make x powertrain) take turns: one recording of each first, then breadth. A stratum of which enough is known
+is not read further.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.database.ledger.recordings import Recordings
+from smartcar_ops.errors import ParameterError
+
+Key = tuple[str, str]
+Stratum = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a run was asked to read: so many vehicles (0: all), or one; ``fresh``: also those recorded before."""
+
+    vehicles: int = 25
+    vehicle_id: str = ""
+    seed: int = 0
+    fresh: bool = False
+
+    def __post_init__(self) -> None:
+        if self.vehicles < 0:
+            raise ParameterError(f"parameters: vehicles is {self.vehicles}; expected 0 (all) or more.")
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The slice that a run reads: its name, what was recorded before it, and what an earlier try of it has."""
+
+    name: str
+    wish: Wish
+    before: frozenset[Key]
+    read: frozenset[Key]
+    tried: frozenset[Key] = frozenset()
+    unfinished: frozenset[Key] = frozenset()
+    """Of those tried, what a limit left in part; these go first."""
+
+    @property
+    def settled(self) -> frozenset[Key]:
+        """What was recorded before and is not read again, whatever is chosen."""
+        return frozenset() if self.wish.fresh else self.before - self.tried
+
+    def choose(
+        self, linked: Sequence[Pair], closed: Collection[Stratum] = (), used_up: Collection[str] = ()
+    ) -> list[Pair]:
+        """The vehicles of the slice, those an earlier try has among them; only such as V2 can answer for.
+
+        None of ``used_up``, of which [limits] lets nothing be asked today.
+
+        ParameterError for an unknown vehicle. The same wish draws the same vehicles, whichever others come and go.
+        """
+        if self.wish.vehicle_id:
+            return _one(linked, self.wish.vehicle_id)
+        done = [pair for pair in linked if pair.key in self.read]
+        left_out = self.read | self.settled
+        known: Counter[Stratum] = Counter(pair.stratum for pair in linked if pair.key in left_out)
+        candidates = [
+            pair for pair in linked if pair.token and pair.key not in left_out and pair.vehicle_id not in used_up
+        ]
+        if self.wish.vehicles:
+            candidates = [pair for pair in candidates if pair.stratum not in closed]
+        drawn = self._ranked(candidates, known)
+        wanted = max(0, self.wish.vehicles - len(done)) if self.wish.vehicles else len(drawn)
+        return done + drawn[:wanted]
+
+    def _ranked(self, candidates: Sequence[Pair], known: Counter[Stratum]) -> list[Pair]:
+        """Candidates by turn: first those read in part, then those never tried, then by strata and by lot.
+
+        The strata with the fewest recordings come first.
+        """
+        turns, places = known.copy(), dict[Key, tuple[bool, bool, int, str]]()
+        lots = {pair.key: _lot(self.wish.seed, pair) for pair in candidates}
+        for pair in sorted(candidates, key=lambda pair: lots[pair.key]):
+            turns[pair.stratum] += 1
+            in_part = pair.key in self.unfinished
+            places[pair.key] = (not in_part, pair.key in self.tried, turns[pair.stratum], lots[pair.key])
+        return sorted(candidates, key=lambda pair: places[pair.key])
+
+
+def begin(recordings: Recordings, linked: Sequence[Pair], wish: Wish) -> Slice:
+    """The slice left open by a run with the same wish, else a new one; writes nothing.
+
+    A new one has a name of its own: two comparisons of one session, or of the same second, share no reading.
+    """
+    open_, index = recordings.open_slice(), recordings.index()
+    name = uuid.uuid4().hex
+    if not wish.vehicle_id and open_ is not None and open_.get("wish") == _told(wish):
+        name = str(open_["name"])
+    keys = {pair.key for pair in linked}
+    unfinished = frozenset(recordings.unfinished() & keys)
+    read = frozenset(key for key, (slice_, _) in index.items() if slice_ == name and key in keys - unfinished)
+    tried = unfinished | {key for key, (_, answered) in index.items() if not answered and key in keys - read}
+    before = frozenset(key for key in index if key in keys and key not in read)
+    return Slice(name, wish, before, read, tried, unfinished)
+
+
+def remember(recordings: Recordings, chosen: Slice) -> None:
+    """Notes that the slice is being read: a run that is killed leaves it open."""
+    if not chosen.wish.vehicle_id:
+        recordings.remember_slice({"name": chosen.name, "wish": _told(chosen.wish)})
+
+
+def close(recordings: Recordings, chosen: Slice) -> None:
+    """Notes that the slice is read to its end."""
+    if not chosen.wish.vehicle_id:
+        recordings.remember_slice(None)
+
+
+def _told(wish: Wish) -> Mapping[str, object]:
+    return {"vehicles": wish.vehicles, "seed": wish.seed, "fresh": wish.fresh}
+
+
+def _one(linked: Sequence[Pair], vehicle_id: str) -> list[Pair]:
+    wanted = [pair for pair in linked if pair.vehicle_id == vehicle_id.strip().lower()]
+    if not wanted:
+        raise ParameterError(f"parameters: vehicle_id {vehicle_id!r} is no linked vehicle; audit first.")
+    return wanted
+
+
+def _lot(seed: int, pair: Pair) -> str:
+    """A vehicle's lot in a draw: the same whoever else takes part."""
+    return hashlib.sha256(f"{seed} {pair.vehicle_id} {pair.local_vehicle_id}".encode()).hexdigest()

@@ -1,0 +1,128 @@
+"""A field's values on both versions side by side, as HTML: with units, makers' times, and part by part where many."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal
+
+import pandas as pd
+
+from smartcar_ops.compare.judging.agreement import agreement
+from smartcar_ops.compare.judging.judge import HIDDEN
+from smartcar_ops.compare.judging.verdicts import matched
+from smartcar_ops.compare.recording import Recording
+from smartcar_ops.compare.report import values_shown
+from smartcar_ops.display.widgets import lasting
+from smartcar_ops.fields.field_map import Field
+from smartcar_ops.fields.readers import read_v2, read_v3
+from smartcar_ops.fields.reading import Reading
+
+Row = Mapping[str, Any]
+"""A row of the comparison's table of fields."""
+
+Version = Literal["v2", "v3"]
+
+LINES = 6
+"""Of a value with many parts, so many are shown at once; more are folded."""
+
+
+def side(row: Row, version: Version, field: Field | None) -> str:
+    """One version's value, and the maker's time."""
+    at = row[f"{version}_at"]
+    told = "" if pd.isna(at) else f"<small>{at.day} {at:%b, %H:%M:%S}</small>"
+    value = _value(row, version, field)
+    return f'<div><span class="which">{version.upper()}</span><span class="value">{value}</span>{told}</div>'
+
+
+def _value(row: Row, version: Version, field: Field | None) -> str:
+    text, number = row[f"{version}_value"], row[f"{version}_number"]
+    if pd.isna(text) or text == HIDDEN:
+        return f'<span class="soft">{"no value" if pd.isna(text) else "private"}</span>'
+    came = json.loads(text)
+    if pd.isna(number):
+        return _many(came) if isinstance(came, list | dict) else escape(values_shown.in_short(_named(field, came)))
+    shown = escape(values_shown.number(number, row[f"{version}_unit"]))
+    other = isinstance(came, int | float) and came != number
+    return f"{shown}<small>sent as {came:.6g}</small>" if other else shown
+
+
+def _many(came: list[Any] | dict[str, Any]) -> str:
+    """A list or an object, a line a part; folded where it is long."""
+    lines = values_shown.in_lines(came)
+    shown = "<br>".join(map(escape, lines))
+    if len(lines) <= LINES and sum(map(len, lines)) <= 2 * values_shown.SHORT:
+        return shown
+    return f"<details><summary>{len(came):,} entries</summary>{shown}</details>"
+
+
+def _named(field: Field | None, raw: Any) -> Any:
+    """What V3 says with yes and no, V2 says in a word."""
+    if field is not None and field.rule == "open" and isinstance(raw, bool):
+        return "open" if raw else "closed"
+    return raw
+
+
+def apart(row: Row) -> str:
+    """How far the makers' times are apart, in words."""
+    if pd.isna(row["v2_at"]) or pd.isna(row["v3_at"]):
+        return ""
+    seconds = abs((row["v2_at"] - row["v3_at"]).total_seconds())
+    return "both of one moment" if seconds < 1 else f"makers’ times {lasting(seconds)} apart"
+
+
+# --- many values ------------------------------------------------------------------------------------------
+
+NOT_LISTED = "not listed"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of a field's many values on both versions, and whether the two agree (None: one side is silent)."""
+
+    name: str
+    v2: str
+    v3: str
+    same: bool | None
+
+
+def parts_of(field: Field, row: Row, recording: Recording) -> list[Part]:
+    """A field's many values side by side, those that differ first."""
+    recording = recording.part_of(field.v2.source) if field.v2 else recording
+    v2, v3 = read_v2(field, recording.batch), read_v3(field, recording.signals)
+    later = recording.signals_again
+    if later is not None and (again := read_v3(field, later)).state == "value" and again.at == row["v3_at"]:
+        v3 = again
+
+    def words(reading: Reading) -> str:
+        return values_shown.in_short(_named(field, reading.raw)) if reading.state == "value" else "no value"
+
+    pairs, alone, added = matched(v2.parts, v3.parts)
+    found = [
+        Part(
+            part.name,
+            words(part.reading),
+            words(other),
+            agreement(field, part.reading, other) is not None if other.state == "value" else None,
+        )
+        for part, _, other in pairs
+    ]
+    found += [Part(part.name, words(part.reading), NOT_LISTED, None) for part in alone]
+    found += [Part(part.name, NOT_LISTED, words(part.reading), None) for part in added if part.reading.state == "value"]
+    return sorted(found, key=lambda part: (part.same is not False, part.same is True))
+
+
+def part_by_part(parts: Sequence[Part]) -> str:
+    """The parts that do not agree, and the others as far as there is room; the rest is folded."""
+    first = max(LINES, sum(part.same is not True for part in parts))
+    lines = [
+        f'<div class="part{"" if part.same else " differs" if part.same is False else ""}">'
+        f"<span>{escape(part.name)}</span><span>{escape(part.v2)}</span><span>{escape(part.v3)}</span></div>"
+        for part in parts
+    ]
+    head = '<div class="part soft"><span></span><span>V2</span><span>V3</span></div>'
+    left = lines[first:]
+    more = f"<details><summary>{len(left):,} more, the same</summary>{''.join(left)}</details>" if left else ""
+    return f'<div class="parts">{head}{"".join(lines[:first])}{more}</div>'

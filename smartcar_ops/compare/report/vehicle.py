@@ -1,0 +1,153 @@
+"""One vehicle, field by field: V2 beside V3, coloured and worded by verdict, with the raw bodies beneath.
+
+Plain HTML that a report and JupyterLab show alike; no token, and no VIN or place unless private values were asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from IPython.display import HTML
+
+from smartcar_ops.compare.recording import Recording
+from smartcar_ops.compare.report import vehicle_raw
+from smartcar_ops.compare.report.values import Row, apart, part_by_part, parts_of, side
+from smartcar_ops.compare.report.verdict_chart import AGREES, FAMILIES, LOST, NOT_JUDGED
+from smartcar_ops.display import tables
+from smartcar_ops.display.drawing import thousands
+from smartcar_ops.fields.field_map import Field, FieldMap
+from smartcar_ops.settings.credentials import Origins
+from smartcar_ops.smartcar.documents import Document
+
+if TYPE_CHECKING:
+    from smartcar_ops.compare.compare import Compare
+
+UNCOUNTED, ONE_SIDED = "Differs, and is not counted", "Only on one side"
+GROUPS = (LOST, UNCOUNTED, NOT_JUDGED, AGREES, ONE_SIDED)
+COUNTED = {
+    LOST: "lost or differing",
+    UNCOUNTED: "differing that are not counted",
+    NOT_JUDGED: "not judged",
+    AGREES: "agree",
+    ONE_SIDED: "only on one side",
+}
+MARKS = {
+    LOST: ("lost", "✕"),
+    UNCOUNTED: ("open", "✕"),
+    NOT_JUDGED: ("open", "○"),
+    AGREES: ("agrees", "✓"),
+    ONE_SIDED: ("open", "○"),
+}
+"""Each group's class and sign: a verdict can be told without its colour."""
+
+
+def one_vehicle(compare: Compare) -> HTML | None:
+    """The vehicle that was asked for, once for each of the company's cars that it is; None without one."""
+    if not compare.vehicle_id:
+        return None
+    if not compare.looked:
+        return tables.sentence(f"Vehicle {compare.vehicle_id} was not read: no answer, no recording of it")
+    rows = compare.result.fields.frame()
+    origins = compare.session.settings.origins
+    views = [
+        view(rows[rows["local_vehicle_id"] == found.pair.local_vehicle_id], found, compare.fields, origins)
+        for found in compare.looked
+    ]
+    return tables.together(*views)
+
+
+def view(rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Origins) -> HTML:
+    """One recording's judged fields, grouped; beneath them, folded, the raw bodies and how to ask again by hand."""
+    by_id = {field.id: field for field in fields.of(recording.pair.make)}
+    groups = _grouped([{str(name): value for name, value in row.items()} for row in rows.to_dict("records")])
+    shown = "".join(_group(name, groups[name], by_id, recording) for name in GROUPS if groups[name])
+    safe = recording.redacted([recording.pair.token or ""])
+    body = f"{_head(recording, groups)}{shown}{vehicle_raw.bodies(safe)}{vehicle_raw.by_hand(safe, origins)}"
+    return HTML(f'<style>{_css()}</style><div class="smartcar-vehicle">{body}</div>')  # type: ignore[no-untyped-call]
+
+
+@cache
+def _css() -> str:
+    return (resources.files(__package__) / "vehicle.css").read_text(encoding="utf-8")
+
+
+# --- groups -----------------------------------------------------------------------------------------------
+
+
+def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {name: [] for name in GROUPS}
+    for row in rows:
+        groups[_group_of(row)].append(row)
+    return groups
+
+
+def _group_of(row: Row) -> str:
+    verdict = row["verdict"]
+    if row["lost"]:
+        return LOST
+    if verdict == "mismatch":
+        return UNCOUNTED
+    if verdict in ("v2_only", "v3_only"):
+        return ONE_SIDED
+    return AGREES if verdict in FAMILIES[AGREES] else NOT_JUDGED
+
+
+def _head(recording: Recording, groups: Mapping[str, Sequence[Row]]) -> str:
+    pair = recording.pair
+    told = {name: words for name, words in COUNTED.items() if groups[name] or name != UNCOUNTED}
+    counts = ", ".join(f"{len(groups[name]):,} {words}" for name, words in told.items())
+    return (
+        f'<p class="head"><strong>{escape(f"{pair.make} {pair.powertrain}".strip())}</strong> · Smartcar’s '
+        f"<code>{escape(pair.vehicle_id)}</code> · yours <code>{escape(pair.local_vehicle_id)}</code> · "
+        f"read {recording.at.day} {recording.at:%b %Y, %H:%M:%S} (all times UTC)"
+        f"<br>{escape(counts)}{_took(recording)}</p>"
+    )
+
+
+def _took(recording: Recording) -> str:
+    timed = (("V2", recording.v2), ("V3", recording.v3))
+    told = [f"{name} took {told.seconds * 1000:,.0f} ms" for name, told in timed if isinstance(told, Document)]
+    failed = [f"{name} failed: {told}" for name, told in timed if not isinstance(told, Document)]
+    return "".join(f"<br>{escape(words)}" for words in (", ".join(told), *failed) if words)
+
+
+def _group(name: str, rows: Sequence[Row], fields: Mapping[str, Field], recording: Recording) -> str:
+    title = f"{name}: {thousands(len(rows), 'fields')}"
+    shown = "".join(_lines(name, rows, fields, recording))
+    if name == ONE_SIDED:
+        return f"<details><summary>{title}</summary>{shown}</details>"
+    return f'<div class="group" role="heading" aria-level="3">{title}</div>{shown}'
+
+
+def _lines(name: str, rows: Sequence[Row], fields: Mapping[str, Field], recording: Recording) -> Iterator[str]:
+    """A line a field; those without a value on either side share one for each reason."""
+    silent: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if pd.isna(row["v2_value"]) and pd.isna(row["v3_value"]):
+            silent.setdefault((row["verdict"], row["reason"]), []).append(row["field"])
+        else:
+            yield _line(name, row, fields.get(row["field"]), recording)
+    for (verdict, reason), names in silent.items():
+        told = _why(name, verdict, reason, "")
+        yield f'<div class="row"><div class="several name">{escape(", ".join(names))}</div>{told}</div>'
+
+
+def _line(name: str, row: Row, field: Field | None, recording: Recording) -> str:
+    parts = parts_of(field, row, recording) if field and field.parts else []
+    values = part_by_part(parts) if parts else f"{side(row, 'v2', field)}{side(row, 'v3', field)}"
+    beside = " · ".join(filter(None, [apart(row), "" if row["scored"] or name == ONE_SIDED else "not counted"]))
+    told = _why(name, row["verdict"], row["reason"], beside)
+    cls = "row lost" if name == LOST else "row"
+    return f'<div class="{cls}"><div class="name">{escape(row["field"])}</div>{values}{told}</div>'
+
+
+def _why(group: str, verdict: str, reason: str, beside: str) -> str:
+    cls, sign = MARKS[group]
+    pill = f'<span class="pill {cls}">{sign} {escape(verdict.replace("_", " "))}</span>'
+    small = f"<small>{escape(beside)}</small>" if beside else ""
+    return f'<div class="why">{pill} {escape(reason)}{small}</div>'

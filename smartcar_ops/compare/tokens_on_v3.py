@@ -1,0 +1,44 @@
+"""The migration guide's own check: does V3 say the same to a user's V2 token as to the application's?"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.errors import AuthenticationError, NotPermittedError, SmartcarError
+from smartcar_ops.smartcar.error_responses import mapping
+from smartcar_ops.smartcar.v3 import V3
+
+Found = Literal["same", "differs", "refused"]
+UNITS = 2
+"""What the check costs: V3 once with each token."""
+
+
+def compare_tokens(v3: V3, pair: Pair) -> Found | None:
+    """Reads one vehicle with both tokens; None where the allowance ended first, or V3 gave no proper answer.
+
+    A signal whose maker's time moved between the two reads is left out: the car did that, not the token.
+    """
+    try:
+        application = v3.signals_document(pair.vehicle_id, pair.smartcar_user_id).body
+        user = v3.signals_document(pair.vehicle_id, pair.smartcar_user_id, user_token=pair.token or "").body
+    except (AuthenticationError, NotPermittedError):
+        return "refused"
+    except SmartcarError:
+        return None
+    return "same" if _alike(_by_code(application), _by_code(user)) else "differs"
+
+
+def _by_code(body: Any) -> dict[str, dict[str, Any]]:
+    rows = (mapping(row) for row in mapping(body).get("data") or ())
+    return {str(row.get("id")): row for row in rows}
+
+
+def _alike(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
+    if set(one) != set(other):
+        return False
+    return all(
+        row.get("attributes") == other[code].get("attributes")
+        for code, row in one.items()
+        if mapping(row.get("meta")).get("oemUpdatedAt") == mapping(other[code].get("meta")).get("oemUpdatedAt")
+    )

@@ -1,0 +1,59 @@
+"""What arrived, beside the company's users and the ledger: small questions, asked in batches."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops.database import engines
+from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.tables import IDS, Company
+
+
+def known_users(company: Company, named: Iterable[str]) -> dict[str, str]:
+    """named text -> the user's id, for the texts that name a user of the layout; the others are left out."""
+    return company.known(named)
+
+
+def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+    """The rows whose key is not in the ledger yet, each once; ``by`` is the key's column to ask by."""
+    keys = [column.name for column in table.primary_key.columns if column.name not in vars(ledger.scope)]
+    unique = {tuple(row[key] for key in keys): row for row in rows}
+    subjects = sorted({row[by] for row in rows})
+    with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
+        for start in range(0, len(subjects), IDS):
+            chosen = table.c[by].in_(subjects[start : start + IDS])
+            query = sa.select(*(table.c[key] for key in keys)).where(ledger.scope.of(table), chosen)
+            for row in connection.execute(query):
+                unique.pop(tuple(row), None)
+    return list(unique.values())
+
+
+def told_apart(ledger: Ledger, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+    """The rows whose texts under ``by`` the ledger's database tells apart, the first of those that it does not.
+
+    MySQL's own comparison, by which it joins too, overlooks case, accents and blanks at the end.
+    """
+    if ledger.engine.dialect.name not in ("mysql", "mariadb"):
+        return list(rows)
+    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in rows:
+        others = (value for name, value in row.items() if name != by)
+        found.setdefault((_folded(row[by]), *others), row)
+    return list(found.values())
+
+
+def _folded(text: str) -> str:
+    """A text without what MySQL overlooks."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).rstrip()
+
+
+def pieces(ledger: Ledger, table: sa.Table, source: str) -> int:
+    """How many rows of a source an evidence table holds."""
+    query = sa.select(sa.func.count()).where(ledger.scope.of(table), table.c.source == source)
+    with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
+        return int(connection.execute(query).scalar_one())

@@ -1,0 +1,446 @@
+"""The only writes to the company's rows: compare and set, each with its record in the same transaction.
+
+A batch is one statement for its rows and one for their records, however many rows it has. In its own transaction it
+checks that the act still holds its lock, that each row is as planned, and that it is still right to set. If the
+database refuses a batch, it is halved until the rows that it refuses stand alone: these are recorded as failed, the
+others are written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from smartcar_ops.database import column_types, engines
+from smartcar_ops.database.evidence.readiness import MOVED, Readiness
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.locks import Held, utcnow
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.staging import COLUMNS, Section
+from smartcar_ops.database.tables import Company
+
+OWN_REFUSALS = (1644, 3819, 4025)
+"""MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
+
+GONE = "the row is gone"
+CHANGED = "changed since the plan"
+NOT_WRITTEN = "NotWritten"
+"""The reason of a row that is as planned and that the database leaves as it is, without an error."""
+
+MOST_IN_A_RING = 1000
+"""Rows that hold each other's ids and are set together."""
+
+
+class NotWrittenError(Exception):
+    """The database said that it set a value, and it did not, or it set one for several rows of one id."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value to set where the row still holds ``before``; ``table`` is ``users`` or ``vehicles``."""
+
+    table: str
+    row_id: str
+    user_id: str | None
+    column: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A range of staged places, under its number in the run."""
+
+    number: int
+    first: int
+    last: int
+
+    @property
+    def halves(self) -> tuple[Batch, Batch]:
+        """The two halves of a batch of several places."""
+        middle = (self.first + self.last) // 2
+        return Batch(self.number, self.first, middle), Batch(self.number, middle + 1, self.last)
+
+
+class Changes:
+    """Carries out staged rows of one section after the other, as one run that holds the writer's lock.
+
+    With a ``readiness`` each row is also asked whether it is still right to set.
+    """
+
+    def __init__(self, company: Company, runs: Runs, held: Held, readiness: Readiness | None = None) -> None:
+        self._company, self._runs, self._held, self._readiness = company, runs, held, readiness
+        self._engine = engines.writer(company.engine)
+
+    @property
+    def takes_several(self) -> bool:
+        """Whether two batches may be written at once: SQLite has one writer, MariaDB locks what is beside a row."""
+        return self._engine.dialect.name == "postgresql"
+
+    def check_right(self, section: Section) -> None:
+        """DatabaseError where this account may not write the section's column: tried on no row."""
+        table, _, column = self._place(section)
+        doing = f"trying to write {table.name}.{column.name}"
+        with engines.failures(self._engine, doing), self._engine.connect() as connection:
+            value = self._value(column, sa.literal(column_types.PROBE))
+            connection.execute(sa.update(table).where(sa.false()).values({column: value}))
+            connection.rollback()
+
+    def next_batch(self, section: Section, after: int, size: int, number: int) -> Batch | None:
+        """The next so many staged rows of a section; None at its end."""
+        places = (
+            sa.select(t.stage.c.place)
+            .where(self._is_mine, t.stage.c.place > after, t.stage.c.place <= section.last)
+            .order_by(t.stage.c.place)
+            .limit(size)
+            .subquery()
+        )
+        query = sa.select(sa.func.min(places.c.place), sa.func.max(places.c.place))
+        with engines.failures(self._engine, "reading the stage"), self._engine.connect() as connection:
+            first, last = connection.execute(query).one()
+        return None if first is None else Batch(number, first, last)
+
+    def already_set(self, section: Section, done: sa.Select[Any]) -> sa.Select[Any]:
+        """The places of these records, of the section's column, whose rows still hold what was written."""
+        columns = ("place", "table_name", "row_id", "column_name", "after_value")
+        rows = sa.select(
+            *(column.label(f"staged_{name}") for name, column in zip(columns, done.subquery().c, strict=True))
+        )
+        known = rows.subquery("done_before")
+        table, _, column = self._place(section)
+        of_section = sa.and_(known.c.staged_table_name == section.table, known.c.staged_column_name == section.column)
+        holds = sa.and_(self._is_row(section, known), self._holds(column, known.c.staged_after_value))
+        return sa.select(known.c.staged_place).join(table, holds).where(of_section)
+
+    def write(self, section: Section, batch: Batch) -> Counter[str]:
+        """Sets a batch: outcome -> rows.
+
+        A row that no longer is as planned, or no longer right to set, is skipped; one that the database refuses is
+        failed; neither stops the others. DatabaseError if the database itself fails, LockedError if the lock was taken
+        over: what is committed by then is whole.
+        """
+        for attempt in range(1, engines.TRIES + 1):
+            try:
+                return self._write(section, batch)
+            except (DBAPIError, NotWrittenError) as error:
+                if isinstance(error, DBAPIError) and (error.connection_invalidated or not _is_of_rows(error)):
+                    if attempt < engines.TRIES and engines.is_passing(error):
+                        continue
+                    with engines.failures(self._engine, f"writing batch {batch.number}"):
+                        raise
+                if batch.first == batch.last:
+                    return self._alone(section, batch, error)
+                break
+        found: Counter[str] = Counter()
+        for half in batch.halves:
+            found += self.write(section, half)
+        return found
+
+    def _write(self, section: Section, batch: Batch) -> Counter[str]:
+        with self._engine.begin() as connection:
+            self._held.guard(connection)
+            staged, found = self._staged(batch), Counter[str]()
+            write = self._set_and_record if connection.dialect.name == "postgresql" else self._record_and_set
+            wanted = connection.execute(sa.select(sa.func.count()).select_from(self._staged(batch))).scalar_one()
+            for still in self._ways(connection, section, staged):
+                found["written"] += write(connection, section, batch, staged, still, found["written"])
+                if found["written"] == wanted:
+                    break
+            else:
+                found += self._record_the_rest(connection, section, batch, staged, still)
+            self._runs.advance(connection, self._held, batch.number, found)
+        return +found
+
+    def _ways(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> Iterator[sa.CTE | None]:
+        """(place, why not) of staged rows, each way slower and knowing more than the one before; None: all of them.
+
+        A way is put into words only when it is asked for: that alone takes longer than most batches.
+        """
+        if self._readiness is None:
+            yield None
+            return
+        for way in self._readiness.ways(connection, section.table, section.column, staged):
+            yield None if way is None else _worked_out_once(way, "way")
+
+    def _set_and_record(
+        self,
+        connection: sa.Connection,
+        section: Section,
+        batch: Batch,
+        staged: sa.CTE,
+        still: sa.CTE | None,
+        _before: int = 0,
+    ) -> int:
+        """PostgreSQL: the rows that the update returns are those that were written; all in one statement."""
+        table, _, column = self._place(section)
+        update = sa.update(table).where(self._is_row(section, staged), self._near(section, staged))
+        update = update.where(self._holds(column, staged.c.staged_before_value), *self._conditions(section, staged))
+        if still is not None:
+            update = update.where(still.c.place == staged.c.staged_place, still.c.why.is_(None))
+        kept = _surely(self._holds(column, staged.c.staged_after_value))
+        done = (
+            update.values({column: self._value(column, staged.c.staged_after_value)})
+            .returning(staged.c.staged_place.label("place"), kept.label("kept"))
+            .cte("done")
+        )
+        rows = staged.join(done, staged.c.staged_place == done.c.place)
+        record = self._record(batch, staged, rows, sa.literal("written"))
+        recorded = record.returning(t.changes.c.place).cte("recorded")
+        written = sa.select(sa.func.count()).select_from(recorded).scalar_subquery()
+        query = sa.select(written, sa.func.count(done.c.place), sa.func.bool_and(done.c.kept))
+        records, places, all_kept = connection.execute(query).one()
+        if records != places or all_kept is False:
+            raise NotWrittenError
+        return int(records)
+
+    def _record_and_set(
+        self,
+        connection: sa.Connection,
+        section: Section,
+        batch: Batch,
+        staged: sa.CTE,
+        still: sa.CTE | None,
+        before: int = 0,
+    ) -> int:
+        """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded.
+
+        ``before`` rows of the batch were recorded and set already.
+        """
+        table, identity, column = self._place(section)
+        is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
+        if connection.dialect.name != "sqlite":
+            connection.execute(sa.select(identity).join_from(staged, table, is_row).with_for_update()).all()
+        rows = staged.join(table, sa.and_(is_row, self._holds(column, staged.c.staged_before_value)))
+        if still is not None:
+            rows = rows.join(still, sa.and_(still.c.place == staged.c.staged_place, still.c.why.is_(None)))
+        connection.execute(self._record(batch, staged, rows, sa.literal("written")))
+        row, place = t.changes.c, t.stage.c.place
+        still_staged = sa.select(place).where(self._is_mine, place.between(batch.first, batch.last))
+        done = (
+            sa.select(row.row_id.label("staged_row_id"), row.after_value.label("staged_after_value"))
+            .where(self._recorded(batch), row.outcome == "written", row.place.in_(still_staged))
+            .subquery("done")
+        )
+        is_done = sa.and_(self._is_row(section, done), self._chosen(section))
+        after = self._value(column, done.c.staged_after_value)
+        result = connection.execute(sa.update(table).where(is_done).values({column: after}))
+        written = connection.execute(sa.select(sa.func.count()).select_from(done)).scalar_one()
+        kept = sa.and_(is_done, self._holds(column, done.c.staged_after_value))
+        found = connection.execute(sa.select(sa.func.count()).select_from(done.join(table, kept))).scalar_one()
+        if not result.rowcount == written == found:
+            raise NotWrittenError
+        return int(written) - before
+
+    def _record_the_rest(
+        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+    ) -> Counter[str]:
+        """Records the rows of a batch that were not written, and why; one that could be written has failed."""
+        table, identity, column = self._place(section)
+        before = staged.c.staged_before_value
+        known = sa.select(t.changes.c.place).where(self._recorded(batch)).subquery("known")
+        rows = staged.outerjoin(known, known.c.place == staged.c.staged_place).outerjoin(
+            table, sa.and_(self._is_row(section, staged), self._chosen(section))
+        )
+        cases: list[tuple[sa.ColumnElement[bool], Any]] = [
+            (identity.is_(None), GONE),
+            (sa.not_(_surely(self._holds(column, before))), CHANGED),
+            (sa.not_(_surely(self._same_owner(section, staged))), MOVED),
+        ]
+        if still is not None:
+            rows = rows.outerjoin(still, still.c.place == staged.c.staged_place)
+            cases.append((still.c.why.is_not(None), still.c.why))
+        reason = sa.case(*cases, else_=NOT_WRITTEN)
+        outcome = sa.case((reason == NOT_WRITTEN, "failed"), else_="skipped")
+        left = sa.select(staged.c.staged_place, outcome.label("outcome"), reason.label("reason")).select_from(rows)
+        rest = left.where(known.c.place.is_(None)).cte("rest")
+        joined = staged.join(rest, rest.c.staged_place == staged.c.staged_place)
+        connection.execute(self._record(batch, staged, joined, rest.c.outcome, rest.c.reason))
+        row = t.changes.c
+        query = sa.select(row.outcome, sa.func.count()).where(self._recorded(batch), row.outcome != "written")
+        return Counter({row[0]: row[1] for row in connection.execute(query.group_by(row.outcome))})
+
+    def _record(
+        self,
+        batch: Batch,
+        staged: sa.FromClause,
+        rows: sa.FromClause,
+        outcome: sa.ColumnElement[str],
+        reason: sa.ColumnElement[Any] | None = None,
+    ) -> sa.Insert:
+        """Records a batch's staged rows, each with its outcome."""
+        values: dict[str, sa.ColumnElement[Any]] = {
+            "run_id": sa.literal(self._held.run_id),
+            "batch": sa.literal(batch.number),
+            **{name: staged.c[f"staged_{name}"] for name in COLUMNS if name in t.changes.c},
+            "outcome": outcome,
+            "reason": sa.cast(sa.null() if reason is None else reason, t.changes.c.reason.type),
+            "at": sa.literal(utcnow(), t.changes.c.at.type),
+        }
+        query = sa.select(*[value.label(name) for name, value in values.items()]).select_from(rows)
+        return sa.insert(t.changes).from_select(list(values), query)
+
+    def _alone(self, section: Section, batch: Batch, error: Exception) -> Counter[str]:
+        """A row that was refused alone: set together with those that hold its id, or recorded as failed."""
+        if isinstance(error, IntegrityError):
+            ring = self._ring(section, batch)
+            if len(ring) > 1:
+                try:
+                    return self._write_ring(section, batch, ring)
+                except (DBAPIError, NotWrittenError):
+                    pass  # refused for another reason than who holds what
+        return self._fail(batch, error)
+
+    def _ring(self, section: Section, batch: Batch) -> list[int]:
+        """The places of staged rows each of which holds what the one before is to get; the batch's own comes first."""
+        row, found = t.stage.c, [batch.first]
+        mine = sa.and_(self._is_mine, row.table_name == section.table, row.column_name == section.column)
+        with engines.failures(self._engine, "reading the stage"), self._engine.connect() as connection:
+            wanted = connection.execute(sa.select(row.after_value).where(mine, row.place == batch.first)).scalar()
+            while wanted is not None and len(found) < MOST_IN_A_RING:
+                holder = sa.select(row.place, row.after_value).where(mine, row.before_value == wanted)
+                next_one = connection.execute(holder.order_by(row.place).limit(1)).first()
+                if next_one is None or next_one[0] in found:
+                    break
+                found.append(next_one[0])
+                wanted = next_one[1]
+        return found
+
+    def _write_ring(self, section: Section, batch: Batch, places: list[int]) -> Counter[str]:
+        """Sets rows that hold each other's ids in one transaction, by way of null; all of them or none."""
+        with self._engine.begin() as connection:
+            self._held.guard(connection)
+            staged = self._staged(places)
+            *_, still = self._ways(connection, section, staged)
+            if still is not None:
+                unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
+                if connection.execute(unready).scalar_one():
+                    raise NotWrittenError
+            rows = connection.execute(sa.select(self._staged(places))).mappings().all()
+            for row in rows:
+                self._set_one(connection, section, row, row["staged_before_value"], None)
+            for row in rows:
+                self._set_one(connection, section, row, None, row["staged_after_value"])
+            connection.execute(self._record(batch, staged, staged, sa.literal("written")))
+            others = sa.and_(self._is_mine, t.stage.c.place.in_(places), t.stage.c.place != batch.first)
+            connection.execute(sa.delete(t.stage).where(others))
+            found = Counter({"written": len(places)})
+            self._runs.advance(connection, self._held, batch.number, found)
+        return found
+
+    def _set_one(
+        self, connection: sa.Connection, section: Section, row: Mapping[Any, Any], before: str | None, after: str | None
+    ) -> None:
+        """Sets one row; NotWrittenError if it is not as it should be."""
+        table, _, column = self._place(section)
+        kind = t.stage.c.after_value.type
+        texts = {name: sa.literal(row[name], kind) for name in ("staged_row_id", "staged_user_id")}
+        staged = sa.select(*(text.label(name) for name, text in texts.items())).subquery("one")
+        is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
+        is_row = sa.and_(is_row, self._holds(column, sa.literal(before, kind)))
+        value = self._value(column, sa.literal(after, kind))
+        if connection.execute(sa.update(table).where(is_row).values({column: value})).rowcount != 1:
+            raise NotWrittenError
+
+    def _fail(self, batch: Batch, error: Exception) -> Counter[str]:
+        """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
+        cause = getattr(error, "orig", None) or error
+        reason = NOT_WRITTEN if isinstance(error, NotWrittenError) else type(cause).__name__[:64]
+        staged = self._staged(batch)
+        with engines.failures(self._engine, "recording a failed row"), self._engine.begin() as connection:
+            self._held.guard(connection)
+            connection.execute(self._record(batch, staged, staged, sa.literal("failed"), sa.literal(reason)))
+            found = Counter({"failed": 1})
+            self._runs.advance(connection, self._held, batch.number, found)
+        return found
+
+    @property
+    def _is_mine(self) -> sa.ColumnElement[bool]:
+        """That a staged row is of this act."""
+        return t.stage.c.token == self._held.token
+
+    def _staged(self, places: Batch | list[int]) -> sa.CTE:
+        """Staged rows; no column has a name that the company's own condition may mean."""
+        columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
+        place = t.stage.c.place
+        chosen = place.between(places.first, places.last) if isinstance(places, Batch) else place.in_(places)
+        staged = sa.select(*columns).where(self._is_mine, chosen).cte("staged")
+        return staged.prefix_with("MATERIALIZED", dialect="postgresql")
+
+    def _recorded(self, batch: Batch) -> sa.ColumnElement[bool]:
+        """That a record is of this run and batch."""
+        row = t.changes.c
+        return sa.and_(
+            row.run_id == self._held.run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
+        )
+
+    def _place(self, section: Section) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+        """(table, its id, the column to set)."""
+        layout, company = self._company.layout, self._company
+        table = company.users if section.table == "users" else company.vehicles
+        assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
+        names = layout.users if section.table == "users" else layout.vehicles
+        return table, table.c[names.id], table.c[section.column]
+
+    def _conditions(self, section: Section, staged: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+        """What must hold of a row besides its value."""
+        return self._chosen(section), self._same_owner(section, staged)
+
+    def _chosen(self, section: Section) -> sa.ColumnElement[bool]:
+        """The layout's own condition again: no row beside those that were judged is touched."""
+        names = self._company.layout.users if section.table == "users" else self._company.layout.vehicles
+        return sa.text(f"({names.where})") if names.where else sa.true()  # type: ignore[return-value]
+
+    def _same_owner(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+        """That a car is still its user's, as planned; putting a value back does not ask."""
+        if section.table == "users" or self._readiness is None:
+            return sa.true()
+        table, _, _ = self._place(section)
+        owner, planned = table.c[self._company.layout.vehicles.user_id], staged.c.staged_user_id
+        same = column_types.owner_of(owner, self._company.users.c[self._company.layout.users.id]) == planned
+        return sa.or_(same, sa.and_(owner.is_(None), planned.is_(None)))
+
+    def _is_row(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+        """That a row of the company's is the one a staged row names."""
+        _, identity, _ = self._place(section)
+        return column_types.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
+
+    def _holds(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That a column holds this Smartcar id or text, letter for letter; or nothing, if there is no text."""
+        same = column_types.is_same(column_types.smartcar_id_of(column), text, self._engine.dialect.name)
+        return sa.or_(sa.and_(column.is_(None), text.is_(None)), same)
+
+    def _value(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text as a value of the column."""
+        return column_types.value_of(column, text, self._engine.dialect.name)
+
+    def _near(self, section: Section, staged: sa.CTE) -> sa.ColumnElement[bool]:
+        """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
+        _, identity, _ = self._place(section)
+        if not isinstance(identity.type, sa.Integer):
+            return sa.true()
+        number = sa.cast(staged.c.staged_row_id, identity.type)
+        lowest, highest = (sa.select(end(number)).scalar_subquery() for end in (sa.func.min, sa.func.max))
+        return identity.between(lowest, highest)
+
+
+def _worked_out_once(query: sa.Select[Any], name: str) -> sa.CTE:
+    made = query.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
+    return made.prefix_with("MATERIALIZED", dialect="sqlite")
+
+
+def _surely(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """False where the condition is neither true nor false."""
+    return sa.case((condition, sa.true()), else_=sa.false())
+
+
+def _is_of_rows(error: DBAPIError) -> bool:
+    """Whether the database refused what a row would hold, and not the work as a whole."""
+    if not isinstance(error, OperationalError):
+        return True
+    arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
+    return bool(arguments) and arguments[0] in OWN_REFUSALS

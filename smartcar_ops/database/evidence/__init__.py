@@ -1,0 +1,1 @@
+"""Who is named by whom: facts and buckets as SQL."""

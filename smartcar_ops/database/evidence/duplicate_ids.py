@@ -1,0 +1,204 @@
+"""No two users with one id: looked at over the whole table before the first batch of an act, and after its last.
+
+A batch looks too, but in a large table without an index only these two looks see every user. An undo looks before its
+first batch: an id that it would put back may be another user's by now, and a later run may have changed the same value.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops.database import column_types, engines
+from smartcar_ops.database.column_types import smartcar_id_of
+from smartcar_ops.database.evidence.facts import Facts
+from smartcar_ops.database.evidence.readiness import HELD, Readiness, everybody_holding, evidence_number
+from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.ledger.locks import Held, utcnow
+from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.tables import IDS, Company
+
+CHANGED_LATER = "a later run changed it; undo that first"
+"""Why a row is not put back although it holds what the run wrote."""
+
+BEFORE = 0
+"""The batch of what is skipped before the first one."""
+
+
+class HeldTwice:
+    """Finds the rows of one act whose id another user holds, or would get, and does not let them stand.
+
+    Without a ``readiness`` the act puts back what a run wrote.
+    """
+
+    def __init__(self, company: Company, ledger: Ledger, held: Held, readiness: Readiness | None) -> None:
+        self._company, self._ledger, self._held, self._readiness = company, ledger, held, readiness
+        self._engine, self._runs = engines.writer(company.engine), Runs(ledger)
+
+    def skip_staged(self) -> Counter[str]:
+        """Records the staged rows whose id is another's as skipped, and takes them out: outcome -> rows."""
+        row = t.stage.c
+        mine = sa.and_(row.token == self._held.token, row.table_name == "users", row.after_value.is_not(None))
+        query = sa.select(row.place).where(mine)
+        if self._readiness:
+            places = self._places(query, row.row_id, row.after_value)
+            return self._skip_all(places | self._would_be(mine, self._readiness), HELD)
+        found: Counter[str] = Counter()
+        while places := self._places(query, row.row_id, row.after_value):
+            found += self._skip_all(places, HELD)  # what is not put back now may keep another row from it
+        return found
+
+    def skip_changed_later(self, undone: Mapping[str, Any]) -> Counter[str]:
+        """Records the staged rows of an undo that a later apply than this run changed, too: that is to be undone first.
+
+        A value that equals what the run wrote is then the later one's, or the company's own.
+        """
+        row, run, change = t.stage.c, t.runs.c, t.changes.c
+        later = run.started > undone["started"] if undone["token"] is None else run.token > undone["token"]
+        applies = sa.select(run.run_id).where(
+            run.layout == undone["layout"], run.act == "apply", run.run_id != undone["run_id"], run.written > 0, later
+        )
+        with engines.failures(self._engine, "looking for later changes"), self._engine.connect() as connection:
+            names = connection.execute(applies).scalars().all()
+            known = (
+                sa.select(change.table_name, change.row_id, change.column_name)
+                .where(change.run_id.in_(names), change.outcome == "written", change.undone_by.is_(None))
+                .distinct()
+                .subquery("changed_later")
+            )
+            same = sa.and_(
+                *(known.c[name] == t.stage.c[name] for name in ("table_name", "row_id", "column_name")),
+            )
+            query = sa.select(row.place).join(known, same).where(row.token == self._held.token)
+            places = set(connection.execute(query).scalars()) if names else set()
+        return self._skip_all(places, CHANGED_LATER)
+
+    def _skip_all(self, places: set[int], reason: str) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for some in _chunks(places):
+            found += self._skip(some, reason)
+        return found
+
+    def take_back(self) -> Counter[str]:
+        """Puts back what this act wrote if another user holds it by now: outcome -> rows, fewer of ``written``."""
+        if self._readiness is None or self._readiness.look_up != "never":
+            return Counter()  # each batch looked at every user, or nothing new was set
+        row, found = t.changes.c, Counter[str]()
+        written = sa.and_(row.run_id == self._held.run_id, row.table_name == "users", row.outcome == "written")
+        for ids in _chunks(self._held_by_several()):
+            query = sa.select(row.place).where(written, row.after_value.in_(ids))
+            for places in _chunks(self._places(query, row.row_id, row.after_value)):
+                found.update(self._put_back(places))
+        return found
+
+    def _held_by_several(self) -> set[str]:
+        """The ids that more than one user holds: few, and found in one go through the table."""
+        holding = everybody_holding(self._company)
+        query = sa.select(holding.c.held).group_by(holding.c.held).having(sa.func.count() > 1)
+        with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def _places(self, query: sa.Select[Any], row_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> set[int]:
+        """The places of this query whose id another user's row holds, unless a person chose another for that one."""
+        other, choice, mine = everybody_holding(self._company), t.choices.c, t.choices.alias("own_choice")
+        of = self._ledger.scope.of
+        chosen = sa.exists().where(of(mine), mine.c.user_id == row_id)
+        moves_on = sa.exists().where(
+            of(t.choices),
+            choice.user_id == other.c.user_id,
+            sa.or_(choice.smartcar_user_id.is_(None), choice.smartcar_user_id != id, chosen),
+        )
+        held, text = other.c.held == sa.cast(id, sa.String(255)), sa.cast(row_id, sa.String(255))
+        query = query.join(other, held).where(other.c.user_id != text, sa.not_(moves_on))
+        if self._readiness is None:  # what the company's own rows held before is put back, whoever holds it, too
+            query = query.where(self._was_given(other.c.user_id, id), sa.not_(self._gives_up(other.c.user_id, id)))
+        with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
+
+    def _was_given(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That the other user holds the id by an act of the kit that still stands."""
+        change = t.changes.alias("given").c
+        return sa.exists().where(
+            change.table_name == "users",
+            change.row_id == other_id,
+            change.after_value == id,
+            change.outcome == "written",
+            change.undone_by.is_(None),
+        )
+
+    def _gives_up(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+        """That the other user's id is staged to be taken back by this very act."""
+        staged = t.stage.alias("given_up").c
+        return sa.exists().where(
+            staged.token == self._held.token,
+            staged.table_name == "users",
+            staged.row_id == other_id,
+            staged.before_value == id,
+        )
+
+    def _would_be(self, mine: sa.ColumnElement[bool], readiness: Readiness) -> set[int]:
+        """The staged places whose id another user would get by now; only where more is known than the plan knew."""
+        with engines.failures(self._engine, "reading the ledger"), self._engine.connect() as connection:
+            if evidence_number(connection) == readiness.judged:
+                return set()
+        with desk(self._company, self._ledger, datetime.now(UTC)) as at:
+            shared = Facts(at).shared().subquery("shared_ids")
+            query = sa.select(t.stage.c.place).join(shared, shared.c.id == t.stage.c.after_value).where(mine)
+            return {row["place"] for row in at.rows(query)}
+
+    def _skip(self, places: Sequence[int], reason: str) -> Counter[str]:
+        row = t.stage.c
+        with engines.failures(self._engine, "skipping rows"), self._engine.begin() as connection:
+            self._held.guard(connection)
+            chosen = sa.and_(row.token == self._held.token, row.place.in_(places))
+            columns = [column for column in t.stage.columns if column.name in t.changes.c]
+            values = {"run_id": self._held.run_id, "batch": BEFORE, "outcome": "skipped", "reason": reason}
+            literals = [sa.literal(value).label(name) for name, value in values.items()]
+            at = sa.literal(utcnow(), t.changes.c.at.type).label("at")
+            query = sa.select(*columns, *literals, at).where(chosen)
+            names = [column.name for column in columns] + [*values, "at"]
+            connection.execute(sa.insert(t.changes).from_select(names, query))
+            connection.execute(sa.delete(t.stage).where(chosen))
+            found = Counter({"skipped": len(places)})
+            self._runs.advance(connection, self._held, BEFORE, found)
+        return found
+
+    def _put_back(self, places: Sequence[int]) -> dict[str, int]:
+        """Sets these rows back where they still hold what was written; their records say that they were skipped."""
+        company, row = self._company, t.changes.c
+        column = company.user_id_column
+        assert column is not None, "a plan is applied after expand"
+        written = (
+            sa.select(row.place, row.row_id, row.before_value, row.after_value)
+            .where(row.run_id == self._held.run_id, row.outcome == "written", row.place.in_(places))
+            .subquery("written")
+        )
+        identity = company.users.c[company.layout.users.id]
+        dialect = self._engine.dialect.name
+        holds = column_types.is_same(smartcar_id_of(column), written.c.after_value, dialect)
+        is_row = sa.and_(column_types.is_named(identity, written.c.row_id, dialect), holds)
+        with engines.failures(self._engine, "putting rows back"), self._engine.begin() as connection:
+            self._held.guard(connection)
+            standing = sa.select(written.c.place).join(company.users, is_row)
+            if connection.dialect.name != "sqlite":
+                standing = standing.with_for_update(of=company.users)
+            found = connection.execute(standing).scalars().all()
+            update = sa.update(company.users).where(is_row, written.c.place.in_(found))
+            before = column_types.value_of(column, written.c.before_value, dialect)
+            connection.execute(update.values({column: before}))
+            mine = sa.and_(row.run_id == self._held.run_id, row.outcome == "written", row.place.in_(found))
+            connection.execute(sa.update(t.changes).where(mine).values(outcome="skipped", reason=HELD))
+            moved = {"written": -len(found), "skipped": len(found)}
+            self._runs.advance(connection, self._held, None, moved)
+        return moved
+
+
+def _chunks(found: set[Any]) -> list[list[Any]]:
+    ordered = sorted(found)
+    return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]

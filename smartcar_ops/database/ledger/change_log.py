@@ -1,0 +1,183 @@
+"""What was changed, as the ledger has it: by run, batch or row, and what of it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from smartcar_ops.database import engines
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.ledger import CHUNK, Ledger
+from smartcar_ops.database.ledger.locks import Held
+
+COLUMNS = (
+    t.changes.c.run_id,
+    t.changes.c.batch,
+    t.changes.c.table_name.label("table"),
+    t.changes.c.row_id,
+    t.changes.c.user_id,
+    t.changes.c.column_name.label("column"),
+    t.changes.c.before_value.label("before"),
+    t.changes.c.after_value.label("after"),
+    t.changes.c.outcome,
+    t.changes.c.reason,
+)
+"""A recorded change under the contract's names, and why a failed one failed."""
+
+
+Condition = sa.ColumnElement[bool]
+"""Which recorded changes are meant."""
+
+
+def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Any]]:
+    """Every recorded change of a run, or those with one outcome, so many at a time."""
+    query = sa.select(*COLUMNS).where(t.changes.c.run_id == run_id).order_by(t.changes.c.batch, t.changes.c.place)
+    query = query.where(t.changes.c.outcome == outcome) if outcome else query
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        yield from connection.execute(query, execution_options={"yield_per": CHUNK}).partitions()
+
+
+def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
+    """(table, row id, column, reason) of the first failed rows of a run."""
+    of = t.changes.c
+    query = sa.select(of.table_name, of.row_id, of.column_name, of.reason).order_by(of.batch, of.place).limit(most)
+    query = query.where(of.run_id == run_id, of.outcome == "failed")
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return connection.execute(query).all()
+
+
+def reasons(ledger: Ledger, run_id: str) -> dict[str, int]:
+    """Why rows of a run were skipped: reason -> rows."""
+    of = t.changes.c
+    skipped = sa.and_(of.run_id == run_id, of.outcome == "skipped")
+    query = sa.select(of.reason, sa.func.count()).where(skipped).group_by(of.reason)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return {reason or "": int(rows) for reason, rows in connection.execute(query)}
+
+
+def standing(
+    run_id: str, batch: int | None = None, row: str | None = None, *, undoing: Iterable[Sequence[str]] = ()
+) -> Condition:
+    """That a change of this run was written and not undone since; narrowed to a batch or a row.
+
+    A batch is of one table, so that a row is an id; ``users/ID`` and ``vehicles/ID`` are taken, too. ``undoing`` are
+    the undos that have not noted yet what they put back (`Runs.undoing`): it is taken as noted.
+    """
+    of = t.changes.c
+    stands: Condition = of.undone_by.is_(None)
+    for names in undoing:
+        stands = _as_noted(stands, *names)
+    wanted = [of.run_id == run_id, of.outcome == "written", stands]
+    if batch is not None:
+        wanted.append(of.batch == batch)
+    if row is not None:
+        table, slash, row_id = row.partition("/")
+        named = slash and table in ("users", "vehicles")
+        wanted.append(of.row_id == (row_id if named else row))
+        if named:
+            wanted.append(of.table_name == table)
+    return sa.and_(*wanted)
+
+
+def _as_noted(stands: Condition, undo: str, *names: str) -> Condition:
+    """Which changes of the last of these runs stand once the undo has noted what it put back of the first."""
+    of, done = t.changes.c, t.changes.alias("done").c
+    back = of.place.in_(sa.select(done.place).where(done.run_id == undo, done.outcome == "written"))
+    if len(names) % 2:
+        return sa.and_(stands, sa.not_(back))
+    return sa.or_(stands, sa.and_(of.undone_by == names[-2], back))  # what its own undo put back stands again
+
+
+def count_written(ledger: Ledger, since: datetime | None = None, until: datetime | None = None) -> int:
+    """Values that acts of this scope wrote or put back, after ``since`` and before ``until``; without these, ever."""
+    of = t.changes.c
+    written = [ledger.scope.of(t.runs), of.outcome == "written"]
+    written += [of.at >= t.as_kept(since)] if since else []
+    written += [of.at < t.as_kept(until)] if until else []
+    query = sa.select(sa.func.count()).select_from(t.changes.join(t.runs, of.run_id == t.runs.c.run_id))
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return int(connection.execute(query.where(*written)).scalar_one())
+
+
+def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:
+    """(batch, table, written, skipped, failed, still standing, when it ended) of a run, in order.
+
+    ``stands`` says which of its changes can be undone (`standing`).
+    """
+    of = t.changes.c
+    counted = [sa.func.count(sa.case((of.outcome == outcome, 1))) for outcome in ("written", "skipped", "failed")]
+    counted.append(sa.func.count(sa.case((stands, 1))))
+    query = sa.select(of.batch, of.table_name, *counted, sa.func.max(of.at)).where(of.run_id == run_id)
+    query = query.group_by(of.batch, of.table_name).order_by(of.batch, of.table_name)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return connection.execute(query).all()
+
+
+def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Any]]:
+    """How many staged rows would undo these changes, and the first of them."""
+    query = way_back(condition)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
+        return int(count), connection.execute(query.order_by("place").limit(rows)).all()
+
+
+def way_back(condition: Condition) -> sa.Select[Any]:
+    """The staged rows that would undo these changes."""
+    of = t.changes.c
+    return sa.select(
+        of.place,
+        of.table_name,
+        of.row_id,
+        of.user_id,
+        of.column_name,
+        of.after_value,
+        of.before_value,
+        sa.cast(sa.null(), sa.Text).label("cars"),
+    ).where(condition)
+
+
+def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, Sequence[Any]]:
+    """How many changes stand, and (run, batch, table, row id, column, before, after) of the first of them."""
+    of = t.changes.c
+    columns = (of.run_id, of.batch, of.table_name, of.row_id, of.column_name, of.before_value, of.after_value)
+    query = sa.select(*columns).where(stands).order_by(of.batch, of.place).limit(rows)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        count = connection.execute(sa.select(sa.func.count()).select_from(t.changes).where(stands)).scalar_one()
+        return int(count), connection.execute(query).all()
+
+
+Written = sa.Select[Any]
+"""(place, table, row id, column, after) of written changes."""
+
+
+def done_by_plan(ledger: Ledger, plan: str) -> Written:
+    """(place, table, row id, column, after) of a plan that earlier, interrupted runs of it have written."""
+    runs = sa.select(t.runs.c.run_id).where(ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
+    of = t.changes.c
+    query = sa.select(of.place, of.table_name, of.row_id, of.column_name, of.after_value)
+    return query.where(of.run_id.in_(runs), of.outcome == "written", of.undone_by.is_(None))
+
+
+def mark_undone(ledger: Ledger, held: Held, undo: str, target: str, *before_that: str) -> None:
+    """Notes at the changes of a run that an undo has put them back; once more changes nothing.
+
+    LockedError if the lock was taken over: whoever holds it has noted so, and may have undone the undo since.
+
+    Where the run was an undo itself, what it had put back stands again; where that was an undo, too, what that had put
+    back is undone again, and so on through the runs ``before_that``.
+    """
+    of = t.changes.c
+    written = sa.select(of.place).where(of.run_id == undo, of.outcome == "written").subquery()
+    back = of.place.in_(sa.select(written.c.place))
+    with engines.failures(ledger.engine, "noting what was undone"), ledger.begin() as connection:
+        held.guard(connection)
+        undone = sa.update(t.changes).where(of.run_id == target, of.outcome == "written", back)
+        connection.execute(undone.values(undone_by=undo))
+        for number, run in enumerate(before_that):
+            by = (target, *before_that)[number]
+            was, now = (by, None) if number % 2 == 0 else (None, by)
+            turned = sa.update(t.changes).where(of.run_id == run, of.outcome == "written", of.undone_by == was, back)
+            connection.execute(turned.values(undone_by=now))

@@ -1,0 +1,191 @@
+"""Which version the ledger's tables have, and the way to the newest: numbered Alembic steps, each recorded.
+
+Where there is no ledger yet, its tables are made as they are now and the newest step is recorded; the steps would come
+to the same in ten times the time. On PostgreSQL and SQLite all is one transaction; MySQL commits each change of a table
+at once, so that what was interrupted there is taken up again by the steps, from the middle.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from smartcar_ops.database import engines
+from smartcar_ops.database.ledger import locks
+from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.layouts import TableNames
+from smartcar_ops.errors import DatabaseError, LockedError
+
+STEPS = Path(__file__).with_name("steps")
+VERSION_TABLE = "smartcar_ops_version"
+
+UPGRADING = 0x5CA7
+"""The number of PostgreSQL's advisory lock, and part of the name of MySQL's, under which tables are changed."""
+
+PATIENCE = 60
+"""Seconds to wait for another process that changes the tables."""
+
+UNREADABLE = "unreadable"
+"""Instead of a number, for an account that has no right to the kit's own tables."""
+
+_one_at_a_time = threading.Lock()
+"""Alembic's own context is one for the whole process."""
+
+
+class Version(Enum):
+    """What there is of the ledger's tables."""
+
+    ABSENT = "absent"
+    OLDER = "older"
+    CURRENT = "current"
+    NEWER = "newer"
+
+
+def found(engine: sa.Engine) -> Version:
+    """Which version the ledger's tables have here; reads only."""
+    with engines.failures(engine, "looking for the ledger"):
+        names = _tables(engine)
+        if not names:
+            return Version.ABSENT
+        number = _number(engine) if VERSION_TABLE in names else None
+    if number == UNREADABLE:
+        return Version.CURRENT  # this account may neither read nor write it, and takes the file
+    if number is not None and number not in _numbers():
+        return Version.NEWER
+    return Version.CURRENT if number == _numbers()[0] else Version.OLDER
+
+
+def _tables(bind: sa.Engine | sa.Connection) -> set[str]:
+    """The ledger's tables that are there."""
+    return {*sa.inspect(bind).get_table_names()} & {*t.metadata.tables, VERSION_TABLE}
+
+
+def refuse_another(engine: sa.Engine, *, newer_only: bool = False) -> None:
+    """DatabaseError if the ledger here is of another version than this kit's; nothing if there is none."""
+    version = found(engine)
+    if version is Version.NEWER:
+        raise DatabaseError(
+            f"database: the kit's own tables have version {_number(engine)}, made by a newer smartcar-ops; this one "
+            f"knows versions up to {_numbers()[0]}. Use the newer smartcar-ops."
+        )
+    if version is Version.OLDER and not newer_only:
+        raise DatabaseError(
+            "database: the kit's own tables were made by an older smartcar-ops, or their upgrade was interrupted; "
+            "nothing of them is lost. Run 40_schema_phases -p phase expand -p apply True, which upgrades them."
+        )
+
+
+def upgrade(engine: sa.Engine, names: TableNames) -> None:
+    """Makes the ledger's tables, or brings them to this version; rows without a layout get these names'.
+
+    LockedError while an act of an older kit writes, DatabaseError where a right is missing.
+    """
+    writing = engines.writer(engine)
+    with (
+        engines.failures(engine, "making the smartcar_ops_… tables"),
+        writing.connect() as connection,
+        _alone(connection),
+    ):
+        if not _tables(connection):
+            _make(connection, names)
+        else:
+            _refuse_writers(connection)
+            _take_steps(connection, names)
+        connection.commit()
+
+
+def _make(connection: sa.Connection, names: TableNames) -> None:
+    """The newest tables with the rows that the steps would have left in them, and the newest step recorded."""
+    t.metadata.create_all(connection, checkfirst=False)
+    connection.execute(sa.insert(t.layouts), [{"layout": names.key, **asdict(names)}])
+    connection.execute(sa.insert(t.fences), [{"name": t.EVIDENCE_FENCE, "token": 0, "run_id": ""}])
+    drawn = {"database_id": str(uuid.uuid4()), "plan_key": secrets.token_hex(32)}
+    connection.execute(sa.insert(t.meta), [{"name": name, "value": value} for name, value in drawn.items()])
+    MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).stamp(_steps(), "head")
+
+
+def _take_steps(connection: sa.Connection, names: TableNames) -> None:
+    """Every step that is not recorded yet."""
+    config = Config()
+    config.set_main_option("script_location", STEPS.as_posix().replace("%", "%%"))
+    config.attributes.update(connection=connection, layout=(names.key, asdict(names)))
+    with _one_at_a_time:
+        command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(connection: sa.Connection) -> Iterator[None]:
+    """While the block runs, no other process changes the tables; a SQLite file is locked by its transaction."""
+    kind = connection.dialect.name
+    if kind == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADING})")
+    if kind not in ("mysql", "mariadb"):
+        yield
+        return
+    name = f"concat('smartcar_ops ', {UPGRADING}, ' ', left(database(), 40))"
+    if connection.exec_driver_sql(f"SELECT get_lock({name}, {PATIENCE})").scalar() != 1:
+        raise LockedError("locked: another process changes the smartcar_ops_… tables; run again.")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql(f"SELECT release_lock({name})")
+
+
+def _refuse_writers(connection: sa.Connection) -> None:
+    """LockedError while a kit without numbered locks writes: its table must not change under it.
+
+    Such a kit beats by its own host's clock, and here by none but the database's can that be judged.
+    """
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(t.locks.name) or t.locks.c.token.name in {
+        column["name"] for column in inspector.get_columns(t.locks.name)
+    }:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {t.locks.name} IN ACCESS EXCLUSIVE MODE")  # nobody takes one meanwhile
+    row = t.locks.c
+    for name, operator, host, beat in connection.execute(sa.select(row.name, row.operator, row.host, row.beat)):
+        if abs(locks.now(connection) - beat) < t.LEASE:
+            raise LockedError(
+                f"locked: {operator} on {host} holds the lock {name!r} with an older smartcar-ops; wait for it, or end "
+                "that run and try again 90 s later."
+            )
+
+
+def _number(engine: sa.Engine) -> str | None:
+    """The recorded version; None if no step is recorded, `UNREADABLE` if this account may not look."""
+    query = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 (the kit's own name)
+    with engine.connect() as connection:
+        try:
+            return connection.execute(query).scalar_one_or_none()
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            return UNREADABLE
+
+
+@cache
+def _steps() -> ScriptDirectory:
+    """The steps as Alembic knows them."""
+    return ScriptDirectory(str(STEPS))
+
+
+@cache
+def _numbers() -> tuple[str, ...]:
+    """The numbers of all steps, the newest first."""
+    return tuple(step.revision for step in _steps().walk_revisions())

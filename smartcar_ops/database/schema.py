@@ -1,0 +1,119 @@
+"""The schema's way from V2 to V3: expand adds what V3 needs and takes nothing away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+
+from smartcar_ops.database import engines
+from smartcar_ops.database.ledger import ledger as ledgers
+from smartcar_ops.database.ledger import versions
+from smartcar_ops.database.ledger.layouts import table_names
+from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.versions import Version
+from smartcar_ops.database.tables import Company
+from smartcar_ops.errors import DatabaseError
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change of the schema: what it does in words, and whether it is already so."""
+
+    name: str
+    does: str
+    done: bool
+
+
+def expand_steps(company: Company) -> tuple[Step, ...]:
+    """What expand would do, in order; reads the schema only."""
+    users, vehicles = company.layout.users, company.layout.vehicles
+    steps = [
+        Step(
+            "user id column",
+            f"add {users.table}.{users.smartcar_user_id} VARCHAR(36) NULL",
+            company.user_id_column is not None,
+        )
+    ]
+    if not vehicles.from_:
+        steps.append(
+            Step(
+                "vehicle id column",
+                f"add {vehicles.table}.{vehicles.smartcar_vehicle_id} VARCHAR(36) NULL",
+                company.vehicle_id_column is not None,
+            )
+        )
+        if vehicles.smartcar_user_id:
+            steps.append(
+                Step(
+                    "vehicle's user id column",
+                    f"add {vehicles.table}.{vehicles.smartcar_user_id} VARCHAR(36) NULL",
+                    company.holder_column is not None,
+                )
+            )
+    steps.append(_ledger_step(company))
+    return tuple(steps)
+
+
+def _ledger_step(company: Company) -> Step:
+    """Making the kit's own tables, or upgrading them; DatabaseError if a newer kit made them."""
+    versions.refuse_another(company.engine, newer_only=True)
+    version = versions.found(company.engine)
+    does = "create the smartcar_ops_… tables (the kit's own)"
+    if version is Version.OLDER:
+        does = f"upgrade the smartcar_ops_… tables (the kit's own); what they hold is about {table_names(company)}"
+    return Step("ledger", does, version is Version.CURRENT)
+
+
+def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
+    """Does the steps that are not done yet; a ledger that is new in the database gets the file's evidence.
+
+    Each step looks at the schema before it acts, so that an interrupted expand goes on. Returns the steps as
+    they were found; DatabaseError where a right is missing.
+    """
+    steps = expand_steps(company)
+    users, vehicles = company.layout.users, company.layout.vehicles
+    acts = {
+        "user id column": lambda: _add_column(company, users.table, users.schema_, users.smartcar_user_id),
+        "vehicle id column": lambda: _add_column(
+            company, vehicles.table, vehicles.schema_, vehicles.smartcar_vehicle_id
+        ),
+        "vehicle's user id column": lambda: _add_column(
+            company, vehicles.table, vehicles.schema_, vehicles.smartcar_user_id
+        ),
+        "ledger": lambda: versions.upgrade(company.engine, table_names(company)),
+    }
+    for step in steps:
+        if not step.done:
+            acts[step.name]()
+    company.refresh()
+    target = Ledger.of_database(company, ledger.scope)
+    target.name_layout(company)
+    if not ledger.in_database and target.is_unused():
+        ledgers.copy(ledger, target)
+    return steps
+
+
+def scope_ledger(company: Company, scope: Scope) -> Ledger:
+    """The ledger in the database; DatabaseError before expand, or where it may not be written."""
+    if not ledgers.in_database(company.engine):
+        raise DatabaseError(
+            "database: the smartcar_ops_… tables are not there; run 40_schema_phases -p phase expand -p apply True."
+        )
+    ledger = Ledger.of_database(company, scope)
+    if not ledger.writable():
+        raise DatabaseError(
+            "database: this account may not write the smartcar_ops_… tables; applying needs INSERT, UPDATE, DELETE."
+        )
+    return ledger
+
+
+def _add_column(company: Company, table: str, schema: str, column: str) -> None:
+    with (
+        engines.failures(company.engine, f"adding {table}.{column}"),
+        engines.writer(company.engine).begin() as connection,
+    ):
+        operations = Operations(MigrationContext.configure(connection))
+        operations.add_column(table, sa.Column(column, sa.String(36), nullable=True), schema=schema or None)

@@ -1,0 +1,234 @@
+"""The field map: what V2 calls one thing and V3 another, read from `fields.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any, Literal, get_args
+
+from smartcar_ops.errors import SettingsError
+from smartcar_ops.fields.paths import getter
+from smartcar_ops.smartcar.v2 import Lacks
+
+Change = Literal["stable", "slow", "volatile"]
+Rule = Literal[
+    "number", "pressure", "integer", "count", "text", "id", "enum",
+    "boolean", "open", "place", "time", "set", "multiset", "listed",
+]  # fmt: skip
+PartsKind = Literal["", "places", "systems", "records"]
+
+VEHICLE, CONNECTION = "vehicle", "connection"
+"""In the map, in place of a signal: the vehicle's own attributes, and its owner's consent."""
+
+TOKEN_PATHS = ("/user", "/vehicles")
+"""What V2 is asked once a token, not once a vehicle."""
+
+WAYS: dict[Lacks, str] = {
+    "powertrain": "not asked: the car's powertrain has no such thing",
+    "permission": "not asked: the connection does not grant it",
+    "limit": "not asked yet: what [limits] allows this vehicle ended first, so it is asked another day",
+}
+"""Why a path was left out of a batch, in words."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a version keeps a field: V2 path or V3 signal code, the path into its body, its unit.
+
+    ``keys`` are the members that are compared of a list's entries; ``true_is`` is the word that means true;
+    ``codes`` are signals that are listed and not compared; ``others`` are further places, any of which may agree.
+    """
+
+    source: str
+    member: str = ""
+    unit: str | None = None
+    keys: tuple[str, ...] = ()
+    true_is: str | None = None
+    codes: tuple[str, ...] = ()
+    others: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Field:
+    """One row of the map; ``v2`` or ``v3`` is None where that version has no counterpart.
+
+    ``apart`` is the absolute tolerance where the makers' times are more than a minute apart; ``make`` narrows a row
+    of the company's own to one make.
+    """
+
+    id: str
+    v2: Place | None
+    v3: Place | None
+    rule: Rule
+    change: Change
+    confidence: str
+    fold: tuple[str, ...] = ()
+    aliases: dict[str, str] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+    absolute: float = 0.0
+    relative: float = 0.0
+    apart: float | None = None
+    grows: bool = False
+    private: bool = False
+    report_only: bool = False
+    parts: PartsKind = ""
+    lacking: Literal["", "differs"] = ""
+    v3_may_add: bool = False
+    make: str = ""
+
+    @cached_property
+    def compared(self) -> bool:
+        """True where both versions have the field."""
+        return self.v2 is not None and self.v3 is not None
+
+    @cached_property
+    def scored(self) -> bool:
+        """True where both versions have the field, and it counts."""
+        return self.compared and not self.report_only
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a V2 path needs: the scope that grants it, and a powertrain that has such a thing (empty: any)."""
+
+    permission: str
+    powertrains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FieldMap:
+    """All rows, in the order people read them, and the map's version."""
+
+    version: str
+    fields: tuple[Field, ...]
+    systems: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, Needs] = field(default_factory=dict)
+
+    def of(self, make: str) -> tuple[Field, ...]:
+        """The rows for a make's cars."""
+        return tuple(row for row in self.fields if not row.make or row.make == make)
+
+    @property
+    def v2_paths(self) -> tuple[str, ...]:
+        """The paths that a vehicle of any make and powertrain is asked for."""
+        return self._paths(self.of(""))
+
+    def paths_for(
+        self, make: str, powertrain: str, permissions: Collection[str]
+    ) -> tuple[tuple[str, ...], dict[str, Lacks]]:
+        """(the paths worth asking of such a vehicle, the others with why not).
+
+        A powertrain or permissions that are not known leave nothing out.
+        """
+        left_out: dict[str, Lacks] = {}
+        for path in self._paths(self.of(make)):
+            needs = self.needs.get(path, Needs(""))
+            if needs.powertrains and powertrain and powertrain not in needs.powertrains:
+                left_out[path] = "powertrain"
+            elif needs.permission and permissions and needs.permission not in permissions:
+                left_out[path] = "permission"
+        return tuple(path for path in self._paths(self.of(make)) if path not in left_out), left_out
+
+    def extended(self, rows: Sequence[Mapping[str, Any]]) -> FieldMap:
+        """The map with the company's own rows; one with an id of the kit's takes its place.
+
+        SettingsError for a row that can't be read.
+        """
+        own = [_checked(row) for row in rows]
+        ids = {(row.id, row.make) for row in own}
+        kept = [row for row in self.fields if (row.id, "") not in ids]
+        return replace(self, fields=(*kept, *own))
+
+    @staticmethod
+    def _paths(rows: Sequence[Field]) -> tuple[str, ...]:
+        sources = (row.v2.source for row in rows if row.v2)
+        return tuple(path for path in dict.fromkeys(sources) if path not in TOKEN_PATHS)
+
+
+@cache
+def field_map() -> FieldMap:
+    """The kit's own map."""
+    document = tomllib.loads((files("smartcar_ops.fields") / "fields.toml").read_text(encoding="utf-8"))
+    needs = {
+        path: Needs(row["permission"], tuple(row.get("powertrains", ()))) for path, row in document["path"].items()
+    }
+    rows = tuple(read_row(row) for row in document["field"])
+    return FieldMap(document["version"], rows, document["systems"], needs)
+
+
+V2_KEYS = frozenset({"path", "member", "unit", "keys", "true_is"})
+V3_KEYS = frozenset({"code", "codes", "member", "unit", "keys", "or"})
+TOLERANCE_KEYS = frozenset({"absolute", "relative", "apart"})
+PLAIN_KEYS = frozenset({"change", "confidence", "grows", "private", "report_only", "parts", "lacking", "v3_may_add"})
+LISTS = frozenset({"fold", "known"})
+ROW_KEYS = frozenset({"id", "v2", "v3", "rule", "aliases", "tolerance", "make", *PLAIN_KEYS, *LISTS})
+
+
+def read_row(row: Mapping[str, Any]) -> Field:
+    """A row from its TOML; ValueError in words for a key, a rule or a path that is not known."""
+    _only(row, ROW_KEYS, "the row")
+    tolerance = row.get("tolerance", {})
+    _only(tolerance, TOLERANCE_KEYS, "tolerance")
+    v2, v3 = row.get("v2"), row.get("v3")
+    if not row.get("id") or not (v2 or v3):
+        raise ValueError("it needs an id, and v2 or v3")
+    for key, allowed in (("rule", get_args(Rule)), ("change", get_args(Change))):
+        if row.get(key) not in allowed:
+            raise ValueError(f"{key} is {row.get(key)!r}; expected one of {', '.join(allowed)}")
+    told: dict[str, Any] = {key: value for key, value in row.items() if key in PLAIN_KEYS}
+    told |= {key: tuple(row.get(key, ())) for key in LISTS} | dict(tolerance)
+    return Field(
+        id=str(row["id"]),
+        v2=_v2_place(v2) if v2 else None,
+        v3=_v3_place(v3) if v3 else None,
+        rule=row["rule"],
+        aliases=row.get("aliases", {}),
+        make=str(row.get("make", "")).upper(),
+        **{"confidence": "low", **told},
+    )
+
+
+def _checked(row: Mapping[str, Any]) -> Field:
+    try:
+        return read_row(row)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SettingsError(f"settings: [[field]] {str(row.get('id', ''))!r} can't be used: {error}.") from None
+
+
+def _v2_place(told: Mapping[str, Any]) -> Place:
+    _only(told, V2_KEYS, "v2")
+    if not str(told.get("path", "")).startswith("/"):
+        raise ValueError("v2 needs a path that begins with /")
+    getter(told.get("member", ""))
+    return Place(
+        told["path"], told.get("member", ""), told.get("unit"), tuple(told.get("keys", ())), told.get("true_is")
+    )
+
+
+def _v3_place(told: Mapping[str, Any]) -> Place:
+    """A place of V3; each of its ``or`` takes over what it does not say itself."""
+    _only(told, V3_KEYS, "v3")
+    codes = tuple(told.get("codes", ()))
+    if not told.get("code") and not codes:
+        raise ValueError("v3 needs a code, or codes")
+    getter(told.get("member", ""))
+    first = {key: value for key, value in told.items() if key != "or"}
+    others = tuple(_v3_place({**first, **other}) for other in told.get("or", ()))
+    return Place(
+        told.get("code") or codes[0],
+        told.get("member", ""),
+        told.get("unit"),
+        tuple(told.get("keys", ())),
+        None,
+        codes,
+        others,
+    )
+
+
+def _only(told: Mapping[str, Any], known: Collection[str], what: str) -> None:
+    for key in told:
+        if key not in known:
+            raise ValueError(f"{what} has no key {key!r}; it has {', '.join(sorted(known))}")

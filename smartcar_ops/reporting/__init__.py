@@ -1,1 +1,0 @@
-"""Shows: pictures, pages, panels, run folders."""

@@ -1,0 +1,132 @@
+"""A run as one HTML page that loads nothing: its verdict, the notebook's outputs, its parameters."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from jinja2 import Environment, Template
+from markupsafe import Markup
+from nbformat import NotebookNode
+
+from smartcar_ops.reports.notebook_html import cells_html
+
+State = Literal["done", "gate", "nothing", "failed"]
+
+BADGES: dict[State, str] = {
+    "done": "Done",
+    "gate": "Done, and the gate says no",
+    "nothing": "Nothing to do",
+    "failed": "Failed",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What stands above a report. Every text in it is shown as text, never as markup.
+
+    ``where`` says which Smartcar and which database; ``environment`` may be empty. ``started`` and
+    ``ended`` are moments with a zone, or ISO text as in ``run.json``; without a zone they are UTC.
+    ``calls`` counts units per API.
+    """
+
+    title: str
+    verdict: str
+    state: State
+    where: str
+    environment: str
+    started: datetime | str
+    ended: datetime | str
+    calls: Mapping[str, int]
+    parameters: Mapping[str, object]
+    kit_version: str
+
+
+def render(notebook: NotebookNode, header: Header) -> str:
+    """Return the page of a run that ended; the notebook is not changed, same input gives same bytes.
+
+    Left out: inputs, widgets, what went to stderr, tracebacks but for their last line, and the cells tagged
+    ``panel``, ``parameters``, ``injected-parameters`` or ``not-in-report``. An unknown state raises
+    ``ValueError``.
+    """
+    return _page(header, cells_html(notebook))
+
+
+_FAILURE = """<section class="failure">
+{% if cell %}<p>The run stopped in this cell:</p>
+<pre><code>{{ cell }}</code></pre>
+{% else %}<p>The run stopped before or between its cells.</p>
+{% endif %}<p>The notebook, marked where it stopped and with what it had shown until then, is
+<a href="run.ipynb">run.ipynb</a> in the same folder as this page.</p>
+</section>"""
+
+
+def failure(header: Header, sentence: str, cell: str | None) -> str:
+    """Return the page of a failed run: the sentence says what failed, the cell (its text or name) where."""
+    body = _environment().from_string(_FAILURE).render(cell=cell)
+    return _page(replace(header, verdict=sentence, state="failed"), body)
+
+
+def _page(header: Header, body: str) -> str:
+    if header.state not in BADGES:
+        raise ValueError(f"state is {header.state!r}; expected one of {', '.join(BADGES)}")
+    return _template().render(
+        header=header,
+        badge=BADGES[header.state],
+        when=_when(_moment(header.started), _moment(header.ended)),
+        calls=_calls(header.calls),
+        parameters=[(name, _value(value)) for name, value in header.parameters.items()],
+        css=Markup(_resource("page.css")),
+        body=Markup(body),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(autoescape=True, keep_trailing_newline=True)
+
+
+@cache
+def _template() -> Template:
+    return _environment().from_string(_resource("page.html"))
+
+
+def _resource(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _moment(given: datetime | str) -> datetime:
+    moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _when(started: datetime, ended: datetime) -> str:
+    """Return e.g. ``23 Nov 2026, 14:01 UTC, took 2 min 10 s``."""
+    return f"{started.day} {started:%b %Y, %H:%M} UTC, took {_duration((ended - started).total_seconds())}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under 1 s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{amount} {unit}" for amount, unit in parts if amount)
+
+
+def _calls(calls: Mapping[str, int]) -> str:
+    spent = {api: units for api, units in calls.items() if units}
+    if not spent:
+        return "none"
+    told = " · ".join(f"{api} {units:,}" for api, units in spent.items())
+    return told if len(spent) == 1 else f"{told} · in all {sum(spent.values()):,}"
+
+
+def _value(value: object) -> str:
+    """Return a parameter as JSON, so that an empty text can be told from no text."""
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,1 @@
+"""Expand and contract the company's tables (notebook 40)."""

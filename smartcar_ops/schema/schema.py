@@ -1,0 +1,65 @@
+"""The schema phases as their notebook drives them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from smartcar_ops.database import schema as schema
+from smartcar_ops.database.ledger.locks import WRITER, lock
+from smartcar_ops.errors import ParameterError
+from smartcar_ops.session import Session, Verdict
+from smartcar_ops.text import nearest
+
+PHASES = ("expand",)
+LATER = ("contract", "restore")
+"""Phases the contract names and this version can't carry out yet."""
+
+
+def check_phase(phase: str) -> None:
+    """ParameterError for a phase that there is not, or not yet."""
+    if phase in LATER:
+        raise ParameterError(f"parameters: phase {phase!r} can't be carried out by this version; expected expand.")
+    if phase not in PHASES:
+        known = (*PHASES, *LATER)
+        near = nearest(phase, known)
+        raise ParameterError(f"parameters: phase is {phase!r}{near}; expected one of {', '.join(known)}.")
+
+
+class Phases:
+    """Shows the steps of a phase and, with ``apply``, does those that are not done; ParameterError for another."""
+
+    def __init__(self, session: Session, *, phase: str = "expand", apply: bool = False) -> None:
+        check_phase(phase)
+        self.session, self.apply = session, apply
+        self.found = schema.expand_steps(session.company)
+        self.done = False
+
+    def steps(self) -> pd.DataFrame:
+        """A row a step: what it does, and whether it is already so."""
+        rows = [(step.name, step.does, "already there" if step.done else "to do") for step in self.found]
+        return pd.DataFrame(rows, columns=["step", "does", "state"])
+
+    @property
+    def open(self) -> int:
+        """Steps that are not done yet."""
+        return sum(not step.done for step in self.found)
+
+    def carry_out(self) -> pd.DataFrame:
+        """With ``apply``: does the open steps, under the writer's lock. Returns the steps as they are now."""
+        session = self.session
+        if self.apply and self.open:
+            with lock(session.ledger, WRITER, session.run_id):
+                schema.expand(session.company, session.ledger)
+            session.reopen_ledger()
+            self.done = True
+        now = {step.name: step.done for step in schema.expand_steps(session.company)}
+        rows = [(step.name, "there" if now[step.name] else "not there") for step in self.found]
+        return pd.DataFrame(rows, columns=["step", "now"])
+
+    def finish(self) -> Verdict:
+        """Ends the session: 0, or 3 where everything was there already."""
+        if not self.open:
+            return self.session.finish("Everything that expand adds is already there.", exit_code=3)
+        if self.done:
+            return self.session.finish(f"Expanded: {self.open} of {len(self.found)} steps were done.")
+        return self.session.finish(f"Shown only, nothing changed: {self.open} of {len(self.found)} steps are to do.")

@@ -1,0 +1,77 @@
+"""What plain papermill gave the notebook in this kernel: its path, and its parameters held against those declared."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from pathlib import Path
+from typing import Any
+
+from smartcar_ops.errors import ParameterError
+from smartcar_ops.text import nearest
+
+MARK = "# Parameters\n"
+"""How the cell that papermill puts below the notebook's own parameters begins."""
+
+OWN = "PAPERMILL_"
+"""The names that papermill adds itself (``--inject-paths``)."""
+
+PATH = "PAPERMILL_INPUT_PATH"
+
+TYPES: dict[str, tuple[type, str]] = {
+    "int": (int, "a whole number"),
+    "bool": (bool, "True or False"),
+    "str": (str, "text"),
+}
+
+
+def notebook() -> Path | None:
+    """The notebook's file, where papermill told it and it is there; None anywhere else."""
+    shell = _shell()
+    told = shell.user_ns.get(PATH) if shell else None
+    path = Path(told).absolute() if isinstance(told, str) else None
+    return path if path and path.is_file() else None
+
+
+def refuse_unknown() -> None:
+    """ParameterError where papermill was given a parameter that the notebook has not, or one of another type."""
+    shell = _shell()
+    cells = list(shell.history_manager.input_hist_raw) if shell else []
+    for above, cell in reversed(list(itertools.pairwise(cells))):
+        if cell.startswith(MARK):
+            check(above, cell)
+            return
+
+
+def check(declared: str, given: str) -> None:
+    """ParameterError for what the cell of given parameters assigns and the cell that declares them does not know."""
+    types = {
+        node.target.id: ast.unparse(node.annotation)
+        for node in ast.parse(declared).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for node in ast.parse(given).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if not name.startswith(OWN):
+                _check_one(name, ast.literal_eval(node.value), types)
+
+
+def _check_one(name: str, value: Any, types: dict[str, str]) -> None:
+    if name not in types:
+        known = ", ".join(types) or "none"
+        raise ParameterError(
+            f"parameters: the notebook has no parameter {name!r}{nearest(name, types)}; it has {known}."
+        )
+    kind, expected = TYPES.get(types[name], (object, ""))
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ParameterError(f"parameters: {name} is {value!r}; expected {expected}.")
+
+
+def _shell() -> Any:
+    """The kernel's shell; None outside a kernel."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()

@@ -1,0 +1,1 @@
+"""Requests to Smartcar: limits, retries, the record of calls."""

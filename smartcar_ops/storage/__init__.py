@@ -1,0 +1,1 @@
+"""Files: Parquet tables and run folders."""

@@ -1,0 +1,88 @@
+"""The plan of the house: what `make lint` does not hold."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import smartcar_ops
+
+ROOT = Path(smartcar_ops.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MOST = 14
+"""Python files in a folder, besides its `__init__`."""
+
+
+def apart(path: Path) -> bool:
+    """Whether a file belongs to the sandbox, which stands apart."""
+    return path.is_relative_to(ROOT / "sandbox")
+
+
+def test_no_folder_is_crowded() -> None:
+    """A reader can take in what a folder holds."""
+    held = Counter(path.parent for path in FILES if path.name != "__init__.py" and not apart(path))
+    assert {} == {folder.name: count for folder, count in held.items() if count > MOST}
+
+
+def test_nobody_takes_more_than_the_version_from_the_front_door() -> None:
+    """The front door reaches up into storage, so a folder that used it would reach up too."""
+    modules = {path.stem for path in ROOT.glob("*.py")} | {path.name for path in ROOT.iterdir() if path.is_dir()}
+    taken = {
+        alias.name
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "smartcar_ops"
+        for alias in node.names
+    }
+    assert {"__version__"} == taken - modules
+
+
+@pytest.mark.parametrize(
+    "module", ["smartcar_ops", "smartcar_ops.settings.environment", "smartcar_ops.smartcar.v3", "smartcar_ops.fields"]
+)
+def test_importing_the_kit_is_cheap(module: str) -> None:
+    """The package, its settings and its clients load neither pandas nor ipywidgets nor SQLAlchemy."""
+    heavy = "{'pandas', 'ipywidgets', 'sqlalchemy', 'matplotlib', 'numpy'}"
+    code = f"import sys, {module}; print(sorted({heavy} & {{name.split('.')[0] for name in sys.modules}}))"
+    assert "[]\n" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("smartcar_ops.reporting.compare", "smartcar_ops.compare.compare"),
+        ("smartcar_ops.reporting.showing", "smartcar_ops.display.tables"),
+        ("smartcar_ops.migration.auditing", "smartcar_ops.audit.audit"),
+        ("smartcar_ops.company.tables", "smartcar_ops.database.tables"),
+        ("smartcar_ops.smartcar.allowance", "smartcar_ops.smartcar.http.rate_limit"),
+        ("smartcar_ops.layout", "smartcar_ops.settings.layout"),
+    ],
+)
+@pytest.mark.parametrize("words", ["import {0}", "from {1} import {2}", "from {0} import anything"])
+def test_an_old_import_names_the_new_one(old: str, new: str, words: str) -> None:
+    """A notebook of a user's own that still imports what has moved ends with one sentence, exit code 5."""
+    package, _, name = old.rpartition(".")
+    code = (
+        "from smartcar_ops.errors import SmartcarOpsError\n"
+        f"try:\n    {words.format(old, package, name)}\n"
+        "except SmartcarOpsError as error:\n    print(error.exit_code, error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert f"5 settings: {old} has moved; import {new} instead.\n" == said
+
+
+def test_every_new_place_is_there() -> None:
+    """What a sentence names can be imported."""
+    from smartcar_ops.moved import MOVED
+
+    assert set() == {new for new in MOVED.values() if not _is_there(new)}
+
+
+def _is_there(module: str) -> bool:
+    path = ROOT.parent / Path(*module.split("."))
+    return path.with_suffix(".py").is_file() or path.is_dir()
