@@ -8,9 +8,9 @@ from __future__ import annotations
 from IPython.display import HTML
 
 from smartcar_ops.audit import charts
-from smartcar_ops.compare.report.verdict_chart import verdicts_by_field
+from smartcar_ops.compare.report.charts import verdicts_by_field
 from smartcar_ops.display import tables
-from smartcar_ops.display.drawing import Picture
+from smartcar_ops.display.picture import Picture
 from smartcar_ops.progress.progress import Progress
 
 NO_AUDIT = "No audit yet: run 20_audit_user_ids"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
+from markupsafe import Markup
 
 from smartcar_ops.audit import charts
-from smartcar_ops.compare.report.verdict_chart import COLORS, verdicts_by_field
+from smartcar_ops.compare.report.charts import COLORS, loss_by_make, verdicts_by_field
 from smartcar_ops.database.evidence import buckets
-from smartcar_ops.display.drawing import WIDTH, Picture, measure, percent, percents, shared_out
+from smartcar_ops.display.picture import Picture
+from smartcar_ops.text import percent, percents
+from tests.browser import CHROMIUM, browser
+from tests.pictures import bars, words
 
 BEFORE = {
     "mapped": 62, "ready": 139, "conflict": 21, "shared": 12, "invalid": 6, "unconfirmed": 12,
@@ -23,6 +27,17 @@ VERDICTS = pd.DataFrame(
     {"equal": [40, 9, 0], "converted": [8, 0, 0], "stale": [1, 0, 0], "mismatch": [1, 1, 0]},
     index=["odometer", "battery-percent", "oil-life"],
 )
+MILLIONS = VERDICTS * 123_456
+MAKES = ("MERCEDES-BENZ", "VOLKSWAGEN", "LAND_ROVER", "BMW", "RAM", "MITSUBISHI", "KIA", "OTHER")
+LOSSES = pd.DataFrame(
+    [
+        (make, field, True, verdict, 40_000 * place, 40_000 * place * (verdict == "mismatch"))
+        for place, make in enumerate(MAKES)
+        for field in ("tire-pressure-back-left", "diagnostic-system-status", "vin")
+        for verdict in ("equal", "mismatch" if place % 3 else "not_capable")
+    ],
+    columns=["make", "field", "scored", "verdict", "fields", "lost"],
+)
 PICTURES = {
     "users": lambda: charts.users_by_bucket(BEFORE, AFTER),
     "users once": lambda: charts.users_by_bucket(BEFORE),
@@ -30,6 +45,8 @@ PICTURES = {
     "a million users": lambda: charts.users_by_bucket(ALMOST_ALL, {"mapped": 1_000_000}),
     "verdicts": lambda: verdicts_by_field(VERDICTS),
     "no verdicts": lambda: verdicts_by_field(pd.DataFrame({"equal": []})),
+    "a long number": lambda: verdicts_by_field(MILLIONS),
+    "losses": lambda: loss_by_make(LOSSES, sorted(set(LOSSES["field"]))),
     "share": lambda: charts.migrated_share(201, 81, 300),
     "share of a million": lambda: charts.migrated_share(999_999, 1, 1_000_000),
     "share of none": lambda: charts.migrated_share(0, 0, 0),
@@ -39,26 +56,9 @@ PICTURES = {
 every_picture = pytest.mark.parametrize("draw", PICTURES.values(), ids=PICTURES)
 
 
-def texts(picture: Picture) -> list[ElementTree.Element]:
-    """Every line of text in the picture."""
-    return [tag for tag in ElementTree.fromstring(picture.svg).iter() if tag.tag.endswith("}text")]
-
-
-def words(picture: Picture) -> list[str]:
-    """What the lines of text say, in the order drawn."""
-    return [tag.text or "" for tag in texts(picture)]
-
-
 def numbers(picture: Picture) -> list[int]:
-    """The lines that are a number and nothing else."""
+    """The texts that are a number and nothing else."""
     return [int(text.replace(",", "")) for text in words(picture) if re.fullmatch(r"[\d,]+", text)]
-
-
-def bars(picture: Picture, color: str) -> list[tuple[float, float]]:
-    """Left and right edge of every bar of this colour, in units."""
-    paths = re.findall(rf'<path d="([^"]*)" style="fill: {color}[;"]', picture.svg)
-    edges = [[float(x) for x, _ in re.findall(r"(-?[\d.]+) (-?[\d.]+)", path)] for path in paths]
-    return [(min(xs), max(xs)) for xs in edges]
 
 
 @every_picture
@@ -68,36 +68,44 @@ def test_the_same_numbers_give_the_same_bytes(draw):
 
 
 @every_picture
-def test_a_picture_is_a_bare_svg_that_refers_to_nothing(draw):
-    """An SVG has no prolog, no document type, no style sheet, no date, no id and no link."""
-    svg = draw().svg
-    assert svg.startswith("<svg ")
-    assert svg.endswith("</svg>")
-    assert not re.search(r"<!|<\?|<style|<defs|<metadata|href| id=|url\(|pt\"", svg)
-    assert re.findall(r"https?://[^\"]*", svg) == ["http://www.w3.org/2000/svg"]
+def test_a_picture_refers_to_nothing(draw):
+    """A picture is marks and words: no script, no link, no address, no id that two pictures could share."""
+    html = draw()._repr_html_()
+    assert not re.search(r"<script|href|src=| id=|url\(|https?:|@import", html)
+    assert {"figure", "style", "figcaption", "div", "span", "i", "b", "small", "br"} >= {
+        tag.name for tag in BeautifulSoup(html, "html.parser").find_all(True)
+    }
 
 
-@every_picture
-def test_all_text_lies_inside_the_picture_and_apart(draw):
-    """No line of text leaves the picture or runs into another, measured in a font wider than any system's."""
-    svg = ElementTree.fromstring(draw().svg)
-    height = float(svg.attrib["viewBox"].split()[3])
-    boxes = []
-    for tag in texts(draw()):
-        style = tag.attrib["style"]
-        size = float(re.search(r"font-size: ([\d.]+)px", style)[1])
-        width = measure(tag.text, size, "font-weight: 700" in style) - size / 4
-        x, y = float(tag.attrib["x"]), float(tag.attrib["y"])
-        x -= {"end": width, "middle": width / 2}.get(re.search(r"text-anchor: (\w+)", style)[1], 0)
-        assert -0.5 <= x <= x + width <= WIDTH + 0.5, tag.text
-        assert size * 0.7 <= y <= height, tag.text
-        boxes.append((x, x + width, y - size * 0.7, y, tag.text))
-    for place, (left, right, top, bottom, text) in enumerate(boxes):
-        for other in boxes[place + 1 :]:
-            assert right <= other[0] or other[1] <= left or bottom <= other[2] or other[3] <= top, (
-                text,
-                other,
-            )
+OVERLAPS = """() => {
+  const boxes = [], figure = document.querySelector("figure"), frame = figure.getBoundingClientRect(), amiss = [];
+  const walk = document.createTreeWalker(figure, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode;
+    if (!node.textContent.trim() || node.parentElement.closest("style")) continue;
+    if (parseFloat(getComputedStyle(node.parentElement).fontSize) < 11) amiss.push("small: " + node.textContent);
+    const range = document.createRange(); range.selectNodeContents(node);
+    for (const box of range.getClientRects()) boxes.push([box, node.textContent]);
+  }
+  boxes.forEach(([a, text], place) => {
+    if (a.left < frame.left - 0.5 || a.right > frame.right + 0.5) amiss.push("outside: " + text);
+    for (const [b, other] of boxes.slice(place + 1))
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 0.5
+          && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2.5) amiss.push(text + " on " + other);
+  });
+  return amiss;
+}"""
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser: {CHROMIUM} is not installed (Debian: chromium)")
+@pytest.mark.parametrize("width", [420, 1280])
+def test_all_text_lies_inside_the_picture_and_apart(width):
+    """On a phone and on a desk no text leaves its picture, runs into another or is smaller than 11 pixels."""
+    with browser() as started:
+        page = started.new_page(viewport={"width": width, "height": 900})
+        for name, draw in PICTURES.items():
+            page.set_content(f"<body>{draw()._repr_html_()}")
+            assert (name, []) == (name, page.evaluate(OVERLAPS))
 
 
 def test_the_numbers_beside_the_bars_add_up_to_both_totals():
@@ -142,11 +150,12 @@ def test_the_groups_of_buckets_carry_their_sums():
 
 
 def test_one_user_among_a_million_is_still_a_bar():
-    """A bucket of 1 has a bar one can see, and no bar is longer than the picture."""
+    """A bucket of 1 has a bar, which has a least width; the fullest bar has the whole room; none has no bar."""
     picture = charts.users_by_bucket(ALMOST_ALL)
-    conflict, *_ = [bar for bar in bars(picture, charts.ORANGE) if bar[0] > 0]
-    assert conflict[1] - conflict[0] == pytest.approx(3.0)
-    assert max(right for _, right in bars(picture, charts.BLUE)) < WIDTH
+    assert 2 == len(re.findall("<i style", picture.drawing))
+    assert [0.000001] == bars(picture, charts.ORANGE)
+    assert [1.0] == bars(picture, charts.BLUE)
+    assert re.search(r"\.sc-picture i \{[^}]*min-width: 3px", picture._repr_html_())
 
 
 def test_a_bucket_that_does_not_exist_is_refused_by_name():
@@ -162,11 +171,11 @@ def test_a_count_below_zero_is_refused():
 
 
 def test_every_fields_bar_is_as_long_as_the_others():
-    """Bars are shares of 100%: the segments of every field fill the same room."""
+    """Bars are shares of 100%: each field's fill the same room, divided as its readings are."""
     picture = verdicts_by_field(VERDICTS)
-    ends = [right for left, right in bars(picture, COLORS["mismatch"]) if left > 112]
-    assert len(ends) == 2
-    assert ends[0] == pytest.approx(ends[1])
+    assert ["100.0000%"] * 2 == re.findall(r'class="stack" style="width:([\d.]+%)"', picture.drawing)
+    assert [9.0, 40.0] == bars(picture, COLORS["equal"])
+    assert [1.0, 1.0] == bars(picture, COLORS["mismatch"])
 
 
 def test_the_worst_field_comes_first_and_one_without_readings_says_so():
@@ -245,20 +254,12 @@ def test_what_is_spent_first_is_said_to_fit_first():
     assert shown[shown.index("recording 45,000") + 1] == "13,160 of them fit"
 
 
-def test_widths_add_up_to_the_room_and_none_vanishes():
-    """What the smallest segments are given is taken from the others."""
-    widths = shared_out([1_000_000, 1, 0, 1], 100.0)
-    assert sum(widths) == pytest.approx(100.0)
-    assert widths[1:] == [3.0, 0.0, 3.0]
-
-
 def test_a_notebook_cell_shows_a_figure_with_its_description():
     """The description is the label for people who do not see the picture; markup in it is text."""
-    html = Picture("<svg></svg>", "A < B", 'say "A"')._repr_html_()
-    assert html.startswith("<figure")
-    assert 'role="img" aria-label="say &quot;A&quot;"' in html
-    assert html.index("<svg>") < html.index("<figcaption")
-    assert "A &lt; B</figcaption>" in html
+    figure = BeautifulSoup(Picture(Markup("<i></i>"), "A < B", 'say "A"')._repr_html_(), "html.parser").figure
+    assert {"role": "img", "aria-label": 'say "A"'}.items() <= figure.attrs.items()
+    assert "A < B" == figure.figcaption.string
+    assert figure.i
 
 
 def test_the_repr_is_one_short_line():
@@ -270,4 +271,4 @@ def test_names_from_outside_are_text():
     """A name with markup or dollars is written as it is."""
     picture = charts.allowance({"<b>$x$</b>": 1}, 1, 1)
     assert "<b>$x$</b> 1" in words(picture)
-    assert "<b>" not in picture.svg
+    assert "<b>$" not in picture._repr_html_()

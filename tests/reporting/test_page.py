@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from nbformat import v4
 
 from smartcar_ops.audit import charts
 from smartcar_ops.reports.page import Header, failure, render
+from tests.browser import CHROMIUM
+from tests.browser import browser as started
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-CHROMIUM = Path("/usr/bin/chromium")
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+"""One blue pixel, in base64 as notebooks keep it."""
+
 OUTSIDE = """
 <img src="https://cdn.example/x.png"> <link href="//cdn.example/x.css"> <b onclick="go()">bold</b>
 <script src="https://cdn.example/x.js">alert(1)</script> <iframe src="http://cdn.example"></iframe>
@@ -80,13 +79,6 @@ def page_of(*cells, **changes):
     return Page(render(notebook(*cells), replace(HEADER, **changes)))
 
 
-def png():
-    """A small PNG in base64, as notebooks keep it."""
-    figure, buffer = Figure(figsize=(1, 1)), io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
 @pytest.fixture
 def full():
     """A notebook with everything a report can hold, and much that it must not."""
@@ -97,7 +89,7 @@ def full():
         v4.new_code_cell("apply = True", metadata={"tags": ["parameters"]}),
         cell(shown(html=charts.migrated_share(201, 81, 300)._repr_html_(), text="Picture")),
         cell(shown(html=table._repr_html_(), text=repr(table))),
-        cell(shown(png=png(), text="Figure")),
+        cell(shown(png=PNG, text="Figure")),
         cell(shown(svg=svg)),
         cell(shown(**{WIDGET: {"model_id": "1"}, "text": "Button()"})),
         cell(shown(html=OUTSIDE)),
@@ -271,13 +263,10 @@ def test_a_failure_without_a_cell_says_so():
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, or a skip that says what is missing."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=str(CHROMIUM), args=[*SWITCHES, "--no-first-run"])
+        pytest.skip(f"no browser: {CHROMIUM} is not installed (Debian: chromium)")
+    with started() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.mark.parametrize("width", [420, 1200])
@@ -289,7 +278,7 @@ def test_the_page_opens_without_a_network(browser, full, tmp_path, width):
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: said.append(message.text))
     page.goto((tmp_path / "report.html").as_uri())
-    assert page.locator("figure svg").bounding_box()["width"] > 300
+    assert page.locator("figure.picture").bounding_box()["width"] > 300
     assert page.evaluate("[...document.images].map(image => image.naturalWidth > 0)") == [True, True]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import HTML
 
-from smartcar_ops.compare.report import heat_map, values_shown
-from smartcar_ops.compare.report.verdict_chart import verdicts_by_field
+from smartcar_ops.compare.report import charts, values_shown
 from smartcar_ops.display import tables
-from smartcar_ops.display.drawing import Picture, thousands
+from smartcar_ops.display.picture import Picture
 from smartcar_ops.settings.layout import Waiver
+from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
     from smartcar_ops.compare.compare import Compare
@@ -42,7 +42,7 @@ def verdicts(compare: Compare) -> Picture | HTML | None:
     if compare.vehicle_id:
         return None
     table = compare.result.scored_by_field()
-    return verdicts_by_field(table) if len(table) else tables.sentence("No vehicle was read")
+    return charts.verdicts_by_field(table) if len(table) else tables.sentence("No vehicle was read")
 
 
 def not_counted(compare: Compare) -> HTML | None:
@@ -63,7 +63,7 @@ def losses(compare: Compare) -> Picture | HTML | None:
     found = compare.result
     if compare.vehicle_id:
         return None
-    return heat_map.loss_by_make(found.counts, found.order) if found.scored else tables.sentence("No vehicle was read")
+    return charts.loss_by_make(found.counts, found.order) if found.scored else tables.sentence("No vehicle was read")
 
 
 # --- the strata -------------------------------------------------------------------------------------------

@@ -16,13 +16,13 @@ from IPython.display import HTML
 
 from smartcar_ops.compare.recording import Recording
 from smartcar_ops.compare.report import vehicle_raw
+from smartcar_ops.compare.report.charts import AGREES, FAMILIES, LOST, NOT_JUDGED
 from smartcar_ops.compare.report.values import Row, apart, part_by_part, parts_of, side
-from smartcar_ops.compare.report.verdict_chart import AGREES, FAMILIES, LOST, NOT_JUDGED
 from smartcar_ops.display import tables
-from smartcar_ops.display.drawing import thousands
 from smartcar_ops.fields.field_map import Field, FieldMap
 from smartcar_ops.settings.credentials import Origins
 from smartcar_ops.smartcar.documents import Document
+from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
     from smartcar_ops.compare.compare import Compare

@@ -1,0 +1,278 @@
+"""The pictures of a comparison: what became of every field, and which field is lost on which make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from smartcar_ops.compare.judging.comparison import BOTH_REFUSED
+from smartcar_ops.compare.judging.verdicts import JUDGED
+from smartcar_ops.display.picture import PALE_BLUE, Picture, ink_on, joined, key, stack
+from smartcar_ops.text import percent, percents, thousands
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AGREES, NOT_JUDGED, LOST = "Agrees", "Not judged", "Lost or differs"
+FAMILIES: dict[str, dict[str, str]] = {
+    AGREES: {"equal": "#1f66a5", "converted": "#5a9bd0", "within_tolerance": "#9cc6e8"},
+    NOT_JUDGED: {
+        "moved": "#626d79", "stale": "#6f7a86", "unavailable": "#7d8893", "not_capable": "#8b959f",
+        "cached_error": "#99a2ab", "v3_only": "#a7afb7", "waived": "#b5bcc3", "failed": "#c3c9cf",
+        BOTH_REFUSED: "#ced3d8",
+    },
+    LOST: {"mismatch": "#b4480f", "v2_only": "#e08230", "not_permitted": "#f3b878"},
+}  # fmt: skip
+"""The compare verdicts in the order of the bars: each family one hue, and each its own lightness.
+
+Lost or differing is what the gate counts, and nothing else: what neither version is permitted is not judged.
+"""
+
+COLORS = {verdict: color for family in FAMILIES.values() for verdict, color in family.items()}
+
+MAX_MAKES = 7
+"""Columns of the heat map that fit; of more makes the worst are drawn."""
+
+STEPS = (
+    (0.02, "#f6c894", "to 2%"),
+    (0.1, "#e8934a", "to 10%"),
+    (0.25, "#cf5f17", "to 25%"),
+    (1, "#97360a", "over 25%"),
+)
+"""Shares lost from light to dark: told apart without their hue, on a light and on a dark page."""
+
+NO_LOSS = f"{PALE_BLUE}47"
+
+HEAT_STYLE = Markup(
+    """<style>
+.sc-picture .heat { display: grid; gap: 2px; align-items: center; font-size: 12px; line-height: 1.2; }
+.sc-picture .heat > * { min-width: 0; text-align: center; overflow-wrap: anywhere; }
+.sc-picture .heat .name { text-align: left; padding-right: .4rem; }
+.sc-picture .heat .make { font-size: 11px; align-self: end; justify-self: center; padding-bottom: .2rem; }
+.sc-picture .heat .cell { border-radius: 3px; padding: .25rem 0; }
+.sc-picture .heat small { display: block; font-size: 11px; }
+@media (max-width: 34rem) { .sc-picture .heat.wide .make { writing-mode: vertical-rl; transform: rotate(180deg);
+  padding: .2rem 0 0; } }
+</style>"""
+)
+
+
+# --- every field --------------------------------------------------------------------------------------------
+
+
+def verdicts_by_field(counts: pd.DataFrame) -> Picture:
+    """One bar of 100% per field (the index) out of readings per verdict (the columns), the worst field first.
+
+    A verdict without a column counts 0, a field without a reading is a dash. An unknown verdict or a
+    count below 0 raises ``ValueError``.
+    """
+    table = _checked(counts)
+    totals = {verdict: sum(row[verdict] for row in table.values()) for verdict in COLORS}
+    legend = joined(
+        key([(COLORS[v], f"{v.replace('_', ' ')} {totals[v]:,}") for v in verdicts if totals[v]], head=family)
+        if any(totals[verdict] for verdict in verdicts)
+        else Markup('<div class="key"><b>{}</b><span class="soft">none</span></div>').format(family)
+        for family, verdicts in FAMILIES.items()
+    )
+    rows = joined(
+        Markup('<span>{}</span>{}<span class="soft" style="text-align:right">{}</span>').format(
+            field, _field_bar(row), thousands(sum(row.values()))
+        )
+        for field, row in sorted(table.items(), key=lambda item: -_lost_share(item[1]))
+    )
+    head = Markup('<span></span><span></span><span class="soft">readings</span>')
+    drawing = Markup('{}<div class="rows counted">{}\n{}</div>').format(legend, head, rows)
+    return Picture(drawing, _verdicts_title(table), _verdicts_description(table))
+
+
+def _checked(counts: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Field -> verdict -> count, every verdict present, in the caller's order of fields."""
+    unknown = sorted(set(map(str, counts.columns)) - set(COLORS))
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no compare verdict; expected some of {', '.join(COLORS)}")
+    filled = counts.reindex(columns=list(COLORS)).fillna(0).astype(int)
+    if (filled < 0).any(axis=None):
+        raise ValueError("a verdict's count is below 0; expected a count of 0 or more")
+    if not filled.index.is_unique:
+        raise ValueError("a field stands in two rows; expected one row per field")
+    rows = zip(filled.index, filled.itertuples(index=False), strict=True)
+    return {str(field): dict(zip(COLORS, map(int, row), strict=True)) for field, row in rows}
+
+
+def _field_bar(row: dict[str, int]) -> Markup:
+    if not any(row.values()):
+        return Markup('<span class="soft">– no reading</span>')
+    return stack((count, COLORS[verdict]) for verdict, count in row.items())
+
+
+def _of(row: dict[str, int], family: str) -> int:
+    return sum(row[verdict] for verdict in FAMILIES[family])
+
+
+def _lost_share(row: dict[str, int]) -> float:
+    return _of(row, LOST) / max(sum(row.values()), 1)
+
+
+def _verdicts_title(table: dict[str, dict[str, int]]) -> str:
+    total = sum(sum(row.values()) for row in table.values())
+    size = f"{thousands(len(table), 'fields')}, {thousands(total, 'readings')}"
+    if not total:
+        return f"{size} compared"
+    counts = [sum(_of(row, family) for row in table.values()) for family in FAMILIES]
+    good, open_, bad = percents(counts)
+    return f"{size}: {good} agree, {open_} not judged, {bad} ({counts[-1]:,}) lost or different"
+
+
+def _verdicts_description(table: dict[str, dict[str, int]]) -> str:
+    def described(field: str, row: dict[str, int]) -> str:
+        parts = [f"{verdict.replace('_', ' ')} {count:,}" for verdict, count in row.items() if count]
+        return f"{field}: {', '.join(parts) or 'none'}"
+
+    return f"Verdicts per field. {'; '.join(described(*item) for item in table.items()) or 'No fields'}."
+
+
+# --- field by make ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How many readings differ or are lost, of those that could be judged or are lost."""
+
+    lost: int = 0
+    of: int = 0
+
+    def __add__(self, other: Cell) -> Cell:
+        return Cell(self.lost + other.lost, self.of + other.of)
+
+    @property
+    def share(self) -> float:
+        """The share lost; 0 if nothing could be judged."""
+        return self.lost / self.of if self.of else 0.0
+
+    def __str__(self) -> str:
+        return f"{percent(self.lost, self.of)} of {self.of:,}" if self.of else "not judged"
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The cells by field and make; fields in the map's order, makes the worst first."""
+
+    cells: Mapping[tuple[str, str], Cell]
+    fields: Sequence[str]
+    makes: Sequence[str]
+
+    def at(self, field: str, make: str) -> Cell:
+        """One cell; empty if that make has no such reading."""
+        return self.cells.get((field, make), Cell())
+
+    def of_make(self, make: str) -> Cell:
+        """All fields of a make."""
+        return sum((self.at(field, make) for field in self.fields), Cell())
+
+    def of_field(self, field: str) -> Cell:
+        """A field over all makes."""
+        return sum((self.at(field, make) for make in self.makes), Cell())
+
+
+def loss_by_make(counts: pd.DataFrame, order: Sequence[str]) -> Picture:
+    """A cell per scored field and make: the share that differs or is lost, and of how many readings.
+
+    ``counts`` are a comparison's. Fields without a loss are a sentence; of more than ``MAX_MAKES`` makes the worst
+    are drawn, and the picture says so.
+    """
+    losses = _losses(counts, order)
+    makes = losses.makes[:MAX_MAKES]
+    fields = [field for field in losses.fields if any(losses.at(field, make).lost for make in makes)]
+    heads = joined(Markup('<span class="make">{}</span>').format(make) for make in makes)
+    rows = [_row(Markup("<b>all fields</b>"), [losses.of_make(make) for make in makes])]
+    rows += [_row(Markup.escape(field), [losses.at(field, make) for make in makes]) for field in fields]
+    left_out = (Markup('<div class="soft">{}</div>').format(line) for line in _left_out(losses, makes, fields))
+    drawing = Markup(
+        '{}{}<div class="heat{}" style="grid-template-columns:minmax(4.6rem,8.5rem) repeat({},minmax(0,5.2rem))">'
+        "<span></span>{}\n{}</div>\n{}"
+    ).format(
+        HEAT_STYLE,
+        key([(NO_LOSS, "no loss"), *((color, words) for _, color, words in STEPS), ("transparent", "–  not judged")]),
+        " wide" if len(makes) > 3 else "",
+        len(makes),
+        heads,
+        joined(rows),
+        joined(left_out),
+    )
+    return Picture(drawing, _losses_title(losses), _losses_description(losses))
+
+
+def _losses(counts: pd.DataFrame, order: Sequence[str]) -> Losses:
+    cells: dict[tuple[str, str], Cell] = {}
+    for row in counts[counts["scored"]].itertuples():
+        place = str(row.field), str(row.make)
+        cell = Cell(int(row.lost), int(row.fields if row.verdict in JUDGED else row.lost))
+        cells[place] = cells.get(place, Cell()) + cell
+    fields = [field for field in order if field in {field for field, _ in cells}]
+    found = Losses(cells, fields, sorted({make for _, make in cells}))
+    worst = {make: found.of_make(make).share for make in found.makes}
+    return Losses(cells, fields, sorted(found.makes, key=lambda make: (-worst[make], make)))
+
+
+def _row(name: Markup, cells: Sequence[Cell]) -> Markup:
+    return Markup('<span class="name">{}</span>{}').format(name, joined(map(_cell, cells)))
+
+
+def _cell(cell: Cell) -> Markup:
+    if not cell.of:
+        return Markup('<span class="soft">–</span>')
+    color = next(color for most, color, _ in STEPS if cell.share <= most)
+    style = f"background:{color};color:{ink_on(color)};font-weight:600" if cell.lost else f"background:{NO_LOSS}"
+    share = percent(cell.lost, cell.of).replace("under ", "<").replace("over ", ">")
+    return Markup('<span class="cell" style="{}">{}<small>of {}</small></span>').format(style, share, _short(cell.of))
+
+
+def _short(count: int) -> str:
+    """A sample's size in at most five letters."""
+    for unit, size in (("M", 1_000_000), ("k", 1_000)):
+        if count >= size:
+            return f"{count / size:.1f}{unit}" if count < 9.95 * size else f"{count / size:,.0f}{unit}"
+    return str(count)
+
+
+def _left_out(losses: Losses, makes: Sequence[str], drawn: Sequence[str]) -> Iterator[str]:
+    """What is not drawn, one sentence per line."""
+    rest = [field for field in losses.fields if field not in drawn]
+    silent = [field for field in rest if not any(losses.at(field, make).of for make in makes)]
+    fine = len(rest) - len(silent)
+    if fine:
+        any_of = "any of these makes" if len(makes) > 1 else makes[0] if makes else "any make"
+        yield f"{thousands(fine, 'more fields' if drawn else 'fields')}: no loss on {any_of}."
+    if silent:
+        yield f"Judged nowhere: {', '.join(silent)}."
+    if left := losses.makes[len(makes) :]:
+        others = sum((losses.of_make(make) for make in left), Cell())
+        yield (
+            f"The {len(makes)} worst of {len(losses.makes):,} makes; "
+            f"the others lose {others.lost:,} of {thousands(others.of, 'readings')}."
+        )
+
+
+def _losses_title(losses: Losses) -> str:
+    lost = [field for field in losses.fields if losses.of_field(field).lost]
+    of = f"{len(lost):,} of {thousands(len(losses.fields), 'fields')}"
+    if not lost:
+        return f"None of {thousands(len(losses.fields), 'fields')} differs or is lost on any make"
+    field, make = max(
+        ((field, make) for field in lost for make in losses.makes), key=lambda place: losses.at(*place).share
+    )
+    return f"{of} differ or are lost on some make; worst: {field} of {make}, {losses.at(field, make)}"
+
+
+def _losses_description(losses: Losses) -> str:
+    def described(field: str) -> str:
+        return f"{field}: {', '.join(f'{make} {losses.at(field, make)}' for make in losses.makes)}"
+
+    lost = [field for field in losses.fields if losses.of_field(field).lost]
+    fine = len(losses.fields) - len(lost)
+    rest = f" {thousands(fine, 'fields')} without a loss." if fine else ""
+    makes = f"all fields: {', '.join(f'{make} {losses.of_make(make)}' for make in losses.makes)}"
+    return f"Share that differs or is lost, by field and make. {'; '.join([makes, *map(described, lost)])}.{rest}"

@@ -1,0 +1,106 @@
+"""Pictures of bars and cells in HTML and CSS: they follow the page's width, its text colour and its font.
+
+The hues are middle tones that read on a light and on a dark page, told apart by lightness as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+BLUE, PALE_BLUE, TEAL, ORANGE, GREY = "#2f7bbd", "#7fb4de", "#2a9d8f", "#dd741a", "#8d98a5"
+"""Done, its weaker kin, safe to do, needs a person, nothing to do."""
+
+MIN_BAR_PIXELS = 3
+"""Width of the smallest bar, so that one among a million can still be seen."""
+
+STYLE = Markup(
+    """<style>
+.sc-picture { margin: 0; max-width: 45rem; font-size: 14px; line-height: 1.35; font-variant-numeric: tabular-nums;
+  print-color-adjust: exact; -webkit-print-color-adjust: exact; break-inside: avoid; }
+.sc-picture figcaption { font-size: 1rem; font-weight: 600; padding-bottom: .7em; }
+.sc-picture .soft { opacity: .75; font-weight: 400; }
+.sc-picture .rows { display: grid; grid-template-columns: fit-content(40%) 1fr; gap: .35rem .75rem;
+  align-items: center; }
+.sc-picture .rows.counted { grid-template-columns: fit-content(40%) 1fr auto; }
+.sc-picture .rows > * { min-width: 0; }
+.sc-picture .bar { display: flex; align-items: center; gap: .4rem; white-space: nowrap; }
+.sc-picture i { display: block; flex: none; box-sizing: border-box; height: .85rem; border-radius: 2px;
+  min-width: 3px; font-style: normal; }
+.sc-picture .stack { display: flex; gap: 1px; }
+.sc-picture .stack i { height: 1.1rem; overflow: hidden; font-size: 11px; line-height: 1.1rem; text-align: center; }
+.sc-picture .key { display: flex; flex-wrap: wrap; gap: .2rem 1rem; align-items: center; padding-bottom: .5rem; }
+.sc-picture .rows .key { padding: 0; }
+.sc-picture .key span { display: inline-flex; align-items: center; gap: .35rem; }
+.sc-picture .key i { width: .75rem; height: .75rem; }
+</style>"""
+)
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """A drawing with its title, and a description for people who do not see it. A notebook cell shows it."""
+
+    drawing: Markup
+    title: str
+    description: str
+
+    def _repr_html_(self) -> str:
+        return Markup(
+            '<figure class="picture sc-picture" role="img" aria-label="{}">{}\n'
+            "<figcaption>{}</figcaption>\n{}\n</figure>"
+        ).format(self.description, STYLE, self.title, self.drawing)
+
+    def __repr__(self) -> str:
+        return f"Picture({self.title!r})"
+
+
+def joined(parts: Iterable[Markup]) -> Markup:
+    """Put parts one below the other."""
+    return Markup("\n").join(parts)
+
+
+def bar(share: float, color: str, label: str, *, room: int = 0, opacity: float = 1.0, bold: bool = True) -> Markup:
+    """Draw a bar with its number beside it.
+
+    ``share`` is the bar's part of the width that is left beside ``room`` characters; a share of 0 draws no bar.
+    """
+    width = f"calc((100% - {max(room, len(label)) + 1}ch - .4rem) * {share:.6f})"
+    drawn = block(color, width, opacity=opacity) if share else Markup()
+    number = Markup("<b>{}</b>" if bold else '<span class="soft">{}</span>').format(label)
+    return Markup('<span class="bar">{}{}</span>').format(drawn, number)
+
+
+def stack(parts: Iterable[tuple[int, str]], *, share: float = 1.0) -> Markup:
+    """Draw counts end to end, each with its colour, over a share of the width; a count stands in it if it has room."""
+    drawn = [(count, color) for count, color in parts if count]
+    total = sum(count for count, _ in drawn)
+    segments = (_segment(count, color, share * count / total) for count, color in drawn)
+    return Markup('<span class="stack" style="width:{}">{}</span>').format(f"{100 * share:.4f}%", joined(segments))
+
+
+def _segment(count: int, color: str, part: float) -> Markup:
+    """A part of a stack; on a phone the whole has about 170 pixels, and a figure needs 7 of them."""
+    number = f"{count:,}" if 170 * part > 7 * len(f"{count:,}") + 4 else ""
+    style = f"flex:{count} 1 {MIN_BAR_PIXELS}px;background:{color};color:{ink_on(color)}"
+    return Markup('<i style="{}">{}</i>').format(style, number)
+
+
+def block(color: str, width: str, *, opacity: float = 1.0) -> Markup:
+    """Draw a filled bar of this CSS width."""
+    return Markup('<i style="width:{};background:{};opacity:{}"></i>').format(width, color, opacity)
+
+
+def key(entries: Iterable[tuple[str, str]], *, head: str = "") -> Markup:
+    """Write what colours mean: pairs of colour and label, after a heading."""
+    swatch = Markup('<span><i style="background:{}"></i>{}</span>')
+    begun = Markup("<b>{}</b>").format(head) if head else Markup()
+    return Markup('<div class="key">{}{}</div>').format(begun, joined(swatch.format(*entry) for entry in entries))
+
+
+def ink_on(color: str) -> str:
+    """Black or white, whichever reads better on this colour (``#rrggbb``)."""
+    red, green, blue = ((int(color[place : place + 2], 16) / 255) ** 2.2 for place in (1, 3, 5))
+    return "#10161d" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.24 else "#ffffff"
