@@ -76,6 +76,9 @@ TABLE = [
     ("mismatch", True, GROWS, value(900.0, 9 * HOUR), value(1000.0), None),
     ("stale", False, GROWS, value(900.0), value(1000.0, 9 * HOUR), None),
     ("mismatch", True, GROWS, value(1000.0), value(900.0, 9 * HOUR), value(800.0, 10 * HOUR)),
+    # a maker's time cut off to the second doesn't tell that the reading was the earlier one
+    ("moved", False, GROWS, value(1000.0, 0.4), value(1003.0, 0), value(1006.0, 1)),
+    ("mismatch", True, GROWS, value(1000.0, 1), value(1003.0, 0), value(1006.0, 3)),
     ("moved", False, VOLATILE, value(50.0), value(60.0), value(62.0, 5)),
     ("mismatch", True, VOLATILE, value(50.0), value(60.0), value(60.0, 5)),
     ("stale", False, VOLATILE, value(50.0), value(60.0, None), None),

@@ -37,6 +37,9 @@ WORST: tuple[Verdict, ...] = (
 )
 """Of a field's many parts, the first of these verdicts speaks for the field."""
 
+CLOCK_STEP = timedelta(seconds=1)
+"""Some makers' times are cut off to the second: nearer times don't tell which reading is the later one."""
+
 APART = {"volatile": TOGETHER, "slow": timedelta(hours=24)}
 
 
@@ -138,7 +141,7 @@ def _differ(field: Field, v2: Reading, v3: Reading, apart_by: str, *, moved: boo
 
 
 def _ran_back(field: Field, v2: Reading, v3: Reading) -> bool:
-    if v2.at is None or v3.at is None or v2.at == v3.at:
+    if v2.at is None or v3.at is None or abs(v2.at - v3.at) < CLOCK_STEP:
         return False
     older, newer = (v2, v3) if v2.at < v3.at else (v3, v2)
     return bool(newer.value < older.value - field.absolute)
