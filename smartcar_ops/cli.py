@@ -92,7 +92,7 @@ def demo() -> None:
 @click.argument("more_faults", nargs=-1, metavar="")
 def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faults: tuple[str, ...]) -> None:
     """Serves a pretend Smartcar until Ctrl-C, and prints the settings that use it."""
-    from smartcar_ops.sandbox.serving import serve
+    from smartcar_ops.sandbox.server import serve
 
     try:
         serve(port, users, seed, (*faults, *more_faults))
@@ -206,7 +206,7 @@ def _make_whole(register: Runs, chosen: Settings) -> None:
     from smartcar_ops.storage import run_folder
 
     if run_folder.unfinished(chosen.reports):
-        from smartcar_ops.reports import endings  # it takes seconds to load
+        from smartcar_ops.reports import endings
 
         endings.conclude_dead(chosen.reports, chosen.where, register)
 

@@ -17,7 +17,7 @@ from smartcar_ops.database.evidence import buckets
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.reports.endings import GOOD
 from smartcar_ops.reports.runner import Result
-from smartcar_ops.sandbox import application
+from smartcar_ops.sandbox import company
 from smartcar_ops.sandbox.address import Address
 from smartcar_ops.settings import environment, startup
 from smartcar_ops.settings.home import home
@@ -58,7 +58,7 @@ def _steps(address: Address) -> Iterator[Result]:
                 raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
             yield result
             if notebook == CALLBACKS_AFTER:
-                application.play_connect_callbacks(address.database_url, address.world())
+                company.play_connect_callbacks(address.database_url, address.world())
             bar.advance(task)
 
 

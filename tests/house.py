@@ -21,7 +21,7 @@ from smartcar_ops.database import schema
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.tables import Company
 from smartcar_ops.fields.readers import is_number_as_text
-from smartcar_ops.sandbox import application
+from smartcar_ops.sandbox import company
 from smartcar_ops.sandbox.server import Sandbox
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
@@ -58,7 +58,7 @@ class House:
         (root / "notebooks").symlink_to(NOTEBOOKS, target_is_directory=True)
         self.world = build_world(users, seed)
         self.truth: dict[str, Any] = tell_truth(self.world)
-        application.create_database(url, self.world, refresh_tokens=refresh_tokens)
+        company.create_database(url, self.world, refresh_tokens=refresh_tokens)
         (root / "smartcar_ops.toml").write_text(toml or NO_LIMITS)
         self.sandbox = Sandbox(self.world, faults)
         self.sandbox.start()
@@ -97,7 +97,7 @@ class House:
 
     def play_callbacks(self) -> House:
         """Lets the application's own Connect callback store its ids."""
-        application.play_connect_callbacks(self.url, self.world)
+        company.play_connect_callbacks(self.url, self.world)
         return self
 
     def linker(self) -> Linker:

@@ -20,7 +20,7 @@ from bs4 import BeautifulSoup
 
 import smartcar_ops
 from smartcar_ops.compare.judging.verdicts import LOST
-from smartcar_ops.sandbox import application, embedded
+from smartcar_ops.sandbox import company, embedded
 from smartcar_ops.sandbox.address import Address
 from tests.browser import CHROMIUM, offline_page
 from tests.house import NOTEBOOKS
@@ -83,13 +83,13 @@ def untouched(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The same company as the demo's, expanded and its callbacks played, and no kit ever near it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('untouched')}/company.sqlite"
     world = demo.address.world()
-    application.create_database(url, world)
+    company.create_database(url, world)
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE users ADD COLUMN smartcar_user_id VARCHAR(36)"))
         connection.execute(sa.text("ALTER TABLE vehicles ADD COLUMN smartcar_vehicle_id VARCHAR(36)"))
     engine.dispose()
-    application.play_connect_callbacks(url, world)
+    company.play_connect_callbacks(url, world)
     return url
 
 

@@ -21,10 +21,10 @@ from smartcar_ops.errors import (
     NotSmartcarError,
     SmartcarError,
 )
-from smartcar_ops.sandbox.faults import FAULTS
-from smartcar_ops.sandbox.records import LIVE
+from smartcar_ops.sandbox.api.churn import Shifts
+from smartcar_ops.sandbox.faults.faults import FAULTS
+from smartcar_ops.sandbox.fleet.model import LIVE
 from smartcar_ops.sandbox.server import Sandbox, running
-from smartcar_ops.sandbox.shifting import Shifts
 from smartcar_ops.sandbox.world import World, build_world
 from smartcar_ops.settings.credentials import Credentials
 from smartcar_ops.smartcar.auth import ApplicationToken

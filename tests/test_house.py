@@ -18,14 +18,9 @@ MOST = 14
 """Python files in a folder, besides its `__init__`."""
 
 
-def apart(path: Path) -> bool:
-    """Whether a file belongs to the sandbox, which stands apart."""
-    return path.is_relative_to(ROOT / "sandbox")
-
-
 def test_no_folder_is_crowded() -> None:
     """A reader can take in what a folder holds."""
-    held = Counter(path.parent for path in FILES if path.name != "__init__.py" and not apart(path))
+    held = Counter(path.parent for path in FILES if path.name != "__init__.py")
     assert {} == {folder.name: count for folder, count in held.items() if count > MOST}
 
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .faults import FAULTS
-from .serving import serve
+from smartcar_ops.sandbox.faults.faults import FAULTS
+from smartcar_ops.sandbox.server import serve
 
 BAD_VALUE = 5
 WORLD_FAILED = 2

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from .environment import environment
-from .records import Credentials
-from .world import World, build_world
+from smartcar_ops.sandbox.environment import environment
+from smartcar_ops.sandbox.fleet.model import Credentials
+from smartcar_ops.sandbox.world import World, build_world
 
 FILE = "sandbox.json"
 PATIENCE = 10.0

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from filelock import FileLock
 
-from .address import FILE, Address, read_address
+from smartcar_ops.sandbox.address import FILE, Address, read_address
 
 IDLE_MINUTES = 15.0
 START_SECONDS = 30.0

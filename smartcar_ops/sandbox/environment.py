@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .records import Credentials
+from smartcar_ops.sandbox.fleet.model import Credentials
 
 ORIGINS = (
     "SMARTCAR_IAM_ORIGIN",

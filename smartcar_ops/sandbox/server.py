@@ -1,43 +1,47 @@
-"""The pretend Smartcar as an ASGI application, and as a real HTTP server in a thread."""
+"""The pretend Smartcar: an ASGI application, an HTTP server in a thread, served until it is stopped or idle."""
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import socket
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import (
-    connect,
-    connections,
-    iam,
-    management,
-    pages,
-    subscriptions,
-    user_tokens,
-    v2,
-    v2_commands,
-    v3,
-    v3_commands,
-    webhooks,
-)
-from .directory import Key
-from .environment import environment
-from .errors import V2Error, V3Error, answer_unknown_path, answer_wire_error
-from .faults import behaviour_of, check_faults, strikes_of
-from .gate import Arrival, Arrivals, Gate
-from .records import Connection
-from .shifting import Shifts
-from .state import Clock, State, utc_now
-from .world import World
+from smartcar_ops.sandbox.address import address_of, remove_address, write_address
+from smartcar_ops.sandbox.api import home
+from smartcar_ops.sandbox.api.auth import connect, tokens
+from smartcar_ops.sandbox.api.churn import Shifts
+from smartcar_ops.sandbox.api.directory import Key
+from smartcar_ops.sandbox.api.management import connections, subscriptions, webhooks
+from smartcar_ops.sandbox.api.management import v2 as management_v2
+from smartcar_ops.sandbox.api.state import Clock, State, utc_now
+from smartcar_ops.sandbox.api.v2 import commands as v2_commands
+from smartcar_ops.sandbox.api.v2 import routes as v2
+from smartcar_ops.sandbox.api.v3 import commands as v3_commands
+from smartcar_ops.sandbox.api.v3 import routes as v3
+from smartcar_ops.sandbox.company import make_company_file
+from smartcar_ops.sandbox.environment import environment
+from smartcar_ops.sandbox.faults.faults import behaviour_of, check_faults, strikes_of
+from smartcar_ops.sandbox.faults.interceptors import Strike
+from smartcar_ops.sandbox.fleet.model import Connection
+from smartcar_ops.sandbox.wire_errors import V2Error, V3Error, answer_unknown_path, answer_wire_error
+from smartcar_ops.sandbox.world import World, build_world
 
 HOST = "127.0.0.1"
-V3_ROOMS = (connections, subscriptions, v3, v3_commands)
-V2_ROOMS = (management, v2_commands, v2)
+ENDPOINTS = (
+    *(connect, tokens, connections, subscriptions, v3, v3_commands),
+    *(management_v2, v2_commands, v2, webhooks, home),
+)
+"""Modules with ``routes``; the first that matches a path answers."""
 
 
 def build_app(
@@ -48,9 +52,8 @@ def build_app(
     behaviour = behaviour_of(names)
     state, arrivals = State(world, clock, behaviour, shifts), Arrivals()
     gate = Middleware(Gate, arrivals=arrivals, strikes=strikes_of(names, behaviour), delay=behaviour.delay)
-    rooms = (iam, connect, user_tokens, *V3_ROOMS, *V2_ROOMS, webhooks, pages)
     app = Starlette(
-        routes=[route for room in rooms for route in room.routes],
+        routes=[route for module in ENDPOINTS for route in module.routes],
         middleware=[gate],
         exception_handlers={
             V2Error: answer_wire_error,
@@ -196,3 +199,127 @@ def running(
         yield sandbox
     finally:
         sandbox.stop()
+
+
+Arrival = tuple[float, str, str]
+
+
+class Arrivals:
+    """Every request that came in: (monotonic seconds, method, path). Safe to read from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._all: list[Arrival] = []
+        self._batched = 0
+        self._active = time.monotonic()
+
+    def add(self, method: str, path: str) -> None:
+        """Note a request; all but /health count as activity."""
+        with self._lock:
+            self._all.append((time.monotonic(), method, path))
+            if path != "/health":
+                self._active = time.monotonic()
+
+    def add_batch(self, paths: int) -> None:
+        """Note that a request was a batch of so many paths: each counts as one."""
+        with self._lock:
+            self._batched += paths - 1
+
+    def units(self, free: Collection[str]) -> int:
+        """What all requests so far took, a unit each and in a batch one a path; those to ``free`` paths took none."""
+        with self._lock:
+            return sum(path not in free for _, _, path in self._all) + self._batched
+
+    def all(self) -> list[Arrival]:
+        """A copy of what came in so far."""
+        with self._lock:
+            return list(self._all)
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long ago the last request but /health came in."""
+        with self._lock:
+            return time.monotonic() - self._active
+
+
+class Gate:
+    """Middleware: notes each request, then lets the faults strike before the routes answer."""
+
+    def __init__(self, app: ASGIApp, arrivals: Arrivals, strikes: list[Strike], delay: float) -> None:
+        self.app, self.arrivals, self.strikes, self.delay = app, arrivals, strikes, delay
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        path = scope["path"]
+        self.arrivals.add(scope["method"], path)
+        if self.delay and path != "/health":
+            await asyncio.sleep(self.delay)
+        # Every strike sees every request, so that each counts alike whatever the others do.
+        answers = [answer for strike in self.strikes if (answer := strike(path)) is not None]
+        await (answers or [self.app])[0](scope, receive, send)
+
+
+def serve(
+    port: int = 0,
+    users: int = 300,
+    seed: int = 0,
+    faults: Iterable[str] = (),
+    folder: Path | None = None,
+    idle_minutes: float = 0,
+) -> None:
+    """Serve a fresh world on 127.0.0.1 until a signal, /stop, or `idle_minutes` (0: never) without a request.
+
+    With a `folder`, the address goes to `folder/sandbox.json` and the company's database beside it. Without,
+    the database is `.sandbox/port-<port>/company.sqlite` and the export lines are printed.
+    ValueError for a bad value, OSError where the port is taken.
+    """
+    names = _check(port, idle_minutes, faults)
+    world = build_world(users, seed)
+    with running(world, names, port) as sandbox:
+        _stop_on_signals(sandbox.stop_asked)
+        if folder is None:
+            _print_exports(sandbox)
+            _wait(sandbox, idle_minutes)
+            return
+        database_url = make_company_file(folder, world)
+        write_address(folder, address_of(world, sandbox.url, database_url, sandbox.nonce))
+        try:
+            _wait(sandbox, idle_minutes)
+        finally:
+            remove_address(folder, sandbox.nonce)
+
+
+def _check(port: int, idle_minutes: float, faults: Iterable[str]) -> tuple[str, ...]:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"sandbox: port is {port}, expected 0 (any free one) to 65535")
+    if not 0 <= idle_minutes < float("inf"):
+        raise ValueError(f"sandbox: idle-minutes is {idle_minutes}, expected 0 (never end) or more")
+    return check_faults(faults)
+
+
+def _print_exports(sandbox: Sandbox) -> None:
+    database_url = make_company_file(Path(".sandbox") / f"port-{sandbox.url.rpartition(':')[2]}", sandbox.world)
+    print(f"Pretend Smartcar at {sandbox.url} (Ctrl-C ends it). To use it:")
+    for name, value in sandbox.environment(database_url).items():
+        print(f"export {name}={value}")
+    print("export SMARTCAR_ALLOWANCE_BURST=1000000")  # a pretend Smartcar has no limit to respect
+    print(end="", flush=True)
+
+
+def _wait(sandbox: Sandbox, idle_minutes: float) -> None:
+    """Return when the sandbox is asked to stop or nobody used it for long enough."""
+    limit = idle_minutes * 60
+    tick = min(1.0, max(limit / 4, 0.05)) if limit else 1.0
+    while not sandbox.stop_asked.wait(tick):
+        if limit and sandbox.idle_seconds >= limit:
+            return
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """SIGINT and SIGTERM end the wait; only the main thread may say so."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())

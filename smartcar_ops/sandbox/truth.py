@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from .personas import CONFLICT, DECISIONS
-from .records import LIVE, Difference, LocalUser, LocalVehicle
-from .subscribing import is_subscribed, stale_vehicles
-from .world import World, connected_cars, orphans
+from smartcar_ops.sandbox.fleet.model import LIVE, Difference, LocalUser, LocalVehicle
+from smartcar_ops.sandbox.fleet.personas import CONFLICT, DECISIONS
+from smartcar_ops.sandbox.subscribed import is_subscribed, stale_vehicles
+from smartcar_ops.sandbox.world import World, connected_cars, orphans
 
 Json = dict[str, Any]
 

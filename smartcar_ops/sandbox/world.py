@@ -7,12 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .cars import new_id
-from .catalogue import VIN_LETTERS
-from .differences import plant
-from .draft import FIRST_VEHICLE_ID, Draft
-from .personas import DECISIONS, Persona, instances
-from .records import (
+from smartcar_ops.sandbox.differences.plant import plant
+from smartcar_ops.sandbox.fleet.builder import FIRST_VEHICLE_ID, Draft
+from smartcar_ops.sandbox.fleet.cars import new_id
+from smartcar_ops.sandbox.fleet.catalogue import VIN_LETTERS
+from smartcar_ops.sandbox.fleet.model import (
     LIVE,
     SIMULATED,
     Car,
@@ -23,6 +22,7 @@ from .records import (
     LocalVehicle,
     UserToken,
 )
+from smartcar_ops.sandbox.fleet.personas import DECISIONS, Persona, instances
 
 FIRST_NAMES = ("Ada", "Ben", "Cora", "Dario", "Elif", "Finn", "Greta", "Hugo", "Kaya", "Liam", "Mira", "Nils")
 LAST_NAMES = ("Arndt", "Berg", "Costa", "Dahl", "Eder", "Frank", "Gallo", "Holm", "Klein", "Lopez", "Ortiz")

@@ -22,7 +22,7 @@ from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import LockedError
-from smartcar_ops.sandbox.webhooks import sign
+from smartcar_ops.sandbox.api.management.webhooks import sign
 from smartcar_ops.smartcar.connections import Connection
 from smartcar_ops.smartcar.connections import Listing as V3Listing
 from tests.migration import model_rules

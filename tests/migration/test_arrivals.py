@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from smartcar_ops.capture import files
 from smartcar_ops.capture.files import Delivery, SentBack
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.sandbox.webhooks import sign
+from smartcar_ops.sandbox.api.management.webhooks import sign
 from smartcar_ops.smartcar.inbound import Redirect, is_signed, read_event, read_redirect
 
 ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"

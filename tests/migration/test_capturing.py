@@ -23,9 +23,9 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.reports.runner import Result
-from smartcar_ops.sandbox.state import State, utc_now
-from smartcar_ops.sandbox.webhook_events import write_events
-from smartcar_ops.sandbox.webhooks import sign
+from smartcar_ops.sandbox.api.management.webhook_events import write_events
+from smartcar_ops.sandbox.api.management.webhooks import sign
+from smartcar_ops.sandbox.api.state import State, utc_now
 from smartcar_ops.settings.layout import Layout
 from smartcar_ops.storage import bundles
 from tests.house import House

@@ -18,7 +18,7 @@ from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.audit.token_owners import TokenOwners, digest
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.errors import AuthenticationError, ParameterError
-from smartcar_ops.sandbox.slips import names_two
+from smartcar_ops.sandbox.faults.id_slips import names_two
 from smartcar_ops.session import Session
 from smartcar_ops.smartcar.connections import Listing as V3Listing
 from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget

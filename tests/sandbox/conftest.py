@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from smartcar_ops.sandbox.records import LIVE, Connection
+from smartcar_ops.sandbox.fleet.model import LIVE, Connection
 from smartcar_ops.sandbox.server import Sandbox, running
 from smartcar_ops.sandbox.world import World, build_world
 

@@ -224,7 +224,7 @@ def test_vehicle_rate_limit(point, play, world):
 
 def test_webhook_helpers(sdk, world):
     """Its helpers agree with the sandbox's signatures."""
-    from smartcar_ops.sandbox.webhooks import sign
+    from smartcar_ops.sandbox.api.management.webhooks import sign
 
     key = world.credentials.management_token
     assert sdk.hash_challenge(key, "any") == sign(key, b"any")

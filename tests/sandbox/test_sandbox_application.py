@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.sandbox.application import create_database, play_connect_callbacks
+from smartcar_ops.sandbox.company import create_database, play_connect_callbacks
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from smartcar_ops.sandbox.car_body import MISLABELLED, PLACES
-from smartcar_ops.sandbox.car_upkeep import SYSTEMS
-from smartcar_ops.sandbox.catalogue import MODELS
-from smartcar_ops.sandbox.v2_bodies import ENDPOINTS
+from smartcar_ops.sandbox.api.v2.readings import ENDPOINTS
+from smartcar_ops.sandbox.fleet.car_body import MISLABELLED, PLACES
+from smartcar_ops.sandbox.fleet.car_upkeep import SYSTEMS
+from smartcar_ops.sandbox.fleet.catalogue import MODELS
 from smartcar_ops.sandbox.world import build_world
 
 

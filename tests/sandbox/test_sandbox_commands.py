@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from smartcar_ops.sandbox.directory import key_of
-from smartcar_ops.sandbox.records import LIVE
-from smartcar_ops.sandbox.subscribing import webhook_id
+from smartcar_ops.sandbox.api.directory import key_of
+from smartcar_ops.sandbox.fleet.model import LIVE
+from smartcar_ops.sandbox.subscribed import webhook_id
 
 
 def linked(world, powertrain="BEV"):

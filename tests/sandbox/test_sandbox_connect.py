@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from smartcar_ops.sandbox.records import LIVE, SIMULATED
-from smartcar_ops.sandbox.state import utc_now
+from smartcar_ops.sandbox.api.state import utc_now
+from smartcar_ops.sandbox.fleet.model import LIVE, SIMULATED
 
 BACK = "https://app.example.org/back"
 

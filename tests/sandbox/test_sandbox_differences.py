@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from smartcar_ops.sandbox import world as building
-from smartcar_ops.sandbox.differences import HARMLESS_KINDS, TRUE_KINDS
+from smartcar_ops.sandbox.differences.plant import HARMLESS_KINDS, TRUE_KINDS
 from smartcar_ops.sandbox.server import running
 from smartcar_ops.sandbox.world import build_world
 from tests.sandbox.conftest import take_token

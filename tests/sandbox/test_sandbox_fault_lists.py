@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from smartcar_ops.sandbox.records import LIVE
-from smartcar_ops.sandbox.slips import NIL, is_nobody, names_two
-from smartcar_ops.sandbox.v3 import is_listed_only
+from smartcar_ops.sandbox.api.v3.routes import is_listed_only
+from smartcar_ops.sandbox.faults.id_slips import NIL, is_nobody, names_two
+from smartcar_ops.sandbox.fleet.model import LIVE
 
 
 def test_unknown_filter(play, newest):

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from smartcar_ops.sandbox.envelope import counts_milliseconds
-from smartcar_ops.sandbox.records import LIVE, SUCCESS
-from smartcar_ops.sandbox.signals import is_cached, is_nulled
+from smartcar_ops.sandbox.api.json_api import counts_milliseconds
+from smartcar_ops.sandbox.api.v3.signals import is_cached, is_nulled
+from smartcar_ops.sandbox.fleet.model import LIVE, SUCCESS
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from smartcar_ops.sandbox.faults import FAULTS
-from smartcar_ops.sandbox.server import build_app, running
-from smartcar_ops.sandbox.serving import serve
-from smartcar_ops.sandbox.state import utc_now
+from smartcar_ops.sandbox.api.state import utc_now
+from smartcar_ops.sandbox.faults.faults import FAULTS
+from smartcar_ops.sandbox.server import build_app, running, serve
 from smartcar_ops.sandbox.truth import tell_truth
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from smartcar_ops.sandbox.directory import key_of
-from smartcar_ops.sandbox.shifting import Shifts
+from smartcar_ops.sandbox.api.churn import Shifts
+from smartcar_ops.sandbox.api.directory import key_of
 from smartcar_ops.sandbox.world import build_world
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from smartcar_ops.sandbox.records import SIMULATED
-from smartcar_ops.sandbox.subscribing import webhook_id
+from smartcar_ops.sandbox.fleet.model import SIMULATED
+from smartcar_ops.sandbox.subscribed import webhook_id
 from smartcar_ops.sandbox.truth import tell_truth
 
 

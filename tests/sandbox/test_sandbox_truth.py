@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.sandbox.application import create_database, play_connect_callbacks
-from smartcar_ops.sandbox.catalogue import MODELS, check_digit
-from smartcar_ops.sandbox.compared import COMPARED, fields_told
-from smartcar_ops.sandbox.differences import HARMLESS_KINDS, TRUE_KINDS
-from smartcar_ops.sandbox.personas import PERSONAS
+from smartcar_ops.sandbox.company import create_database, play_connect_callbacks
+from smartcar_ops.sandbox.differences.fields import COMPARED, fields_told
+from smartcar_ops.sandbox.differences.plant import HARMLESS_KINDS, TRUE_KINDS
+from smartcar_ops.sandbox.fleet.catalogue import MODELS, check_digit
+from smartcar_ops.sandbox.fleet.personas import PERSONAS
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
 from tests.sandbox.sandbox_auditor import Auditor

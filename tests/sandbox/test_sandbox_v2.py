@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smartcar_ops.sandbox.records import NOT_CAPABLE
+from smartcar_ops.sandbox.fleet.model import NOT_CAPABLE
 
 
 def vehicle_of(world, persona, place=0):

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from smartcar_ops.sandbox.records import LIVE, SIMULATED
+from smartcar_ops.sandbox.fleet.model import LIVE, SIMULATED
 
 
 def form(world, **changes):

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from smartcar_ops.sandbox.webhooks import is_loopback
+from smartcar_ops.sandbox.api.management.webhooks import is_loopback
 
 
 class Receiver:

@@ -1,0 +1,1 @@
+"""Connect, authorization codes and the two token endpoints."""

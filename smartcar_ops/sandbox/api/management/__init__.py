@@ -1,0 +1,1 @@
+"""Connections, subscriptions and webhooks, by both management APIs."""

@@ -1,0 +1,1 @@
+"""V2 per vehicle: reads, batches and commands."""

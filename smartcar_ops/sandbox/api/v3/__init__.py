@@ -1,0 +1,1 @@
+"""V3 per vehicle: signals and commands."""
