@@ -13,7 +13,7 @@ from smartcar_ops import moved
 if TYPE_CHECKING:
     import os
 
-    from smartcar_ops.storage.bundles import Bundle
+    from smartcar_ops.storage.run_folder import Bundle
 
 __version__ = "0.1.0"
 
@@ -25,6 +25,6 @@ def load(folder: str | os.PathLike[str]) -> Bundle:
 
     A run's folder or its name will do too; SettingsError where there is no run.
     """
-    from smartcar_ops.storage.bundles import load as load_bundle
+    from smartcar_ops.storage.run_folder import load as load_bundle
 
     return load_bundle(folder)

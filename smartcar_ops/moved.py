@@ -30,7 +30,7 @@ migration.progress     progress.progress
 migration.sources      audit.sources
 migration.verdicts     compare.judging.verdicts
 reporting.backfill     backfill.backfill
-reporting.bundles      storage.bundles
+reporting.bundles      storage.run_folder
 reporting.capture      capture.capture
 reporting.charts       audit.charts
 reporting.compare      compare.compare

@@ -26,9 +26,8 @@ from smartcar_ops.settings.environment import ROOT, Settings
 from smartcar_ops.settings.home import home
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
-from smartcar_ops.storage import bundles
 from smartcar_ops.storage.parquet import Spool
-from smartcar_ops.storage.run_folder import STAMP
+from smartcar_ops.storage.run_folder import STAMP, write_json, write_table
 
 OUTCOME = ".outcome.json"
 """What the notebook hands to whoever runs it: exit code, summary, calls."""
@@ -98,7 +97,7 @@ class Session:
         """Keeps tables in the run's folder; in JupyterLab, without one, they are shown and not kept."""
         if self.folder:
             for name, frame in tables.items():
-                bundles.write_table(self.folder, name, frame)
+                write_table(self.folder, name, frame)
 
     def finish(
         self,
@@ -187,7 +186,7 @@ def hand_on(
             "oddities": oddities or {},
             "as_of": as_of,
         }
-        bundles.write_json(folder / OUTCOME, outcome)
+        write_json(folder / OUTCOME, outcome)
 
 
 def run_id(folder: Path) -> str:

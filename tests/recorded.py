@@ -10,7 +10,7 @@ import pandas as pd
 
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
-from smartcar_ops.compare.judging import field_rules, strata
+from smartcar_ops.compare.judging import strata
 from smartcar_ops.compare.judging.comparison import Comparison
 from smartcar_ops.compare.judging.judge import Judging
 from smartcar_ops.compare.reading import selection
@@ -18,7 +18,7 @@ from smartcar_ops.compare.reading.selection import Slice, Wish
 from smartcar_ops.compare.recording import Reached, Recorder, Recording
 from smartcar_ops.compare.vehicles import Pair
 from smartcar_ops.database.ledger.recordings import Recordings
-from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.field_map import company_fields, field_map
 from smartcar_ops.settings.layout import Layout
 from tests.house import House
 
@@ -67,7 +67,7 @@ def readable(house: House) -> list[Pair]:
 def judged(house: House, recordings: Iterable[Recording], *, show_private: bool = False, **layout: Any) -> Compared:
     """The comparison of these recordings under a layout's sections."""
     names = Layout.model_validate(layout)
-    judging = Judging(field_rules.rules(field_map(), names), names, house.now, show_private=show_private)
+    judging = Judging(company_fields(names), names, house.now, show_private=show_private)
     for found in recordings:
         judging.add(found)
     return Compared(judging.done(strata.population(pair.stratum for pair in pairs(house))))

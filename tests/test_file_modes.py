@@ -13,7 +13,7 @@ from smartcar_ops.backfill import backfill
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.settings import file_modes, startup
-from smartcar_ops.storage import bundles, run_folder
+from smartcar_ops.storage import run_folder
 from smartcar_ops.storage.parquet import Spool
 from tests.house import House
 
@@ -24,11 +24,11 @@ def write(house: House, reports: Path) -> None:
     """A run's files in every way they are written, a plan that is kept, and the ledger's file, one made long ago."""
     run = reports / "20261128T070000Z__20_audit_user_ids"
     run.mkdir(parents=True)
-    bundles.write_table(run, "users", IDS)
+    run_folder.write_table(run, "users", IDS)
     spool = Spool({"user_id": "str"}, run / "recordings.parquet")
     spool.append(IDS)
-    bundles.write_table(run, "plan", spool.close())
-    bundles.write_json(run / "summary.json", {})
+    run_folder.write_table(run, "plan", spool.close())
+    run_folder.write_json(run / "summary.json", {})
     run_folder.point_latest(reports, "20_audit_user_ids", run.name)
     assert backfill.keep_plan(reports, house.plan())
     ledger = Ledger.file(house.company, house.ledger.scope, reports)

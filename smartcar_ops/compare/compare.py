@@ -17,7 +17,7 @@ from smartcar_ops.audit.sources import Asked
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, tokens_on_v3
 from smartcar_ops.compare import vehicles as pairing
-from smartcar_ops.compare.judging import field_rules, strata
+from smartcar_ops.compare.judging import strata
 from smartcar_ops.compare.judging.comparison import Comparison
 from smartcar_ops.compare.judging.judge import Judging
 from smartcar_ops.compare.reading import selection
@@ -29,7 +29,7 @@ from smartcar_ops.compare.vehicles import Pair
 from smartcar_ops.database.ledger import v2_state
 from smartcar_ops.database.ledger.recordings import Kept, Recordings
 from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
-from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.field_map import company_fields
 from smartcar_ops.session import Session, Verdict
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
 from smartcar_ops.storage import run_folder
@@ -60,7 +60,7 @@ class Compare:
         show_private: bool = False,
     ) -> None:
         self.session = session
-        self.fields = field_rules.rules(field_map(), session.settings.layout)
+        self.fields = company_fields(session.settings.layout)
         self._max_calls, self._max_minutes, self._show_private = max_calls, max_minutes, show_private
         self._replayed_from = replay
         self.vehicle_id = vehicle_id.strip().lower()

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.fields.paths import getter
+from smartcar_ops.settings.layout import Layout
 from smartcar_ops.smartcar.v2 import Lacks
 
 Change = Literal["stable", "slow", "volatile"]
@@ -232,3 +233,23 @@ def _only(told: Mapping[str, Any], known: Collection[str], what: str) -> None:
     for key in told:
         if key not in known:
             raise ValueError(f"{what} has no key {key!r}; it has {', '.join(sorted(known))}")
+
+
+def company_fields(layout: Layout) -> FieldMap:
+    """The kit's map with the company's own rows and tolerances; SettingsError if one can't be used."""
+    extended = field_map().extended(layout.field)
+    names = {row.id for row in extended.fields}
+    for section, used in (("tolerance", layout.tolerance), ("waiver", [waiver.field for waiver in layout.waiver])):
+        unknown = sorted(set(used) - names)
+        if unknown:
+            raise SettingsError(f"settings: [{section}] names the field {unknown[0]!r}, which the map does not have.")
+    return replace(extended, fields=tuple(_tolerated(row, layout) for row in extended.fields))
+
+
+def _tolerated(row: Field, layout: Layout) -> Field:
+    own = layout.tolerance.get(row.id)
+    if own is None:
+        return row
+    absolute = row.absolute if own.absolute is None else own.absolute
+    relative = row.relative if own.relative is None else own.relative
+    return replace(row, absolute=absolute, relative=relative, apart=row.apart if own.absolute is None else None)

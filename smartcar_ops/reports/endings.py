@@ -20,7 +20,7 @@ from smartcar_ops.reports import page
 from smartcar_ops.session import OUTCOME
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http import journal
-from smartcar_ops.storage import bundles, run_folder
+from smartcar_ops.storage import run_folder
 
 GOOD = (0, 1, 3)
 """Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
@@ -73,7 +73,7 @@ def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings
         "status": "running",
     }
     try:
-        bundles.write_json(partial / RUN, facts)
+        run_folder.write_json(partial / RUN, facts)
         shutil.copyfile(notebook, partial / NOTEBOOK)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -85,7 +85,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
 
     ``source`` takes the place of an executed notebook that was cut off.
     """
-    ended, facts = datetime.now(UTC), bundles.read_json(partial / RUN)
+    ended, facts = datetime.now(UTC), run_folder.read_json(partial / RUN)
     notebook = _notebook(partial / NOTEBOOK, source)
     header = page.Header(
         title=_title(notebook, facts["notebook"]) + (f", as of {ending.as_of}" if ending.as_of else ""),
@@ -104,7 +104,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
     else:
         html = page.render(notebook, header)
     (partial / PAGE).write_text(html, encoding="utf-8")
-    bundles.write_json(partial / SUMMARY, ending.summary)
+    run_folder.write_json(partial / SUMMARY, ending.summary)
     told = {
         "ended": iso(ended),
         "status": "done" if ending.exit_code in GOOD else "failed",
@@ -112,7 +112,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
         "calls": ending.calls,
         "oddities": ending.oddities,
     }
-    bundles.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | told)
+    run_folder.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | told)
     for left in (OUTCOME, journal.FILE):
         (partial / left).unlink(missing_ok=True)
     folder = run_folder.whole_of(partial)
@@ -130,7 +130,7 @@ def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path
     """
     whole = []
     for partial in run_folder.dead(reports):
-        facts = bundles.read_json(partial / RUN)
+        facts = run_folder.read_json(partial / RUN)
         mine, old = facts.get("where") == where, run_folder.is_old(partial)
         if facts and (mine or old):
             try:
@@ -145,7 +145,7 @@ def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path
 
 def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
     """Killed while it ran, or after its notebook had ended: then only the folder was missing."""
-    outcome, calls = bundles.read_json(partial / OUTCOME), journal.read(partial)
+    outcome, calls = run_folder.read_json(partial / OUTCOME), journal.read(partial)
     if outcome:
         return conclude(partial, None, of_outcome(outcome))
     problem = f"notebook: {notebook} was killed; run it again, it goes on from there."

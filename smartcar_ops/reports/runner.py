@@ -35,7 +35,7 @@ from smartcar_ops.settings.environment import Settings
 from smartcar_ops.settings.home import home
 from smartcar_ops.smartcar.http import journal
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
-from smartcar_ops.storage import bundles, run_folder
+from smartcar_ops.storage import run_folder
 from smartcar_ops.text import nearest
 
 NO_FOLDER = (4, 5)
@@ -342,7 +342,7 @@ class _Run:
 
     def _end(self, problem: SmartcarOpsError | None, ledger: Ledger | None) -> Result:
         """Notes the end in the ledger and writes the folder; where the disk is full, what it can of both."""
-        outcome = bundles.read_json(self.partial / OUTCOME) if self.folder.name else {}
+        outcome = run_folder.read_json(self.partial / OUTCOME) if self.folder.name else {}
         if outcome and isinstance(problem, StoppedError):
             problem = None  # the notebook had come to its end before
         problem = problem or self._odd_outcome(outcome)

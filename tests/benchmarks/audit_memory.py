@@ -15,7 +15,7 @@ from smartcar_ops.audit import audit as auditing
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.settings.layout import Layout
-from smartcar_ops.storage import bundles
+from smartcar_ops.storage import run_folder
 from tests.benchmarks.filling import NOW, SCOPE
 
 
@@ -31,7 +31,7 @@ def audit(url: str, reports: Path) -> None:
     company = Company.connect(url, Layout())
     ledger = Ledger.open(company, SCOPE, reports)
     for name, table in auditing.audit(company, ledger, NOW).tables().items():
-        bundles.write_table(reports, name, table)
+        run_folder.write_table(reports, name, table)
 
 
 def peak() -> float:

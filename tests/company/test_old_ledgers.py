@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.backfill import runner
-from smartcar_ops.compare.judging import field_rules
 from smartcar_ops.compare.judging.judge import Judging
 from smartcar_ops.compare.reading.replay import Replay, write_recordings
 from smartcar_ops.database import schema
@@ -24,7 +23,7 @@ from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.database.tables import Company
-from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.fields.field_map import company_fields
 from smartcar_ops.settings.layout import Layout
 from tests import old_ledgers
 from tests.conftest import DATABASES
@@ -123,7 +122,7 @@ def test_its_recordings_replay(old: Old, tmp_path: Path) -> None:
     assert old.expected["recordings"] == [list(key) for key in sorted(keys)]
     write_recordings(recordings.stream(keys), tmp_path / "recordings.parquet")
     layout, now = Layout(), datetime.fromisoformat(old.expected["now"])
-    judging = Judging(field_rules.rules(field_map(), layout), layout, now)
+    judging = Judging(company_fields(layout), layout, now)
     for recording in Replay(tmp_path).recordings():
         judging.add(recording)
     assert old.expected["verdicts"] == judging.done({}).verdicts

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops.capture import reading
+from smartcar_ops.capture import capture
 from smartcar_ops.database.ledger import locks
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.locks import WRITER
@@ -162,5 +162,5 @@ class ModelDesk(Desk):
         """Captures one webhook; how many are kept."""
         path = self._folder / "webhooks.jsonl"
         path.write_text(json.dumps({"body": body, "signature": signature}))
-        found = reading.capture(self.company, self.ledger, webhooks=path, management_tokens=tokens, now=now)
+        found = capture.capture(self.company, self.ledger, webhooks=path, management_tokens=tokens, now=now)
         return found.count("kept")

@@ -15,8 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 from smartcar_ops import notebook_runs
+from smartcar_ops.capture import capture as capturing
 from smartcar_ops.capture import files as arrivals
-from smartcar_ops.capture import reading, rows
+from smartcar_ops.capture import rows
 from smartcar_ops.capture.result import COLUMNS, Captured
 from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
@@ -27,7 +28,7 @@ from smartcar_ops.sandbox.api.management.webhook_events import write_events
 from smartcar_ops.sandbox.api.management.webhooks import sign
 from smartcar_ops.sandbox.api.state import State, utc_now
 from smartcar_ops.settings.layout import Layout
-from smartcar_ops.storage import bundles
+from smartcar_ops.storage import run_folder
 from tests.house import House
 
 ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
@@ -59,7 +60,7 @@ def capture(house: House, *, tokens: Sequence[str] | None = None, toml: str = ""
     known = house.settings.credentials.management_tokens
     secrets = known if tokens is None else [SecretStr(token) for token in tokens]
     company = Company(house.company.engine, Layout.model_validate(tomllib.loads(toml)))
-    return reading.capture(company, house.ledger, **files, management_tokens=secrets, now=house.now)
+    return capturing.capture(company, house.ledger, **files, management_tokens=secrets, now=house.now)
 
 
 def redirects(house: House, *lines: str | dict[str, Any]) -> Captured:
@@ -501,7 +502,7 @@ def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..
     assert {"kept": 1, "unroutable": 0, "invalid": 0, "other_mode": 1}.items() <= result.summary.items()
     assert "1 of 2 lines are kept as evidence (new pieces: 1); the others: 1 other_mode." == result.verdict
     assert result.folder
-    table = bundles.load(result.folder)["captured"]
+    table = run_folder.load(result.folder)["captured"]
     assert (COLUMNS, ["kept", "other_mode"]) == (list(table.columns), list(table["outcome"]))
     (quiet.root / "sent.txt").write_text(f"{BACK}?user_id={ANN}\n")
     (quiet.root / "smartcar_ops.toml").write_text(BELIEVE_UNSIGNED)

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup, Tag
 
 from smartcar_ops.compare.compare import Compare
 from smartcar_ops.compare.recording import read_recording
-from smartcar_ops.compare.report import values_shown, vehicle, vehicle_raw
+from smartcar_ops.compare.report import values, vehicle
 from smartcar_ops.errors import SmartcarError
 from smartcar_ops.reports.notebook_html import cells_html
 from tests.reporting.conftest import Compared
@@ -88,7 +88,7 @@ def test_values_have_units_and_times(looked: Compare) -> None:
     row = rows[rows["v2_number"].notna() & rows["v3_number"].notna() & rows["v2_at"].notna()].iloc[0]
     told = lines(soup(looked))[row["field"]].get_text(" ")
     for side in ("v2", "v3"):
-        assert values_shown.number(row[f"{side}_number"], row[f"{side}_unit"]) in told
+        assert values.number(row[f"{side}_number"], row[f"{side}_unit"]) in told
         assert f"{row[f'{side}_at']:%H:%M:%S}" in told
     assert "makers’ times" in told or "of one moment" in told
 
@@ -191,7 +191,7 @@ def test_without_a_vehicle_there_is_nothing(compared: Compared) -> None:
 )  # fmt: skip
 def test_values_are_told_in_few_words(value: Any, words: str) -> None:
     """JSON of any shape is one readable line."""
-    assert words == values_shown.in_short(value)
+    assert words == values.in_short(value)
 
 
 @pytest.mark.parametrize(
@@ -200,11 +200,11 @@ def test_values_are_told_in_few_words(value: Any, words: str) -> None:
 )
 def test_numbers_have_their_unit(value: float, unit: str | None, words: str) -> None:
     """A number is told with its unit; a year without commas."""
-    assert words == values_shown.number(value, unit)
+    assert words == values.number(value, unit)
 
 
 def test_ids_from_outside_can_not_break_out_of_a_command(looked: Compare) -> None:
     """A user id with a quote stays one argument of the shell."""
     (recording,) = looked.looked
     evil = replace(recording, pair=replace(recording.pair, smartcar_user_id="x'; rm -rf ~; '"))
-    assert "'sc-user-id: x'\"'\"'; rm -rf ~; '\"'\"''" in vehicle_raw.curl_v3(evil, looked.session.settings.origins)
+    assert "'sc-user-id: x'\"'\"'; rm -rf ~; '\"'\"''" in vehicle.curl_v3(evil, looked.session.settings.origins)

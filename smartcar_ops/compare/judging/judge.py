@@ -6,7 +6,7 @@ import json
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 
 from smartcar_ops.compare.judging import strata
 from smartcar_ops.compare.judging.comparison import Comparison
-from smartcar_ops.compare.judging.field_rules import waived
 from smartcar_ops.compare.judging.strata import Stratum, Tally
 from smartcar_ops.compare.judging.verdicts import JUDGED, WAIVABLE, Judgement, judge
 from smartcar_ops.compare.recording import Recording
@@ -25,7 +24,7 @@ from smartcar_ops.compare.vehicles import Pair
 from smartcar_ops.fields.field_map import TOKEN_PATHS, Field, FieldMap
 from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.fields.reading import Reading
-from smartcar_ops.settings.layout import Layout
+from smartcar_ops.settings.layout import Layout, Waiver
 from smartcar_ops.smartcar.documents import Document
 from smartcar_ops.smartcar.v2 import Batch
 from smartcar_ops.storage.parquet import Spool
@@ -121,7 +120,7 @@ class Judging:
             again = read_v3(row, later) if later is not None and row.compared else None
             judgement = judge(row, told, read_v3(row, v3), again)
             if self._waivers and judgement.verdict in WAIVABLE:
-                judgement = waived(row, pair, judgement, self._waivers)
+                judgement = _waived(row, pair, judgement, self._waivers)
             counts = row.scored and not (open_paths and row.v2 and row.v2.source in open_paths)
             if counts:
                 scored, lost = scored + 1, lost + judgement.lost
@@ -258,3 +257,12 @@ def _number(reading: Reading) -> float | None:
     if isinstance(value, float):
         return value
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _waived(row: Field, pair: Pair, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
+    """The judgement, turned into `waived` where a waiver in force covers its field and make."""
+    for waiver in waivers:
+        if waiver.field == row.id and waiver.make.upper() in ("", pair.make):
+            reason = f"{judgement.reason}; waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
+            return Judgement("waived", reason, judgement.v3)
+    return judgement

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import HTML
 
-from smartcar_ops.compare.report import charts, values_shown
+from smartcar_ops.compare.report import charts, values
 from smartcar_ops.display import tables
 from smartcar_ops.display.picture import Picture
 from smartcar_ops.settings.layout import Waiver
@@ -159,8 +159,8 @@ def differences(compare: Compare) -> HTML | None:
             "field": row["field"],
             "vehicle": (row["vehicle_id"], f"{row['make']}, yours {row['local_vehicle_id']}"),
             "verdict": row["verdict"].replace("_", " "),
-            "V2": values_shown.told(row, "v2", NARROW),
-            "V3": values_shown.told(row, "v3", NARROW),
+            "V2": values.told(row, "v2", NARROW),
+            "V3": values.told(row, "v3", NARROW),
             "reason": row["reason"],
         }
         for row in rows
@@ -199,7 +199,7 @@ def _examples(found: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str
         for row in part.drop_duplicates(["field", "verdict"]).itertuples():
             key = str(row.field), str(row.verdict)
             if key in wanted and key not in told:
-                told[key] = values_shown.told(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
+                told[key] = values.told(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
         if len(told) == len(wanted):
             break
     return told

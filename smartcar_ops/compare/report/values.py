@@ -14,7 +14,6 @@ from smartcar_ops.compare.judging.agreement import agreement
 from smartcar_ops.compare.judging.judge import HIDDEN
 from smartcar_ops.compare.judging.verdicts import matched
 from smartcar_ops.compare.recording import Recording
-from smartcar_ops.compare.report import values_shown
 from smartcar_ops.display.widgets import lasting
 from smartcar_ops.fields.field_map import Field
 from smartcar_ops.fields.readers import read_v2, read_v3
@@ -38,22 +37,22 @@ def side(row: Row, version: Version, field: Field | None) -> str:
 
 
 def _value(row: Row, version: Version, field: Field | None) -> str:
-    text, number = row[f"{version}_value"], row[f"{version}_number"]
+    text, amount = row[f"{version}_value"], row[f"{version}_number"]
     if pd.isna(text) or text == HIDDEN:
         return f'<span class="soft">{"no value" if pd.isna(text) else "private"}</span>'
     came = json.loads(text)
-    if pd.isna(number):
-        return _many(came) if isinstance(came, list | dict) else escape(values_shown.in_short(_named(field, came)))
-    shown = escape(values_shown.number(number, row[f"{version}_unit"]))
-    other = isinstance(came, int | float) and came != number
+    if pd.isna(amount):
+        return _many(came) if isinstance(came, list | dict) else escape(in_short(_named(field, came)))
+    shown = escape(number(amount, row[f"{version}_unit"]))
+    other = isinstance(came, int | float) and came != amount
     return f"{shown}<small>sent as {came:.6g}</small>" if other else shown
 
 
 def _many(came: list[Any] | dict[str, Any]) -> str:
     """A list or an object, a line a part; folded where it is long."""
-    lines = values_shown.in_lines(came)
+    lines = in_lines(came)
     shown = "<br>".join(map(escape, lines))
-    if len(lines) <= LINES and sum(map(len, lines)) <= 2 * values_shown.SHORT:
+    if len(lines) <= LINES and sum(map(len, lines)) <= 2 * SHORT:
         return shown
     return f"<details><summary>{len(came):,} entries</summary>{shown}</details>"
 
@@ -97,7 +96,7 @@ def parts_of(field: Field, row: Row, recording: Recording) -> list[Part]:
         v3 = again
 
     def words(reading: Reading) -> str:
-        return values_shown.in_short(_named(field, reading.raw)) if reading.state == "value" else "no value"
+        return in_short(_named(field, reading.raw)) if reading.state == "value" else "no value"
 
     pairs, alone, added = matched(v2.parts, v3.parts)
     found = [
@@ -126,3 +125,70 @@ def part_by_part(parts: Sequence[Part]) -> str:
     left = lines[first:]
     more = f"<details><summary>{len(left):,} more, the same</summary>{''.join(left)}</details>" if left else ""
     return f'<div class="parts">{head}{"".join(lines[:first])}{more}</div>'
+
+
+SHORT = 72
+"""Letters of a value that is told in short."""
+
+UNITS = {"percent": "%", "fraction": "", "count": "", "liters": "l"}
+NAMES = ("type", "systemId", "code", "name", "taskId", "id")
+"""Members that name an entry of a list."""
+
+
+def told(row: Mapping[str, Any], side: Literal["v2", "v3"], letters: int = SHORT) -> str:
+    """A version's value in a row of the table of fields, on one line; empty where it has none."""
+    text, value = row[f"{side}_value"], row[f"{side}_number"]
+    if pd.isna(text):
+        return ""
+    if text == HIDDEN:
+        return "(private)"
+    return in_short(json.loads(text), letters) if pd.isna(value) else number(value, row[f"{side}_unit"])
+
+
+def in_short(value: Any, letters: int = SHORT) -> str:
+    """A value on one line, cut where it is long."""
+    words = "; ".join(in_lines(value))
+    return words if len(words) <= letters else words[: letters - 1].rstrip() + "…"
+
+
+def in_lines(value: Any) -> list[str]:
+    """A value on as many lines as it has parts."""
+    if isinstance(value, list):
+        if all(not isinstance(entry, Mapping | list) for entry in value):
+            return [", ".join(map(plain, value)) or "none"]
+        return [_entry(entry) for entry in value]
+    if isinstance(value, Mapping):
+        return [f"{name}: {_entry(part)}" for name, part in value.items() if part is not None] or ["none"]
+    return [plain(value)]
+
+
+def plain(value: Any) -> str:
+    """A single value as it came; true and false as yes and no."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
+
+
+def number(value: float, unit: object) -> str:
+    """A number with its unit; without one it may be a year, so that it gets no commas."""
+    if not isinstance(unit, str) or not unit:
+        return f"{value:.10g}"
+    shown = UNITS.get(unit, unit)
+    return f"{value:,.10g}" + (shown if shown == "%" else f" {shown}").rstrip()
+
+
+def _entry(entry: Any) -> str:
+    """An entry of a list, or the body of a signal: its name first, then what it says."""
+    if isinstance(entry, list):
+        return ", ".join(_entry(part) for part in entry) or "none"
+    if not isinstance(entry, Mapping):
+        return plain(entry)
+    if set(entry) <= {"value", "unit"} and "value" in entry:
+        unit = str(entry.get("unit") or "")
+        return f"{_entry(entry['value'])}{UNITS.get(unit, f' {unit}')}".rstrip()
+    named = next((name for name in NAMES if isinstance(entry.get(name), str | int)), "")
+    if named and len(entry) == 2:
+        return ": ".join(_entry(part) for part in entry.values() if part is not None)
+    rest = [f"{name} {_entry(part)}" for name, part in entry.items() if name != named and part is not None]
+    return " ".join(filter(None, (f"{entry[named]}:" if named and rest else plain(entry.get(named)) if named else "",
+                                  ", ".join(rest))))  # fmt: skip

@@ -5,23 +5,26 @@ Plain HTML that a report and JupyterLab show alike; no token, and no VIN or plac
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pandas as pd
 from IPython.display import HTML
 
-from smartcar_ops.compare.recording import Recording
-from smartcar_ops.compare.report import vehicle_raw
+from smartcar_ops.compare.recording import Recording, Told
 from smartcar_ops.compare.report.charts import AGREES, FAMILIES, LOST, NOT_JUDGED
 from smartcar_ops.compare.report.values import Row, apart, part_by_part, parts_of, side
 from smartcar_ops.display import tables
 from smartcar_ops.fields.field_map import Field, FieldMap
 from smartcar_ops.settings.credentials import Origins
 from smartcar_ops.smartcar.documents import Document
+from smartcar_ops.smartcar.error_responses import mapping
 from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ def view(rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Or
     groups = _grouped([{str(name): value for name, value in row.items()} for row in rows.to_dict("records")])
     shown = "".join(_group(name, groups[name], by_id, recording) for name in GROUPS if groups[name])
     safe = recording.redacted([recording.pair.token or ""])
-    body = f"{_head(recording, groups)}{shown}{vehicle_raw.bodies(safe)}{vehicle_raw.by_hand(safe, origins)}"
+    body = f"{_head(recording, groups)}{shown}{bodies(safe)}{by_hand(safe, origins)}"
     return HTML(f'<style>{_css()}</style><div class="smartcar-vehicle">{body}</div>')  # type: ignore[no-untyped-call]
 
 
@@ -151,3 +154,67 @@ def _why(group: str, verdict: str, reason: str, beside: str) -> str:
     pill = f'<span class="pill {cls}">{sign} {escape(verdict.replace("_", " "))}</span>'
     small = f"<small>{escape(beside)}</small>" if beside else ""
     return f'<div class="why">{pill} {escape(reason)}{small}</div>'
+
+
+def bodies(recording: Recording) -> str:
+    """The bodies of a redacted recording as JSON, each folded; in place of a missing one, its error."""
+    return "".join(
+        f"<details><summary>{name}, without what is private</summary><pre>{escape(_text(told))}</pre></details>"
+        for name, told in _answers(recording)
+    )
+
+
+def by_hand(recording: Recording, origins: Origins) -> str:
+    """The two calls for a terminal, tokens as variables, and the request ids for a support ticket; folded."""
+    ids = "".join(
+        f"<li>{name}: <code>{escape(told.request_id or 'none was given')}</code></li>"
+        for name, told in _answers(recording)
+    )
+    return (
+        "<details><summary>Ask again by hand, or ask Smartcar’s support</summary>"
+        f"<pre>{escape(curl_v2(recording, origins))}\n\n{escape(curl_v3(recording, origins))}</pre>"
+        f"<p>Request ids of what is shown above:</p><ul>{ids}</ul></details>"
+    )
+
+
+def curl_v2(recording: Recording, origins: Origins) -> str:
+    """The V2 batch as a command; ``$V2_TOKEN`` is the user's."""
+    paths = [str(mapping(row).get("path")) for row in _responses(recording)]
+    asked = json.dumps({"requests": [{"path": path} for path in paths or ["/"]]})
+    url = f"{origins.api}/v2.0/vehicles/{quote(recording.pair.vehicle_id, safe='')}/batch"
+    return (
+        f"curl -i {shlex.quote(url)} \\\n"
+        '  -H "Authorization: Bearer $V2_TOKEN" \\\n'
+        "  -H 'sc-unit-system: metric' -H 'Content-Type: application/json' \\\n"
+        f"  -d {shlex.quote(asked)}"
+    )
+
+
+def curl_v3(recording: Recording, origins: Origins) -> str:
+    """The V3 signals as a command; ``$APPLICATION_TOKEN`` is the application's."""
+    pair = recording.pair
+    url = f"{origins.vehicle_api_v3}/v3/vehicles/{quote(pair.vehicle_id, safe='')}/signals"
+    return (
+        f"curl -i {shlex.quote(url)} \\\n"
+        '  -H "Authorization: Bearer $APPLICATION_TOKEN" \\\n'
+        f"  -H {shlex.quote(f'sc-user-id: {pair.smartcar_user_id}')}"
+    )
+
+
+def _answers(recording: Recording) -> Iterator[tuple[str, Told]]:
+    for part in recording.earlier:
+        yield f"V2’s batch of {part.at.day} {part.at:%b}", part.v2
+        yield f"V3’s signals of {part.at.day} {part.at:%b}", part.v3
+    yield "V2’s batch", recording.v2
+    yield "V3’s signals", recording.v3
+    if recording.again is not None:
+        yield "V3’s signals, read again", recording.again
+
+
+def _responses(recording: Recording) -> list[object]:
+    rows = mapping(recording.v2.body).get("responses") if isinstance(recording.v2, Document) else None
+    return rows if isinstance(rows, list) else []
+
+
+def _text(told: Told) -> str:
+    return json.dumps(told.body, indent=2, ensure_ascii=False) if isinstance(told, Document) else str(told)

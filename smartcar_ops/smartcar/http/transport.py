@@ -34,10 +34,9 @@ from smartcar_ops.errors import (
 from smartcar_ops.settings import network
 from smartcar_ops.smartcar.error_responses import body_of, failure
 from smartcar_ops.smartcar.http import bounds, journal
-from smartcar_ops.smartcar.http.breaker import Breaker
 from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.http.rate_limit import Budget
-from smartcar_ops.smartcar.http.retries import wait_before_repeating
+from smartcar_ops.smartcar.http.retries import Breaker, wait_before_repeating
 
 ATTEMPTS = 3
 """How often one request is sent at most."""
