@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 from smartcar_ops.database.ledger import v2_state
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
-from smartcar_ops.database.ledger.rate_limit_store import SharedKeeper
+from smartcar_ops.database.ledger.rate_limit_store import SharedStateStore
 from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
 from smartcar_ops.database.tables import Company
 from smartcar_ops.fields.readers import is_number_as_text
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.auth import ApplicationToken, UserTokens
 from smartcar_ops.smartcar.http.journal import Journal
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Level
+from smartcar_ops.smartcar.http.rate_limit import BucketState, TokenBucket
 from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
@@ -53,15 +53,15 @@ class Clients:
         self.ledger.engine.dispose()
 
 
-def shared_bucket(settings: Settings, ledger: Ledger) -> Bucket:
+def shared_bucket(settings: Settings, ledger: Ledger) -> TokenBucket:
     """The allowance, shared through the ledger where one binds."""
-    shared = SharedKeeper(ledger, Level) if settings.allowance.limited else None
-    return Bucket(settings.allowance, shared)
+    shared = SharedStateStore(ledger, BucketState) if settings.allowance.limited else None
+    return TokenBucket(settings.allowance, shared)
 
 
-def paused_bucket(settings: Settings, ledger: Ledger) -> Bucket | None:
+def paused_bucket(settings: Settings, ledger: Ledger) -> TokenBucket | None:
     """The allowance, where Smartcar asked for a pause that is not over; writes nothing."""
-    if not settings.allowance.limited or not SharedKeeper(ledger, Level).is_used:
+    if not settings.allowance.limited or not SharedStateStore(ledger, BucketState).is_used:
         return None
     bucket = shared_bucket(settings, ledger)
     return bucket if bucket.paused() else None

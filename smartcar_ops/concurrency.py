@@ -21,7 +21,7 @@ LOOK = 0.1
 
 
 @contextmanager
-def ahead(parts: Generator[Part]) -> Iterator[Iterator[Part]]:
+def prefetch(parts: Generator[Part]) -> Iterator[Iterator[Part]]:
     """The same parts, made in a thread from now on, at most 4 before the one that is read.
 
     What fails in the making is raised where the next part is read. A block that is left before the last part waits
@@ -75,7 +75,7 @@ IN_FLIGHT = 32
 """How many items wait or run at once: enough to fill the threads, few enough to stop soon."""
 
 
-def fan_out(
+def bounded_map(
     executor: Executor,
     work: Callable[[Item], Result],
     items: Sequence[Item],

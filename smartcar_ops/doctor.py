@@ -18,17 +18,17 @@ from smartcar_ops.database.ledger.ledger import Ledger, Scope, file_path, in_dat
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError, in_words
-from smartcar_ops.session import Verdict, hand_on, run_folder, run_id
+from smartcar_ops.session import Outcome, hand_on, run_folder, run_id
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.auth import ApplicationToken
-from smartcar_ops.smartcar.http.rate_limit import Bucket, duration, units_to_come
+from smartcar_ops.smartcar.http.rate_limit import TokenBucket, duration, units_to_come
 from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
 NOTEBOOK = "00_start_here"
-State = Literal["pass", "fail", "unknown"]
+CheckState = Literal["pass", "fail", "unknown"]
 CALLS = "at most 5 calls: one token, a page of connections, of subscriptions, of V2 management, one V2 /user"
 SKEW = 60.0
 """Seconds a clock may be wrong: ages of tokens and readings are judged by it."""
@@ -42,11 +42,11 @@ PACKAGES = ("pandas", "httpx", "sqlalchemy", "papermill", "jupyterlab")
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckLine:
     """One answer; ``world`` says that a failure is the world's (a host, a credential, a right), not a finding."""
 
     question: str
-    state: State
+    state: CheckState
     found: str
     next_step: str = ""
     world: bool = False
@@ -56,7 +56,7 @@ class Line:
 class Checkup:
     """All answers, in the order they were asked."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[CheckLine, ...]
     calls: dict[str, int]
 
     @property
@@ -96,12 +96,12 @@ def note(settings: Settings, verdict: str, calls: Mapping[str, int], run_id: str
         register.finish(name, "done", {"verdict": verdict}, calls)
 
 
-def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Verdict:
+def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Outcome:
     """Ends a notebook that opened no session; what it spent is noted where the database can be reached."""
     folder = run_folder()
     note(settings, verdict, calls, run_id(folder) if folder else "")
     hand_on(settings.where, exit_code, {"verdict": verdict, "complete": True}, calls)
-    return Verdict(verdict, exit_code)
+    return Outcome(verdict, exit_code)
 
 
 class _Checkup:
@@ -122,7 +122,7 @@ class _Checkup:
 
     def run(self) -> Checkup:
         """The lines, each from its own question."""
-        questions: tuple[tuple[str, Callable[[], Line]], ...] = (
+        questions: tuple[tuple[str, Callable[[], CheckLine]], ...] = (
             ("settings", self._where),
             ("credentials", self._optional_credentials),
             ("database", self._database),
@@ -148,17 +148,17 @@ class _Checkup:
                 try:
                     lines.append(ask())
                 except SmartcarOpsError as error:
-                    lines.append(Line(question, "fail", str(error), world=True))
+                    lines.append(CheckLine(question, "fail", str(error), world=True))
                 except Exception as error:  # a checkup that ends at its first surprise tells nothing of the rest
-                    lines.append(Line(question, "fail", in_words(error), world=True))
+                    lines.append(CheckLine(question, "fail", in_words(error), world=True))
         finally:
             self._transport.close()
         return Checkup(tuple(lines), self._transport.spent)
 
-    def _where(self) -> Line:
-        return Line("settings", "pass", self._settings.where)
+    def _where(self) -> CheckLine:
+        return CheckLine("settings", "pass", self._settings.where)
 
-    def _optional_credentials(self) -> Line:
+    def _optional_credentials(self) -> CheckLine:
         known = self._settings.credentials
         missing = [
             name
@@ -169,18 +169,22 @@ class _Checkup:
             if not value
         ]
         if missing:
-            return Line("credentials", "pass", f"client id and secret are set; {', '.join(missing)} not needed yet")
-        return Line("credentials", "pass", "client id and secret, application id and management token are set")
+            return CheckLine(
+                "credentials", "pass", f"client id and secret are set; {', '.join(missing)} not needed yet"
+            )
+        return CheckLine("credentials", "pass", "client id and secret, application id and management token are set")
 
-    def _database(self) -> Line:
+    def _database(self) -> CheckLine:
         known = self._settings
         url = known.database_url.get_secret_value()
         self._company = Company.connect(url, known.layout, vault=known.vault)
         users, vehicles = self._settings.layout.users.table, self._settings.layout.vehicles
         cars = "[vehicles] from" if vehicles.from_ else vehicles.table
-        return Line("database", "pass", f"{self._company.engine.dialect.name}, tables {users} and {cars} are there")
+        return CheckLine(
+            "database", "pass", f"{self._company.engine.dialect.name}, tables {users} and {cars} are there"
+        )
 
-    def _columns(self, section: Literal["users", "vehicles"]) -> Line:
+    def _columns(self, section: Literal["users", "vehicles"]) -> CheckLine:
         """Each name that the layout gives, and whether the table has it; those that every act needs are there."""
         question = f"{section}' columns"
         if self._company is None:
@@ -188,96 +192,104 @@ class _Checkup:
         there, missing = self._company.columns(section)
         found = ", ".join(there)
         if not missing:
-            return Line(question, "pass", found)
+            return CheckLine(question, "pass", found)
         named = ", ".join(f"{column} ({key})" for key, column in missing.items())
-        return Line(question, "pass", f"{found}; not there: {named}", OPTIONAL.format(section))
+        return CheckLine(question, "pass", f"{found}; not there: {named}", OPTIONAL.format(section))
 
-    def _phase(self) -> Line:
+    def _phase(self) -> CheckLine:
         if self._company is None:
             return _no_database("schema phase")
         phase = self._company.phase
         ledger = in_database(self._company.engine)
         found = f"{phase}, the kit's tables are {'there' if ledger else 'not there'}"
         if phase in ("before", "partial") or not ledger:
-            return Line("schema phase", "pass", found, "before a backfill: 40_schema_phases -p apply True")
-        return Line("schema phase", "pass", found)
+            return CheckLine("schema phase", "pass", found, "before a backfill: 40_schema_phases -p apply True")
+        return CheckLine("schema phase", "pass", found)
 
-    def _rights(self) -> Line:
+    def _rights(self) -> CheckLine:
         if self._company is None:
             return _no_database("rights")
         if not in_database(self._company.engine):
-            return Line("rights", "unknown", "reading works; writing is not tried before expand")
+            return CheckLine("rights", "unknown", "reading works; writing is not tried before expand")
         scope = Scope(self._settings.service, self._settings.mode)
         if Ledger.of_database(self._company, scope).writable():
-            return Line("rights", "pass", "reading works, the kit's tables can be written")
-        return Line("rights", "pass", "reading works, writing does not: audits and reports only")
+            return CheckLine("rights", "pass", "reading works, the kit's tables can be written")
+        return CheckLine("rights", "pass", "reading works, writing does not: audits and reports only")
 
-    def _acts(self) -> Line:
+    def _acts(self) -> CheckLine:
         """The act that writes now, or the newest one: it may have ended before its end."""
         question = "acts that write"
         if self._company is None:
             return _no_database(question)
         if not in_database(self._company.engine):
-            return Line(question, "pass", "none yet: nothing is written before expand")
+            return CheckLine(question, "pass", "none yet: nothing is written before expand")
         scope = Scope(self._settings.service, self._settings.mode)
         run = Runs(Ledger.of_database(self._company, scope)).writing()
         if run is None:
-            return Line(question, "pass", "none yet")
+            return CheckLine(question, "pass", "none yet")
         found = f"{acts.name(run)}, {acts.state(run)}: {', '.join(acts.counts(run))}"
         step = "`smartcar-ops runs` says how it is continued" if acts.can_continue(run) else ""
-        return Line(question, "fail" if run["status"] == "interrupted" else "pass", found, step)
+        return CheckLine(question, "fail" if run["status"] == "interrupted" else "pass", found, step)
 
-    def _users(self) -> Line:
+    def _users(self) -> CheckLine:
         if self._company is None:
             return _no_database("users")
         count = self._company.count()
-        return Line(
+        return CheckLine(
             "users", "pass" if count else "fail", f"{count:,} users", "" if count else "is this the right table?"
         )
 
-    def _application_token(self) -> Line:
+    def _application_token(self) -> CheckLine:
         self._token()
-        return Line("application token", "pass", f"given by {self._settings.origins.iam}")
+        return CheckLine("application token", "pass", f"given by {self._settings.origins.iam}")
 
-    def _connections(self) -> Line:
+    def _connections(self) -> CheckLine:
         total = self._v3.connections_page(self._settings.mode)
         self._v3_answers = True
         step = "" if total else f"none in mode {self._settings.mode}: is SMARTCAR_MODE right?"
-        return Line("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
+        return CheckLine("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
 
-    def _subscriptions(self) -> Line:
+    def _subscriptions(self) -> CheckLine:
         try:
             total = self._management_v3.subscriptions_page(self._settings.mode)
         except SmartcarError as error:
-            return Line("webhook subscriptions", "unknown", str(error), "an audit then can't tell which cars are fresh")
+            return CheckLine(
+                "webhook subscriptions", "unknown", str(error), "an audit then can't tell which cars are fresh"
+            )
         found = f"{total:,} subscriptions; V3 data of vehicles without one may be a day old"
-        return Line("webhook subscriptions", "pass", found)
+        return CheckLine("webhook subscriptions", "pass", found)
 
-    def _management(self) -> Line:
+    def _management(self) -> CheckLine:
         if not self._settings.credentials.management_token.get_secret_value():
-            return Line("management token", "unknown", "SMARTCAR_MANAGEMENT_TOKEN is not set", "only webhooks need it")
+            return CheckLine(
+                "management token", "unknown", "SMARTCAR_MANAGEMENT_TOKEN is not set", "only webhooks need it"
+            )
         try:
             self._management_v2.connections_page(self._settings.mode)
         except AuthenticationError:
             step = 'is it the application management token, and current? README, "Credentials"'
-            return Line("management token", "fail", "V2 management refused SMARTCAR_MANAGEMENT_TOKEN", step, world=True)
+            return CheckLine(
+                "management token", "fail", "V2 management refused SMARTCAR_MANAGEMENT_TOKEN", step, world=True
+            )
         except V2StoppedError as error:
-            return Line("management token", "pass", _plain(error), "only webhook signatures need the token now")
+            return CheckLine("management token", "pass", _plain(error), "only webhook signatures need the token now")
         except SmartcarError as error:
-            return Line("management token", "unknown", str(error))
-        return Line("management token", "pass", "V2 management takes it")
+            return CheckLine("management token", "unknown", str(error))
+        return CheckLine("management token", "pass", "V2 management takes it")
 
-    def _clock(self) -> Line:
+    def _clock(self) -> CheckLine:
         """How far this machine's clock is from Smartcar's, by the dates of its answers; no call."""
         apart = self._transport.clock_skew
         if apart is None:
-            return Line("clock", "unknown", "no answer told the time")
+            return CheckLine("clock", "unknown", "no answer told the time")
         if abs(apart) <= SKEW:
-            return Line("clock", "pass", "within a minute of Smartcar's")
+            return CheckLine("clock", "pass", "within a minute of Smartcar's")
         step = "set the clock: ages of tokens and readings are judged by it"
-        return Line("clock", "fail", f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} Smartcar's", step)
+        return CheckLine(
+            "clock", "fail", f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} Smartcar's", step
+        )
 
-    def _tokens(self) -> Line:
+    def _tokens(self) -> CheckLine:
         if self._company is None:
             return _no_database("V2 tokens")
         living, all_cars = self._company.count_tokens(self._now)
@@ -285,15 +297,17 @@ class _Checkup:
         unopened = self._company.count_unopened(self._now)
         if unopened:
             step = "is [vehicles] open_token the right function?"
-            return Line("V2 tokens", "fail", f"{found}; {unopened:,} young ones can't be opened", step)
+            return CheckLine("V2 tokens", "fail", f"{found}; {unopened:,} young ones can't be opened", step)
         if self._settings.layout.vehicles.refresh:
             dead = sum(car.refreshable and not car.token_alive for car in self._company.cars_to_ask(self._now))
             found = f"{found}; {dead:,} others can be refreshed"
         if not living:
-            return Line("V2 tokens", "unknown", found, "linking by VIN works without; comparing needs living tokens")
-        return Line("V2 tokens", "pass", found)
+            return CheckLine(
+                "V2 tokens", "unknown", found, "linking by VIN works without; comparing needs living tokens"
+            )
+        return CheckLine("V2 tokens", "pass", found)
 
-    def _v2_user(self) -> Line:
+    def _v2_user(self) -> CheckLine:
         if self._company is None:
             return _no_database("V2 answers")
         living = next(
@@ -302,19 +316,19 @@ class _Checkup:
         ledger = self._ledger()
         if living is None and self._settings.v2 != "off":
             known = v2_state.sentence(ledger) if ledger else ""
-            return Line("V2 answers", "unknown", known or "no living token to ask with")
+            return CheckLine("V2 answers", "unknown", known or "no living token to ask with")
         try:
             self._v2.user(living or "none")
         except V2StoppedError as error:
             if ledger and self._settings.v2 != "off":
                 v2_state.note(ledger, self._now)
             step = "linking goes by connections and VINs; a comparison is replayed from an earlier recording"
-            return Line("V2 answers", "pass", _plain(error), step)
+            return CheckLine("V2 answers", "pass", _plain(error), step)
         except SmartcarOpsError as error:
-            return Line("V2 answers", "unknown", str(error), "one token may be revoked; an audit asks the others")
+            return CheckLine("V2 answers", "unknown", str(error), "one token may be revoked; an audit asks the others")
         if ledger:
             v2_state.clear(ledger, self._now)
-        return Line("V2 answers", "pass", f"{self._settings.origins.api} answered with a user's token")
+        return CheckLine("V2 answers", "pass", f"{self._settings.origins.api} answered with a user's token")
 
     def _ledger(self) -> Ledger | None:
         """The ledger that may be written, where there is one: the doctor makes none."""
@@ -327,30 +341,32 @@ class _Checkup:
             ledger = Ledger.file(self._company, scope, reports) if there else None
         return ledger
 
-    def _allowance(self) -> Line:
+    def _allowance(self) -> CheckLine:
         allowance = self._settings.allowance
         if not allowance.limited:
-            return Line("allowance", "pass", "not limited against the sandbox")
+            return CheckLine("allowance", "pass", "not limited against the sandbox")
         coming = units_to_come(allowance, self._now, self._now + AHEAD)
         said = f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute"
         found = f"{said}: {coming:,} in the next {AHEAD.days} days"
         bucket = self._paused()
         if bucket is None:
-            return Line("allowance", "pass", found)
+            return CheckLine("allowance", "pass", found)
         asked = f"{found}; Smartcar asked for a pause, {duration(bucket.paused())} more"
         if not self._v3_answers:
-            return Line("allowance", "fail", asked, "wait, or run the doctor again once V3 answers: it ends the pause")
+            return CheckLine(
+                "allowance", "fail", asked, "wait, or run the doctor again once V3 answers: it ends the pause"
+            )
         bucket.release()
-        return Line("allowance", "pass", f"{asked}; it has just answered, so the pause is ended")
+        return CheckLine("allowance", "pass", f"{asked}; it has just answered, so the pause is ended")
 
-    def _paused(self) -> Bucket | None:
+    def _paused(self) -> TokenBucket | None:
         """The allowance that Smartcar told to pause, if it did."""
         ledger = self._ledger()
         return paused_bucket(self._settings, ledger) if ledger else None
 
-    def _versions(self) -> Line:
+    def _versions(self) -> CheckLine:
         known = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-        return Line("versions", "pass", ", ".join([f"Python {platform.python_version()}", *known]))
+        return CheckLine("versions", "pass", ", ".join([f"Python {platform.python_version()}", *known]))
 
 
 def _plain(error: V2StoppedError) -> str:
@@ -358,5 +374,5 @@ def _plain(error: V2StoppedError) -> str:
     return str(error).removeprefix("smartcar: ")
 
 
-def _no_database(question: str) -> Line:
-    return Line(question, "unknown", "the database can't be reached")
+def _no_database(question: str) -> CheckLine:
+    return CheckLine(question, "unknown", "the database can't be reached")

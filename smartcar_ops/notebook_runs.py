@@ -17,19 +17,19 @@ from smartcar_ops.schema import schema
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import Settings
 
-Rule = Callable[[Settings, Any], object]
+ParameterCheck = Callable[[Settings, Any], object]
 """Raises an error of exit code 5 for a value that makes no sense."""
 
 
-def _number(name: str, least: int = 0) -> Rule:
+def _number(name: str, least: int = 0) -> ParameterCheck:
     return lambda _, value: at_least(name, value, least)
 
 
-def _file(name: str) -> Rule:
+def _file(name: str) -> ParameterCheck:
     return lambda _, path: files.find(name, path)
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, ParameterCheck] = {
     **{name: _number(name) for name in ("max_calls", "max_minutes", "vehicles")},
     "batch_size": _number("batch_size", 1),
     "deadline": lambda _, text: progress.parse_day("deadline", text),

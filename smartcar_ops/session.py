@@ -26,7 +26,7 @@ from smartcar_ops.settings.environment import ROOT, Settings
 from smartcar_ops.settings.home import home
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 from smartcar_ops.storage.run_folder import STAMP, write_json, write_table
 
 OUTCOME = ".outcome.json"
@@ -93,7 +93,7 @@ class Session:
                 self.transport.end()  # or leaving would wait for calls that wait for the allowance
                 raise
 
-    def save(self, **tables: pd.DataFrame | Spool) -> None:
+    def save(self, **tables: pd.DataFrame | ParquetTable) -> None:
         """Keeps tables in the run's folder; in JupyterLab, without one, they are shown and not kept."""
         if self.folder:
             for name, frame in tables.items():
@@ -108,7 +108,7 @@ class Session:
         status: str = "done",
         as_of: str = "",
         **summary: Any,
-    ) -> Verdict:
+    ) -> Outcome:
         """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients.
 
         ``as_of`` is the day that the run looks back to, if it does: its page says so, and it is nobody's newest.
@@ -124,7 +124,7 @@ class Session:
             self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls]))
         hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts, as_of)
         self.transport.close()
-        return Verdict(verdict, exit_code)
+        return Outcome(verdict, exit_code)
 
     def reopen_ledger(self) -> None:
         """Looks again for where the ledger is, after the schema changed."""
@@ -152,7 +152,7 @@ class Session:
         self._registered = True
 
 
-class Verdict:
+class Outcome:
     """How a notebook ended, shown as its last output."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:

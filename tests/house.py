@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from smartcar_ops.audit import audit as auditing
 from smartcar_ops.audit.audit import Audit
-from smartcar_ops.audit.resolver import Linker
-from smartcar_ops.audit.sources import AUTO, Asked
+from smartcar_ops.audit.resolver import IdentityResolver
+from smartcar_ops.audit.sources import AUTO, SourceReport
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.database import schema
@@ -100,9 +100,9 @@ class House:
         company.play_connect_callbacks(self.url, self.world)
         return self
 
-    def linker(self) -> Linker:
+    def linker(self) -> IdentityResolver:
         """What asks Smartcar."""
-        return Linker(
+        return IdentityResolver(
             self.company,
             self.ledger,
             self.v2,
@@ -112,7 +112,7 @@ class House:
             now=self.now,
         )
 
-    def ask(self, sources: Iterable[str] = AUTO, *, accept_list: bool = False) -> Asked:
+    def ask(self, sources: Iterable[str] = AUTO, *, accept_list: bool = False) -> SourceReport:
         """Asks the sources, side by side, without a budget."""
         with ThreadPoolExecutor(8) as executor:
             return self.linker().ask(tuple(sources), executor, accept_list=accept_list)

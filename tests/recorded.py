@@ -12,11 +12,11 @@ from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
 from smartcar_ops.compare.judging import strata
 from smartcar_ops.compare.judging.comparison import Comparison
-from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.reading import selection
-from smartcar_ops.compare.reading.selection import Slice, Wish
-from smartcar_ops.compare.recording import Reached, Recorder, Recording
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.reading.selection import Selection, SelectionSpec
+from smartcar_ops.compare.recording import ReadResult, Recorder, Recording
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.fields.field_map import company_fields, field_map
 from smartcar_ops.settings.layout import Layout
@@ -41,33 +41,33 @@ def owners(house: House) -> TokenOwners:
     return TokenOwners(house.ledger, house.v2, house.now)
 
 
-def begin(house: House, wish: Wish) -> Slice:
+def begin(house: House, wish: SelectionSpec) -> Selection:
     """The slice that a run would read."""
-    linked = vehicles.pairs(house.company, house.ledger, house.now)
+    linked = vehicles.linked_vehicles(house.company, house.ledger, house.now)
     return selection.begin(Recordings(house.ledger), linked, wish)
 
 
-def record(house: House, chosen: list[Pair], seen: list[Recording], slice_: str = "run") -> Reached:
+def record(house: House, chosen: list[LinkedVehicle], seen: list[Recording], slice_: str = "run") -> ReadResult:
     """Reads vehicles on both versions."""
     recorder = Recorder(house.v2, house.v3, owners(house), Recordings(house.ledger), field_map(), slice_)
     with ThreadPoolExecutor(4) as executor:
         return recording.record_all(chosen, recorder, executor, seen=seen.append)
 
 
-def pairs(house: House) -> list[Pair]:
+def pairs(house: House) -> list[LinkedVehicle]:
     """The vehicles that are linked."""
-    return vehicles.pairs(house.company, house.ledger, house.now)
+    return vehicles.linked_vehicles(house.company, house.ledger, house.now)
 
 
-def readable(house: House) -> list[Pair]:
+def readable(house: House) -> list[LinkedVehicle]:
     """Those of them that V2 can answer for."""
-    return begin(house, Wish(0)).choose(pairs(house))
+    return begin(house, SelectionSpec(0)).choose(pairs(house))
 
 
 def judged(house: House, recordings: Iterable[Recording], *, show_private: bool = False, **layout: Any) -> Compared:
     """The comparison of these recordings under a layout's sections."""
     names = Layout.model_validate(layout)
-    judging = Judging(company_fields(names), names, house.now, show_private=show_private)
+    judging = Judge(company_fields(names), names, house.now, show_private=show_private)
     for found in recordings:
         judging.add(found)
     return Compared(judging.done(strata.population(pair.stratum for pair in pairs(house))))

@@ -14,7 +14,7 @@ from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.settings import file_modes, startup
 from smartcar_ops.storage import run_folder
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 from tests.house import House
 
 IDS = pd.DataFrame({"user_id": ["4711"]})
@@ -25,7 +25,7 @@ def write(house: House, reports: Path) -> None:
     run = reports / "20261128T070000Z__20_audit_user_ids"
     run.mkdir(parents=True)
     run_folder.write_table(run, "users", IDS)
-    spool = Spool({"user_id": "str"}, run / "recordings.parquet")
+    spool = ParquetTable({"user_id": "str"}, run / "recordings.parquet")
     spool.append(IDS)
     run_folder.write_table(run, "plan", spool.close())
     run_folder.write_json(run / "summary.json", {})

@@ -288,7 +288,7 @@ def test_a_killed_undo_of_an_undo_counts_what_stands_again(house: House, session
     panel = BackfillPanel(session, Backfill(session))
     assert "run" == panel.target.value
     assert f"{again} changes of it stand" in panel.way_back.value
-    assert total - again == runner.way_back(house.ledger, "back", 1)[0]
+    assert total - again == runner.undo_preview(house.ledger, "back", 1)[0]
     press(panel, "go_on")
     assert after == company_rows(house)
     assert "run" == panel.target.value

@@ -724,7 +724,7 @@ def test_a_kernel_killed_in_an_undo_is_told_and_the_undo_goes_on(
     rest = backfill_runner.undo(house.company, house.ledger, "run", "rest")
     assert {"applied": len(plan.changes()) - 5, "skipped": 0, "failed": 0} == rest.summary
     assert before == (house.rows("users"), house.rows("vehicles"))
-    assert 0 == backfill_runner.way_back(house.ledger, "run", 1)[0]
+    assert 0 == backfill_runner.undo_preview(house.ledger, "run", 1)[0]
 
 
 @pytest.mark.slow

@@ -13,12 +13,12 @@ import pandas as pd
 
 from smartcar_ops.audit import choices
 from smartcar_ops.database.evidence import buckets
-from smartcar_ops.database.evidence import facts as judging
 from smartcar_ops.database.evidence.evidence import sources_of
-from smartcar_ops.database.evidence.workspace import Desk, desk
+from smartcar_ops.database.evidence.facts import UserFacts
+from smartcar_ops.database.evidence.workspace import Workspace, desk
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 from smartcar_ops.text import NIL
 
 USER_COLUMNS = {
@@ -55,7 +55,7 @@ class Audit:
 
     counts: dict[str, int]
     for_decision: pd.DataFrame
-    kept: dict[str, Spool]
+    kept: dict[str, ParquetTable]
 
     def __repr__(self) -> str:
         return f"<Audit: {self.verdict}>"
@@ -70,7 +70,7 @@ class Audit:
         """A row a connection that no local user claims."""
         return self.kept["orphans"].frame()
 
-    def tables(self) -> dict[str, Spool]:
+    def tables(self) -> dict[str, ParquetTable]:
         """The tables by name, to be kept with a run."""
         return self.kept
 
@@ -129,9 +129,9 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
 
     Holds a part of the users at a time, however many there are.
     """
-    users, orphans = Spool(USER_COLUMNS), Spool(ORPHAN_COLUMNS)
+    users, orphans = ParquetTable(USER_COLUMNS), ParquetTable(ORPHAN_COLUMNS)
     with desk(company, ledger, now) as at:
-        facts = judging.Facts(at)
+        facts = UserFacts(at)
         counts = _counted(at, facts)
         named = disputed(at, facts)
         for_people = [_for_people(users, part) for part in judged_parts(at, facts, named)]
@@ -148,14 +148,14 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
 def count(company: Company, ledger: Ledger, now: datetime) -> dict[str, int]:
     """Users by bucket, as `audit` would count them now; reads only, asks nobody, makes no table."""
     with desk(company, ledger, now) as at:
-        return _counted(at, judging.Facts(at))
+        return _counted(at, UserFacts(at))
 
 
-def _counted(at: Desk, facts: judging.Facts) -> dict[str, int]:
+def _counted(at: Workspace, facts: UserFacts) -> dict[str, int]:
     return buckets.complete({row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))})
 
 
-def judged_parts(at: Desk, facts: judging.Facts, named: Mapping[str, Named]) -> Iterable[pd.DataFrame]:
+def judged_parts(at: Workspace, facts: UserFacts, named: Mapping[str, Named]) -> Iterable[pd.DataFrame]:
     """Every user's facts, so many at a time, with ``bucket``, ``shown`` (the stored id as people may see it),
     ``reason`` and ``evidence`` in words."""
     for table in at.tables(facts.judged(buckets.RULES)):
@@ -175,7 +175,7 @@ def judged_parts(at: Desk, facts: judging.Facts, named: Mapping[str, Named]) -> 
         yield part
 
 
-def disputed(at: Desk, facts: judging.Facts) -> dict[str, dict[str, list[str]]]:
+def disputed(at: Workspace, facts: UserFacts) -> dict[str, dict[str, list[str]]]:
     """user id -> Smartcar user id -> the sources that name it, where a user's evidence names more than one."""
     named: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for row in at.rows(facts.disputed()):
@@ -206,7 +206,7 @@ def _conflict(row: Mapping[str, Any]) -> str:
     return f"{REASONS['conflict']}: {stored}named {row['evidence']}"
 
 
-def _for_people(users: Spool, part: pd.DataFrame) -> pd.DataFrame:
+def _for_people(users: ParquetTable, part: pd.DataFrame) -> pd.DataFrame:
     """Keeps a part of the users; returns those of it that somebody must look at."""
     open_ = part["bucket"].isin(buckets.FOR_PEOPLE)
     told = zip(open_, part["user_id"], part["shown"], part["evidence"], strict=True)

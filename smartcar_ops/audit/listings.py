@@ -7,16 +7,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from smartcar_ops.audit.questions import Questions
-from smartcar_ops.audit.sources import Asked, Progress
+from smartcar_ops.audit.sources import AuditProgress, SourceReport
 from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import SUBSCRIPTIONS, Ledger
 from smartcar_ops.database.ledger.suspects import Suspect, Suspects
 from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError, V2StoppedError
-from smartcar_ops.smartcar.connections import Connection
-from smartcar_ops.smartcar.connections import Listing as V3Listing
+from smartcar_ops.smartcar.connections import Connection, ConnectionList
 from smartcar_ops.smartcar.management import PAGE_SIZE as MANAGED_PAGE_SIZE
-from smartcar_ops.smartcar.management import Feeding, ManagedConnection, ManagedListing, ManagementV2, ManagementV3
+from smartcar_ops.smartcar.management import (
+    Feeding,
+    ManagedConnection,
+    ManagedConnectionList,
+    ManagementV2,
+    ManagementV3,
+)
 from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
 
 LISTING_LASTS = timedelta(hours=1)
@@ -25,10 +30,10 @@ LISTING_LASTS = timedelta(hours=1)
 LOST_SHARE, LOST_AT_LEAST = 0.2, 10
 """A list that lost more than this share of the rows that were known, and so many, is in doubt."""
 
-Row = dict[str, Any]
+LedgerRow = dict[str, Any]
 """A connection as the ledger keeps it."""
 
-Pair = tuple[str, str]
+ConnectionKey = tuple[str, str]
 """(vehicle id, Smartcar user id)."""
 
 LONGEST_ID = 36
@@ -44,7 +49,7 @@ NOT_WHOLE = SmartcarError("smartcar: the list's length and its rows never agreed
 """What stands for an answer where a list came, and not all of it."""
 
 
-class Listing:
+class ConnectionListings:
     """Asks for the lists of one company's Smartcar; ``now`` is fixed for the act."""
 
     def __init__(
@@ -97,9 +102,9 @@ class Listing:
 
     def ask_connections(
         self,
-        asked: Asked,
-        questions: Questions[Any, V3Listing],
-        report: Progress,
+        asked: SourceReport,
+        questions: Questions[Any, ConnectionList],
+        report: AuditProgress,
         *,
         relist: bool = False,
         accept: bool = False,
@@ -136,7 +141,7 @@ class Listing:
         if not complete:
             questions.failed({t.EVERYTHING: NOT_WHOLE})
 
-    def _believe(self, rows: Sequence[Row], *, complete: bool) -> None:
+    def _believe(self, rows: Sequence[LedgerRow], *, complete: bool) -> None:
         """Takes a list in: who is connected, and the company's own ids that came with it, every one.
 
         Of two external ids for one connection both are evidence. What a complete list no longer has is gone.
@@ -149,14 +154,16 @@ class Listing:
         else:
             self._ledger.record(t.personal, evidence)
 
-    def _asked(self, source: str, answer: str) -> Row:
+    def _asked(self, source: str, answer: str) -> LedgerRow:
         return {"source": source, "subject": t.EVERYTHING, "asked_at": self._now, "answer": answer}
 
     def _external_id(self, user_id: str, smartcar_user_id: str) -> dict[str, Any]:
         known = {"source": EXTERNAL_ID, "user_id": user_id, "smartcar_user_id": smartcar_user_id}
         return {**known, "seen_at": self._now, "gone_at": None, "checked": 0}
 
-    def ask_subscriptions(self, asked: Asked, questions: Questions[Any, Feeding], *, relist: bool = False) -> None:
+    def ask_subscriptions(
+        self, asked: SourceReport, questions: Questions[Any, Feeding], *, relist: bool = False
+    ) -> None:
         """Which vehicles a webhook is fed with, where the connections are known; no audit fails for not knowing."""
         known = self.listed() or self.listed("connections", "incomplete")
         if self._management is None or not known or (self.listed(SUBSCRIPTIONS) and not relist):
@@ -172,7 +179,7 @@ class Listing:
         asked.answers[SUBSCRIPTIONS] = len(found.vehicles)
         asked.told |= {SUBSCRIPTIONS: words} if (words := found.in_words()) else {}
 
-    def read_external_ids(self, asked: Asked) -> None:
+    def read_external_ids(self, asked: SourceReport) -> None:
         """Counts the company's own ids that came with connections: no call, and nothing known is lost.
 
         Those of a list that an earlier version of the kit mirrored are added.
@@ -191,9 +198,9 @@ class Listing:
 
     def ask_managed(
         self,
-        asked: Asked,
-        questions: Questions[Any, ManagedListing],
-        report: Progress,
+        asked: SourceReport,
+        questions: Questions[Any, ManagedConnectionList],
+        report: AuditProgress,
         *,
         relist: bool = False,
         accept: bool = False,
@@ -231,7 +238,7 @@ class Listing:
             report("management", len(rows), len(rows))
         asked.told["management"] = self._beside_v3() + _dropped_words(dropped)
 
-    def _managed_known(self) -> list[Row]:
+    def _managed_known(self) -> list[LedgerRow]:
         rows = self._ledger.rows(t.sightings)
         return [row for row in rows if row["source"] == "management" and row["gone_at"] is None]
 
@@ -254,13 +261,13 @@ class _Doubt:
         self._suspects, self._now = Suspects(ledger, source), now
         self.kept = self._suspects.get()
 
-    def recent(self, *, relist: bool) -> list[Row] | None:
+    def recent(self, *, relist: bool) -> list[LedgerRow] | None:
         """The list kept aside, if it is young enough that asking again would cost for nothing."""
         if self.kept is None or relist or self._now - self.kept.listed_at >= LISTING_LASTS:
             return None
         return self.kept.rows
 
-    def why(self, known: set[Pair], rows: list[Row], dropped: int) -> str:
+    def why(self, known: set[ConnectionKey], rows: list[LedgerRow], dropped: int) -> str:
         """Why this list is in doubt, in words; it is then kept aside. Empty if it may be believed."""
         listed = {_pair(row) for row in rows}
         lost = len(known - listed)
@@ -284,7 +291,7 @@ class _Doubt:
             self._suspects.clear()
 
 
-def _is_thinned(known: set[Pair], listed: set[Pair]) -> bool:
+def _is_thinned(known: set[ConnectionKey], listed: set[ConnectionKey]) -> bool:
     """Whether a list lost so much of what was known that the list is more likely wrong than the world changed."""
     lost = len(known - listed)
     return bool(known and not listed) or (lost >= LOST_AT_LEAST and lost > LOST_SHARE * len(known))
@@ -294,7 +301,7 @@ def _pages(rows: int, size: int) -> int:
     return max(1, -(-rows // size))
 
 
-def _pair(row: Row) -> Pair:
+def _pair(row: LedgerRow) -> ConnectionKey:
     return row["vehicle_id"], row["smartcar_user_id"]
 
 
@@ -302,9 +309,9 @@ def _personal(row: dict[str, Any]) -> tuple[str, str]:
     return row["user_id"], row["smartcar_user_id"]
 
 
-def _pairs(rows: Iterable[Row]) -> list[Row]:
+def _pairs(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     """One row for each user and vehicle, the first that has an external id if there is one."""
-    found: dict[Pair, Row] = {}
+    found: dict[ConnectionKey, LedgerRow] = {}
     for row in rows:
         known = found.setdefault(_pair(row), row)
         if known["external_id"] is None and row["external_id"] is not None:
@@ -316,7 +323,7 @@ def _dropped_words(dropped: int) -> str:
     return f", {dropped:,} that can't be read were left out" if dropped else ""
 
 
-def _tell_dropped(asked: Asked, source: str, answers: int, dropped: int) -> None:
+def _tell_dropped(asked: SourceReport, source: str, answers: int, dropped: int) -> None:
     if dropped:
         asked.told[source] = f"{answers:,} answers{_dropped_words(dropped)}"
 
@@ -326,11 +333,11 @@ def _plain(text: str, most: int | None = None) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:most]
 
 
-def _managed_row(row: ManagedConnection) -> Row:
+def _managed_row(row: ManagedConnection) -> LedgerRow:
     return {"vehicle_id": row.vehicle_id, "smartcar_user_id": row.user_id}
 
 
-def _connection_row(connection: Connection) -> Row:
+def _connection_row(connection: Connection) -> LedgerRow:
     return {
         "vehicle_id": connection.vehicle_id,
         "smartcar_user_id": connection.user_id,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from smartcar_ops.audit.sources import Asked, Progress
-from smartcar_ops.concurrency import fan_out
+from smartcar_ops.audit.sources import AuditProgress, SourceReport
+from smartcar_ops.concurrency import bounded_map
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.unanswered import Unanswered
@@ -32,9 +32,9 @@ ENDS = (AllowanceSpentError, AuthenticationError, ServiceIllError, V2StoppedErro
 NOT_SENT = (ServiceIllError, VehicleLimitError)
 """What stands for an answer where nothing was sent: the question is no day older for it."""
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
-Subjects = Callable[[Item], Sequence[str]]
+QuestionT = TypeVar("QuestionT")
+AnswerT = TypeVar("AnswerT")
+Subjects = Callable[[QuestionT], Sequence[str]]
 """What a question is about, as the ledger names it: one question may be about several cars."""
 
 
@@ -45,7 +45,7 @@ class Probes:
     sizes: Sequence[int]
     are_over: Callable[[], bool]
 
-    def parts(self, items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    def parts(self, items: Sequence[QuestionT]) -> Iterator[Sequence[QuestionT]]:
         """The items: the parts that are put first, then all others."""
         done = 0
         for size in (*self.sizes, len(items)):
@@ -54,13 +54,13 @@ class Probes:
             done += size
 
 
-class Questions(Generic[Item, Answer]):
+class Questions(Generic[QuestionT, AnswerT]):
     """The questions of one source: `fan` puts them side by side.
 
     A question that had no answer may be put again (`again`) within the act; `Asked` counts it once.
     """
 
-    def __init__(self, source: str, ledger: Ledger, asked: Asked, now: datetime) -> None:
+    def __init__(self, source: str, ledger: Ledger, asked: SourceReport, now: datetime) -> None:
         self.source, self._asked = source, asked
         self._open = Unanswered(ledger, t.as_kept(now))
         self._failed: dict[tuple[str, ...], SmartcarError] = {}
@@ -72,7 +72,7 @@ class Questions(Generic[Item, Answer]):
         """Whether some question failed that may be answered within minutes."""
         return any(may_pass(error) for error in self._failed.values())
 
-    def to_put(self, items: Sequence[Item], subjects: Subjects[Item]) -> list[Item]:
+    def to_put(self, items: Sequence[QuestionT], subjects: Subjects[QuestionT]) -> list[QuestionT]:
         """Those that are worth a call now: not what was given up lately, nor what failed in this act for good."""
         hopeless = {key for key, error in self._failed.items() if not may_pass(error)}
         wanted = [item for item in items if not set(subjects(item)) <= self._resting]
@@ -81,12 +81,12 @@ class Questions(Generic[Item, Answer]):
 
     def fan(
         self,
-        items: Sequence[Item],
-        ask: Callable[[Item], Answer],
-        keep: Callable[[list[Answer]], None],
-        subjects: Subjects[Item],
+        items: Sequence[QuestionT],
+        ask: Callable[[QuestionT], AnswerT],
+        keep: Callable[[list[AnswerT]], None],
+        subjects: Subjects[QuestionT],
         executor: Executor,
-        report: Progress,
+        report: AuditProgress,
         probes: Probes | None = None,
     ) -> None:
         """Puts the questions side by side and keeps their answers as they come, until the budget ends.
@@ -95,13 +95,13 @@ class Questions(Generic[Item, Answer]):
         the first ones are put in small parts, and none any more where these say that no further one is worth a call.
         """
         wanted = self.to_put(items, subjects)
-        fresh, known = list[Item](), list[Item]()
+        fresh, known = list[QuestionT](), list[QuestionT]()
         for item in wanted:
             (known if self._open.knows(self.source, subjects(item)) else fresh).append(item)
         done: list[tuple[str, ...]] = []
         kept = _Kept(self, keep, subjects)
 
-        def put(some: Sequence[Item]) -> None:
+        def put(some: Sequence[QuestionT]) -> None:
             try:
                 for item, outcome in _outcomes(executor, ask, some):
                     done.append(tuple(subjects(item)))
@@ -125,7 +125,7 @@ class Questions(Generic[Item, Answer]):
         if len(done) < len(wanted):
             self._asked.not_read[self.source] = len(wanted) - len(done)
 
-    def one(self, ask: Callable[[], Answer], ends: tuple[type[SmartcarError], ...] = ENDS) -> Answer | None:
+    def one(self, ask: Callable[[], AnswerT], ends: tuple[type[SmartcarError], ...] = ENDS) -> AnswerT | None:
         """The answer to the question for a whole list; None where the allowance ended or it failed, which is counted.
 
         ``ends`` are the errors that end the act.
@@ -181,19 +181,19 @@ class Questions(Generic[Item, Answer]):
         self._asked.count(self.source, failed, [one for one in self._open.of([self.source]) if one.subject in told])
 
 
-class _Kept(Generic[Item, Answer]):
+class _Kept(Generic[QuestionT, AnswerT]):
     """Answers on their way to the ledger, so many at a time."""
 
     def __init__(
         self,
-        questions: Questions[Item, Answer],
-        keep: Callable[[list[Answer]], None],
-        subjects: Subjects[Item],
+        questions: Questions[QuestionT, AnswerT],
+        keep: Callable[[list[AnswerT]], None],
+        subjects: Subjects[QuestionT],
     ) -> None:
         self._questions, self._keep, self._subjects = questions, keep, subjects
-        self._waiting: list[tuple[Item, Answer]] = []
+        self._waiting: list[tuple[QuestionT, AnswerT]] = []
 
-    def take(self, item: Item, outcome: Answer | SmartcarError) -> None:
+    def take(self, item: QuestionT, outcome: AnswerT | SmartcarError) -> None:
         """An answer, or what came instead."""
         failed = outcome if isinstance(outcome, SmartcarError) else None
         self._questions.take(tuple(self._subjects(item)), failed)
@@ -210,11 +210,11 @@ class _Kept(Generic[Item, Answer]):
 
 
 def _outcomes(
-    executor: Executor, ask: Callable[[Item], Answer], items: Sequence[Item]
-) -> Iterator[tuple[Item, Answer | SmartcarError]]:
+    executor: Executor, ask: Callable[[QuestionT], AnswerT], items: Sequence[QuestionT]
+) -> Iterator[tuple[QuestionT, AnswerT | SmartcarError]]:
     """Each item with its answer, or with the error that came instead, as they come."""
 
-    def put(item: Item) -> tuple[Item, Any]:
+    def put(item: QuestionT) -> tuple[QuestionT, Any]:
         try:
             return item, ask(item)
         except ENDS:
@@ -222,7 +222,7 @@ def _outcomes(
         except SmartcarError as error:
             return item, error
 
-    for outcome in fan_out(executor, put, items, stop_on=(AllowanceSpentError, V2StoppedError)):
+    for outcome in bounded_map(executor, put, items, stop_on=(AllowanceSpentError, V2StoppedError)):
         if isinstance(outcome, SmartcarError):  # never: `put` gives an error beside its item
             raise outcome
         yield outcome

@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 from smartcar_ops.audit import token_refresh
-from smartcar_ops.audit.listings import Listing
+from smartcar_ops.audit.listings import ConnectionListings
 from smartcar_ops.audit.questions import Probes, Questions
-from smartcar_ops.audit.sources import Asked, Progress
+from smartcar_ops.audit.sources import AuditProgress, SourceReport
 from smartcar_ops.audit.token_owners import PROBE, UNITS, TokenOwners, digest, tie
 from smartcar_ops.audit.token_refresh import Renewed
 from smartcar_ops.database import captures
@@ -33,7 +33,7 @@ from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
 
-class Linker:
+class IdentityResolver:
     """Asks the sources for one company; ``now`` is fixed for the act.
 
     Without ``managed`` there is no token for V2 management: a ParameterError where that is named.
@@ -54,7 +54,7 @@ class Linker:
         self._company, self._ledger, self._v2, self._v3 = company, ledger, v2, v3
         self._renew, self._now = renew, now or datetime.now(UTC)
         self._owners = TokenOwners(ledger, v2, self._now)
-        self._lists = Listing(ledger, v3, management=management, managed=managed, now=self._now)
+        self._lists = ConnectionListings(ledger, v3, management=management, managed=managed, now=self._now)
 
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
         """What asking would cost; reads the database and the ledger, sends nothing."""
@@ -88,8 +88,8 @@ class Linker:
         *,
         relist: bool = False,
         accept_list: bool = False,
-        progress: Progress | None = None,
-    ) -> Asked:
+        progress: AuditProgress | None = None,
+    ) -> SourceReport:
         """Asks the sources in order, within the transport's budget; keeps what they answer.
 
         ``accept_list`` takes a list of connections that is in doubt as it is. What had no answer is asked once more at
@@ -99,7 +99,7 @@ class Linker:
         token's or vehicle's failure is counted, not raised.
         """
         self._lists.refuse_unset_token(sources)
-        asked, report = Asked(), progress or (lambda what, done, of: None)
+        asked, report = SourceReport(), progress or (lambda what, done, of: None)
         names = ("connections", "subscriptions", "management", "refresh", "tokens", "vins")
         put = {name: Questions[Any, Any](name, self._ledger, asked, self._now) for name in names}
         steps: dict[str, Callable[[], None]] = {
@@ -128,7 +128,7 @@ class Linker:
 
     # --- tokens ------------------------------------------------------------------------------------------
 
-    def _renew_tokens(self, asked: Asked, questions: Questions[Any, Any]) -> None:
+    def _renew_tokens(self, asked: SourceReport, questions: Questions[Any, Any]) -> None:
         """Gets new tokens for cars that nothing else can link, where the company lets the kit do so."""
         if self._renew is None or self._owners.stopped:
             return
@@ -143,11 +143,13 @@ class Linker:
         if renewed.not_tried:
             asked.not_read["refresh"] = renewed.not_tried
 
-    def _may_speak(self, sources: Sequence[str], asked: Asked) -> bool:
+    def _may_speak(self, sources: Sequence[str], asked: SourceReport) -> bool:
         """Whether tokens are a source: not once V2 has stopped, nor while it refuses them all."""
         return "tokens" in sources and "tokens" not in asked.refused and not self._owners.stopped
 
-    def _ask_tokens(self, asked: Asked, questions: Questions[Any, Any], executor: Executor, report: Progress) -> None:
+    def _ask_tokens(
+        self, asked: SourceReport, questions: Questions[Any, Any], executor: Executor, report: AuditProgress
+    ) -> None:
         """Asks living tokens whose they are; the first alone, then so many that a refusal of all is told by them.
 
         None once V2 has stopped. Each time in another order: the same dead ones must not stand first in every run.
@@ -191,7 +193,7 @@ class Linker:
         self,
         questions: Questions[Any, Any],
         executor: Executor,
-        report: Progress,
+        report: AuditProgress,
         *,
         unless: Questions[Any, Any] | None,
     ) -> None:
@@ -235,11 +237,11 @@ class Linker:
     def _unread(self) -> list[tuple[str, str]]:
         """(vehicle id, a user of it): connected vehicles that no car is linked to and whose VIN is not known."""
         with desk(self._company, self._ledger, self._now) as at:
-            return [(row["vehicle_id"], row["id"]) for row in at.rows(facts.Facts(at).unread_vehicles())]
+            return [(row["vehicle_id"], row["id"]) for row in at.rows(facts.UserFacts(at).unread_vehicles())]
 
     # --- what arrived by itself ---------------------------------------------------------------------------
 
-    def _count_known(self, asked: Asked, source: str) -> None:
+    def _count_known(self, asked: SourceReport, source: str) -> None:
         """Evidence that 50_capture_user_ids kept: judged as it is, nothing to ask."""
         known = sum(captures.pieces(self._ledger, table, source) for table in (t.sightings, t.personal))
         asked.told[source] = f"{known:,} known to the ledger"
@@ -279,9 +281,9 @@ def _once_more(steps: Sequence[str], put: Mapping[str, Questions[Any, Any]]) -> 
 # --- of a session ---------------------------------------------------------------------------------------------
 
 
-def linker(session: Session) -> Linker:
+def resolver_for(session: Session) -> IdentityResolver:
     """Asks Smartcar who is who with a session's clients; refreshes V2 tokens if ``[vehicles] refresh`` is true."""
-    return Linker(
+    return IdentityResolver(
         session.company,
         session.ledger,
         session.v2,
@@ -295,7 +297,7 @@ def linker(session: Session) -> Linker:
 
 def cost(session: Session, sources: Sequence[str], *, relist: bool = False) -> Cost:
     """What asking the sources would cost, in units and in time; sends nothing."""
-    return session.priced(linker(session).cost(sources, relist=relist).units)
+    return session.priced(resolver_for(session).cost(sources, relist=relist).units)
 
 
 def ask(
@@ -306,16 +308,16 @@ def ask(
     max_minutes: float,
     relist: bool = False,
     accept_list: bool = False,
-    progress: Progress | None = None,
-) -> Asked:
+    progress: AuditProgress | None = None,
+) -> SourceReport:
     """Asks the sources within the budget, side by side; keeps what had no answer as the table ``unanswered``."""
     with session.spending(max_calls, max_minutes), session.threads() as executor:
-        asked = linker(session).ask(sources, executor, relist=relist, accept_list=accept_list, progress=progress)
+        asked = resolver_for(session).ask(sources, executor, relist=relist, accept_list=accept_list, progress=progress)
     session.save(unanswered=asked.table())
     return asked
 
 
 def _renew(session: Session, cars: Sequence[Car]) -> Renewed:
-    return token_refresh.renew(
+    return token_refresh.refresh(
         session.company, session.ledger, session.user_tokens, cars, run_id=session.run_id, now=session.now
     )

@@ -23,7 +23,7 @@ AUTO = ("connections", "external_id", "tokens", "vins")
 ``management`` needs a credential of its own and is asked only where it is named.
 """
 
-Progress = Callable[[str, int, int], None]
+AuditProgress = Callable[[str, int, int], None]
 """(what, done, of)."""
 
 QUESTION_TYPES = {
@@ -37,7 +37,7 @@ QUESTION_TYPES = {
 
 
 @dataclass
-class Asked:
+class SourceReport:
     """What one asking came to: how many answers by source, what was not reached, how many questions had no answer.
 
     ``told`` says more of a source than a count can, in words.
@@ -76,7 +76,7 @@ class Asked:
             self.failed[source] = failed
         self.open[source] = list(questions)
 
-    def take_in(self, other: Asked) -> None:
+    def take_in(self, other: SourceReport) -> None:
         """Adds what another asking of the same act came to."""
         for mine, theirs in zip(self._parts(), other._parts(), strict=True):
             mine |= theirs

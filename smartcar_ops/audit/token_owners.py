@@ -35,7 +35,7 @@ PROBE = 10
 
 
 @dataclass(frozen=True)
-class Owner:
+class TokenOwner:
     """What a token said: the Smartcar user (None: it was refused) and the vehicles it opens."""
 
     user: str | None
@@ -43,11 +43,11 @@ class Owner:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TokenAnswer:
     """An owner, and the cars that hold this token."""
 
     cars: tuple[Car, ...]
-    owner: Owner
+    owner: TokenOwner
 
 
 class TokenOwners:
@@ -59,11 +59,11 @@ class TokenOwners:
 
     def __init__(self, ledger: Ledger, v2: V2, now: datetime) -> None:
         self._ledger, self._v2, self._now = ledger, v2, t.as_kept(now)
-        self._known: dict[str, Owner] | None = None
+        self._known: dict[str, TokenOwner] | None = None
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
         self._refusals: Counter[str] = Counter()
-        self._held: list[Answer] = []
+        self._held: list[TokenAnswer] = []
         self._answered = False
 
     @property
@@ -82,7 +82,7 @@ class TokenOwners:
         """Keeps that V2 has stopped."""
         v2_state.note(self._ledger, self._now.replace(tzinfo=UTC))
 
-    def known(self, token: str) -> Owner | None:
+    def known(self, token: str) -> TokenOwner | None:
         """What the ledger knows of a token; None where it was never asked."""
         with self._lock:
             if self._known is None:
@@ -90,7 +90,7 @@ class TokenOwners:
                 self._known = {row["digest"]: owner for row in rows if (owner := _owner(row))}
             return self._known.get(digest(token))
 
-    def of(self, car: Car) -> Owner:
+    def of(self, car: Car) -> TokenOwner:
         """Whose a car's token is: known, or asked now and kept. Two units at most; callers for one token take turns.
 
         RefusedAlikeError, without a call, where every token before was refused alike; V2StoppedError once V2 has
@@ -109,10 +109,10 @@ class TokenOwners:
                 found = answer.owner
             return found
 
-    def ask(self, token: str, cars: Sequence[Car]) -> Answer:
+    def ask(self, token: str, cars: Sequence[Car]) -> TokenAnswer:
         """Asks V2: two units. A refused token is an answer too. V2StoppedError, which is kept, where V2 has stopped."""
         try:
-            owner = Owner(self._v2.user(token), self._v2.vehicles(token))
+            owner = TokenOwner(self._v2.user(token), self._v2.vehicles(token))
         except V2StoppedError:
             self.note_stop()
             raise
@@ -120,13 +120,13 @@ class TokenOwners:
             with self._lock:
                 self._refusals.update([_refusal(error)] if _is_refusal(error) else [])
             if isinstance(error, AuthenticationError | NotPermittedError | NotFoundError):
-                return Answer(tuple(cars), Owner(None))
+                return TokenAnswer(tuple(cars), TokenOwner(None))
             raise
         with self._lock:
             self._answered = True
-        return Answer(tuple(cars), owner)
+        return TokenAnswer(tuple(cars), owner)
 
-    def keep(self, answers: Iterable[Answer]) -> None:
+    def keep(self, answers: Iterable[TokenAnswer]) -> None:
         """Keeps answers: the token's own, whom it speaks for, the car it is about where that is plain.
 
         Refusals wait until another token was answered, in this asking; see `settle`.
@@ -164,7 +164,7 @@ class TokenOwners:
             "token_created_at is young, is SMARTCAR_API_ORIGIN right?"
         )
 
-    def _write(self, answers: Iterable[Answer]) -> None:
+    def _write(self, answers: Iterable[TokenAnswer]) -> None:
         personal: dict[tuple[str, str], dict[str, Any]] = {}
         ties, asked, tokens = [], [], {}
         for answer in answers:
@@ -208,13 +208,13 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.strip().upper().encode()).hexdigest()[:32]
 
 
-def _owner(row: dict[str, Any]) -> Owner | None:
+def _owner(row: dict[str, Any]) -> TokenOwner | None:
     """What the ledger keeps of a token; None where an id in it is none, as earlier versions of the kit kept them."""
     user, vehicles = row["smartcar_user_id"], tuple(json.loads(row["vehicles"]))
     told = vehicles if user is None else (user, *vehicles)
-    return Owner(user, vehicles) if all(smartcar_id(one) for one in told) else None
+    return TokenOwner(user, vehicles) if all(smartcar_id(one) for one in told) else None
 
 
-def _row(name: str, owner: Owner, now: datetime) -> dict[str, Any]:
+def _row(name: str, owner: TokenOwner, now: datetime) -> dict[str, Any]:
     known = {"digest": name, "smartcar_user_id": owner.user, "vehicles": json.dumps(owner.vehicles)}
     return {**known, "asked_at": now}

@@ -13,7 +13,7 @@ from datetime import datetime
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import WRITER, Held, lock
-from smartcar_ops.database.stored_tokens import TokenRows
+from smartcar_ops.database.stored_tokens import StoredTokens
 from smartcar_ops.database.tables import Car, Company
 from smartcar_ops.errors import AuthenticationError, LockedError, SmartcarError, V2StoppedError
 from smartcar_ops.smartcar.auth import ReconnectError, UserTokens
@@ -55,7 +55,7 @@ class Renewed:
         return len(self.tokens)
 
 
-def renew(
+def refresh(
     company: Company,
     ledger: Ledger,
     tokens: UserTokens,
@@ -74,7 +74,7 @@ def renew(
     wanted = [car.local_vehicle_id for car in cars if car.refreshable and not car.token_alive]
     if not wanted:
         return Renewed()
-    renewal = _Renewal(company, ledger, tokens, TokenRows(company, sleep=sleep), now)
+    renewal = _Renewal(company, ledger, tokens, StoredTokens(company, sleep=sleep), now)
     with suppress(LockedError), lock(ledger, WRITER, run_id) as held:
         renewal.run(wanted, held)
     return renewal.outcome(wanted)
@@ -83,7 +83,7 @@ def renew(
 class _Renewal:
     """One renewal: what became of each car."""
 
-    def __init__(self, company: Company, ledger: Ledger, tokens: UserTokens, rows: TokenRows, now: datetime) -> None:
+    def __init__(self, company: Company, ledger: Ledger, tokens: UserTokens, rows: StoredTokens, now: datetime) -> None:
         self._company, self._ledger, self._tokens, self._rows, self._now = company, ledger, tokens, rows, now
         self._alive: dict[str, str] = {}
         self._refused: set[str] = set()

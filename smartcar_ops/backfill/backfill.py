@@ -10,8 +10,7 @@ import pandas as pd
 
 from smartcar_ops.audit import resolver
 from smartcar_ops.audit.choices import commands
-from smartcar_ops.audit.sources import Asked, parse_sources
-from smartcar_ops.audit.sources import Progress as AskProgress
+from smartcar_ops.audit.sources import AuditProgress, SourceReport, parse_sources
 from smartcar_ops.backfill import decisions, runner
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.runner import Applied
@@ -19,7 +18,7 @@ from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError, PlanError, SmartcarOpsError
-from smartcar_ops.session import Session, Verdict
+from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings import file_modes
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import Settings
@@ -65,18 +64,18 @@ class Backfill:
         self.plan = plan if isinstance(plan, Plan) else None
         self.to_undo = 0
         self._way_back = pd.DataFrame()
-        self.asked = Asked()
+        self.asked = SourceReport()
         self.applied: Applied | None = None
 
     def cost(self) -> Cost:
         """What asking will cost; applying and undoing ask nobody."""
         return resolver.cost(self.session, self.sources) if self.plans else Cost({})
 
-    def prepare(self, progress: AskProgress | None = None) -> Backfill:
+    def prepare(self, progress: AuditProgress | None = None) -> Backfill:
         """Asks and plans, or reads the plan or the way back that the parameters name; writes no company row."""
         session = self.session
         if self._undo:
-            self.to_undo, self._way_back = runner.way_back(session.ledger, self._undo, SAMPLE)
+            self.to_undo, self._way_back = runner.undo_preview(session.ledger, self._undo, SAMPLE)
         elif isinstance(self._plan_given, Plan):
             self.plan = self._plan_given
         elif self._plan_given:
@@ -119,7 +118,7 @@ class Backfill:
         told = [choices[row.row_id] if row.table == "users" else (CORRECT,) for row in rows.itertuples()]
         return rows.assign(decide=told)
 
-    def carry_out(self, progress: runner.Progress | None = None, run_id: str = "") -> pd.DataFrame:
+    def carry_out(self, progress: runner.RowProgress | None = None, run_id: str = "") -> pd.DataFrame:
         """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows.
 
         The act is recorded as ``run_id``; without one, under the run's own name, in JupyterLab under a new one.
@@ -148,7 +147,7 @@ class Backfill:
         counted = pd.concat(found).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
         return counted.replace({"outcome": {"written": acts.DID[self._act]}})
 
-    def _apply(self, plan: Plan, run_id: str, progress: runner.Progress | None) -> Applied:
+    def _apply(self, plan: Plan, run_id: str, progress: runner.RowProgress | None) -> Applied:
         """Applies the plan, which is kept until nothing of it is left to continue."""
         session = self.session
         reports = session.settings.reports
@@ -169,7 +168,7 @@ class Backfill:
             return pd.DataFrame()
         return self.applied.table("failed")[["table", "row_id", "column", "after", "reason"]]
 
-    def finish(self) -> Verdict:
+    def finish(self) -> Outcome:
         """Ends the session with the verdict, the counts and the exit code of what was done."""
         decisions = self.plan.counts() if self.plan else {}
         done: dict[str, Any] = dict.fromkeys(("applied", "skipped", "failed"), 0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from smartcar_ops.database.changes import Batch, Changes
-from smartcar_ops.database.staging import Section
+from smartcar_ops.database.changes import ChangeBatch, Changes
+from smartcar_ops.database.staging import RowRange
 
 FIRST_BATCH = 1000
 """Rows of the first batch; the next ones are larger while the database answers quickly."""
@@ -17,17 +17,17 @@ QUICK, SLOW = 0.5, 2.0
 LEAST_BATCH = 50
 
 
-class Lane:
+class BatchSizer:
     """The staged rows of one table, written one batch after the other."""
 
-    def __init__(self, sections: Sequence[Section], most: int) -> None:
+    def __init__(self, sections: Sequence[RowRange], most: int) -> None:
         self._left, self._most = list(sections), most
         self._size, self._after = min(most, FIRST_BATCH), sections[0].first - 1
         self.is_busy = False
         self.is_brisk = False
         """Whether the last batch was no small one and quick: then another table may be written meanwhile."""
 
-    def next_batch(self, changes: Changes, number: int) -> tuple[Section, Batch] | None:
+    def next_batch(self, changes: Changes, number: int) -> tuple[RowRange, ChangeBatch] | None:
         """What is to be written next, under this number, and from now on is; None at the end."""
         while self._left:
             after = max(self._after, self._left[0].first - 1)
@@ -47,14 +47,14 @@ class Lane:
             self._size = max(self._size // 2, min(LEAST_BATCH, self._most))
 
 
-class Lanes:
+class BatchQueue:
     """A lane a table, where the database takes several writers at once; else all tables in one, in their order."""
 
-    def __init__(self, changes: Changes, sections: Sequence[Section], most: int) -> None:
+    def __init__(self, changes: Changes, sections: Sequence[RowRange], most: int) -> None:
         tables = groupby(sections, lambda section: section.table if changes.takes_several else "")
-        self._changes, self._lanes = changes, [Lane(list(group), most) for _, group in tables]
+        self._changes, self._lanes = changes, [BatchSizer(list(group), most) for _, group in tables]
 
-    def next_batch(self, number: int) -> tuple[Lane, Section, Batch] | None:
+    def next_batch(self, number: int) -> tuple[BatchSizer, RowRange, ChangeBatch] | None:
         """What is to be written now: the first table alone, others beside it while it is brisk; None for nothing yet.
 
         Where no lane is busy, None is the end.

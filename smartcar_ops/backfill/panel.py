@@ -240,7 +240,7 @@ class BackfillPanel:
         self.way_back.value = ""
         with telling(self.way_back):
             if self.target.value.strip() and (self.watch.run or {}).get("status") != "running":
-                count, _ = runner.way_back(self._session.ledger, self.target.value.strip(), 0)
+                count, _ = runner.undo_preview(self._session.ledger, self.target.value.strip(), 0)
                 self.way_back.value = muted(f"{count:,} changes of it stand and would be put back.")
 
     def _enable(self, *, working: bool) -> None:

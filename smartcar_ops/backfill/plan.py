@@ -20,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smartcar_ops.database.changes import Change
+from smartcar_ops.database.changes import RowChange
 from smartcar_ops.errors import PlanError
 from smartcar_ops.smartcar import json_values
-from smartcar_ops.storage.parquet import ROWS, Spool, TooLargeError, refuse_huge
+from smartcar_ops.storage.parquet import ROWS, ParquetTable, TooLargeError, refuse_huge
 
 PLAN_COLUMNS = [
     "table",
@@ -73,7 +73,7 @@ class Seal:
 class Plan:
     """A decision a row: users first, then vehicles. Read only as far as it is asked for."""
 
-    kept: Spool
+    kept: ParquetTable
     seal: Seal
     hash: str
     tally: Counter[tuple[str, str, str]]
@@ -142,10 +142,10 @@ class Plan:
         """(table, column) of the rows to set: users first."""
         return sorted({(table, column) for (table, column, decision), rows in self.tally.items() if decision == "set"})
 
-    def changes(self) -> list[Change]:
+    def changes(self) -> list[RowChange]:
         """The rows to set, all at once."""
         return [
-            Change(row.table, row.row_id, text(row.user_id), row.column, text(row.current), text(row.proposed))
+            RowChange(row.table, row.row_id, text(row.user_id), row.column, text(row.current), text(row.proposed))
             for table, column in self.columns()
             for part in self.to_set(table, column)
             for row in part.to_pandas().itertuples(index=False)
@@ -209,14 +209,14 @@ class Plan:
             raise PlanError(
                 f"plan: {path.name} was edited after it was made, or was made with another ledger's key; plan again."
             )
-        return cls(Spool.opened(path), seal, sealed_hash, sums.tally, key)
+        return cls(ParquetTable.opened(path), seal, sealed_hash, sums.tally, key)
 
 
 class PlanWriter:
     """Writes a plan part by part; without a path, to a file that goes with the plan."""
 
     def __init__(self, key: bytes, path: Path | None = None) -> None:
-        self._spool, self._sums, self._key = Spool(dict.fromkeys(PLAN_COLUMNS, "str"), path), _Sums(key), key
+        self._spool, self._sums, self._key = ParquetTable(dict.fromkeys(PLAN_COLUMNS, "str"), path), _Sums(key), key
 
     def add(self, part: pd.DataFrame) -> None:
         """Adds rows."""

@@ -12,12 +12,11 @@ import pandas as pd
 
 from smartcar_ops.audit import audit
 from smartcar_ops.backfill.plan import PLAN_COLUMNS, Binding, Plan, PlanWriter
-from smartcar_ops.concurrency import ahead
+from smartcar_ops.concurrency import prefetch
 from smartcar_ops.database.evidence import buckets, readiness
-from smartcar_ops.database.evidence import facts as judging
 from smartcar_ops.database.evidence.evidence import sources_of
-from smartcar_ops.database.evidence.facts import BETWEEN_IDS
-from smartcar_ops.database.evidence.workspace import Desk, desk
+from smartcar_ops.database.evidence.facts import BETWEEN_IDS, UserFacts
+from smartcar_ops.database.evidence.workspace import Workspace, desk
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import PlanError
@@ -25,7 +24,7 @@ from smartcar_ops.settings.layout import Vehicles
 
 DECISIONS = {bucket.name: bucket.decision for bucket in buckets.BUCKETS}
 
-Rule = tuple["pd.Series[bool]", buckets.Decision, str]
+DecisionRule = tuple["pd.Series[bool]", buckets.Decision, str]
 """(where it holds, the decision, why); the first that holds wins."""
 
 
@@ -34,7 +33,7 @@ def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = No
     company.refuse_shared_ids()
     judged = readiness.judged_now(ledger)
     writer = PlanWriter(ledger.plan_key(), path)
-    with ahead(_rows(company, ledger, now)) as parts:
+    with prefetch(_rows(company, ledger, now)) as parts:
         for rows in parts:
             writer.add(rows)
     return writer.finish(binding(company, ledger), judged)
@@ -74,7 +73,7 @@ def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataF
     """The rows of a plan, so many at a time: users first, then vehicles."""
     users, vehicles, choices = company.layout.users, company.layout.vehicles, ledger.choices()
     with desk(company, ledger, now) as at:
-        facts = judging.Facts(at)
+        facts = UserFacts(at)
         named = audit.disputed(at, facts)
         contested: set[str] = set()
         for part in audit.judged_parts(at, facts, named):
@@ -118,7 +117,7 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
     return rows
 
 
-def _cars(at: Desk, facts: judging.Facts) -> Iterator[pd.DataFrame]:
+def _cars(at: Workspace, facts: UserFacts) -> Iterator[pd.DataFrame]:
     """Every car with what ties it, so many at a time; ``sources`` in words."""
     for table in at.tables(facts.cars()):
         part: pd.DataFrame = table.to_pandas()
@@ -137,7 +136,7 @@ def _vehicle_rows(part: pd.DataFrame, contested: set[str], names: Vehicles) -> I
         yield _decided(part, "current_holder", "holder", names.smartcar_user_id, _holder_rules(part, is_contested))
 
 
-def _vehicle_rules(part: pd.DataFrame, contested: pd.Series[bool], names: Vehicles) -> list[Rule]:
+def _vehicle_rules(part: pd.DataFrame, contested: pd.Series[bool], names: Vehicles) -> list[DecisionRule]:
     current = part["current"].str.strip().str.lower().fillna("")
     linked, one = part["lowest"].notna(), part["lowest"] == part["highest"]
     everyone = pd.Series(True, index=part.index)
@@ -157,7 +156,7 @@ def _vehicle_rules(part: pd.DataFrame, contested: pd.Series[bool], names: Vehicl
     ]
 
 
-def _holder_rules(part: pd.DataFrame, contested: pd.Series[bool]) -> list[Rule]:
+def _holder_rules(part: pd.DataFrame, contested: pd.Series[bool]) -> list[DecisionRule]:
     current = part["current_holder"].str.strip().str.lower().fillna("")
     known = part["holder"].notna()
     everyone = pd.Series(True, index=part.index)
@@ -176,7 +175,7 @@ FOR_A_PERSON = "its user's id is for a person to decide first"
 READ_ONLY = "the cars come from a SELECT ([vehicles] from) and can't be written"
 
 
-def _decided(part: pd.DataFrame, current: str, proposed: str, column: str, rules: list[Rule]) -> pd.DataFrame:
+def _decided(part: pd.DataFrame, current: str, proposed: str, column: str, rules: list[DecisionRule]) -> pd.DataFrame:
     """Rows of a plan by the first rule that holds for each."""
     held = [rule[0].to_numpy(dtype=bool) for rule in rules]
     decision = pd.Series(np.select(held, [rule[1] for rule in rules], ""), index=part.index)

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from smartcar_ops.audit import audit
-from smartcar_ops.backfill.batches import Lane, Lanes
+from smartcar_ops.backfill.batches import BatchQueue, BatchSizer
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.planner import binding, plan, refuse_foreign_service, written_columns
-from smartcar_ops.concurrency import ahead
+from smartcar_ops.concurrency import prefetch
 from smartcar_ops.database import schema
-from smartcar_ops.database.changes import Batch, Changes
+from smartcar_ops.database.changes import ChangeBatch, Changes
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.evidence.duplicate_ids import HeldTwice
 from smartcar_ops.database.evidence.readiness import UNREADY, Readiness
@@ -33,13 +33,13 @@ from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import WRITER, Held, lock
 from smartcar_ops.database.ledger.runs import Runs
-from smartcar_ops.database.staging import SCHEMA, Section, Stage
+from smartcar_ops.database.staging import SCHEMA, RowRange, Stage
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError, PlanError
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 from smartcar_ops.text import NIL, SHAPE, UUID
 
-__all__ = ["Applied", "apply", "binding", "plan", "refuse_foreign_service", "undo", "way_back"]
+__all__ = ["Applied", "apply", "binding", "plan", "refuse_foreign_service", "undo", "undo_preview"]
 
 CHANGE_COLUMNS = {
     "run_id": "str",
@@ -65,7 +65,7 @@ POLL = 0.5
 FAILED_AT_LEAST = 20
 """So many rows must have failed before their share stops a run."""
 
-Progress = Callable[[int, int, int], None]
+RowProgress = Callable[[int, int, int], None]
 """(rows done, of, written)."""
 
 
@@ -116,9 +116,9 @@ class Applied:
             return 3
         return int(self.count("failed") > 0)
 
-    def kept(self, outcome: str = "") -> Spool:
+    def kept(self, outcome: str = "") -> ParquetTable:
         """A row a change, under the contract's names, or those with one outcome; read from the ledger."""
-        spool = Spool(CHANGE_COLUMNS)
+        spool = ParquetTable(CHANGE_COLUMNS)
         for rows in change_log.of_run(self.ledger, self.run_id, outcome):
             part = pd.DataFrame.from_records(rows, columns=list(CHANGE_COLUMNS))
             for name in ("before", "after"):
@@ -138,7 +138,7 @@ def apply(
     run_id: str,
     *,
     batch_size: int = 5000,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
 ) -> Applied:
     """Does exactly what the plan says, row by row where the row still is as planned.
 
@@ -151,7 +151,7 @@ def apply(
         schema.scope_ledger(company, ledger.scope)
     wanted.check(binding(company, ledger), written_columns(company))
     readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, wanted.seal.judged)
-    with _Act(company, ledger, run_id, "apply", wanted.hash, readiness) as act:
+    with BackfillRun(company, ledger, run_id, "apply", wanted.hash, readiness) as act:
         act.stage(lambda stage: _fill(stage, company, wanted))
         if Runs(ledger).of_plan(wanted.hash):
             act.drop_done(change_log.done_by_plan(ledger, wanted.hash))
@@ -159,7 +159,7 @@ def apply(
 
 
 def _fill(stage: Stage, company: Company, wanted: Plan) -> None:
-    with ahead(_staged(company, wanted)) as rows:
+    with prefetch(_staged(company, wanted)) as rows:
         stage.fill(rows)
 
 
@@ -170,7 +170,7 @@ def undo(
     run_id: str,
     *,
     batch_size: int = 5000,
-    progress: Progress | None = None,
+    progress: RowProgress | None = None,
 ) -> Applied:
     """Puts back what a run, a batch or a row of it (``RUN[:BATCH[:ROW]]``) changed and nobody has put back since.
 
@@ -180,7 +180,7 @@ def undo(
     readiness = None
     if _puts_ids_in_again(ledger, target):
         readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, UNJUDGED)
-    with _Act(company, ledger, run_id, "undo", target, readiness) as act:
+    with BackfillRun(company, ledger, run_id, "undo", target, readiness) as act:
         act.stage(lambda stage: stage.fill_from(change_log.way_back(condition)))
         return act.carry_out(batch_size, progress)
 
@@ -191,7 +191,7 @@ def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
     return run is not None and run["act"] == "undo" and not _puts_ids_in_again(ledger, str(run["plan"]))
 
 
-def way_back(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
+def undo_preview(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
     """How many changes would undo ``RUN[:BATCH[:ROW]]``, and the first of them; PlanError for an unknown run."""
     count, found = change_log.first(ledger, standing(ledger, target, as_noted=True), rows)
     names = ["place", "table", "row_id", "user_id", "column", "before", "after", "cars"]
@@ -222,7 +222,7 @@ def standing(ledger: Ledger, target: str, *, as_noted: bool = False) -> change_l
     return change_log.standing(run, int(batch) if batch else None, row or None, undoing=undoing)
 
 
-class _Act:
+class BackfillRun:
     """One act that writes, from the lock to its last record; there is one at a time."""
 
     def __init__(
@@ -234,7 +234,7 @@ class _Act:
         self._applied = Applied(run_id, ledger)
         self._status = "failed"
 
-    def __enter__(self) -> _Act:
+    def __enter__(self) -> BackfillRun:
         schema.scope_ledger(self._company, self._ledger.scope)
         self._lock = lock(self._ledger, WRITER, self._run_id)
         self._held: Held = self._lock.__enter__()
@@ -275,7 +275,7 @@ class _Act:
         for section in self._stage.sections():
             self._stage.drop(self._changes.already_set(section, done))
 
-    def carry_out(self, batch_size: int, progress: Progress | None) -> Applied:
+    def carry_out(self, batch_size: int, progress: RowProgress | None) -> Applied:
         """Writes the staged rows in batches; what was recorded is what was done."""
         sections = self._stage.sections()
         total = sum(section.rows for section in sections)
@@ -288,7 +288,7 @@ class _Act:
             sections = self._stage.sections()
         for section in sections:
             self._changes.check_right(section)
-        ended = self._write(Lanes(self._changes, sections, batch_size), total, progress)
+        ended = self._write(BatchQueue(self._changes, sections, batch_size), total, progress)
         self._applied.counts.update(twice.take_back())
         if ended:
             self._status = self._ending(total)
@@ -307,9 +307,9 @@ class _Act:
         self._applied.stopped = f"only {self._applied.done:,} of {total:,} rows are accounted for"
         return "stopped"
 
-    def _write(self, lanes: Lanes, total: int, progress: Progress | None) -> bool:
+    def _write(self, lanes: BatchQueue, total: int, progress: RowProgress | None) -> bool:
         """Whether all was written; what stops the run, or fails, lets the batches under way end first."""
-        running, goes_on, number = dict[Future[tuple[Counter[str], float]], Lane](), True, 1
+        running, goes_on, number = dict[Future[tuple[Counter[str], float]], BatchSizer](), True, 1
         failures: list[BaseException] = []
         with ThreadPoolExecutor(thread_name_prefix="writer") as executor:
             while True:
@@ -334,7 +334,7 @@ class _Act:
             raise failures[0]
         return goes_on
 
-    def _timed(self, section: Section, batch: Batch) -> tuple[Counter[str], float]:
+    def _timed(self, section: RowRange, batch: ChangeBatch) -> tuple[Counter[str], float]:
         """What a batch came to, and its seconds."""
         started = time.perf_counter()
         counts = self._changes.write(section, batch)

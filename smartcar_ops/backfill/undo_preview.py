@@ -15,7 +15,7 @@ from smartcar_ops.database.ledger.runs import Runs
 
 
 @dataclass(frozen=True)
-class Row:
+class UndoRow:
     """A change that stands: its name (``RUN:BATCH:ROW``), where it is, what was written, what undoing puts back."""
 
     name: str
@@ -35,7 +35,7 @@ class Undoable:
     target: str
     batches: Sequence[Sequence[Any]]
     count: int = 0
-    rows: Sequence[Row] = ()
+    rows: Sequence[UndoRow] = ()
     refused: str = ""
 
     @property
@@ -57,8 +57,8 @@ def undoable(ledger: Ledger, target: str, most: int) -> Undoable:
     return Undoable(target, wanted, count, [_row(*one) for one in found])
 
 
-def _row(run: str, batch: int, table: str, row_id: str, column: str, before: str | None, after: str | None) -> Row:
-    return Row(f"{run}:{batch}:{row_id}", f"{table}.{column}", _told(after), _told(before))
+def _row(run: str, batch: int, table: str, row_id: str, column: str, before: str | None, after: str | None) -> UndoRow:
+    return UndoRow(f"{run}:{batch}:{row_id}", f"{table}.{column}", _told(after), _told(before))
 
 
 def _told(value: str | None) -> str:

@@ -15,13 +15,13 @@ from pydantic import SecretStr
 
 from smartcar_ops.capture import files
 from smartcar_ops.capture.files import Delivery, SentBack
-from smartcar_ops.capture.result import COLUMNS, SHOWN, Captured, Row
+from smartcar_ops.capture.result import COLUMNS, SHOWN, Captured, CapturedRow
 from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.session import Session, Verdict
+from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings.layout import Webhooks
 from smartcar_ops.smartcar.inbound import is_signed, read_event, read_redirect
 
@@ -50,7 +50,7 @@ class Capture:
         )
         return self.result
 
-    def finish(self) -> Verdict:
+    def finish(self) -> Outcome:
         """Ends the session with the verdict: 1 where lines are unroutable or invalid, 3 where there were none."""
         return self.session.finish(self.result.verdict, exit_code=self.result.exit_code, **self.result.summary())
 
@@ -70,13 +70,13 @@ PROOFS = {
 """How far a webhook is proved to be Smartcar's, in words."""
 
 
-class Judged(NamedTuple):
+class JudgedLine(NamedTuple):
     """What a line says by itself, the local user it names, how far it is proved and whether it tells a mode.
 
     ``beside`` is a second name of a local user. Whether the company has these users is not known yet.
     """
 
-    row: Row
+    row: CapturedRow
     local: str | None = None
     marks: tuple[str, ...] = ()
     beside: str | None = None
@@ -91,10 +91,10 @@ class _Tally:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
     marked: Counter[str] = field(default_factory=Counter)
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CapturedRow] = field(default_factory=list)
     new: int = 0
 
-    def add(self, rows: Iterable[Row], judged: Iterable[Judged]) -> None:
+    def add(self, rows: Iterable[CapturedRow], judged: Iterable[JudgedLine]) -> None:
         for row, one in zip(rows, judged, strict=True):
             self.counts[row.kind, row.outcome] += 1
             self.marked.update(one.marks)
@@ -140,16 +140,16 @@ def capture(
     )
 
 
-def _chunks(judged: Iterator[Judged]) -> Iterator[list[Judged]]:
+def _chunks(judged: Iterator[JudgedLine]) -> Iterator[list[JudgedLine]]:
     while rows := list(islice(judged, CHUNK)):
         yield rows
 
 
-def _judge_redirect(given: SentBack) -> Judged:
-    row = Row("redirects", given.line, "kept", "names a user of the company")
+def _judge_redirect(given: SentBack) -> JudgedLine:
+    row = CapturedRow("redirects", given.line, "kept", "names a user of the company")
 
-    def refused(outcome: str, reason: str) -> Judged:
-        return Judged(row._replace(outcome=outcome, reason=reason))
+    def refused(outcome: str, reason: str) -> JudgedLine:
+        return JudgedLine(row._replace(outcome=outcome, reason=reason))
 
     if given.problem:
         return refused("invalid", given.problem)
@@ -166,7 +166,7 @@ def _judge_redirect(given: SentBack) -> Judged:
     local = given.user_id or found.external_id
     if not local:
         return refused("unroutable", "names no local user: neither user_id nor external_id")
-    return Judged(row, local, beside=found.external_id if given.user_id else None, checked=given.checked)
+    return JudgedLine(row, local, beside=found.external_id if given.user_id else None, checked=given.checked)
 
 
 class _Judge:
@@ -186,13 +186,13 @@ class _Judge:
             SIGNED: False,
         }
 
-    def __call__(self, given: Delivery) -> Judged:
+    def __call__(self, given: Delivery) -> JudgedLine:
         """The line as it ends, unless its local user is none."""
-        row = Row("webhooks", given.line, "kept", "")
+        row = CapturedRow("webhooks", given.line, "kept", "")
         marks: tuple[str, ...] = ()
 
-        def refused(outcome: str, reason: str) -> Judged:
-            return Judged(row._replace(outcome=outcome, reason=reason), None, marks)
+        def refused(outcome: str, reason: str) -> JudgedLine:
+            return JudgedLine(row._replace(outcome=outcome, reason=reason), None, marks)
 
         if given.problem:
             return refused("invalid", given.problem)
@@ -216,7 +216,7 @@ class _Judge:
             return refused("unroutable", f"names no {'vehicle' if event.user_id else 'user'}")
         if not event.modes:
             row = row._replace(reason=f"{row.reason}; tells no mode")
-        return Judged(row, event.external_id, marks)
+        return JudgedLine(row, event.external_id, marks)
 
     def _proof(self, given: Delivery) -> str:
         if not given.signature:
@@ -242,7 +242,7 @@ class _Keeper:
         self._company, self._ledger = company, ledger
         self._now = t.as_kept(now)
 
-    def keep_redirects(self, judged: list[Judged], tally: _Tally) -> list[Row]:
+    def keep_redirects(self, judged: list[JudgedLine], tally: _Tally) -> list[CapturedRow]:
         """The chunk's rows as they end: a redirect that names nobody of the company is unroutable, one that names two
         is nobody's."""
         users = self._users(judged)
@@ -254,7 +254,7 @@ class _Keeper:
         return rows
 
     @staticmethod
-    def _redirect(judged: Judged, users: dict[str, str]) -> Row:
+    def _redirect(judged: JudgedLine, users: dict[str, str]) -> CapturedRow:
         row, local = judged.row, judged.local
         if local is None:
             return row
@@ -265,7 +265,7 @@ class _Keeper:
             return row._replace(outcome="invalid", reason="names one user by user_id and another by external_id")
         return row._replace(user_id=users[local])
 
-    def keep_webhooks(self, judged: list[Judged], tally: _Tally) -> list[Row]:
+    def keep_webhooks(self, judged: list[JudgedLine], tally: _Tally) -> list[CapturedRow]:
         """The chunk's rows as they end: each says who is connected to a car, some also which local user that is."""
         users = self._users(judged)
         rows = [one.row._replace(user_id=users.get(one.local or "")) for one in judged]
@@ -274,7 +274,7 @@ class _Keeper:
         self._record(t.personal, "user_id", (_personal(row) for row in kept if row.user_id), tally)
         return rows
 
-    def _users(self, judged: list[Judged]) -> dict[str, str]:
+    def _users(self, judged: list[JudgedLine]) -> dict[str, str]:
         return captures.known_users(self._company, {name for one in judged for name in (one.local, one.beside) if name})
 
     def _record(self, table: Any, by: str, rows: Iterable[dict[str, Any]], tally: _Tally) -> None:
@@ -284,9 +284,9 @@ class _Keeper:
         tally.new += len(fresh)
 
 
-def _personal(row: Row) -> dict[str, Any]:
+def _personal(row: CapturedRow) -> dict[str, Any]:
     return {"source": row.kind, "user_id": row.user_id, "smartcar_user_id": row.smartcar_user_id}
 
 
-def _sighting(row: Row) -> dict[str, Any]:
+def _sighting(row: CapturedRow) -> dict[str, Any]:
     return {"source": row.kind, "vehicle_id": row.vehicle_id, "smartcar_user_id": row.smartcar_user_id}

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from smartcar_ops.capture import rows
-from smartcar_ops.capture.rows import NO_OBJECT, Row
+from smartcar_ops.capture.rows import NO_OBJECT, FileRow
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.smartcar import json_values
 from smartcar_ops.smartcar.error_responses import mapping, text
@@ -111,7 +111,7 @@ def redirects(path: Path) -> Iterator[SentBack]:
         yield _sent_back(row)
 
 
-def _sent_back(row: Row) -> SentBack:
+def _sent_back(row: FileRow) -> SentBack:
     if row.problem:
         return SentBack(row.line, problem=row.problem)
     named = {"url": row.text} if row.named is None else _small(row.named)
@@ -151,16 +151,16 @@ def webhooks(path: Path) -> Iterator[Delivery]:
         yield from map(_delivery, _each(row))
 
 
-def _each(row: Row) -> list[Row]:
+def _each(row: FileRow) -> list[FileRow]:
     """The rows of a list that is kept under a name of its own (`Records`, `Items`); else the row alone."""
     lists = [value for value in (row.named or {}).values() if isinstance(value, list)]
     stored = _named(row.named or {})
     if len(lists) != 1 or _is_event(stored) or any(name in stored for name in BODY):
         return [row]
-    return [Row(row.line, named=one) for one in lists[0] if isinstance(one, dict)] or [row]
+    return [FileRow(row.line, named=one) for one in lists[0] if isinstance(one, dict)] or [row]
 
 
-def _delivery(row: Row) -> Delivery:
+def _delivery(row: FileRow) -> Delivery:
     if row.problem:
         return Delivery(row.line, problem=row.problem)
     named = _in_line(row.text) if row.named is None else row.named

@@ -37,7 +37,7 @@ NONE_CHECKED = (
 )
 
 
-class Row(NamedTuple):
+class CapturedRow(NamedTuple):
     """What became of a line; never its address, code, state or signature."""
 
     kind: str

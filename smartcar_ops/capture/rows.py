@@ -45,7 +45,7 @@ NO_OBJECT = "the line is no JSON object"
 
 
 @dataclass(frozen=True)
-class Row:
+class FileRow:
     """What stands on a line: named values, or a text; ``line`` is where it ends in CSV, else where it begins."""
 
     line: int
@@ -76,7 +76,7 @@ def _start_of(name: str, path: Path, unpacked: gzip.GzipFile) -> bytes:
         raise ParameterError(f"parameters: {name} is {str(path)!r}, whose gzip is broken; fetch it again.") from None
 
 
-def read(path: Path, columns: Collection[str]) -> Iterator[Row]:
+def read(path: Path, columns: Collection[str]) -> Iterator[FileRow]:
     """Every row of a file that is not blank; a header of CSV is known by one of these columns."""
     last = 1
     try:
@@ -85,10 +85,10 @@ def read(path: Path, columns: Collection[str]) -> Iterator[Row]:
                 last = row.line
                 yield row
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        yield Row(last, problem="the file ends here: it was not packed, or fetched, to its end")
+        yield FileRow(last, problem="the file ends here: it was not packed, or fetched, to its end")
 
 
-def _rows(file: IO[str], columns: Collection[str]) -> Iterator[Row]:
+def _rows(file: IO[str], columns: Collection[str]) -> Iterator[FileRow]:
     lines = _lines(file)
     start = next(lines, None)
     if start is None:
@@ -128,10 +128,10 @@ def _lines(file: IO[str]) -> Iterator[tuple[int, str]]:
         fresh = line.endswith("\n")
 
 
-def _read_line(number: int, line: str) -> Iterator[Row]:
+def _read_line(number: int, line: str) -> Iterator[FileRow]:
     """The rows of a line: of JSON an object, a text or a list of them; else the line as it is."""
     if line.lstrip()[:1] not in ("{", "[", '"'):
-        yield Row(number, text=line)
+        yield FileRow(number, text=line)
         return
     found = _parsed(line)
     is_rows = isinstance(found, list) and (not found or any(isinstance(one, dict | str) for one in found))
@@ -139,10 +139,12 @@ def _read_line(number: int, line: str) -> Iterator[Row]:
         yield _row(number, one)
 
 
-def _row(number: int, found: Any) -> Row:
+def _row(number: int, found: Any) -> FileRow:
     if isinstance(found, dict):
-        return Row(number, named=found)
-    return Row(number, text=found) if isinstance(found, str) and found.strip() else Row(number, problem=NO_OBJECT)
+        return FileRow(number, named=found)
+    return (
+        FileRow(number, text=found) if isinstance(found, str) and found.strip() else FileRow(number, problem=NO_OBJECT)
+    )
 
 
 def _parsed(line: str) -> Any:
@@ -165,7 +167,7 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip().lower() for cell in next(csv.reader([line], delimiter=separator), [])]
 
 
-def _csv(lines: Iterator[tuple[int, str]], number: int, columns: list[str], separator: str) -> Iterator[Row]:
+def _csv(lines: Iterator[tuple[int, str]], number: int, columns: list[str], separator: str) -> Iterator[FileRow]:
     """The rows below the header; a row is known by the line it ends on."""
     reached = [number]
 
@@ -180,10 +182,10 @@ def _csv(lines: Iterator[tuple[int, str]], number: int, columns: list[str], sepa
         except StopIteration:
             return
         except csv.Error:
-            yield Row(reached[0], problem="the row can't be read as CSV")
+            yield FileRow(reached[0], problem="the row can't be read as CSV")
             continue
         if any(cell.strip() for cell in cells):
-            yield Row(reached[0], named=dict(zip(columns, cells, strict=False)))
+            yield FileRow(reached[0], named=dict(zip(columns, cells, strict=False)))
 
 
 class _Buffer:
@@ -224,7 +226,7 @@ class _Buffer:
                 return False
 
 
-def _documents(file: IO[str]) -> Iterator[Row]:
+def _documents(file: IO[str]) -> Iterator[FileRow]:
     """Objects written over many lines: one after the other, or as the elements of a list."""
     buffer, decoder = _Buffer(file), json.JSONDecoder()
     while buffer.skip(" \t\r\n,[]"):
@@ -234,11 +236,11 @@ def _documents(file: IO[str]) -> Iterator[Row]:
             cut_off = isinstance(error, json.JSONDecodeError) and not _is_broken(error, buffer.text)
             if cut_off and buffer.grow():
                 continue
-            yield Row(buffer.line, problem=NO_OBJECT)
+            yield FileRow(buffer.line, problem=NO_OBJECT)
             if not buffer.resume():
                 return
             continue
-        yield Row(buffer.line, problem=NO_OBJECT) if json_values.is_deep(found) else _row(buffer.line, found)
+        yield FileRow(buffer.line, problem=NO_OBJECT) if json_values.is_deep(found) else _row(buffer.line, found)
         buffer.drop(end)
 
 

@@ -13,24 +13,23 @@ from typing import Any
 
 from smartcar_ops.audit import resolver
 from smartcar_ops.audit.questions import Questions
-from smartcar_ops.audit.sources import Asked
+from smartcar_ops.audit.sources import SourceReport
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, tokens_on_v3
-from smartcar_ops.compare import vehicles as pairing
 from smartcar_ops.compare.judging import strata
 from smartcar_ops.compare.judging.comparison import Comparison
-from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.reading import selection
 from smartcar_ops.compare.reading.dispatcher import record_fleet
 from smartcar_ops.compare.reading.replay import Replay, write_recordings
 from smartcar_ops.compare.reading.worker import RemoteRecorder
-from smartcar_ops.compare.recording import Reached, Recorder, Recording
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.recording import ReadResult, Recorder, Recording
+from smartcar_ops.compare.vehicles import LinkedVehicle, linked_vehicles, unlisted_vehicles
 from smartcar_ops.database.ledger import v2_state
 from smartcar_ops.database.ledger.recordings import Kept, Recordings
 from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
 from smartcar_ops.fields.field_map import company_fields
-from smartcar_ops.session import Session, Verdict
+from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
 from smartcar_ops.storage import run_folder
 
@@ -68,19 +67,19 @@ class Compare:
         """The recordings of the one vehicle that was asked for."""
         self.user_token_on_v3: str | None = None
         self.before = _last_lost(session)
-        self.asked = Asked()
+        self.asked = SourceReport()
         """What one of the versions gave no answer for."""
         self.replay = Replay(replayed_folder(session.settings.reports, replay)) if replay else None
         if self.replay:
-            self.linked, self.chosen = list[Pair](), list[Pair]()
+            self.linked, self.chosen = list[LinkedVehicle](), list[LinkedVehicle]()
             self._population = self.replay.linked()
             self.result = self._judging().done(self._population)
             return
         self._recordings = Recordings(session.ledger)
-        self._questions = Questions[Pair, Recording]("compare", session.ledger, self.asked, session.now)
+        self._questions = Questions[LinkedVehicle, Recording]("compare", session.ledger, self.asked, session.now)
         self._owners = TokenOwners(session.ledger, session.v2, session.now)
-        self._wish = selection.Wish(vehicles, vehicle_id, seed, fresh)
-        self._listing = resolver.linker(session)
+        self._wish = selection.SelectionSpec(vehicles, vehicle_id, seed, fresh)
+        self._listing = resolver.resolver_for(session)
         self.must_list = not self._listing.knows_connections()
         """Whether no connection is known: they are then listed first, and the vehicles chosen by what is found."""
         self._look()
@@ -88,7 +87,7 @@ class Compare:
     def _look(self) -> None:
         """Looks at what is linked now, judges what was recorded before, and chooses what is read; calls nobody."""
         session = self.session
-        self.linked = pairing.pairs(session.company, session.ledger, session.now)
+        self.linked = linked_vehicles(session.company, session.ledger, session.now)
         self._population = strata.population(pair.stratum for pair in self.linked)
         self.slice = selection.begin(self._recordings, self.linked, self._wish)
         self._judged, self._judged_keys = self._judging(), list[Set[tuple[str, str]]]()
@@ -99,7 +98,7 @@ class Compare:
         self.to_read = [pair for pair in self.chosen if pair.key not in done]
         self.result = self._judging().done(self._population)
 
-    def _choose(self) -> list[Pair]:
+    def _choose(self) -> list[LinkedVehicle]:
         """The vehicles of this run; one that was given up lately only where it is asked for by its id."""
         linked = self.linked if self.vehicle_id else self._questions.to_put(self.linked, _subject)
         closed = self._judged.closed(self._population)
@@ -110,12 +109,12 @@ class Compare:
         if self.replay or not self.must_list:
             return self.cost_of([] if self.replay else self.to_read)
         session = self.session
-        found = pairing.unlisted(session.company, session.ledger, session.now)
+        found = unlisted_vehicles(session.company, session.ledger, session.now)
         wanted = 1 if self.vehicle_id else self._wish.vehicles or len(found)
         reading = self.cost_of(found[:wanted]).units
         return session.priced({**self._listing.cost(LISTS).units, **reading})
 
-    def cost_of(self, pairs: Sequence[Pair]) -> Cost:
+    def cost_of(self, pairs: Sequence[LinkedVehicle]) -> Cost:
         """What reading these vehicles in a run of their own would cost at most; nothing for a replay.
 
         Nor anything once V2 has stopped: then nothing is read.
@@ -138,13 +137,13 @@ class Compare:
             show_private=self._show_private,
         )
 
-    def vehicles_to_look_at(self) -> list[Pair]:
+    def vehicles_to_look_at(self) -> list[LinkedVehicle]:
         """The linked vehicles; of a replay those that were recorded."""
         if not self.replay:
             return self.linked
         names = ["vehicle_id", "local_vehicle_id", "make", "powertrain"]
         return [
-            Pair(**row, smartcar_user_id="", token=None)
+            LinkedVehicle(**row, smartcar_user_id="", token=None)
             for part in self.result.vehicles.parts()
             for row in part.loc[part["state"] == "read", names].to_dict("records")
         ]
@@ -154,7 +153,7 @@ class Compare:
         cars = list(islice((pair for pair in self.linked if pair.stratum == stratum), PRICED))
         return sum(self._units_of(cars).values()) / len(cars) if cars else None
 
-    def _units_of(self, pairs: Sequence[Pair]) -> dict[str, int]:
+    def _units_of(self, pairs: Sequence[LinkedVehicle]) -> dict[str, int]:
         return recording.cost(pairs, self.session.v2, self._owners, self.fields, pages=self._judged.pages)
 
     def read(
@@ -201,7 +200,7 @@ class Compare:
         tables = {"recordings": recordings, "strata": found.strata, "unanswered": self.asked.table()}
         self.session.save(fields=found.fields, vehicles=found.vehicles, **tables)
 
-    def finish(self) -> Verdict:
+    def finish(self) -> Outcome:
         """Ends the session with the verdict; exit code 3 where no vehicle is linked."""
         if not self.replay and not self.linked:
             return self.session.finish(
@@ -236,10 +235,10 @@ class Compare:
         budget: Budget,
         *,
         remote: bool,
-    ) -> Reached:
+    ) -> ReadResult:
         session = self.session
         if not self.to_read:
-            return Reached()
+            return ReadResult()
         selection.remember(self._recordings, self.slice)
         if remote and executor:
             return self._record_remotely(progress, executor, budget)
@@ -253,7 +252,7 @@ class Compare:
 
     def _record_remotely(
         self, progress: Callable[[int, int], None] | None, executor: Executor, budget: Budget
-    ) -> Reached:
+    ) -> ReadResult:
         session = self.session
         recorder = RemoteRecorder(session.settings, self.fields, self.slice.name, budget.until, self._judged.pages)
         reached = record_fleet(
@@ -269,11 +268,11 @@ class Compare:
         self.must_list = False
         self._look()
 
-    def _price(self, pairs: Sequence[Pair]) -> int:
+    def _price(self, pairs: Sequence[LinkedVehicle]) -> int:
         """The most units that reading these vehicles can cost."""
         return sum(self._units_of(pairs).values())
 
-    def _compare_tokens(self, reached: Reached) -> None:
+    def _compare_tokens(self, reached: ReadResult) -> None:
         """The guide's own check, on one vehicle that both versions answered for."""
         pair = next((pair for pair in self.to_read if pair.key in reached.keys), None)
         if pair is not None and len(reached.silent) < len(reached.keys):
@@ -292,7 +291,7 @@ class Compare:
         if why and self.must_list:
             raise V2StoppedError(f"smartcar: {why} Nothing can be compared now; replay an earlier recording.")
         if why:
-            Reached(wanted=len(self.to_read), stopped=V2StoppedError(why)).refuse_silence()
+            ReadResult(wanted=len(self.to_read), stopped=V2StoppedError(why)).refuse_silence()
 
     def _to_look_back_at(self) -> dict[str, Any]:
         """What the next comparison of the fleet, and the progress report, compare with: not one vehicle, no replay."""
@@ -301,9 +300,9 @@ class Compare:
 
     # --- judging -----------------------------------------------------------------------------------------
 
-    def _judging(self) -> Judging:
+    def _judging(self) -> Judge:
         session = self.session
-        return Judging(self.fields, session.settings.layout, session.now, show_private=self._show_private)
+        return Judge(self.fields, session.settings.layout, session.now, show_private=self._show_private)
 
     def _judge(self, keys: Set[tuple[str, str]]) -> None:
         """Judges what was recorded before this slice; of one vehicle that is looked at, only what is read now."""
@@ -313,7 +312,7 @@ class Compare:
         for kept in self._recordings.stream(keys):
             self._judged.add(recording.read_recording(kept.document))
 
-    def _skip(self, missing: Sequence[Pair], reached: Reached) -> None:
+    def _skip(self, missing: Sequence[LinkedVehicle], reached: ReadResult) -> None:
         """Notes the vehicles that were not reached, and why; what an earlier day told of them is judged."""
         in_part = {pair.key for pair in missing if pair.key in self.slice.unfinished}
         self._judge(in_part)
@@ -323,7 +322,7 @@ class Compare:
         others = [pair for pair in left if pair.key not in reached.limited]
         self._judged.skip(others, *(["V2 had stopped before this vehicle"] if reached.stopped else []))
 
-    def _judge_slice(self, reached: Reached, seen: dict[tuple[str, str], Recording]) -> None:
+    def _judge_slice(self, reached: ReadResult, seen: dict[tuple[str, str], Recording]) -> None:
         keys = reached.keys if self.vehicle_id else reached.keys | self.slice.read
         self._judged_keys.append(keys)
         for kept in self._recordings.stream(keys):
@@ -363,7 +362,7 @@ LISTS = ("connections",)
 """What is asked before the first vehicle where no connection is known."""
 
 
-def _subject(pair: Pair) -> list[str]:
+def _subject(pair: LinkedVehicle) -> list[str]:
     return [pair.local_vehicle_id]
 
 

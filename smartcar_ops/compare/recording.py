@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import Any
 
 from smartcar_ops import errors
-from smartcar_ops.audit.token_owners import UNITS, Owner, TokenOwners
+from smartcar_ops.audit.token_owners import UNITS, TokenOwner, TokenOwners
 from smartcar_ops.compare.judging.verdicts import wants_another_read
 from smartcar_ops.compare.redaction import Redactor
-from smartcar_ops.compare.vehicles import Pair
-from smartcar_ops.concurrency import fan_out
+from smartcar_ops.compare.vehicles import LinkedVehicle
+from smartcar_ops.concurrency import bounded_map
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.recordings import Kept, Recordings
 from smartcar_ops.database.tables import Car
@@ -35,10 +35,10 @@ from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.smartcar.documents import Document
 from smartcar_ops.smartcar.http.retries import is_no_answer, may_pass
 from smartcar_ops.smartcar.signals import Signals, read_signals
-from smartcar_ops.smartcar.v2 import V2, Batch, Item, read_batch
+from smartcar_ops.smartcar.v2 import V2, BatchAnswer, BatchItem, read_batch
 from smartcar_ops.smartcar.v3 import V3
 
-Told = Document | SmartcarError
+Answer = Document | SmartcarError
 Key = tuple[str, str]
 """(local vehicle, Smartcar's vehicle)."""
 
@@ -57,13 +57,13 @@ class Recording:
     before it, each with a V3 reading of its own, and what is left out as ``limit`` is still to come.
     """
 
-    pair: Pair
+    pair: LinkedVehicle
     at: datetime
-    v2: Told
-    v3: Told
-    again: Told | None = None
+    v2: Answer
+    v3: Answer
+    again: Answer | None = None
     left_out: Mapping[str, Any] = field(default_factory=dict)
-    owner: Owner | None = None
+    owner: TokenOwner | None = None
     consent: Mapping[str, Any] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     earlier: tuple[Recording, ...] = ()
@@ -112,16 +112,16 @@ class Recording:
         return 1 + self.pages + later
 
     @cached_property
-    def batch(self) -> Batch | SmartcarError:
+    def batch(self) -> BatchAnswer | SmartcarError:
         """V2's answers, with the token's own beside them."""
         if not isinstance(self.v2, Document):
             return self.v2
         items = dict(read_batch(self.v2.body).items)
         if self.owner and self.owner.user:
-            items["/user"] = Item("/user", 200, {"id": self.owner.user})
+            items["/user"] = BatchItem("/user", 200, {"id": self.owner.user})
             if "vehicles" in self.consent:
-                items["/vehicles"] = Item("/vehicles", 200, {"vehicles": list(self.owner.vehicles)})
-        return Batch(items, self.left_out)
+                items["/vehicles"] = BatchItem("/vehicles", 200, {"vehicles": list(self.owner.vehicles)})
+        return BatchAnswer(items, self.left_out)
 
     @cached_property
     def signals(self) -> Signals | SmartcarError:
@@ -135,14 +135,14 @@ class Recording:
         """V3's signals after V2, None where once was enough."""
         return None if self.again is None else self._signals(self.again)
 
-    def _signals(self, told: Told) -> Signals | SmartcarError:
+    def _signals(self, told: Answer) -> Signals | SmartcarError:
         return replace(read_signals(told.body), connection=self.consent) if isinstance(told, Document) else told
 
     def redacted(self, secrets: Sequence[str] = ()) -> Recording:
         """The same without what is private: as it is kept, and judged unless somebody asks to see more."""
         redactor = Redactor(secrets)
 
-        def clean(told: Told | None, by: Callable[[Any], Any]) -> Any:
+        def clean(told: Answer | None, by: Callable[[Any], Any]) -> Any:
             return replace(told, body=by(told.body)) if isinstance(told, Document) else told
 
         v3 = clean(self.v3, redactor.signals)
@@ -183,13 +183,13 @@ def read_recording(told: Mapping[str, Any]) -> Recording:
     names = ("vehicle_id", "local_vehicle_id", "smartcar_user_id", "make", "powertrain")
     owner, again = told["owner"], told["again"]
     return Recording(
-        pair=Pair(**{name: told[name] for name in names}, token=None, fed=told["fed"]),
+        pair=LinkedVehicle(**{name: told[name] for name in names}, token=None, fed=told["fed"]),
         at=datetime.fromisoformat(told["at"]),
         v2=_read(told["v2"]),
         v3=_read(told["v3"]),
         again=None if again is None else _read(again),
         left_out=told["left_out"],
-        owner=None if owner is None else Owner(owner["user"], tuple(owner["vehicles"])),
+        owner=None if owner is None else TokenOwner(owner["user"], tuple(owner["vehicles"])),
         consent=told["consent"],
         asked=tuple(told.get("asked", ())),
         earlier=tuple(map(read_recording, told.get("earlier", ()))),
@@ -205,7 +205,7 @@ class Recorder:
         self._v2, self._v3, self._owners = v2, v3, owners
         self._recordings, self._fields, self._slice = recordings, fields, slice_
 
-    def __call__(self, pair: Pair) -> Recording:
+    def __call__(self, pair: LinkedVehicle) -> Recording:
         """Reads a vehicle: its token's owner, V3, one V2 batch, and V3 again only where a volatile field differs.
 
         Where a limit allows only a part of the batch, the rest is left for another day, and read beside a V3 reading of
@@ -217,10 +217,10 @@ class Recorder:
         self._recordings.keep(found.redacted([pair.token or ""]).kept(self._slice))
         return found
 
-    def read(self, pair: Pair) -> Recording:
+    def read(self, pair: LinkedVehicle) -> Recording:
         """Reads a vehicle and keeps nothing."""
         owner = self._owner(pair)
-        if isinstance(owner, Owner) and owner.user and owner.user in pair.consents:
+        if isinstance(owner, TokenOwner) and owner.user and owner.user in pair.consents:
             pair = pair.under(owner.user)
         paths, left_out = self._fields.paths_for(pair.make, pair.powertrain, pair.permissions)
         earlier = self._parts(pair)
@@ -233,14 +233,14 @@ class Recorder:
             v2=self._batch(pair, owner, open_[:now]),
             v3=first,
             left_out={**left_out, **dict.fromkeys(open_[now:], "limit")},
-            owner=owner if isinstance(owner, Owner) else None,
+            owner=owner if isinstance(owner, TokenOwner) else None,
             consent=_consent(pair, owner),
             asked=tuple(open_[:now]),
             earlier=earlier,
         )
         return replace(recording, again=self._again(pair)) if self._moving(recording) else recording
 
-    def _parts(self, pair: Pair) -> tuple[Recording, ...]:
+    def _parts(self, pair: LinkedVehicle) -> tuple[Recording, ...]:
         """What was asked of the vehicle on earlier days, where a limit left a part of it open."""
         if self._v2.paths_a_day(pair.make, LIMITLESS) == LIMITLESS:
             return ()
@@ -250,7 +250,7 @@ class Recorder:
         newest = read_recording(kept)
         return *newest.earlier, replace(newest, earlier=())
 
-    def _again(self, pair: Pair) -> Told | None:
+    def _again(self, pair: LinkedVehicle) -> Answer | None:
         """V3 once more; None where the vehicle's limit does not allow it."""
         try:
             return self._signals(pair)
@@ -264,7 +264,7 @@ class Recorder:
         rows = self._fields.of(recording.pair.make)
         return any(wants_another_read(row, read_v2(row, v2), read_v3(row, v3)) for row in rows if row.scored)
 
-    def _signals(self, pair: Pair) -> Told:
+    def _signals(self, pair: LinkedVehicle) -> Answer:
         try:
             return self._v3.signals_document(pair.vehicle_id, pair.smartcar_user_id)
         except (AllowanceSpentError, AuthenticationError, ServiceIllError, VehicleLimitError):
@@ -272,7 +272,7 @@ class Recorder:
         except SmartcarError as error:
             return error
 
-    def _owner(self, pair: Pair) -> Owner | SmartcarError:
+    def _owner(self, pair: LinkedVehicle) -> TokenOwner | SmartcarError:
         if not pair.token:
             return AuthenticationError("smartcar: this vehicle has no V2 token younger than two hours.", status=401)
         try:
@@ -282,7 +282,7 @@ class Recorder:
         except SmartcarError as error:
             return error
 
-    def _batch(self, pair: Pair, owner: Owner | SmartcarError, paths: Sequence[str]) -> Told:
+    def _batch(self, pair: LinkedVehicle, owner: TokenOwner | SmartcarError, paths: Sequence[str]) -> Answer:
         if isinstance(owner, SmartcarError):
             return owner
         if owner.user is None:
@@ -299,7 +299,7 @@ class Recorder:
 
 
 @dataclass
-class Reached:
+class ReadResult:
     """What a reading came to: the vehicles whose recording is kept, V2's failures among them, and what either version
     has to be asked again.
 
@@ -323,7 +323,7 @@ class Reached:
             if isinstance(error, SmartcarError):
                 noted[key] = error
 
-    def to_read_again(self, chosen: Sequence[Pair]) -> list[Pair]:
+    def to_read_again(self, chosen: Sequence[LinkedVehicle]) -> list[LinkedVehicle]:
         """Those of the vehicles that may be answered for by now."""
         return [pair for pair in chosen if (error := self.unanswered.get(pair.key)) and may_pass(error)]
 
@@ -340,22 +340,22 @@ class Reached:
 
 
 def record_all(
-    chosen: Sequence[Pair],
-    recorder: Callable[[Pair], Recording],
+    chosen: Sequence[LinkedVehicle],
+    recorder: Callable[[LinkedVehicle], Recording],
     executor: Executor,
     *,
     progress: Callable[[int, int], None] | None = None,
     seen: Callable[[Recording], None] | None = None,
-) -> Reached:
+) -> ReadResult:
     """Reads the vehicles side by side until the budget ends, or V2 has stopped, and once more those that one version
     gave no answer for; those not reached are missing.
 
     The first is read alone: where V2 has stopped, one call tells. ``seen`` gets each recording as it came, with what
     is private.
     """
-    reached = Reached(wanted=len(chosen))
+    reached = ReadResult(wanted=len(chosen))
 
-    def record(pair: Pair) -> Recording:
+    def record(pair: LinkedVehicle) -> Recording:
         try:
             return recorder(pair)
         except V2StoppedError as error:
@@ -365,8 +365,8 @@ def record_all(
             reached.limited.add(pair.key)
             raise
 
-    def read(wanted: Sequence[Pair]) -> None:
-        for outcome in fan_out(executor, record, wanted, stop_on=(AllowanceSpentError, V2StoppedError)):
+    def read(wanted: Sequence[LinkedVehicle]) -> None:
+        for outcome in bounded_map(executor, record, wanted, stop_on=(AllowanceSpentError, V2StoppedError)):
             if isinstance(outcome, Recording):
                 reached.add(outcome)
                 if seen:
@@ -382,7 +382,9 @@ def record_all(
     return reached
 
 
-def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap, *, pages: int = 1) -> dict[str, int]:
+def cost(
+    chosen: Sequence[LinkedVehicle], v2: V2, owners: TokenOwners, fields: FieldMap, *, pages: int = 1
+) -> dict[str, int]:
     """Units that reading these vehicles today costs at most: each new token's owner, V3 twice, one V2 batch.
 
     ``pages`` is in how many requests V3's signals are known to come.
@@ -396,7 +398,7 @@ def cost(chosen: Sequence[Pair], v2: V2, owners: TokenOwners, fields: FieldMap, 
     return {name: count for name, count in units.items() if count}
 
 
-def days(chosen: Sequence[Pair], v2: V2, fields: FieldMap, *, pages: int = 1) -> dict[str, int]:
+def days(chosen: Sequence[LinkedVehicle], v2: V2, fields: FieldMap, *, pages: int = 1) -> dict[str, int]:
     """make -> how many days a vehicle of it takes at most, where its limit allows only a part of V2's paths a day."""
     found: dict[str, int] = {}
     for pair in chosen:
@@ -407,23 +409,23 @@ def days(chosen: Sequence[Pair], v2: V2, fields: FieldMap, *, pages: int = 1) ->
     return dict(sorted(found.items()))
 
 
-def _paths(pair: Pair, fields: FieldMap) -> int:
+def _paths(pair: LinkedVehicle, fields: FieldMap) -> int:
     """How many of V2's paths are worth asking of a vehicle."""
     return len(fields.paths_for(pair.make, pair.powertrain, pair.permissions)[0])
 
 
-def _consent(pair: Pair, owner: Owner | SmartcarError) -> dict[str, Any]:
+def _consent(pair: LinkedVehicle, owner: TokenOwner | SmartcarError) -> dict[str, Any]:
     """What V2's answers can be held against; of another user's consent only whose it is."""
-    foreign = isinstance(owner, Owner) and owner.user is not None and owner.user != pair.smartcar_user_id
+    foreign = isinstance(owner, TokenOwner) and owner.user is not None and owner.user != pair.smartcar_user_id
     return {"user": pair.smartcar_user_id} if foreign else pair.consent
 
 
-def _car(pair: Pair) -> Car:
+def _car(pair: LinkedVehicle) -> Car:
     """The pair as what its token's owner is asked for."""
     return Car(pair.local_vehicle_id, pair.user_id, pair.vehicle_id, None, pair.token, token_alive=True)
 
 
-def _written(told: Told) -> dict[str, Any]:
+def _written(told: Answer) -> dict[str, Any]:
     if isinstance(told, Document):
         kept = {"body": told.body, "request_id": told.request_id, "seconds": round(told.seconds, 4)}
         return kept | ({"pages": told.pages} if told.pages > 1 else {})
@@ -431,7 +433,7 @@ def _written(told: Told) -> dict[str, Any]:
     return {"error": type(told).__name__, "words": str(told), **kept}
 
 
-def _read(told: Mapping[str, Any]) -> Told:
+def _read(told: Mapping[str, Any]) -> Answer:
     if "error" not in told:
         return Document(told["body"], told["request_id"], told["seconds"], told.get("pages", 1))
     named = errors.by_name(told["error"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.errors import AuthenticationError, NotPermittedError, SmartcarError
 from smartcar_ops.smartcar.error_responses import mapping
 from smartcar_ops.smartcar.v3 import V3
@@ -14,7 +14,7 @@ UNITS = 2
 """What the check costs: V3 once with each token."""
 
 
-def compare_tokens(v3: V3, pair: Pair) -> Found | None:
+def compare_tokens(v3: V3, pair: LinkedVehicle) -> Found | None:
     """Reads one vehicle with both tokens; None where the allowance ended first, or V3 gave no proper answer.
 
     A signal whose maker's time moved between the two reads is left out: the car did that, not the token.

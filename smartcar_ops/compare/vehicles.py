@@ -9,7 +9,7 @@ from typing import Any
 
 from smartcar_ops.audit.resolver import was_asked
 from smartcar_ops.database.evidence import buckets
-from smartcar_ops.database.evidence import facts as judging
+from smartcar_ops.database.evidence.facts import UserFacts
 from smartcar_ops.database.evidence.workspace import desk
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
@@ -29,7 +29,7 @@ class Consent:
 
 
 @dataclass(frozen=True)
-class Pair:
+class LinkedVehicle:
     """A linked vehicle that can be read on both versions: its ids, its Smartcar user, its V2 token."""
 
     vehicle_id: str
@@ -70,12 +70,12 @@ class Pair:
             told["vehicles"] = list(found.vehicles)
         return told
 
-    def under(self, smartcar_user_id: str) -> Pair:
+    def under(self, smartcar_user_id: str) -> LinkedVehicle:
         """The same vehicle under another of its users."""
         return replace(self, smartcar_user_id=smartcar_user_id)
 
 
-def unlisted(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
+def unlisted_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[LinkedVehicle]:
     """The vehicles that may be read once the connections are listed: linked, with a living token, of no known make.
 
     More than there will be: some of them may not be connected any more.
@@ -83,19 +83,19 @@ def unlisted(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
     tied = {row["local_vehicle_id"] for row in ledger.rows(t.ties)}
     cars = [car for car in company.cars_to_ask(now) if car.smartcar_vehicle_id or car.local_vehicle_id in tied]
     return [
-        Pair(car.smartcar_vehicle_id or "", car.local_vehicle_id, "", "", "", car.token)
+        LinkedVehicle(car.smartcar_vehicle_id or "", car.local_vehicle_id, "", "", "", car.token)
         for car in cars
         if car.token_alive
     ]
 
 
-def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
+def linked_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[LinkedVehicle]:
     """Every linked vehicle with the Smartcar user it is connected under, and its V2 token while alive.
 
     Of several users, the one stored for, or named by, the company's own user is taken; else the first.
     """
     with desk(company, ledger, now) as at:
-        facts = judging.Facts(at)
+        facts = UserFacts(at)
         links = {row["local_vehicle_id"]: row["highest"] for row in at.rows(facts.cars()) if row["highest"]}
         own = {row["user_id"]: (row["stored"], row["named"]) for row in at.rows(facts.judged(buckets.RULES))}
     connected = _connected(ledger)
@@ -110,7 +110,7 @@ def pairs(company: Company, ledger: Ledger, now: datetime) -> list[Pair]:
             continue
         usable = car.token_alive and not was_asked(refused.get(car.local_vehicle_id), car.token)
         found.append(
-            Pair(
+            LinkedVehicle(
                 vehicle_id=vehicle_id,
                 local_vehicle_id=car.local_vehicle_id,
                 smartcar_user_id=next((id for id in own.get(car.user_id or "", ()) if id in consents), min(consents)),

@@ -21,7 +21,7 @@ from smartcar_ops.database.evidence.readiness import MOVED, Readiness
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.locks import Held, utcnow
 from smartcar_ops.database.ledger.runs import Runs
-from smartcar_ops.database.staging import COLUMNS, Section
+from smartcar_ops.database.staging import COLUMNS, RowRange
 from smartcar_ops.database.tables import Company
 
 OWN_REFUSALS = (1644, 3819, 4025)
@@ -41,7 +41,7 @@ class NotWrittenError(Exception):
 
 
 @dataclass(frozen=True)
-class Change:
+class RowChange:
     """One value to set where the row still holds ``before``; ``table`` is ``users`` or ``vehicles``."""
 
     table: str
@@ -53,7 +53,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ChangeBatch:
     """A range of staged places, under its number in the run."""
 
     number: int
@@ -61,10 +61,10 @@ class Batch:
     last: int
 
     @property
-    def halves(self) -> tuple[Batch, Batch]:
+    def halves(self) -> tuple[ChangeBatch, ChangeBatch]:
         """The two halves of a batch of several places."""
         middle = (self.first + self.last) // 2
-        return Batch(self.number, self.first, middle), Batch(self.number, middle + 1, self.last)
+        return ChangeBatch(self.number, self.first, middle), ChangeBatch(self.number, middle + 1, self.last)
 
 
 class Changes:
@@ -82,7 +82,7 @@ class Changes:
         """Whether two batches may be written at once: SQLite has one writer, MariaDB locks what is beside a row."""
         return self._engine.dialect.name == "postgresql"
 
-    def check_right(self, section: Section) -> None:
+    def check_right(self, section: RowRange) -> None:
         """DatabaseError where this account may not write the section's column: tried on no row."""
         table, _, column = self._place(section)
         doing = f"trying to write {table.name}.{column.name}"
@@ -91,7 +91,7 @@ class Changes:
             connection.execute(sa.update(table).where(sa.false()).values({column: value}))
             connection.rollback()
 
-    def next_batch(self, section: Section, after: int, size: int, number: int) -> Batch | None:
+    def next_batch(self, section: RowRange, after: int, size: int, number: int) -> ChangeBatch | None:
         """The next so many staged rows of a section; None at its end."""
         places = (
             sa.select(t.stage.c.place)
@@ -103,9 +103,9 @@ class Changes:
         query = sa.select(sa.func.min(places.c.place), sa.func.max(places.c.place))
         with engines.failures(self._engine, "reading the stage"), self._engine.connect() as connection:
             first, last = connection.execute(query).one()
-        return None if first is None else Batch(number, first, last)
+        return None if first is None else ChangeBatch(number, first, last)
 
-    def already_set(self, section: Section, done: sa.Select[Any]) -> sa.Select[Any]:
+    def already_set(self, section: RowRange, done: sa.Select[Any]) -> sa.Select[Any]:
         """The places of these records, of the section's column, whose rows still hold what was written."""
         columns = ("place", "table_name", "row_id", "column_name", "after_value")
         rows = sa.select(
@@ -117,7 +117,7 @@ class Changes:
         holds = sa.and_(self._is_row(section, known), self._holds(column, known.c.staged_after_value))
         return sa.select(known.c.staged_place).join(table, holds).where(of_section)
 
-    def write(self, section: Section, batch: Batch) -> Counter[str]:
+    def write(self, section: RowRange, batch: ChangeBatch) -> Counter[str]:
         """Sets a batch: outcome -> rows.
 
         A row that no longer is as planned, or no longer right to set, is skipped; one that the database refuses is
@@ -141,7 +141,7 @@ class Changes:
             found += self.write(section, half)
         return found
 
-    def _write(self, section: Section, batch: Batch) -> Counter[str]:
+    def _write(self, section: RowRange, batch: ChangeBatch) -> Counter[str]:
         with self._engine.begin() as connection:
             self._held.guard(connection)
             staged, found = self._staged(batch), Counter[str]()
@@ -156,7 +156,7 @@ class Changes:
             self._runs.advance(connection, self._held, batch.number, found)
         return +found
 
-    def _ways(self, connection: sa.Connection, section: Section, staged: sa.CTE) -> Iterator[sa.CTE | None]:
+    def _ways(self, connection: sa.Connection, section: RowRange, staged: sa.CTE) -> Iterator[sa.CTE | None]:
         """(place, why not) of staged rows, each way slower and knowing more than the one before; None: all of them.
 
         A way is put into words only when it is asked for: that alone takes longer than most batches.
@@ -170,8 +170,8 @@ class Changes:
     def _set_and_record(
         self,
         connection: sa.Connection,
-        section: Section,
-        batch: Batch,
+        section: RowRange,
+        batch: ChangeBatch,
         staged: sa.CTE,
         still: sa.CTE | None,
         _before: int = 0,
@@ -201,8 +201,8 @@ class Changes:
     def _record_and_set(
         self,
         connection: sa.Connection,
-        section: Section,
-        batch: Batch,
+        section: RowRange,
+        batch: ChangeBatch,
         staged: sa.CTE,
         still: sa.CTE | None,
         before: int = 0,
@@ -237,7 +237,7 @@ class Changes:
         return int(written) - before
 
     def _record_the_rest(
-        self, connection: sa.Connection, section: Section, batch: Batch, staged: sa.CTE, still: sa.CTE | None
+        self, connection: sa.Connection, section: RowRange, batch: ChangeBatch, staged: sa.CTE, still: sa.CTE | None
     ) -> Counter[str]:
         """Records the rows of a batch that were not written, and why; one that could be written has failed."""
         table, identity, column = self._place(section)
@@ -266,7 +266,7 @@ class Changes:
 
     def _record(
         self,
-        batch: Batch,
+        batch: ChangeBatch,
         staged: sa.FromClause,
         rows: sa.FromClause,
         outcome: sa.ColumnElement[str],
@@ -284,7 +284,7 @@ class Changes:
         query = sa.select(*[value.label(name) for name, value in values.items()]).select_from(rows)
         return sa.insert(t.changes).from_select(list(values), query)
 
-    def _alone(self, section: Section, batch: Batch, error: Exception) -> Counter[str]:
+    def _alone(self, section: RowRange, batch: ChangeBatch, error: Exception) -> Counter[str]:
         """A row that was refused alone: set together with those that hold its id, or recorded as failed."""
         if isinstance(error, IntegrityError):
             ring = self._ring(section, batch)
@@ -295,7 +295,7 @@ class Changes:
                     pass  # refused for another reason than who holds what
         return self._fail(batch, error)
 
-    def _ring(self, section: Section, batch: Batch) -> list[int]:
+    def _ring(self, section: RowRange, batch: ChangeBatch) -> list[int]:
         """The places of staged rows each of which holds what the one before is to get; the batch's own comes first."""
         row, found = t.stage.c, [batch.first]
         mine = sa.and_(self._is_mine, row.table_name == section.table, row.column_name == section.column)
@@ -310,7 +310,7 @@ class Changes:
                 wanted = next_one[1]
         return found
 
-    def _write_ring(self, section: Section, batch: Batch, places: list[int]) -> Counter[str]:
+    def _write_ring(self, section: RowRange, batch: ChangeBatch, places: list[int]) -> Counter[str]:
         """Sets rows that hold each other's ids in one transaction, by way of null; all of them or none."""
         with self._engine.begin() as connection:
             self._held.guard(connection)
@@ -333,7 +333,12 @@ class Changes:
         return found
 
     def _set_one(
-        self, connection: sa.Connection, section: Section, row: Mapping[Any, Any], before: str | None, after: str | None
+        self,
+        connection: sa.Connection,
+        section: RowRange,
+        row: Mapping[Any, Any],
+        before: str | None,
+        after: str | None,
     ) -> None:
         """Sets one row; NotWrittenError if it is not as it should be."""
         table, _, column = self._place(section)
@@ -346,7 +351,7 @@ class Changes:
         if connection.execute(sa.update(table).where(is_row).values({column: value})).rowcount != 1:
             raise NotWrittenError
 
-    def _fail(self, batch: Batch, error: Exception) -> Counter[str]:
+    def _fail(self, batch: ChangeBatch, error: Exception) -> Counter[str]:
         """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
         cause = getattr(error, "orig", None) or error
         reason = NOT_WRITTEN if isinstance(error, NotWrittenError) else type(cause).__name__[:64]
@@ -363,22 +368,22 @@ class Changes:
         """That a staged row is of this act."""
         return t.stage.c.token == self._held.token
 
-    def _staged(self, places: Batch | list[int]) -> sa.CTE:
+    def _staged(self, places: ChangeBatch | list[int]) -> sa.CTE:
         """Staged rows; no column has a name that the company's own condition may mean."""
         columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
         place = t.stage.c.place
-        chosen = place.between(places.first, places.last) if isinstance(places, Batch) else place.in_(places)
+        chosen = place.between(places.first, places.last) if isinstance(places, ChangeBatch) else place.in_(places)
         staged = sa.select(*columns).where(self._is_mine, chosen).cte("staged")
         return staged.prefix_with("MATERIALIZED", dialect="postgresql")
 
-    def _recorded(self, batch: Batch) -> sa.ColumnElement[bool]:
+    def _recorded(self, batch: ChangeBatch) -> sa.ColumnElement[bool]:
         """That a record is of this run and batch."""
         row = t.changes.c
         return sa.and_(
             row.run_id == self._held.run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
         )
 
-    def _place(self, section: Section) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+    def _place(self, section: RowRange) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
         """(table, its id, the column to set)."""
         layout, company = self._company.layout, self._company
         table = company.users if section.table == "users" else company.vehicles
@@ -386,16 +391,16 @@ class Changes:
         names = layout.users if section.table == "users" else layout.vehicles
         return table, table.c[names.id], table.c[section.column]
 
-    def _conditions(self, section: Section, staged: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    def _conditions(self, section: RowRange, staged: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
         """What must hold of a row besides its value."""
         return self._chosen(section), self._same_owner(section, staged)
 
-    def _chosen(self, section: Section) -> sa.ColumnElement[bool]:
+    def _chosen(self, section: RowRange) -> sa.ColumnElement[bool]:
         """The layout's own condition again: no row beside those that were judged is touched."""
         names = self._company.layout.users if section.table == "users" else self._company.layout.vehicles
         return sa.text(f"({names.where})") if names.where else sa.true()  # type: ignore[return-value]
 
-    def _same_owner(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+    def _same_owner(self, section: RowRange, staged: sa.FromClause) -> sa.ColumnElement[bool]:
         """That a car is still its user's, as planned; putting a value back does not ask."""
         if section.table == "users" or self._readiness is None:
             return sa.true()
@@ -404,7 +409,7 @@ class Changes:
         same = column_types.owner_of(owner, self._company.users.c[self._company.layout.users.id]) == planned
         return sa.or_(same, sa.and_(owner.is_(None), planned.is_(None)))
 
-    def _is_row(self, section: Section, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+    def _is_row(self, section: RowRange, staged: sa.FromClause) -> sa.ColumnElement[bool]:
         """That a row of the company's is the one a staged row names."""
         _, identity, _ = self._place(section)
         return column_types.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
@@ -418,7 +423,7 @@ class Changes:
         """A text as a value of the column."""
         return column_types.value_of(column, text, self._engine.dialect.name)
 
-    def _near(self, section: Section, staged: sa.CTE) -> sa.ColumnElement[bool]:
+    def _near(self, section: RowRange, staged: sa.CTE) -> sa.ColumnElement[bool]:
         """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
         _, identity, _ = self._place(section)
         if not isinstance(identity.type, sa.Integer):

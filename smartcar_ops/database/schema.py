@@ -13,13 +13,13 @@ from smartcar_ops.database.ledger import ledger as ledgers
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import table_names
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
-from smartcar_ops.database.ledger.versions import Version
+from smartcar_ops.database.ledger.versions import LedgerVersion
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
 
 
 @dataclass(frozen=True)
-class Step:
+class SchemaStep:
     """One change of the schema: what it does in words, and whether it is already so."""
 
     name: str
@@ -27,11 +27,11 @@ class Step:
     done: bool
 
 
-def expand_steps(company: Company) -> tuple[Step, ...]:
+def expand_steps(company: Company) -> tuple[SchemaStep, ...]:
     """What expand would do, in order; reads the schema only."""
     users, vehicles = company.layout.users, company.layout.vehicles
     steps = [
-        Step(
+        SchemaStep(
             "user id column",
             f"add {users.table}.{users.smartcar_user_id} VARCHAR(36) NULL",
             company.user_id_column is not None,
@@ -39,7 +39,7 @@ def expand_steps(company: Company) -> tuple[Step, ...]:
     ]
     if not vehicles.from_:
         steps.append(
-            Step(
+            SchemaStep(
                 "vehicle id column",
                 f"add {vehicles.table}.{vehicles.smartcar_vehicle_id} VARCHAR(36) NULL",
                 company.vehicle_id_column is not None,
@@ -47,7 +47,7 @@ def expand_steps(company: Company) -> tuple[Step, ...]:
         )
         if vehicles.smartcar_user_id:
             steps.append(
-                Step(
+                SchemaStep(
                     "vehicle's user id column",
                     f"add {vehicles.table}.{vehicles.smartcar_user_id} VARCHAR(36) NULL",
                     company.holder_column is not None,
@@ -57,17 +57,17 @@ def expand_steps(company: Company) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _ledger_step(company: Company) -> Step:
+def _ledger_step(company: Company) -> SchemaStep:
     """Making the kit's own tables, or upgrading them; DatabaseError if a newer kit made them."""
     versions.refuse_another(company.engine, newer_only=True)
     version = versions.found(company.engine)
     does = "create the smartcar_ops_… tables (the kit's own)"
-    if version is Version.OLDER:
+    if version is LedgerVersion.OLDER:
         does = f"upgrade the smartcar_ops_… tables (the kit's own); what they hold is about {table_names(company)}"
-    return Step("ledger", does, version is Version.CURRENT)
+    return SchemaStep("ledger", does, version is LedgerVersion.CURRENT)
 
 
-def expand(company: Company, ledger: Ledger) -> tuple[Step, ...]:
+def expand(company: Company, ledger: Ledger) -> tuple[SchemaStep, ...]:
     """Does the steps that are not done yet; a ledger that is new in the database gets the file's evidence.
 
     Each step looks at the schema before it acts, so that an interrupted expand goes on. Returns the steps as

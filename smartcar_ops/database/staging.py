@@ -23,7 +23,7 @@ SCHEMA = pa.schema([(name, pa.int64() if name == "place" else pa.string()) for n
 
 
 @dataclass(frozen=True)
-class Section:
+class RowRange:
     """The staged rows of one column of one table: their places, from the first to the last, and how many."""
 
     table: str
@@ -68,7 +68,7 @@ class Stage:
             self._held.guard(connection)
             yield connection
 
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[RowRange]:
         """What there is to write, a column at a time."""
         row = t.stage.c
         query = (
@@ -80,7 +80,7 @@ class Stage:
         with engines.failures(self._engine, "staging the changes"), self._engine.begin() as connection:
             if self._engine.dialect.name in ("postgresql", "sqlite"):
                 connection.exec_driver_sql(f"ANALYZE {t.stage.name}")  # or the first batches are planned for no row
-            return [Section(*found) for found in connection.execute(query)]
+            return [RowRange(*found) for found in connection.execute(query)]
 
     def clear(self) -> None:
         """Forgets the rows of this act."""

@@ -30,7 +30,7 @@ Stored = str | bytes
 """A token as the table holds it, perhaps sealed."""
 
 
-class TokenRows:
+class StoredTokens:
     """The rows that hold user tokens; hold the writer lock while you change them."""
 
     def __init__(self, company: Company, *, sleep: Callable[[float], None] = time.sleep) -> None:

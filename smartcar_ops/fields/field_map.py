@@ -14,8 +14,8 @@ from smartcar_ops.fields.paths import getter
 from smartcar_ops.settings.layout import Layout
 from smartcar_ops.smartcar.v2 import Lacks
 
-Change = Literal["stable", "slow", "volatile"]
-Rule = Literal[
+Changeability = Literal["stable", "slow", "volatile"]
+ValueRule = Literal[
     "number", "pressure", "integer", "count", "text", "id", "enum",
     "boolean", "open", "place", "time", "set", "multiset", "listed",
 ]  # fmt: skip
@@ -63,8 +63,8 @@ class Field:
     id: str
     v2: Place | None
     v3: Place | None
-    rule: Rule
-    change: Change
+    rule: ValueRule
+    change: Changeability
     confidence: str
     fold: tuple[str, ...] = ()
     aliases: dict[str, str] = field(default_factory=dict)
@@ -176,7 +176,7 @@ def read_row(row: Mapping[str, Any]) -> Field:
     v2, v3 = row.get("v2"), row.get("v3")
     if not row.get("id") or not (v2 or v3):
         raise ValueError("it needs an id, and v2 or v3")
-    for key, allowed in (("rule", get_args(Rule)), ("change", get_args(Change))):
+    for key, allowed in (("rule", get_args(ValueRule)), ("change", get_args(Changeability))):
         if row.get(key) not in allowed:
             raise ValueError(f"{key} is {row.get(key)!r}; expected one of {', '.join(allowed)}")
     told: dict[str, Any] = {key: value for key, value in row.items() if key in PLAIN_KEYS}

@@ -16,13 +16,13 @@ from smartcar_ops.fields.reading import EITHER_SAYS, Part, Reading, parsed, sign
 from smartcar_ops.fields.units import convert
 from smartcar_ops.smartcar import json_values
 from smartcar_ops.smartcar.signals import Signals
-from smartcar_ops.smartcar.v2 import Item
+from smartcar_ops.smartcar.v2 import BatchItem
 
 PLACES = {"0 0": "frontLeft", "0 1": "frontRight", "1 0": "backLeft", "1 1": "backRight"}
 """V3's row and column, and V2's name of the place."""
 
 
-def parts_of_v2(field: Field, place: Place, item: Item) -> Reading:
+def parts_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
     """The field's parts in a V2 body; no value where it tells none."""
     return V2_PARTS[field.parts](field, place, item)
 
@@ -35,7 +35,7 @@ def parts_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
 # --- doors and windows ------------------------------------------------------------------------------------
 
 
-def _places_of_v2(field: Field, place: Place, item: Item) -> Reading:
+def _places_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
     raw = getter(place.member)(item.body)
     if raw == []:
         return Reading("not_capable", raw, at=item.data_age, reason="V2 lists none")
@@ -74,7 +74,7 @@ def _place_of_v3(field: Field, place: Place, entry: dict[str, Any], at: datetime
 # --- systems ----------------------------------------------------------------------------------------------
 
 
-def _systems_of_v2(field: Field, place: Place, item: Item) -> Reading:
+def _systems_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
     raw = getter(place.member)(item.body)
     if not isinstance(raw, list):
         return Reading("no_value", raw, at=item.data_age, reason="the value is no list")
@@ -109,7 +109,7 @@ def _systems_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
 # --- garage visits ----------------------------------------------------------------------------------------
 
 
-def _records_of_v2(field: Field, place: Place, item: Item) -> Reading:
+def _records_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
     """V2 gives a list, in older texts a single object."""
     raw = [item.body] if isinstance(item.body, dict) else item.body
     if not isinstance(raw, list):
@@ -166,7 +166,7 @@ def _whole(raw: Any, at: datetime | None, parts: list[Part], *, empty: bool = Fa
     return Reading("no_value", raw, at=at, reason=parts[0].reading.reason if parts else "nothing is listed")
 
 
-V2_PARTS: Mapping[PartsKind, Callable[[Field, Place, Item], Reading]] = {
+V2_PARTS: Mapping[PartsKind, Callable[[Field, Place, BatchItem], Reading]] = {
     "places": _places_of_v2,
     "systems": _systems_of_v2,
     "records": _records_of_v2,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeGuard
 
-from smartcar_ops.fields.field_map import Field, Place, Rule
+from smartcar_ops.fields.field_map import Field, Place, ValueRule
 from smartcar_ops.fields.units import convert, pressure
 from smartcar_ops.smartcar import json_values
 
@@ -34,11 +34,11 @@ class Value(NamedTuple):
     converted: bool = False
 
 
-Told = Value | str
+NormalizedValue = Value | str
 """A value, or why there is none, in words."""
 
 
-def valued(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def normalized(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     """The value of a raw one that is not null; ``body`` is what it stands in."""
     return RULES[field.rule](field, place, raw, unit, body)
 
@@ -88,7 +88,7 @@ def _told(field: Field, place: Place, raw: Any) -> float | None:
 # --- the rules --------------------------------------------------------------------------------------------
 
 
-def _number(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _number(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     number = _told(field, place, raw)
     if number is None:
         return "the value is no number"
@@ -96,7 +96,7 @@ def _number(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -
     return Value(value, name or None, converted)
 
 
-def _pressure(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _pressure(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     """kPa, by size: labels can't be believed; a wheel that is far from the others has no reading."""
     number = _told(field, place, raw)
     if number is None:
@@ -121,14 +121,14 @@ def _wheels(body: Any) -> list[float]:
     return [number for raw in raws if (number := number_of(raw)) is not None]
 
 
-def _integer(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _integer(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     text = str(raw).strip()
     if isinstance(raw, bool) or not text.isdecimal():
         return "the value is no integer"
     return Value(int(text))
 
 
-def _count(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _count(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     """A number of things, told as such or as the list of them."""
     if isinstance(raw, list):
         return Value(float(len(raw)), "count")
@@ -136,17 +136,17 @@ def _count(field: Field, place: Place, raw: Any, unit: str | None, body: Any) ->
     return "the value is no count" if number is None else Value(number, "count")
 
 
-def _text(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _text(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     if not isinstance(raw, str) or not raw.strip():
         return "the value is no text"
     return Value(fold(raw, field))
 
 
-def _id(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _id(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     return Value(plain(raw)) if isinstance(raw, str | int | float) and plain(raw) else "the value is no id"
 
 
-def _enum(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _enum(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     if not isinstance(raw, str) or not raw.strip():
         return "the value is no enum"
     word = raw.strip().upper()
@@ -155,13 +155,13 @@ def _enum(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> 
     return Value(word)
 
 
-def _boolean(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _boolean(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     if place.true_is is not None and isinstance(raw, str) and raw.strip():
         return Value(raw.strip().upper() == place.true_is, converted=True)
     return Value(raw) if isinstance(raw, bool) else "the value is no boolean"
 
 
-def _open(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _open(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     """V2's OPEN, CLOSED or LOCKED, V3's true or false, as V2's words."""
     if isinstance(raw, bool):
         return Value("OPEN" if raw else "CLOSED", converted=True)
@@ -169,7 +169,7 @@ def _open(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> 
     return Value(word) if word else "neither open nor closed is told"
 
 
-def _place(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _place(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     angles = [raw.get(name) for name in ("latitude", "longitude")] if isinstance(raw, dict) else []
     numbers = [number for angle in angles if (number := number_of(angle)) is not None]
     if len(numbers) < 2:
@@ -180,17 +180,17 @@ def _place(field: Field, place: Place, raw: Any, unit: str | None, body: Any) ->
     return Value((latitude, longitude), "m")
 
 
-def _time(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _time(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     moment = json_values.parse(raw)
     return Value(moment) if moment else "the value is no time"
 
 
-def _set(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _set(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     found = _entries(place, raw)
     return "the value is no list, or a list of nulls" if found is None else Value(tuple(sorted(set(found))))
 
 
-def _multiset(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _multiset(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     found = _entries(place, raw)
     return "the value is no list, or a list of nulls" if found is None else Value(tuple(sorted(found)))
 
@@ -213,11 +213,11 @@ def _named(place: Place, entry: dict[str, Any]) -> list[str]:
     return [word for key in place.keys if (word := plain(entry.get(key)))]
 
 
-def _listed(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> Told:
+def _listed(field: Field, place: Place, raw: Any, unit: str | None, body: Any) -> NormalizedValue:
     return Value(None)
 
 
-RULES: dict[Rule, Callable[[Field, Place, Any, str | None, Any], Told]] = {
+RULES: dict[ValueRule, Callable[[Field, Place, Any, str | None, Any], NormalizedValue]] = {
     "number": _number,
     "pressure": _pressure,
     "integer": _integer,

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-Chosen = tuple[tuple[str, tuple[str | int, ...]], ...]
-Step = str | int | Chosen
+EntryFilter = tuple[tuple[str, tuple[str | int, ...]], ...]
+PathStep = str | int | EntryFilter
 STEP = re.compile(r"\.?(?:(?P<name>[\w-]+)|\[(?P<index>\d+)\]|\[(?P<chosen>[\w-]+=[^],]+(?:,[\w-]+=[^],]+)*)\])")
 
 
@@ -27,8 +27,8 @@ def getter(path: str) -> Callable[[Any], Any]:
     return lambda body: _follow(body, steps)
 
 
-def _steps(path: str) -> tuple[Step, ...]:
-    steps: list[Step] = []
+def _steps(path: str) -> tuple[PathStep, ...]:
+    steps: list[PathStep] = []
     place = 0
     while place < len(path):
         found = STEP.match(path, place)
@@ -45,7 +45,7 @@ def _steps(path: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _follow(body: Any, steps: tuple[Step, ...]) -> Any:
+def _follow(body: Any, steps: tuple[PathStep, ...]) -> Any:
     for step in steps:
         if isinstance(step, str):
             body = body.get(step) if isinstance(body, dict) else None
@@ -60,7 +60,7 @@ def _follow(body: Any, steps: tuple[Step, ...]) -> Any:
     return body
 
 
-def _chosen(entries: list[Any], wanted: Chosen) -> Any:
+def _chosen(entries: list[Any], wanted: EntryFilter) -> Any:
     """The first entry with these members; None where there is none."""
     for entry in entries:
         if isinstance(entry, dict):

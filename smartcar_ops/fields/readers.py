@@ -15,7 +15,7 @@ from smartcar_ops.fields.paths import getter
 from smartcar_ops.fields.reading import (
     EITHER_SAYS,
     Reading,
-    State,
+    ReadingState,
     has_value,
     parsed,
     signal_trouble,
@@ -24,17 +24,17 @@ from smartcar_ops.fields.reading import (
 )
 from smartcar_ops.smartcar.error_responses import mapping
 from smartcar_ops.smartcar.signals import Signals
-from smartcar_ops.smartcar.v2 import Batch, Lacks
+from smartcar_ops.smartcar.v2 import BatchAnswer, Lacks
 
 FAILED = frozenset({401, 429, 430, 500, 502, 503, 504})
 FULL = 110.0
 """Percent: more than full is a slip of the maker's scale; a little more is how some makers count."""
 
-BY_STATUS: dict[int, State] = {403: "not_permitted", 501: "not_capable"}
-BY_LACK: dict[Lacks, State] = {"powertrain": "not_capable", "permission": "not_permitted", "limit": "failed"}
+BY_STATUS: dict[int, ReadingState] = {403: "not_permitted", 501: "not_capable"}
+BY_LACK: dict[Lacks, ReadingState] = {"powertrain": "not_capable", "permission": "not_permitted", "limit": "failed"}
 
 
-def read_v2(field: Field, answer: Batch | SmartcarError) -> Reading:
+def read_v2(field: Field, answer: BatchAnswer | SmartcarError) -> Reading:
     """The field from a V2 batch, or from the error that came instead of one."""
     if field.v2 is None:
         return Reading("no_value", reason="V2 has no such field")
@@ -141,7 +141,7 @@ def _counted(body: object) -> int:
     return count if isinstance(count, int) else 0
 
 
-def _not_asked(path: str, answer: Batch) -> Reading:
+def _not_asked(path: str, answer: BatchAnswer) -> Reading:
     lack = answer.left_out.get(path)
     if lack:
         return Reading(BY_LACK[lack], reason=WAYS[lack])
@@ -155,7 +155,7 @@ def _from_error(error: SmartcarError) -> Reading:
     return Reading("failed" if silent else _state(error.status or 0), reason=str(error))
 
 
-def _state(status: int) -> State:
+def _state(status: int) -> ReadingState:
     return "failed" if status in FAILED else BY_STATUS.get(status, "no_value")
 
 

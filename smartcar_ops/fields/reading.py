@@ -12,15 +12,15 @@ from smartcar_ops.fields import normalize
 from smartcar_ops.fields.field_map import Field, Place
 from smartcar_ops.fields.units import IMPERIAL
 from smartcar_ops.smartcar.signals import Signal
-from smartcar_ops.smartcar.v2 import Item
+from smartcar_ops.smartcar.v2 import BatchItem
 
-State = Literal["value", "no_value", "not_capable", "not_permitted", "cached_error", "failed"]
+ReadingState = Literal["value", "no_value", "not_capable", "not_permitted", "cached_error", "failed"]
 
-BY_TYPE: dict[str, State] = {"COMPATIBILITY": "not_capable", "PERMISSION": "not_permitted"}
-SAYS_MOST: tuple[State, ...] = ("value", "cached_error", "not_permitted", "not_capable", "no_value")
+BY_TYPE: dict[str, ReadingState] = {"COMPATIBILITY": "not_capable", "PERMISSION": "not_permitted"}
+SAYS_MOST: tuple[ReadingState, ...] = ("value", "cached_error", "not_permitted", "not_capable", "no_value")
 """Of several signals of one field, the first of these states speaks for it."""
 
-EITHER_SAYS: tuple[State, ...] = ("value", "cached_error", "not_permitted", "no_value", "not_capable")
+EITHER_SAYS: tuple[ReadingState, ...] = ("value", "cached_error", "not_permitted", "no_value", "not_capable")
 """Of several places, any of which may be the one a car has: it is not capable only where none of them is."""
 
 NOT_SAID = frozenset({"unit", "rowCount", "columnCount", "type", "locationType"})
@@ -46,7 +46,7 @@ class Reading:
     agree; ``parts`` are a field's many values, where it has many (its own ``value`` is then None).
     """
 
-    state: State
+    state: ReadingState
     raw: Any = dataclasses.field(default=None, repr=False)
     value: Any = dataclasses.field(default=None, repr=False)
     unit: str | None = None
@@ -57,14 +57,14 @@ class Reading:
     parts: tuple[Part, ...] = ()
 
 
-def strongest(readings: list[Reading], order: tuple[State, ...] = SAYS_MOST) -> Reading:
+def strongest(readings: list[Reading], order: tuple[ReadingState, ...] = SAYS_MOST) -> Reading:
     """The reading that says most, with the other values beside it: any of them may agree."""
     best = min(readings, key=lambda reading: order.index(reading.state))
     others = tuple(reading for reading in readings if reading is not best and reading.state == "value")
     return dataclasses.replace(best, others=others) if others else best
 
 
-def v2_unit(place: Place, item: Item) -> str | None:
+def v2_unit(place: Place, item: BatchItem) -> str | None:
     """The unit of a V2 number in the unit system that the answer names."""
     if place.unit and item.unit_system == "imperial":
         return IMPERIAL.get(place.unit, place.unit)
@@ -91,7 +91,7 @@ def parsed(field: Field, place: Place, raw: Any, unit: str | None, at: datetime 
     """A reading with a comparable value; without one where the raw value is null or not of the rule's kind."""
     if raw is None:
         return Reading("no_value", at=at, reason="the value is null")
-    told = normalize.valued(field, place, raw, unit, body)
+    told = normalize.normalized(field, place, raw, unit, body)
     if isinstance(told, str):
         return Reading("no_value", raw, at=at, reason=told)
     return Reading("value", raw, told.value, told.unit, told.converted, at)

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from smartcar_ops.audit import audit
-from smartcar_ops.audit.resolver import Linker
+from smartcar_ops.audit.resolver import IdentityResolver
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
@@ -206,7 +206,7 @@ def parse_day(name: str, text: str) -> date:
 def progress(
     company: Company,
     ledger: Ledger,
-    linker: Linker,
+    linker: IdentityResolver,
     v2: V2,
     allowance: Allowance,
     *,
@@ -293,12 +293,12 @@ def _calls(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
     return dict(sorted(spent.items()))
 
 
-def _needed(company: Company, ledger: Ledger, linker: Linker, v2: V2, now: datetime) -> dict[str, int]:
+def _needed(company: Company, ledger: Ledger, linker: IdentityResolver, v2: V2, now: datetime) -> dict[str, int]:
     """Units that linking the unlinked and recording the unrecorded would still cost; once V2 has stopped, none are."""
     if v2_state.has_stopped(ledger):
         return {"linking": linker.cost(AUTO).total, "recording": 0}
     recorded = {key for key, (_, answered) in Recordings(ledger).index().items() if answered}
-    waiting = [pair for pair in vehicles.pairs(company, ledger, now) if pair.key not in recorded]
+    waiting = [pair for pair in vehicles.linked_vehicles(company, ledger, now) if pair.key not in recorded]
     cost = recording.cost(waiting, v2, TokenOwners(ledger, v2, now), field_map())
     return {"linking": linker.cost(AUTO).total, "recording": sum(cost.values())}
 

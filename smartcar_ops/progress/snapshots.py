@@ -9,7 +9,7 @@ from typing import Any
 
 from smartcar_ops.database.evidence import buckets
 
-Run = Mapping[str, Any]
+RunRow = Mapping[str, Any]
 """A run's row in the ledger."""
 
 
@@ -30,7 +30,7 @@ class Snapshot:
         return self.at.date()
 
 
-def audits(runs: Iterable[Run]) -> list[Snapshot]:
+def audits(runs: Iterable[RunRow]) -> list[Snapshot]:
     """What each audit found, in the order of the runs; one that left no counts is none."""
     told = [run for run in runs if run["act"] == "audit" and "buckets" in run["summary"]]
     return [_snapshot(began(run), run["summary"]) for run in told]
@@ -53,7 +53,7 @@ def _snapshot(at: datetime, summary: Mapping[str, Any]) -> Snapshot:
     return Snapshot(at, buckets.complete(summary["buckets"]), bool(summary.get("complete", True)))
 
 
-def began(run: Run) -> datetime:
+def began(run: RunRow) -> datetime:
     """When a run began, in UTC."""
     started: datetime = run["started"]
     return started.replace(tzinfo=UTC)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from smartcar_ops.database import schema as schema
+from smartcar_ops.database import schema
 from smartcar_ops.database.ledger.locks import WRITER, lock
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.session import Session, Verdict
+from smartcar_ops.session import Outcome, Session
 from smartcar_ops.text import nearest
 
 PHASES = ("expand",)
@@ -56,7 +56,7 @@ class Phases:
         rows = [(step.name, "there" if now[step.name] else "not there") for step in self.found]
         return pd.DataFrame(rows, columns=["step", "now"])
 
-    def finish(self) -> Verdict:
+    def finish(self) -> Outcome:
         """Ends the session: 0, or 3 where everything was there already."""
         if not self.open:
             return self.session.finish("Everything that expand adds is already there.", exit_code=3)

@@ -118,7 +118,7 @@ class ReconnectError(AuthenticationError):
 
 
 @dataclass(frozen=True)
-class Pair:
+class TokenPair:
     """What a refresh gives; ``expires_in`` are the access token's seconds."""
 
     access_token: str = field(repr=False)
@@ -137,7 +137,7 @@ class UserTokens:
         """Which application's tokens these are."""
         return self._credentials.application_id
 
-    def refresh(self, refresh_token: str) -> Pair:
+    def refresh(self, refresh_token: str) -> TokenPair:
         """A new pair; no unit of the allowance. Keep it before using it: the old refresh token dies in a minute.
 
         ReconnectError where the user must connect again, AuthenticationError where the application's own pair is
@@ -166,7 +166,7 @@ class UserTokens:
                 raise self._strange(f"answered without a usable {key}", response.status_code)
         lives = body.get("expires_in")
         seconds = float(lives) if isinstance(lives, int | float) else LIFE
-        return Pair(body["access_token"], body["refresh_token"], seconds)
+        return TokenPair(body["access_token"], body["refresh_token"], seconds)
 
     def _basic(self) -> str:
         pair = f"{self._credentials.application_id}:{self._credentials.v2_client_secret.get_secret_value()}"

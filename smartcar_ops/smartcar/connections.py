@@ -44,7 +44,7 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Listing:
+class ConnectionList:
     """All connections of a mode: one for each user, vehicle and external id that was seen together.
 
     ``complete`` is False where the count never agreed with ``totalCount``. ``dropped`` is the number of rows that
@@ -66,7 +66,7 @@ class ListedRow:
     """What tells it from every other row."""
 
 
-def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> Listing:
+def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> ConnectionList:
     """The connections of the mode; where two rows tell the same, the first (the newest) is kept."""
     found: dict[Hashable, Connection] = {}
     dropped = 0
@@ -75,7 +75,7 @@ def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> Listi
             for one in row.connections:
                 found.setdefault((one.user_id, one.vehicle_id, one.external_id), one)
         dropped += row.mode in ("", mode) and not (row.mode and row.connections)
-    return Listing(tuple(found.values()), complete, dropped)
+    return ConnectionList(tuple(found.values()), complete, dropped)
 
 
 def read_connection(row: Any, oddities: Oddities | None = None) -> Connection:

@@ -20,7 +20,7 @@ from smartcar_ops.smartcar.ids import read_id, read_mode
 from smartcar_ops.smartcar.pagination import Page, Pager, read_page
 from smartcar_ops.smartcar.v2 import GONE, has_stopped
 
-Row = TypeVar("Row")
+RowT = TypeVar("RowT")
 
 PAGE_SIZE = 100
 """The documented maximum of both lists."""
@@ -40,7 +40,7 @@ class ManagedConnection:
 
 
 @dataclass(frozen=True)
-class ManagedListing:
+class ManagedConnectionList:
     """V2 management's connections of a mode, and how many rows had no readable user or vehicle, or no mode."""
 
     connections: tuple[ManagedConnection, ...]
@@ -99,7 +99,7 @@ class ManagementV2:
     def __init__(self, transport: Transport, origin: str, token: SecretStr, *, off: bool = False) -> None:
         self._transport, self._origin, self._token, self._off = transport, origin, token, off
 
-    def connections(self, mode: str) -> ManagedListing:
+    def connections(self, mode: str) -> ManagedConnectionList:
         """Every connection of the mode, each once; one unit a page of 100. Rows of another mode are left out.
 
         Rows that can't be read are counted. AuthenticationError where the management token is missing or refused,
@@ -113,7 +113,7 @@ class ManagementV2:
             dropped += sum(row is None for row in rows)
             found |= {(row.user_id, row.vehicle_id): row for row in rows if row}
             if not cursor:
-                return ManagedListing(tuple(found.values()), dropped)
+                return ManagedConnectionList(tuple(found.values()), dropped)
         raise NotSmartcarError("smartcar: the pages of V2 management go in circles; check the origin.")
 
     def connections_page(self, mode: str) -> int:
@@ -206,8 +206,8 @@ class ManagementV3:
         return tuple(self._all("webhooks", {}, read_webhook, lambda row: row.id))
 
     def _all(
-        self, what: str, filters: Mapping[str, str], read: Callable[[Any], Row], key: Callable[[Row], Hashable]
-    ) -> list[Row]:
+        self, what: str, filters: Mapping[str, str], read: Callable[[Any], RowT], key: Callable[[RowT], Hashable]
+    ) -> list[RowT]:
         """A whole list; NotSmartcarError where its length and its rows don't agree."""
         paged = Pager(lambda address: self._page(what, address, filters), read, key).all()
         if not paged.complete:

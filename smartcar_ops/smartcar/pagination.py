@@ -19,8 +19,8 @@ from smartcar_ops.errors import NotSmartcarError, SmartcarError
 from smartcar_ops.smartcar.error_responses import mapping
 from smartcar_ops.smartcar.http.retries import may_pass
 
-Key = TypeVar("Key", bound=Hashable)
-Row = TypeVar("Row")
+KeyT = TypeVar("KeyT", bound=Hashable)
+RowT = TypeVar("RowT")
 
 PASSES = 3
 """How often a list is read as a whole where its length and its rows don't agree."""
@@ -39,35 +39,35 @@ FRONT_PAGES = 10
 
 
 @dataclass
-class Paged(Generic[Row]):
+class Paged(Generic[RowT]):
     """All rows, each once, in the order they came; ``complete`` is False where rows may be missing."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[RowT] = field(default_factory=list)
     complete: bool = True
 
 
-class Pager(Generic[Key, Row]):
+class Pager(Generic[KeyT, RowT]):
     """Reads one list: ``ask`` gets a page by its address (None: the first), ``read`` a row, ``key`` what it is."""
 
     def __init__(
         self,
         ask: Callable[[str | None], Page],
-        read: Callable[[object], Row],
-        key: Callable[[Row], Key],
+        read: Callable[[object], RowT],
+        key: Callable[[RowT], KeyT],
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._page, self._read, self._key = ask, read, key
         self._progress = progress or (lambda done, of: None)
-        self._found: dict[Key, Row] = {}
+        self._found: dict[KeyT, RowT] = {}
         self._total: int | None = None
 
-    def all(self) -> Paged[Row]:
+    def all(self) -> Paged[RowT]:
         """The whole list; read again, at most three times, where it is longer than what was found.
 
         Where it is shorter, rows left after they were read: a short list is read again to tell which, of a long
         one they are kept, for the next listing to take out.
         """
-        seen: dict[Key, Row] = {}
+        seen: dict[KeyT, RowT] = {}
         for _ in range(PASSES):
             self._found = {}
             pages = self._pass()
@@ -88,8 +88,8 @@ class Pager(Generic[Key, Row]):
 
     def _pass(self) -> int:
         """Reads the list from its first page to its last; returns how many pages it has."""
-        way = _Way()
-        stood: dict[Key, tuple[int, int]] = {}
+        way = _PageCursor()
+        stood: dict[KeyT, tuple[int, int]] = {}
         while not way.ended:
             page = self._ask(way.address)
             known = len(self._found)
@@ -101,7 +101,7 @@ class Pager(Generic[Key, Row]):
             self._look_at_the_front()
         return way.furthest + 1
 
-    def _left_beyond(self, page: Page, keys: list[Key], first: int, stood: dict[Key, tuple[int, int]]) -> int:
+    def _left_beyond(self, page: Page, keys: list[KeyT], first: int, stood: dict[KeyT, tuple[int, int]]) -> int:
         """How many rows beyond this page have left since it was last read: as many as its last known row moved to
         the back more than the list grew. Remembers in ``stood`` where its rows stand now, and the list's length.
 
@@ -130,7 +130,7 @@ class Pager(Generic[Key, Row]):
                 return
             address = page.next
 
-    def _take(self, page: Page) -> list[Key]:
+    def _take(self, page: Page) -> list[KeyT]:
         """Keeps a page's rows; returns what each of them is."""
         rows = [self._read(row) for row in page.rows]
         keys = [self._key(row) for row in rows]
@@ -140,7 +140,7 @@ class Pager(Generic[Key, Row]):
         return keys
 
 
-class _Way:
+class _PageCursor:
     """Which page is read next: the one after, or, where the list grew shorter, one before."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class _Way:
         self._addresses: list[str | None] = [None]
         self._place, self._size = 0, 1
         self._total: int | None = None
-        self._ahead: _Ahead | None = None
+        self._ahead: _Gap | None = None
         self._still, self._caught, self._beyond = True, 0, 0
         """Since going back: whether the list never grew, how many rows were caught, and how many are known to have
         left further on, where they pulled none past the reader."""
@@ -184,7 +184,7 @@ class _Way:
             self._addresses.append(page.next)
         self._still = self._still and shrunk >= 0
         if shrunk > 0 and self._place and page.total is not None and not self._ahead:
-            self._ahead = _Ahead(self._place, page.total + shrunk, shrunk)
+            self._ahead = _Gap(self._place, page.total + shrunk, shrunk)
             self._still, self._caught, self._beyond = True, 0, 0
         elif self._ahead:
             # Only what the page next to the gap tells, and before more rows left, is about the gap.
@@ -213,7 +213,7 @@ class _Way:
 
 
 @dataclass(frozen=True)
-class _Ahead:
+class _Gap:
     """The page at which the list was seen to be shorter: its place, the length at the page before it, and how many
     rows can have slipped past between the two."""
 

@@ -43,7 +43,7 @@ READABLE = (
 
 
 @dataclass
-class Item:
+class BatchItem:
     """One answer of a batch; ``code`` is its own HTTP status, ``data_age`` the maker's time (UTC)."""
 
     path: str
@@ -58,10 +58,10 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchAnswer:
     """A batch's answers by path; ``left_out`` are paths that were not asked, with why."""
 
-    items: Mapping[str, Item] = field(default_factory=dict)
+    items: Mapping[str, BatchItem] = field(default_factory=dict)
     left_out: Mapping[str, Lacks] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ class V2:
             raise NotSmartcarError("smartcar: V2 /vehicles lists what is no vehicle's id; check SMARTCAR_API_ORIGIN.")
         return tuple(dict.fromkeys(vehicle_id for vehicle_id in found if vehicle_id))
 
-    def read(self, token: str, vehicle_id: str, path: str = "/") -> Item:
+    def read(self, token: str, vehicle_id: str, path: str = "/") -> BatchItem:
         """One endpoint of a vehicle, in metric units: its body, the maker's time, Smartcar's; one unit.
 
         ``path`` is one of ``READABLE``; ParameterError for another, since V2 answers 404 to a mistyped path.
@@ -121,7 +121,7 @@ class V2:
         """What the vehicle's owner granted; one unit a page of 50."""
         return self._listed(token, f"/vehicles/{quote(vehicle_id, safe='')}/permissions", "permissions")
 
-    def batch(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Batch:
+    def batch(self, token: str, vehicle_id: str, paths: Iterable[str]) -> BatchAnswer:
         """Several reads of one vehicle in one request, in metric units.
 
         Costs a unit a path, or one in all, as ``SMARTCAR_ALLOWANCE_BATCH`` says. The HTTP answer is 200 even
@@ -225,25 +225,25 @@ def has_stopped(why: str, *, what: str = "V2", **told: Any) -> V2StoppedError:
     return V2StoppedError(f"smartcar: {what} has stopped ({why}); nothing more is asked of it.", **told)
 
 
-def read_batch(body: Any) -> Batch:
+def read_batch(body: Any) -> BatchAnswer:
     """A batch's answers from their JSON; NotSmartcarError where they are not a batch (a captive portal's 200)."""
     rows = mapping(body).get("responses")
     if not isinstance(rows, list):
         raise NotSmartcarError("smartcar: a V2 batch answered 200 without `responses`; a proxy may stand in between.")
     items = (_item(mapping(row)) for row in rows)
-    return Batch({item.path: item for item in items if item.path})
+    return BatchAnswer({item.path: item for item in items if item.path})
 
 
-def _refuse_another_car(item: Item, vehicle_id: str) -> None:
+def _refuse_another_car(item: BatchItem, vehicle_id: str) -> None:
     """An error where the vehicle's own attributes are another's."""
     if item.path == "/" and 0 < item.code < 400:
         refuse_another_car(mapping(item.body), vehicle_id, "V2")
 
 
-def _item(row: Mapping[str, Any]) -> Item:
+def _item(row: Mapping[str, Any]) -> BatchItem:
     headers = {str(name).lower(): value for name, value in mapping(row.get("headers")).items()}
     code, body = row.get("code"), row.get("body")
-    item = Item(
+    item = BatchItem(
         path=text(row.get("path")) or "",
         code=code if isinstance(code, int) else 0,
         body=body,

@@ -9,7 +9,14 @@ from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
 from smartcar_ops.smartcar.auth import ApplicationToken
-from smartcar_ops.smartcar.connections import Connection, ListedRow, Listing, listing_of, read_connection, read_row
+from smartcar_ops.smartcar.connections import (
+    Connection,
+    ConnectionList,
+    ListedRow,
+    listing_of,
+    read_connection,
+    read_row,
+)
 from smartcar_ops.smartcar.documents import Document, document, joined
 from smartcar_ops.smartcar.error_responses import body_of
 from smartcar_ops.smartcar.http.transport import Request, Transport
@@ -39,7 +46,7 @@ class V3:
     def __init__(self, transport: Transport, origin: str, token: ApplicationToken, is_text: IsText = never) -> None:
         self._transport, self._origin, self._token, self._is_text = transport, origin, token, is_text
 
-    def connections(self, mode: str, progress: Callable[[int, int], None] | None = None) -> Listing:
+    def connections(self, mode: str, progress: Callable[[int, int], None] | None = None) -> ConnectionList:
         """Every connection of the mode, each once, whatever arrives or leaves while the list is paged.
 
         Rows that contradict each other are all there; those that can't be read are counted. The mode is always sent

@@ -43,7 +43,7 @@ def refuse_huge(path: Path) -> None:
         raise TooLargeError(f"unpacks to {largest:,} bytes at once; expected at most {LARGEST_PART:,}")
 
 
-class Spool:
+class ParquetTable:
     """A growing table; ``close`` it before it is read. Without a path it is in a file that goes with this object.
 
     ``dtypes`` are the columns with their pandas types: a part in which a column is empty has the same types.
@@ -61,7 +61,7 @@ class Spool:
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(path, self.schema)
 
     @classmethod
-    def opened(cls, path: Path) -> Spool:
+    def opened(cls, path: Path) -> ParquetTable:
         """A table that is whole already, and may come from elsewhere: what it notes for pandas is not followed."""
         table = cls.__new__(cls)
         table.path, table.schema, table._writer = path, pq.read_schema(path).remove_metadata(), None
@@ -90,7 +90,7 @@ class Spool:
         pa.default_memory_pool().release_unused()
         return table
 
-    def close(self, notes: Mapping[str, str] | None = None) -> Spool:
+    def close(self, notes: Mapping[str, str] | None = None) -> ParquetTable:
         """Ends the table; ``notes`` are kept in the file's own metadata."""
         if self._writer is not None:
             if notes:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.settings import environment
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 
 STAMP = "%Y%m%dT%H%M%SZ"
 
@@ -123,7 +123,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def write_table(folder: Path, name: str, table: pd.DataFrame | Spool) -> None:
+def write_table(folder: Path, name: str, table: pd.DataFrame | ParquetTable) -> None:
     """Writes one table of a run; one that is on disk already is copied, not read."""
     path = folder / f"{name}.parquet"
     if isinstance(table, pd.DataFrame):

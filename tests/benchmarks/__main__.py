@@ -63,11 +63,11 @@ def counting_in_sql(folder: Path) -> tuple[str, ...]:
 
     def in_sql() -> None:
         with desk(house.company, house.ledger, house.now) as at:
-            list(at.rows(judging.Facts(at).counted(buckets.RULES)))
+            list(at.rows(judging.UserFacts(at).counted(buckets.RULES)))
 
     def in_python() -> None:
         with desk(house.company, house.ledger, house.now) as at:
-            for facts in at.rows(judging.Facts(at).judged(buckets.RULES)):
+            for facts in at.rows(judging.UserFacts(at).judged(buckets.RULES)):
                 buckets.bucket_of({name: bool(facts[name]) for _, when in buckets.RULES for name, _ in when})
 
     seconds = [timed(in_sql), timed(in_python)]

@@ -12,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.recording import read_recording
 from smartcar_ops.fields.field_map import field_map
 from smartcar_ops.settings.layout import Layout
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 from tests.benchmarks.audit_memory import peak
 
 PART = 100
@@ -32,8 +32,8 @@ def measured(file: Path) -> float:
 
 def judge(file: Path) -> None:
     """Judges every recording of the file, as a replay does."""
-    judging = Judging(field_map(), Layout(), datetime.now(UTC))
-    for table in Spool.opened(file).tables(rows=PART):
+    judging = Judge(field_map(), Layout(), datetime.now(UTC))
+    for table in ParquetTable.opened(file).tables(rows=PART):
         for text in table.column("document").to_pylist():
             judging.add(read_recording(json.loads(text)))
     judging.done()

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from smartcar_ops.compare.compare import Compare
-from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.compare.recording import read_recording
 from smartcar_ops.database.ledger.recordings import Recordings
@@ -140,7 +140,7 @@ def some_fields(count: int) -> FieldMap:
 
 def judged(documents: Sequence[str], fields: FieldMap) -> pd.DataFrame:
     """Every field of every document, judged, with reasons, as a DataFrame."""
-    judging = Judging(fields, Layout(), datetime.now(UTC))
+    judging = Judge(fields, Layout(), datetime.now(UTC))
     for text in documents:
         judging.add(read_recording(json.loads(text)))
     return judging.done().fields.frame()

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import requests
 
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.fields.field_map import FieldMap
 from smartcar_ops.settings.environment import Settings
 
 TIMEOUT = 30
 
 
-def read(settings: Settings, pairs: Sequence[Pair], fields: FieldMap) -> int:
+def read(settings: Settings, pairs: Sequence[LinkedVehicle], fields: FieldMap) -> int:
     """Reads these vehicles on both versions, what the kit reads and nothing more; how many requests were sent."""
     token = application_token(settings)
     return 1 + sum(_read(settings, pair, fields, token) for pair in pairs)
@@ -38,7 +38,7 @@ def application_token(settings: Settings) -> str:
     return str(answer.json()["access_token"])
 
 
-def _read(settings: Settings, pair: Pair, fields: FieldMap, token: str) -> int:
+def _read(settings: Settings, pair: LinkedVehicle, fields: FieldMap, token: str) -> int:
     paths, _ = fields.paths_for(pair.make, pair.powertrain, pair.permissions)
     for path in paths:
         address = f"{settings.origins.api}/v2.0/vehicles/{pair.vehicle_id}{path.rstrip('/')}"

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from smartcar_ops.audit.resolver import Linker
+from smartcar_ops.audit.resolver import IdentityResolver
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.database import schema
 from smartcar_ops.sandbox.address import Address, read_address
@@ -54,7 +54,7 @@ def _link(read: Settings) -> None:
     session = Session(NOTEBOOK, read)
     schema.expand(session.company, session.ledger)
     session.reopen_ledger()
-    linker = Linker(session.company, session.ledger, session.v2, session.v3, now=session.now)
+    linker = IdentityResolver(session.company, session.ledger, session.v2, session.v3, now=session.now)
     with ThreadPoolExecutor(THREADS) as executor:
         linker.ask(AUTO, executor)
     session.transport.close()

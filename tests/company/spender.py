@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
-from smartcar_ops.database.ledger.rate_limit_store import SharedKeeper
+from smartcar_ops.database.ledger.rate_limit_store import SharedStateStore
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import AllowanceSpentError
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.settings.layout import Layout
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget, Level
+from smartcar_ops.smartcar.http.rate_limit import BucketState, Budget, TokenBucket
 from smartcar_ops.smartcar.http.transport import Request, Transport
 
 THREADS = 8
@@ -21,7 +21,9 @@ THREADS = 8
 def main(database: str, reports: str, server: str, burst: str, per_minute: str, seconds: str) -> None:
     """Sends as fast as the allowance lets it."""
     ledger = Ledger.open(Company.connect(database, Layout()), Scope("service", "live"), Path(reports))
-    bucket = Bucket(Allowance(burst=int(burst), per_minute=float(per_minute)), SharedKeeper(ledger, Level))
+    bucket = TokenBucket(
+        Allowance(burst=int(burst), per_minute=float(per_minute)), SharedStateStore(ledger, BucketState)
+    )
     transport = Transport()
 
     def spend(_: int) -> None:

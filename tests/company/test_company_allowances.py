@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from smartcar_ops.database.ledger.rate_limit_store import SharedKeeper
+from smartcar_ops.database.ledger.rate_limit_store import SharedStateStore
 from smartcar_ops.errors import AllowanceSpentError
 from smartcar_ops.settings.credentials import Allowance
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Level
+from smartcar_ops.smartcar.http.rate_limit import BucketState, TokenBucket
 from tests.company import spender
 from tests.house import House
 from tests.smartcar.scripted import Answer, Asked, Scripted
@@ -22,9 +22,9 @@ from tests.smartcar.scripted import Answer, Asked, Scripted
 BURST, RATE, SECONDS, PROCESSES = 20, 10.0, 5.0, 2
 
 
-def shared(house: House, allowance: Allowance) -> Bucket:
+def shared(house: House, allowance: Allowance) -> TokenBucket:
     """A bucket of the house's service, as one more process would open it."""
-    return Bucket(allowance, SharedKeeper(house.open_ledger(), Level))
+    return TokenBucket(allowance, SharedStateStore(house.open_ledger(), BucketState))
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mariadb"])

@@ -16,7 +16,7 @@ from smartcar_ops.audit import audit as auditing
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import engines, schema
 from smartcar_ops.database.evidence.evidence import Evidence
-from smartcar_ops.database.evidence.workspace import Desk, desk
+from smartcar_ops.database.evidence.workspace import Workspace, desk
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, SettingsError
@@ -347,8 +347,8 @@ def test_sqlite_looks_connections_up_car_by_car(house: House, monkeypatch: pytes
     """Without statistics SQLite would read all cars for each connection: the order of the join is said."""
     house.ask()
     kept: dict[str, Any] = {}
-    keep = Desk.keep
-    monkeypatch.setattr(Desk, "keep", lambda at, query, name: keep(at, kept.setdefault(name, query), name))
+    keep = Workspace.keep
+    monkeypatch.setattr(Workspace, "keep", lambda at, query, name: keep(at, kept.setdefault(name, query), name))
     with desk(house.company, house.ledger, house.now) as at:
         _ = Evidence(at).seen
         statement = str(kept["seen"].compile(at.connection, compile_kwargs={"literal_binds": True}))

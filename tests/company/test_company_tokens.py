@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from smartcar_ops.database.stored_tokens import WAITS, TokenRows
+from smartcar_ops.database.stored_tokens import WAITS, StoredTokens
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, SmartcarOpsError
 from smartcar_ops.settings.layout import Layout, Vault
@@ -197,12 +197,12 @@ def test_after_contract_nothing_is_refreshable(any_database: str) -> None:
 # --- storing -----------------------------------------------------------------------------------------------
 
 
-def rows_of(known: Company, waits: list[float] | None = None) -> TokenRows:
+def rows_of(known: Company, waits: list[float] | None = None) -> StoredTokens:
     """The token rows of a company, without sleeping."""
-    return TokenRows(known, sleep=(waits if waits is not None else []).append)
+    return StoredTokens(known, sleep=(waits if waits is not None else []).append)
 
 
-def store(rows: TokenRows, *texts: str) -> bool:
+def store(rows: StoredTokens, *texts: str) -> bool:
     """Stores the planted pair in the place of these refresh tokens."""
     return rows.store(texts, "acc-PLANT", "ref-PLANT", created_at=NOW, rows=["1"])
 
@@ -356,7 +356,7 @@ def test_a_failed_write_is_tried_again(any_database: str) -> None:
         if len(waited) == 2:
             run(any_database, "ALTER TABLE away RENAME TO vehicles")
 
-    assert store(TokenRows(known, sleep=sleep), "old-PLANT")
+    assert store(StoredTokens(known, sleep=sleep), "old-PLANT")
     assert list(WAITS[:2]) == waited
     assert [(1, "acc-PLANT", "ref-PLANT")] == stored(any_database)
 
@@ -447,5 +447,5 @@ def test_a_seal_that_fails_for_a_while_is_tried_again(make_database: Callable[[s
     down = [True, True]
     vault = Vault(Opener(), lambda token: None if down else seal(token))
     known = company(url, vault, open_token="m:f", seal_token="m:g", **REFRESH)
-    assert store(TokenRows(known, sleep=lambda _: down.pop() and None), seal("old-PLANT"))
+    assert store(StoredTokens(known, sleep=lambda _: down.pop() and None), seal("old-PLANT"))
     assert [(1, seal("acc-PLANT"), seal("ref-PLANT"))] == stored(url)

@@ -72,7 +72,7 @@ def test_what_is_known_of_one_table_is_not_known_of_another(url: str, tmp_path: 
     with pytest.raises(PlanError, match="made for another table or id column"):
         runner.apply(there, other_ledger, plan, "there")
     assert 1 == runner.apply(company, ledger, plan, "run").count("written")
-    for act in (lambda: runner.way_back(other_ledger, "run", 1), lambda: undo(there, other_ledger)):
+    for act in (lambda: runner.undo_preview(other_ledger, "run", 1), lambda: undo(there, other_ledger)):
         with pytest.raises(PlanError, match=r"changed other tables .*users \(id\) and vehicles \(id\)"):
             act()
     assert 1 == undo(company, ledger).count("written")

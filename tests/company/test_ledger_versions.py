@@ -19,7 +19,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.ledger.locks import utcnow
-from smartcar_ops.database.ledger.versions import Version
+from smartcar_ops.database.ledger.versions import LedgerVersion
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError
 from smartcar_ops.settings.layout import Layout
@@ -88,7 +88,7 @@ def test_the_tables_are_made_as_they_are_described(
     upgrade(made)
     t.metadata.create_all(connected(described))
     assert schema(connected(described)) == schema(connected(made))
-    assert Version.CURRENT is versions.found(connected(made))
+    assert LedgerVersion.CURRENT is versions.found(connected(made))
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -141,8 +141,12 @@ def killed_between_steps(
         url = before(make_database(kind), kind, since)
         assert upgrade_in_a_process(url, moment) != 0, moment
         left = versions.found(connected(url))
-        assert left in {Version.OLDER, Version.CURRENT} or (left is Version.ABSENT and since == NONE), moment
-        if left is not Version.CURRENT:  # killed before the last commit, with nothing left to commit: all is there
+        assert left in {LedgerVersion.OLDER, LedgerVersion.CURRENT} or (
+            left is LedgerVersion.ABSENT and since == NONE
+        ), moment
+        if (
+            left is not LedgerVersion.CURRENT
+        ):  # killed before the last commit, with nothing left to commit: all is there
             upgrade(url)
         assert expected == (schema(connected(url)), rows(connected(url), since)), moment
 
@@ -196,7 +200,7 @@ def test_a_live_lock_of_an_old_kit_stops_the_upgrade(make_database: Callable[[st
     with connected(url).begin() as connection:
         connection.execute(beat, {"beat": str(utcnow() - t.LEASE * 2)})
     upgrade(url)
-    assert Version.CURRENT is versions.found(connected(url))
+    assert LedgerVersion.CURRENT is versions.found(connected(url))
 
 
 # --- another version is never taken for absent ---------------------------------------------------------------

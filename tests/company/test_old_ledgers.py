@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.backfill import runner
-from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.reading.replay import Replay, write_recordings
 from smartcar_ops.database import schema
 from smartcar_ops.database.ledger import change_log
@@ -122,7 +122,7 @@ def test_its_recordings_replay(old: Old, tmp_path: Path) -> None:
     assert old.expected["recordings"] == [list(key) for key in sorted(keys)]
     write_recordings(recordings.stream(keys), tmp_path / "recordings.parquet")
     layout, now = Layout(), datetime.fromisoformat(old.expected["now"])
-    judging = Judging(company_fields(layout), layout, now)
+    judging = Judge(company_fields(layout), layout, now)
     for recording in Replay(tmp_path).recordings():
         judging.add(recording)
     assert old.expected["verdicts"] == judging.done({}).verdicts
@@ -136,7 +136,7 @@ def test_its_changes_are_read_by_run(old: Old) -> None:
         rows = [row for part in change_log.of_run(old.ledger, run) for row in part]
         assert outcomes == Counter(row[outcome] for row in rows), run
         stands = outcomes["written"] - sum(old.expected["undone"].get(run, {}).values())
-        assert stands == runner.way_back(old.ledger, run, 1)[0], run
+        assert stands == runner.undo_preview(old.ledger, run, 1)[0], run
 
 
 @in_each_database
@@ -147,7 +147,7 @@ def test_its_runs_can_be_undone(old: Old) -> None:
         undone = runner.undo(old.company, old.ledger, undo["run"], f"undo-{number}")
         assert {name: undo[name] for name in undone.summary} == undone.summary
         assert undo["company"] == old.ids()
-        assert 0 == runner.way_back(old.ledger, undo["run"], 1)[0]
+        assert 0 == runner.undo_preview(old.ledger, undo["run"], 1)[0]
 
 
 @in_each_database

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from smartcar_ops.audit.listings import Listing
+from smartcar_ops.audit.listings import ConnectionListings
 from smartcar_ops.audit.questions import Questions
-from smartcar_ops.audit.sources import Asked
+from smartcar_ops.audit.sources import SourceReport
 from smartcar_ops.backfill import decisions, runner
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.database.ledger import tables as t
@@ -24,7 +24,7 @@ from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import LockedError
 from smartcar_ops.sandbox.api.management.webhooks import sign
 from smartcar_ops.smartcar.connections import Connection
-from smartcar_ops.smartcar.connections import Listing as V3Listing
+from smartcar_ops.smartcar.connections import ConnectionList as V3Listing
 from tests.migration import model_rules
 from tests.migration.model_desk import COMPANY, LEDGER, USER_ID, Killed, ModelDesk, Place, Record, Rows
 from tests.migration.model_rules import Known, Pairs
@@ -522,9 +522,9 @@ class Play:
             id = str(uuid.uuid5(uuid.NAMESPACE_URL, vehicle + person))
             rows.append(Connection(id, person, vehicle, "live", "A", "B", 2020, "BEV", (), own, None))
         before, listing = copy.deepcopy(self.known), V3Listing(tuple(rows), complete)
-        asked = Asked()
+        asked = SourceReport()
         questions = Questions[Any, Any]("connections", self.desk.ledger, asked, self.now)
-        Listing(self.desk.ledger, FakeV3(listing), now=self.now).ask_connections(  # type: ignore[arg-type]
+        ConnectionListings(self.desk.ledger, FakeV3(listing), now=self.now).ask_connections(  # type: ignore[arg-type]
             asked, questions, lambda *_: None, relist=True
         )
         self._take_in(before, pairs, told, complete=complete)

@@ -203,12 +203,12 @@ class Desk:
     def judged(self) -> dict[str, str]:
         """user id -> bucket, by the SQL rules."""
         with desk(self.company, self.ledger, NOW) as at:
-            return {row["user_id"]: row["bucket"] for row in at.rows(facts.Facts(at).judged(buckets.RULES))}
+            return {row["user_id"]: row["bucket"] for row in at.rows(facts.UserFacts(at).judged(buckets.RULES))}
 
     def counted(self) -> dict[str, int]:
         """Users by bucket, counted in the database."""
         with desk(self.company, self.ledger, NOW) as at:
-            return {row["bucket"]: row["users"] for row in at.rows(facts.Facts(at).counted(buckets.RULES))}
+            return {row["bucket"]: row["users"] for row in at.rows(facts.UserFacts(at).counted(buckets.RULES))}
 
     def orphans(self) -> set[tuple[str, str]]:
         """(Smartcar user, vehicle) of the connections nobody claims."""

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from smartcar_ops.concurrency import AHEAD, ahead
+from smartcar_ops.concurrency import AHEAD, prefetch
 
 
 class Numbers:
@@ -35,7 +35,7 @@ class Numbers:
 def test_the_parts_come_as_they_were_made() -> None:
     """In their order, all of them, made in another thread."""
     numbers = Numbers(100)
-    with ahead(iter(numbers)) as parts:
+    with prefetch(iter(numbers)) as parts:
         assert list(range(100)) == list(parts)
     assert numbers.ended
     assert threading.current_thread() is not numbers.thread
@@ -44,7 +44,7 @@ def test_the_parts_come_as_they_were_made() -> None:
 def test_few_are_made_before_they_are_read() -> None:
     """However many there are, as many wait as there is room for, and one is in the maker's hands."""
     numbers = Numbers(100)
-    with ahead(iter(numbers)) as parts:
+    with prefetch(iter(numbers)) as parts:
         assert numbers.enough.wait(10)
         assert AHEAD + 1 == numbers.made
         assert 0 == next(parts)
@@ -53,7 +53,7 @@ def test_few_are_made_before_they_are_read() -> None:
 def test_what_fails_is_raised_where_the_next_part_is_read() -> None:
     """After every part that was made before."""
     found = []
-    with pytest.raises(ValueError, match="the last one"), ahead(iter(Numbers(3, fails=True))) as parts:
+    with pytest.raises(ValueError, match="the last one"), prefetch(iter(Numbers(3, fails=True))) as parts:
         for number in parts:
             found.append(number)
     assert [0, 1, 2] == found
@@ -62,7 +62,7 @@ def test_what_fails_is_raised_where_the_next_part_is_read() -> None:
 def test_a_block_left_early_ends_the_making() -> None:
     """The maker is closed, as if its own loop had been left, and its thread is gone."""
     numbers = Numbers(1_000_000)
-    with pytest.raises(KeyError), ahead(iter(numbers)) as parts:
+    with pytest.raises(KeyError), prefetch(iter(numbers)) as parts:
         assert 0 == next(parts)
         raise KeyError("enough")
     assert numbers.ended and numbers.made < 1_000

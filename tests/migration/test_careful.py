@@ -96,7 +96,7 @@ def test_a_row_that_two_tables_have_is_told_by_its_batch(house: House) -> None:
     runner.apply(house.company, house.ledger, planned(house, user.row_id), "both")
     for batch, table in ((1, "users"), (2, "vehicles")):
         for row in (user.row_id, f"{table}/{user.row_id}"):
-            count, rows = runner.way_back(house.ledger, f"both:{batch}:{row}", 9)
+            count, rows = runner.undo_preview(house.ledger, f"both:{batch}:{row}", 9)
             assert (1, [table]) == (count, rows["table"].tolist())
 
 
@@ -130,14 +130,18 @@ def test_a_new_token_is_asked_although_the_old_one_was_refused(house: House) -> 
     assert (
         None
         is next(
-            pair for pair in vehicles.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
+            pair
+            for pair in vehicles.linked_vehicles(house.company, house.ledger, house.now)
+            if pair.local_vehicle_id == car
         ).token
     )
     house.execute("UPDATE vehicles SET vehicle_access_token = 'a-new-token' WHERE id = :id", id=int(car))
     assert (
         "a-new-token"
         == next(
-            pair for pair in vehicles.pairs(house.company, house.ledger, house.now) if pair.local_vehicle_id == car
+            pair
+            for pair in vehicles.linked_vehicles(house.company, house.ledger, house.now)
+            if pair.local_vehicle_id == car
         ).token
     )
 

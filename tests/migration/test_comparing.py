@@ -12,17 +12,17 @@ import pytest
 
 from smartcar_ops.compare import recording
 from smartcar_ops.compare.judging import judge
-from smartcar_ops.compare.judging.judge import Judging
+from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.judging.verdicts import WAIVABLE
 from smartcar_ops.compare.reading import selection
-from smartcar_ops.compare.reading.selection import Slice, Wish
-from smartcar_ops.compare.recording import Reached, Recording
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.reading.selection import Selection, SelectionSpec
+from smartcar_ops.compare.recording import ReadResult, Recording
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.errors import ParameterError, SettingsError, SmartcarError
 from smartcar_ops.fields.field_map import field_map
 from smartcar_ops.settings.layout import Layout
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.http.rate_limit import Budget, TokenBucket
 from tests.house import House
 from tests.recorded import Compared, begin, judged, owners, pairs, readable, record
 
@@ -226,9 +226,9 @@ def test_the_stored_id_says_whose_connection_is_read(make_house: Callable[..., H
         assert person == pair.smartcar_user_id
 
 
-def choose(linked: list[Pair], **wish: Any) -> list[Pair]:
+def choose(linked: list[LinkedVehicle], **wish: Any) -> list[LinkedVehicle]:
     """What a slice that begins with nothing recorded would read."""
-    return Slice("run", Wish(**wish), frozenset(), frozenset()).choose(linked)
+    return Selection("run", SelectionSpec(**wish), frozenset(), frozenset()).choose(linked)
 
 
 def test_a_draw_is_stable_and_sees_every_stratum_first(read: Read) -> None:
@@ -265,9 +265,9 @@ def test_one_vehicle_is_chosen_by_smartcars_id(read: Read) -> None:
 def test_a_stratum_of_which_enough_is_known_is_not_read_further(read: Read) -> None:
     """A draw of so many leaves closed strata out; asking for all reads them too."""
     closed = {read.linked[0].stratum}
-    names = Slice("run", Wish(10_000), frozenset(), frozenset())
+    names = Selection("run", SelectionSpec(10_000), frozenset(), frozenset())
     assert not closed & {pair.stratum for pair in names.choose(read.linked, closed)}
-    everything = Slice("run", Wish(0), frozenset(), frozenset())
+    everything = Selection("run", SelectionSpec(0), frozenset(), frozenset())
     assert choose(read.linked, vehicles=0) == everything.choose(read.linked, closed)
 
 
@@ -275,13 +275,13 @@ def test_vehicles_the_budget_did_not_reach_are_listed(make_house: Callable[..., 
     """With a budget for some, the rest are `not_read`, the comparison says so, and the next run goes on there."""
     house = make_house(users=60).expand().play_callbacks()
     house.ask()
-    slice_ = begin(house, Wish(6))
+    slice_ = begin(house, SelectionSpec(6))
     some, found = slice_.choose(pairs(house)), list[Recording]()
     selection.remember(Recordings(house.ledger), slice_)
-    with house.transport.spending(Budget(Bucket(house.settings.allowance), max_calls=50, max_minutes=0)):
+    with house.transport.spending(Budget(TokenBucket(house.settings.allowance), max_calls=50, max_minutes=0)):
         reached = record(house, some, found, slice_.name)
     assert 0 < len(reached.keys) < len(some)
-    judging = Judging(field_map(), Layout(), house.now)
+    judging = Judge(field_map(), Layout(), house.now)
     for one in found:
         judging.add(one)
     judging.skip(pair for pair in some if pair.key not in reached.keys)
@@ -289,7 +289,7 @@ def test_vehicles_the_budget_did_not_reach_are_listed(make_house: Callable[..., 
     assert not comparison.complete and len(found) == comparison.read
     states = dict(zip(comparison.vehicles["local_vehicle_id"], comparison.vehicles["state"], strict=True))
     assert {pair.local_vehicle_id: "read" if pair.key in reached.keys else "not_read" for pair in some} == states
-    again = begin(house, Wish(6))
+    again = begin(house, SelectionSpec(6))
     assert (slice_.name, reached.keys) == (again.name, again.read)
     assert {pair.key for pair in some} == {pair.key for pair in again.choose(pairs(house))}
 
@@ -305,14 +305,14 @@ def test_a_silent_v2_is_no_comparison(make_house: Callable[..., House]) -> None:
     ) as raised:
         reached.refuse_silence()
     assert 2 == raised.value.exit_code
-    Reached().refuse_silence()
+    ReadResult().refuse_silence()
 
 
 def test_a_silent_v2_never_takes_the_place_of_an_answer(make_house: Callable[..., House]) -> None:
     """Once V2 is gone, reading again leaves the recordings that have both sides as they are."""
     house = make_house(users=40).expand().play_callbacks()
     house.ask()
-    (pair,) = begin(house, Wish(1)).choose(pairs(house))
+    (pair,) = begin(house, SelectionSpec(1)).choose(pairs(house))
     record(house, [pair], [])
     kept = Recordings(house.ledger)
     before = kept.index()
@@ -323,7 +323,7 @@ def test_a_silent_v2_never_takes_the_place_of_an_answer(make_house: Callable[...
 def test_nothing_compared_is_an_empty_table_with_the_same_columns() -> None:
     """Without a recording every table has its columns and types, and the gate has nothing to refuse."""
     now = datetime(2026, 11, 23, tzinfo=UTC)
-    empty = Judging(field_map(), Layout(), now).done()
+    empty = Judge(field_map(), Layout(), now).done()
     fields = empty.fields.frame()
     assert (judge.FIELD_COLUMNS, 0, 0) == (list(fields.columns), len(fields), empty.exit_code)
     assert "bool" == str(fields["scored"].dtype)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from smartcar_ops.compare.compare import NOTEBOOK, Compare
-from smartcar_ops.compare.reading.worker import RemoteRecorder, Task
+from smartcar_ops.compare.reading.worker import RemoteRecorder, WorkItem
 from smartcar_ops.errors import AuthenticationError, DatabaseError, ParameterError, SmartcarOpsError
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
@@ -153,7 +153,7 @@ def test_a_batch_given_out_again_costs_nothing(house: House) -> None:
     recorder = RemoteRecorder(house.settings, compare.fields, compare.slice.name, house.now.timestamp() + 60)
     compare._recordings.remember_slice({"name": compare.slice.name, "wish": {}})
     pairs = tuple(compare.chosen)
-    first = recorder(Task(pairs, max_calls=10))
+    first = recorder(WorkItem(pairs, max_calls=10))
     assert ({pair.key for pair in pairs}, (), 9) == (first.keys, first.calls, first.units)
 
 
@@ -162,7 +162,7 @@ def test_a_worker_with_another_ledger_is_refused(make_house: Callable[..., House
     house = asked_house(make_house)
     recorder = RemoteRecorder(house.settings, comparing(house).fields, "a slice nobody opened", 0.0)
     with pytest.raises(DatabaseError, match="expand first"):
-        workers.submit(recorder, Task(())).result()
+        workers.submit(recorder, WorkItem(())).result()
 
 
 def test_workers_that_are_gone_are_told_in_a_sentence(make_house: Callable[..., House]) -> None:
@@ -182,7 +182,7 @@ def test_nothing_secret_is_shown_of_what_travels(house: House) -> None:
     compare = comparing(house)
     settings = house.read_settings(SMARTCAR_MANAGEMENT_TOKEN="first-plant,second-plant")
     recorder = RemoteRecorder(settings, compare.fields, "slice", 0.0)
-    shown = repr(recorder) + repr(Task(tuple(compare.chosen)))
+    shown = repr(recorder) + repr(WorkItem(tuple(compare.chosen)))
     travels = pickle.dumps(recorder)
     credentials = settings.credentials
     secrets = [pair.token for pair in compare.chosen if pair.token]

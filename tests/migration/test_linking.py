@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from smartcar_ops.audit.sources import AUTO, SOURCES, Asked, parse_sources
+from smartcar_ops.audit.sources import AUTO, SOURCES, SourceReport, parse_sources
 from smartcar_ops.database.ledger.ledger import EVIDENCE
 from smartcar_ops.errors import AuthenticationError, ParameterError
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.http.rate_limit import Budget, TokenBucket
 from tests.house import House
 
 
@@ -30,9 +30,9 @@ def known(house: House) -> dict[str, set[tuple[object, ...]]]:
     }
 
 
-def ask_within(house: House, max_calls: int, sources: Iterable[str] = AUTO) -> Asked:
+def ask_within(house: House, max_calls: int, sources: Iterable[str] = AUTO) -> SourceReport:
     """Asks with a budget of so many units, nothing waited for."""
-    budget = Budget(Bucket(house.settings.allowance), max_calls=max_calls, max_minutes=0)
+    budget = Budget(TokenBucket(house.settings.allowance), max_calls=max_calls, max_minutes=0)
     with house.transport.spending(budget):
         return house.ask(sources)
 
@@ -104,7 +104,7 @@ def test_a_budget_stops_and_later_runs_end_where_one_run_would(make_house: Calla
 def test_a_listing_that_the_budget_cuts_is_asked_again_whole(make_house: Callable[..., House]) -> None:
     """With less than a page's budget nothing is taken for listed, and audits say unasked, not reconnect."""
     house = make_house(users=60).expand()
-    with house.transport.spending(Budget(Bucket(house.settings.allowance), max_calls=1, max_minutes=0)):
+    with house.transport.spending(Budget(TokenBucket(house.settings.allowance), max_calls=1, max_minutes=0)):
         house.v3.connections_page("live")
         asked = house.ask(["connections"])
     assert {"connections": 1} == asked.not_read

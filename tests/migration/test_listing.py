@@ -13,15 +13,15 @@ from pydantic import SecretStr
 
 from smartcar_ops import notebook_runs
 from smartcar_ops.audit import resolver
-from smartcar_ops.audit.resolver import Linker
+from smartcar_ops.audit.resolver import IdentityResolver
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.audit.token_owners import TokenOwners, digest
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.errors import AuthenticationError, ParameterError
 from smartcar_ops.sandbox.faults.id_slips import names_two
 from smartcar_ops.session import Session
-from smartcar_ops.smartcar.connections import Listing as V3Listing
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.connections import ConnectionList as V3Listing
+from smartcar_ops.smartcar.http.rate_limit import Budget, TokenBucket
 from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.smartcar.management import ManagementV2
 from tests.house import House
@@ -94,7 +94,7 @@ def test_a_whole_listing_withdraws_what_it_no_longer_says(house: House) -> None:
 def test_the_allowance_ends_before_management(make_house: Callable[..., House]) -> None:
     """What was not reached is said, nothing is kept or taken for listed, and the next run goes on there."""
     house = make_house(users=130).expand()
-    with house.transport.spending(Budget(Bucket(house.settings.allowance), max_calls=1, max_minutes=0)):
+    with house.transport.spending(Budget(TokenBucket(house.settings.allowance), max_calls=1, max_minutes=0)):
         asked = house.ask(["management"])
     assert ({"management": 1}, False) == (asked.not_read, asked.complete)
     assert set() == managed(house)
@@ -126,7 +126,7 @@ def test_management_without_its_token_is_refused_by_name(house: House) -> None:
     """Exit 5 by cost and by asking, before anything is sent; without naming it, nothing is missed."""
     credentials = house.settings.credentials.model_copy(update={"management_token": SecretStr("")})
     session = Session("20_audit_user_ids", replace(house.settings, credentials=credentials))
-    linker: Linker = resolver.linker(session)
+    linker: IdentityResolver = resolver.resolver_for(session)
     for act in (linker.cost, lambda sources: resolver.ask(session, sources, max_calls=0, max_minutes=1)):
         with pytest.raises(ParameterError, match="SMARTCAR_MANAGEMENT_TOKEN") as raised:
             act(BOTH)

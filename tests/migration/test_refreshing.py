@@ -42,7 +42,7 @@ def shop(make_house: Callable[..., House]) -> House:
 def ask(house: House) -> Session:
     """A session of the audit's that asked the tokens alone, no VIN."""
     session = Session("20_audit_user_ids", house.settings)
-    said = resolver.linker(session).cost(SOURCES)
+    said = resolver.resolver_for(session).cost(SOURCES)
     resolver.ask(session, SOURCES, max_calls=0, max_minutes=1)
     spent = sum(units for api, units in session.transport.spent.items() if api not in ("iam", "auth"))
     assert 0 < spent <= said.total

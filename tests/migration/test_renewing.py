@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import stamina
 
-from smartcar_ops.audit.token_refresh import Renewed, renew
+from smartcar_ops.audit.token_refresh import Renewed, refresh
 from smartcar_ops.database import schema
 from smartcar_ops.database.ledger import locks
 from smartcar_ops.database.ledger import tables as t
@@ -109,7 +109,7 @@ class Shop:
         company, cars = self.company(url), self.cars() if cars is None else cars
         client, ledger = self.tokens(application), self.ledger(company)
         try:
-            return renew(company, ledger, client, cars, run_id=run_id, now=NOW, sleep=sleep)  # type: ignore[arg-type]
+            return refresh(company, ledger, client, cars, run_id=run_id, now=NOW, sleep=sleep)  # type: ignore[arg-type]
         finally:
             company.engine.dispose()
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.audit.listings import Listing
+from smartcar_ops.audit.listings import ConnectionListings
 from smartcar_ops.audit.questions import Questions
-from smartcar_ops.audit.sources import Asked
+from smartcar_ops.audit.sources import SourceReport
 from smartcar_ops.backfill import runner
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.smartcar.connections import Connection
-from smartcar_ops.smartcar.connections import Listing as Listed
-from smartcar_ops.smartcar.management import ManagedConnection, ManagedListing
+from smartcar_ops.smartcar.connections import ConnectionList as Listed
+from smartcar_ops.smartcar.management import ManagedConnection, ManagedConnectionList
 from tests.conftest import DATABASES
 from tests.migration.plain_desks import NOBODY, NOW, PERSONS, VEHICLES, Desk
 from tests.migration.plain_rules import PlainCar, PlainCompany
@@ -52,7 +52,7 @@ class Smartcar:
         if _:
             return Listed(tuple(self.rows), complete=True, dropped=self.dropped)
         managed = tuple(ManagedConnection(row.user_id, row.vehicle_id, mode, None) for row in self.rows)
-        return ManagedListing(managed, self.dropped)
+        return ManagedConnectionList(managed, self.dropped)
 
 
 def connection(vehicle: str, user: str, external_id: str | None = None) -> Connection:
@@ -60,10 +60,10 @@ def connection(vehicle: str, user: str, external_id: str | None = None) -> Conne
     return Connection("c", user, vehicle, "live", "A", "B", 2022, "BEV", (), external_id, None)
 
 
-def ask(desk: Desk, smartcar: Smartcar, at: datetime = NOW, **options: Any) -> Asked:
+def ask(desk: Desk, smartcar: Smartcar, at: datetime = NOW, **options: Any) -> SourceReport:
     """Asks for the list of connections."""
-    asked = Asked()
-    listing = Listing(desk.ledger, smartcar, now=at)  # type: ignore[arg-type]
+    asked = SourceReport()
+    listing = ConnectionListings(desk.ledger, smartcar, now=at)  # type: ignore[arg-type]
     questions = Questions[Any, Any]("connections", desk.ledger, asked, at)
     listing.ask_connections(asked, questions, lambda *_: None, **options)
     return asked
@@ -155,12 +155,12 @@ def test_a_whole_list_ends_the_doubt(quick: Desk) -> None:
 def test_a_management_list_in_doubt_is_kept_aside_too(quick: Desk) -> None:
     """What V2 management lists is held to the same rule."""
     smartcar = believed(quick, full())
-    listing = Listing(quick.ledger, smartcar, managed=smartcar, now=NOW)  # type: ignore[arg-type]
-    asked = Asked()
+    listing = ConnectionListings(quick.ledger, smartcar, managed=smartcar, now=NOW)  # type: ignore[arg-type]
+    asked = SourceReport()
     questions = Questions[Any, Any]("management", quick.ledger, asked, NOW)
     listing.ask_managed(asked, questions, lambda *_: None)
     smartcar.rows = []
-    later = Listing(quick.ledger, smartcar, managed=smartcar, now=NOW + 2 * HOUR)  # type: ignore[arg-type]
+    later = ConnectionListings(quick.ledger, smartcar, managed=smartcar, now=NOW + 2 * HOUR)  # type: ignore[arg-type]
     later.ask_managed(asked, questions, lambda *_: None)
     assert (False, {"management"}) == (asked.complete, set(asked.suspect))
     assert 60 == sum(row["gone_at"] is None for row in quick.ledger.rows(t.sightings))

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.audit.sources import Asked
+from smartcar_ops.audit.sources import SourceReport
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.errors import BillingError, NotFoundError, SmartcarError
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.http.rate_limit import Budget, TokenBucket
 from tests.house import House
 from tests.recorded import readable, record
 
@@ -48,7 +48,7 @@ def vins(make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> t
     return house, failing
 
 
-def open_now(asked: Asked) -> set[tuple[str, int, bool]]:
+def open_now(asked: SourceReport) -> set[tuple[str, int, bool]]:
     """(subject, days, given up) of the VINs without an answer."""
     rows = asked.table()
     rows = rows[rows["source"] == "vins"]
@@ -135,7 +135,7 @@ def test_nothing_is_asked_once_more_beyond_the_allowance(vins: tuple[House, Fail
     """Where max_calls ends the asking, what failed waits for the next run, and both are counted."""
     house, failing = vins
     unread = len(house.linker()._unread())
-    with house.transport.spending(Budget(Bucket(house.settings.allowance), max_calls=unread - 4, max_minutes=0)):
+    with house.transport.spending(Budget(TokenBucket(house.settings.allowance), max_calls=unread - 4, max_minutes=0)):
         asked = house.ask(VINS)
     assert {"vins": 2} == asked.not_read
     assert len(failing.calls) == asked.failed["vins"] <= 2

@@ -89,7 +89,7 @@ def test_undos_of_undos_are_recorded_right_at_any_depth(asked: House) -> None:
         undo(asked, target, f"undo{depth}")
         target = f"undo{depth}"
         assert (before if depth % 2 else after) == company_rows(asked)
-        assert (0 if depth % 2 else len(plan.changes())) == runner.way_back(asked.ledger, "run", 1)[0], depth
+        assert (0 if depth % 2 else len(plan.changes())) == runner.undo_preview(asked.ledger, "run", 1)[0], depth
     assert len(plan.changes()) == apply(asked, plan, "again").count("written")
     assert after == company_rows(asked)
 
@@ -105,9 +105,9 @@ def test_what_stands_is_known_before_a_killed_undo_is_noted(asked: House) -> Non
         assert act.go()
         act.kill()
         runs = [*names[: names.index(name)], f"killed {name}"]
-        told = {run: runner.way_back(asked.ledger, run, 0)[0] for run in runs}
+        told = {run: runner.undo_preview(asked.ledger, run, 0)[0] for run in runs}
         undo(asked, "run:999", f"nothing {name}")  # notes what the killed one put back
-        assert told == {run: runner.way_back(asked.ledger, run, 0)[0] for run in runs}
+        assert told == {run: runner.undo_preview(asked.ledger, run, 0)[0] for run in runs}
         assert (total - 20, 20) == (told[target], told[f"killed {name}"])
         undo(asked, f"killed {name}", f"undone {name}")
         assert total == undo(asked, target, name).count("written")

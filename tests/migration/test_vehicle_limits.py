@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from smartcar_ops.compare import recording
-from smartcar_ops.compare.reading.selection import Wish
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.reading.selection import SelectionSpec
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
 from smartcar_ops.errors import SettingsError, VehicleLimitError
@@ -38,13 +38,13 @@ def metered(house: House, clock: Clock, **limits: object) -> VehicleUnits:
     return meter
 
 
-def asked_of(house: House, pair: Pair) -> int:
+def asked_of(house: House, pair: LinkedVehicle) -> int:
     """The units that were sent about a vehicle, a path of a batch each, by what the sandbox saw of its batches."""
     return sum(f"/vehicles/{pair.vehicle_id}/" in path for _, _, path in house.sandbox.arrivals)
 
 
 @pytest.fixture
-def hyundai(make_house: Callable[..., House]) -> tuple[House, Pair]:
+def hyundai(make_house: Callable[..., House]) -> tuple[House, LinkedVehicle]:
     """A house with everything linked, and one of its cars of a make with a limit."""
     house = make_house(users=40).expand().play_callbacks()
     house.ask()
@@ -120,7 +120,7 @@ def test_a_wrong_limit_is_known_early(make_house: Callable[..., House]) -> None:
 # --- a comparison over days ----------------------------------------------------------------------------------
 
 
-def test_a_batch_longer_than_the_limit_is_split_over_days(hyundai: tuple[House, Pair]) -> None:
+def test_a_batch_longer_than_the_limit_is_split_over_days(hyundai: tuple[House, LinkedVehicle]) -> None:
     """Each part has a V3 reading of its own; in no 24 hours more than the limit is asked; the end is the same."""
     house, pair = hyundai
     paths, _ = field_map().paths_for(pair.make, pair.powertrain, pair.permissions)
@@ -133,7 +133,7 @@ def test_a_batch_longer_than_the_limit_is_split_over_days(hyundai: tuple[House, 
     while not runs or runs[-1][0].open_paths:
         assert len(runs) < 5
         if runs:
-            assert pair.key in begin(house, Wish(0)).unfinished
+            assert pair.key in begin(house, SelectionSpec(0)).unfinished
         runs.append([])
         before = house.transport.spent
         record(house, [pair], runs[-1], f"run{len(runs)}")
@@ -153,7 +153,7 @@ def test_a_batch_longer_than_the_limit_is_split_over_days(hyundai: tuple[House, 
     assert meter.left(pair.vehicle_id) == 10
 
 
-def test_what_was_read_in_part_is_judged_in_part(hyundai: tuple[House, Pair]) -> None:
+def test_what_was_read_in_part_is_judged_in_part(hyundai: tuple[House, LinkedVehicle]) -> None:
     """After the first day the rest is told as not asked yet, nothing of it counts as lost, and it is not complete."""
     house, pair = hyundai
     metered(house, Clock())
@@ -167,7 +167,7 @@ def test_what_was_read_in_part_is_judged_in_part(hyundai: tuple[House, Pair]) ->
     assert "1 vehicle was read in part" in told.verdict
 
 
-def test_a_vehicle_whose_limit_is_used_up_is_left_alone(hyundai: tuple[House, Pair]) -> None:
+def test_a_vehicle_whose_limit_is_used_up_is_left_alone(hyundai: tuple[House, LinkedVehicle]) -> None:
     """No call is sent about it, nothing kept of it is lost, and others are chosen meanwhile."""
     house, pair = hyundai
     meter = metered(house, Clock())
@@ -177,21 +177,21 @@ def test_a_vehicle_whose_limit_is_used_up_is_left_alone(hyundai: tuple[House, Pa
     reached = record(house, [pair], [])
     assert (set(), {pair.key}) == (reached.keys, reached.limited)
     assert (before, kept) == (asked_of(house, pair), Recordings(house.ledger).index())
-    slice_ = begin(house, Wish(0))
+    slice_ = begin(house, SelectionSpec(0))
     assert pair.key in {one.key for one in slice_.choose(pairs(house))}
     assert pair.key not in {one.key for one in slice_.choose(pairs(house), (), meter.used_up())}
 
 
-def test_what_was_begun_is_finished_first(hyundai: tuple[House, Pair]) -> None:
+def test_what_was_begun_is_finished_first(hyundai: tuple[House, LinkedVehicle]) -> None:
     """Of the next day's vehicles, those that were read in part come before those never tried."""
     house, pair = hyundai
     metered(house, Clock())
     record(house, [pair], [])
-    (first,) = begin(house, Wish(1)).choose(pairs(house))
+    (first,) = begin(house, SelectionSpec(1)).choose(pairs(house))
     assert pair.key == first.key
 
 
-def test_the_cost_says_it(hyundai: tuple[House, Pair]) -> None:
+def test_the_cost_says_it(hyundai: tuple[House, LinkedVehicle]) -> None:
     """Today's units are at most the limit, and the days that the whole takes are told by make."""
     house, pair = hyundai
     owner = owners(house)

@@ -10,7 +10,7 @@ import pytest
 
 from smartcar_ops.compare.judging.verdicts import judge, wants_another_read
 from smartcar_ops.fields.field_map import Field, Place
-from smartcar_ops.fields.reading import Reading, State
+from smartcar_ops.fields.reading import Reading, ReadingState
 
 AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PLACE = Place("here", "value", "km")
@@ -29,7 +29,7 @@ def value(of: Any, after: float | None = 0, *, unit: str | None = "km", converte
     return Reading("value", of, of, unit, converted, at)
 
 
-def none(state: State) -> Reading:
+def none(state: ReadingState) -> Reading:
     """No value, for a reason."""
     return Reading(state, reason=f"says {state}")
 

@@ -8,7 +8,7 @@ import pytest
 
 from smartcar_ops.errors import AllowanceSpentError
 from smartcar_ops.settings.credentials import Allowance
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget, Level, OwnKeeper
+from smartcar_ops.smartcar.http.rate_limit import BucketState, Budget, OwnStateStore, TokenBucket
 from smartcar_ops.smartcar.http.transport import Transport
 
 DEFAULT = Allowance()
@@ -31,9 +31,9 @@ class Clock:
         self.slept += seconds
 
 
-def bucket(clock: Clock, allowance: Allowance = DEFAULT, level: Level | None = None) -> Bucket:
+def bucket(clock: Clock, allowance: Allowance = DEFAULT, level: BucketState | None = None) -> TokenBucket:
     """A bucket on the clock."""
-    return Bucket(allowance, OwnKeeper(level, clock), sleep=clock.sleep)
+    return TokenBucket(allowance, OwnStateStore(level, clock), sleep=clock.sleep)
 
 
 def test_full_bucket_gives_its_burst_at_once():
@@ -47,7 +47,7 @@ def test_full_bucket_gives_its_burst_at_once():
 def test_the_next_unit_waits_for_its_refill():
     """After the burst a unit takes half a minute at 2 a minute."""
     clock = Clock()
-    empty = bucket(clock, level=Level(0, clock.now))
+    empty = bucket(clock, level=BucketState(0, clock.now))
     empty.take(1, until=NEVER)
     assert 30.0 == pytest.approx(clock.slept)
 
@@ -55,7 +55,7 @@ def test_the_next_unit_waits_for_its_refill():
 def test_a_refill_that_comes_too_late_is_refused_before_waiting():
     """Units that can't come before the end are refused at once, and nothing is taken."""
     clock = Clock()
-    low = bucket(clock, level=Level(3, clock.now))
+    low = bucket(clock, level=BucketState(3, clock.now))
     with pytest.raises(AllowanceSpentError, match=r"5 units wanted, 3 left; the next come in 60 s.*max_minutes"):
         low.take(5, until=clock.now + 59)
     assert (0.0, 3.0) == (clock.slept, low.level().units)
@@ -64,7 +64,7 @@ def test_a_refill_that_comes_too_late_is_refused_before_waiting():
 def test_a_refill_just_in_time_is_waited_for():
     """Units that come right at the end are waited for."""
     clock = Clock()
-    low = bucket(clock, level=Level(3, clock.now))
+    low = bucket(clock, level=BucketState(3, clock.now))
     low.take(5, until=clock.now + 60)
     assert 60.0 == pytest.approx(clock.slept)
 
@@ -72,14 +72,14 @@ def test_a_refill_just_in_time_is_waited_for():
 def test_an_earlier_process_leaves_its_level():
     """What an earlier process left is refilled since then, and never above the burst."""
     clock = Clock(now=1000.0)
-    assert 14.0 == bucket(clock, level=Level(4, 700.0)).level().units
-    assert 120 == bucket(clock, level=Level(4, -1e6)).level().units
+    assert 14.0 == bucket(clock, level=BucketState(4, 700.0)).level().units
+    assert 120 == bucket(clock, level=BucketState(4, -1e6)).level().units
 
 
 def test_a_clock_that_was_set_back_takes_nothing_away():
     """A level from the future is kept as it is, until that time comes."""
     clock = Clock(now=1000.0)
-    assert Level(7, 5000.0) == bucket(clock, level=Level(7, 5000.0)).level()
+    assert BucketState(7, 5000.0) == bucket(clock, level=BucketState(7, 5000.0)).level()
 
 
 def test_more_than_the_bucket_holds_is_debt():
@@ -158,7 +158,7 @@ def test_what_the_bucket_refuses_is_not_counted():
 def test_an_act_that_is_ended_stops_waiting_and_gives_back():
     """A call that waits for its units ends with the act and returns them; the next act waits as ever."""
     clock = Clock()
-    low = bucket(clock, Allowance(burst=4, per_minute=60), Level(0, clock.now))
+    low = bucket(clock, Allowance(burst=4, per_minute=60), BucketState(0, clock.now))
     low.end()
     with pytest.raises(AllowanceSpentError, match="the act was ended"):
         low.take(3, until=NEVER)
@@ -172,7 +172,7 @@ def test_ending_an_act_does_not_end_the_next_one():
     """In one session, spending begins anew after an act that was interrupted."""
     transport = Transport()
     clock = Clock()
-    shared = bucket(clock, Allowance(burst=4, per_minute=60), Level(0, clock.now))
+    shared = bucket(clock, Allowance(burst=4, per_minute=60), BucketState(0, clock.now))
     with transport.spending(Budget(shared)):
         transport.end()
     with transport.spending(Budget(shared)):
@@ -186,14 +186,14 @@ def test_ending_an_act_does_not_end_the_next_one():
 )
 def test_how_long_units_last_is_told_before(units: int, seconds: float) -> None:
     """What a full bucket holds comes at once; the rest at so many a minute. Telling takes nothing."""
-    bucket = Bucket(Allowance(burst=20, per_minute=2), OwnKeeper(clock=lambda: 1000.0))
+    bucket = TokenBucket(Allowance(burst=20, per_minute=2), OwnStateStore(clock=lambda: 1000.0))
     assert seconds == bucket.seconds_for(units)
     assert 20 == bucket.level().units
 
 
 def test_nothing_lasts_where_nothing_binds() -> None:
     """Without a limit, any number of units comes at once."""
-    assert 0.0 == Bucket(Allowance(limited=False)).seconds_for(10**9)
+    assert 0.0 == TokenBucket(Allowance(limited=False)).seconds_for(10**9)
 
 
 def test_units_set_aside_for_others_are_missing_until_they_are_given_back():

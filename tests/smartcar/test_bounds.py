@@ -17,7 +17,7 @@ from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar import json_values
 from smartcar_ops.smartcar.error_responses import DAY, HOUR, retry_after
 from smartcar_ops.smartcar.http.bounds import LARGEST
-from smartcar_ops.smartcar.http.rate_limit import LONGEST, Bucket, Budget, Level, OwnKeeper
+from smartcar_ops.smartcar.http.rate_limit import LONGEST, BucketState, Budget, OwnStateStore, TokenBucket
 from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.smartcar.inbound import read_event
 from tests.smartcar.scripted import Answer, Scripted
@@ -151,21 +151,21 @@ def test_a_date_within_a_day_is_plainly_said() -> None:
 def test_one_odd_header_does_not_hold_every_later_run(server: Scripted, header: str) -> None:
     """An application's pause is kept for an hour, however much was asked for."""
     server.play("*", Answer({"type": "RATE_LIMIT", "code": "SMARTCAR_API"}, 429, {"retry-after": header}))
-    keeper, transport = OwnKeeper(), Transport()
-    with transport.spending(Budget(Bucket(Allowance(), keeper))), pytest.raises(RateLimitError):
+    keeper, transport = OwnStateStore(), Transport()
+    with transport.spending(Budget(TokenBucket(Allowance(), keeper))), pytest.raises(RateLimitError):
         transport.json(ask(server.url))
-    assert HOUR == pytest.approx(Bucket(Allowance(), keeper).paused(), abs=5)
+    assert HOUR == pytest.approx(TokenBucket(Allowance(), keeper).paused(), abs=5)
     transport.close()
 
 
 @pytest.mark.parametrize("until", [float("inf"), 2.5e11, 1000.0 + LONGEST + 1])
 def test_a_pause_that_an_older_kit_kept_is_not_believed(until: float) -> None:
     """Nothing is held for longer than a day, nor does a level from the far future stop the refills."""
-    for level in (Level(5, 1000.0, until), Level(0, until)):
-        bucket = Bucket(Allowance(burst=120, per_minute=60), OwnKeeper(level, lambda: 1000.0))
+    for level in (BucketState(5, 1000.0, until), BucketState(0, until)):
+        bucket = TokenBucket(Allowance(burst=120, per_minute=60), OwnStateStore(level, lambda: 1000.0))
         assert 0 == bucket.paused()
     clock = [1000.0]
-    bucket = Bucket(Allowance(burst=120, per_minute=60), OwnKeeper(Level(0, until), lambda: clock[0]))
+    bucket = TokenBucket(Allowance(burst=120, per_minute=60), OwnStateStore(BucketState(0, until), lambda: clock[0]))
     bucket.hold(0)
     clock[0] += 60
     assert 60 == bucket.level().units
@@ -173,7 +173,7 @@ def test_a_pause_that_an_older_kit_kept_is_not_believed(until: float) -> None:
 
 def test_a_pause_can_be_ended() -> None:
     """Released, the next unit is given at once."""
-    bucket = Bucket(Allowance(), OwnKeeper())
+    bucket = TokenBucket(Allowance(), OwnStateStore())
     bucket.hold(900)
     assert 900 == pytest.approx(bucket.paused(), abs=5)
     bucket.release()

@@ -12,7 +12,16 @@ import pytest
 
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.fields import field_map as fields
-from smartcar_ops.fields.field_map import CONNECTION, TOKEN_PATHS, VEHICLE, Change, PartsKind, Rule, field_map, read_row
+from smartcar_ops.fields.field_map import (
+    CONNECTION,
+    TOKEN_PATHS,
+    VEHICLE,
+    Changeability,
+    PartsKind,
+    ValueRule,
+    field_map,
+    read_row,
+)
 from smartcar_ops.fields.normalize import fold
 from smartcar_ops.fields.units import CANONICAL, convert
 from smartcar_ops.smartcar.signals import known_codes
@@ -38,9 +47,9 @@ def test_every_row_is_well_formed(row):
     """Ids, paths and codes are in Smartcar's form, rules and changes are known words, tolerances are not negative."""
     assert re.fullmatch(r"[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*", row.id)
     assert row.v2 or row.v3
-    assert row.rule in get_args(Rule)
+    assert row.rule in get_args(ValueRule)
     assert row.parts in get_args(PartsKind)
-    assert row.change in get_args(Change)
+    assert row.change in get_args(Changeability)
     assert row.confidence in {"high", "medium", "low"}
     assert row.absolute >= 0 <= row.relative
     assert row.apart is None or row.apart >= row.absolute

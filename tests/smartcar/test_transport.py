@@ -24,7 +24,7 @@ from smartcar_ops.errors import (
     UnreachableError,
 )
 from smartcar_ops.settings.credentials import Allowance
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.http.rate_limit import Budget, TokenBucket
 from smartcar_ops.smartcar.http.transport import Request, Transport
 from tests.smartcar.scripted import Answer, Scripted
 
@@ -146,7 +146,7 @@ def test_one_ill_car_ends_no_run(server, transport):
 def test_a_limit_of_the_application_holds_everybody(server, transport, code, held):
     """A 429 of the application stops every caller of its bucket; one of a vehicle concerns that vehicle."""
     server.play("*", Answer({"type": "RATE_LIMIT", "code": code}, 429, {"retry-after": "90"}))
-    budget = Budget(Bucket(Allowance()), max_minutes=1)
+    budget = Budget(TokenBucket(Allowance()), max_minutes=1)
     with transport.spending(budget):
         with pytest.raises(RateLimitError):
             transport.json(ask(server))
@@ -259,7 +259,7 @@ def test_units_are_summed_by_api(server, transport):
 def test_a_spent_budget_sends_nothing(server, transport):
     """With the budget spent nothing goes out, except what is free."""
     server.play("*", GOOD)
-    with transport.spending(Budget(Bucket(Allowance()), max_calls=3)):
+    with transport.spending(Budget(TokenBucket(Allowance()), max_calls=3)):
         transport.json(ask(server, units=3))
         with pytest.raises(AllowanceSpentError):
             transport.json(ask(server))
@@ -273,7 +273,7 @@ def test_every_attempt_is_paid(server, transport):
     """A retry takes its units as the first attempt did, and stops where the budget does."""
     server.play("*", Answer({}, 503))
     with (
-        transport.spending(Budget(Bucket(Allowance()), max_calls=2)),
+        transport.spending(Budget(TokenBucket(Allowance()), max_calls=2)),
         pytest.raises(AllowanceSpentError),
     ):
         transport.json(ask(server))
@@ -283,7 +283,7 @@ def test_every_attempt_is_paid(server, transport):
 def test_the_outer_budget_counts_again_after_the_inner(server, transport):
     """A block of spending within another puts the outer budget back."""
     server.play("*", GOOD)
-    bucket = Bucket(Allowance())
+    bucket = TokenBucket(Allowance())
     with transport.spending(Budget(bucket, max_calls=1)):
         with transport.spending(Budget(bucket, max_calls=5)):
             transport.json(ask(server, units=5))

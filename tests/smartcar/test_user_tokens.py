@@ -9,8 +9,8 @@ import pytest
 
 from smartcar_ops.errors import AuthenticationError, NotSmartcarError, RateLimitError, SmartcarError
 from smartcar_ops.settings.credentials import Allowance, Credentials
-from smartcar_ops.smartcar.auth import TIMEOUT, Pair, ReconnectError, UserTokens
-from smartcar_ops.smartcar.http.rate_limit import Bucket, Budget
+from smartcar_ops.smartcar.auth import TIMEOUT, ReconnectError, TokenPair, UserTokens
+from smartcar_ops.smartcar.http.rate_limit import Budget, TokenBucket
 from smartcar_ops.smartcar.http.transport import Transport
 from tests.smartcar.scripted import Answer, Scripted
 
@@ -44,7 +44,7 @@ def refused(server, tokens, *answers: Answer) -> SmartcarError:
 def test_a_pair_for_a_refresh_token(server, tokens):
     """The old token goes as a form, the application's pair as HTTP Basic, and a new pair comes back."""
     server.play("/oauth/token", Answer(GOOD))
-    assert Pair("acc-PLANT", "ref-PLANT", 7200.0) == tokens.refresh(OLD)
+    assert TokenPair("acc-PLANT", "ref-PLANT", 7200.0) == tokens.refresh(OLD)
     asked = server.asked[0]
     assert ("POST", "/oauth/token") == (asked.method, asked.path)
     assert {"grant_type": "refresh_token", "refresh_token": OLD} == asked.form
@@ -126,7 +126,7 @@ def test_a_pair_without_a_refresh_token_is_no_pair(server, tokens):
 def test_a_lost_answer_is_asked_for_again(server, transport, tokens):
     """An answer that breaks off is asked for again at once, with the same refresh token; the allowance pays nothing."""
     server.play("/oauth/token", LOST, LOST, Answer(GOOD))
-    with transport.spending(Budget(Bucket(Allowance()), max_calls=1)):
+    with transport.spending(Budget(TokenBucket(Allowance()), max_calls=1)):
         assert "acc-PLANT" == tokens.refresh(OLD).access_token
     assert [OLD] * 3 == [asked.form["refresh_token"] for asked in server.asked]
     assert {"auth"} == {call.api for call in transport.calls}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from smartcar_ops.compare.judging.verdicts import JUDGED, LOST
 from smartcar_ops.settings.layout import Gate, Waiver
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.storage.parquet import ParquetTable
 
 BOTH_REFUSED = "not_permitted_by_both"
 """In a table of verdicts, those ``not_permitted`` that V2 is not permitted either: no loss on V3."""
@@ -28,8 +28,8 @@ class Comparison:
     batches of so many paths were answered.
     """
 
-    fields: Spool
-    vehicles: Spool
+    fields: ParquetTable
+    vehicles: ParquetTable
     counts: pd.DataFrame
     strata: pd.DataFrame
     lost: pd.DataFrame

@@ -20,14 +20,14 @@ from smartcar_ops.compare.judging.comparison import Comparison
 from smartcar_ops.compare.judging.strata import Stratum, Tally
 from smartcar_ops.compare.judging.verdicts import JUDGED, WAIVABLE, Judgement, judge
 from smartcar_ops.compare.recording import Recording
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.fields.field_map import TOKEN_PATHS, Field, FieldMap
 from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.fields.reading import Reading
 from smartcar_ops.settings.layout import Layout, Waiver
 from smartcar_ops.smartcar.documents import Document
-from smartcar_ops.smartcar.v2 import Batch
-from smartcar_ops.storage.parquet import Spool
+from smartcar_ops.smartcar.v2 import BatchAnswer
+from smartcar_ops.storage.parquet import ParquetTable
 
 FIELD_TYPES = {
     **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "field"), "str"),
@@ -78,7 +78,7 @@ HIDDEN = '"…"'
 """In place of a private value."""
 
 
-class Judging:
+class Judge:
     """Judges recordings one by one; ``done`` gives the comparison. Calls nobody.
 
     VINs and places are masked unless ``show_private``; the tables grow in ``folder``, or in a folder of their own.
@@ -132,7 +132,7 @@ class Judging:
         )
         self._vehicle(recording, scored, lost, judged)
 
-    def skip(self, pairs: Iterable[Pair], reason: str = "the allowance ended before this vehicle") -> None:
+    def skip(self, pairs: Iterable[LinkedVehicle], reason: str = "the allowance ended before this vehicle") -> None:
         """Vehicles that were chosen and not read."""
         rows = [
             (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum, "not_read", reason, *[None] * 7) for pair in pairs
@@ -195,7 +195,7 @@ class Judging:
 
     def _vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:
         pair, seconds = recording.pair, list[float | None]()
-        if isinstance(recording.batch, Batch):
+        if isinstance(recording.batch, BatchAnswer):
             self._batches[sum(path not in TOKEN_PATHS for path in recording.batch.items)] += 1
         for name, told in (("v2", recording.v2), ("v3", recording.v3)):
             seconds.append(told.seconds if isinstance(told, Document) else None)
@@ -217,7 +217,7 @@ class _Table:
     def __init__(
         self, types: Mapping[str, str], path: Path | None, seen: Callable[[pa.Table], None] | None = None
     ) -> None:
-        self._spool, self._seen = Spool(types, path), seen
+        self._spool, self._seen = ParquetTable(types, path), seen
         self._rows: list[tuple[Any, ...]] = []
 
     def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -225,7 +225,7 @@ class _Table:
         if len(self._rows) >= ROWS:
             self._flush()
 
-    def done(self) -> Spool:
+    def done(self) -> ParquetTable:
         self._flush()
         return self._spool.close()
 
@@ -259,7 +259,7 @@ def _number(reading: Reading) -> float | None:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _waived(row: Field, pair: Pair, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
+def _waived(row: Field, pair: LinkedVehicle, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
     """The judgement, turned into `waived` where a waiver in force covers its field and make."""
     for waiver in waivers:
         if waiver.field == row.id and waiver.make.upper() in ("", pair.make):

@@ -10,7 +10,7 @@ from smartcar_ops.compare.judging.agreement import TOGETHER, agreement, gap
 from smartcar_ops.fields.field_map import Field
 from smartcar_ops.fields.reading import Part, Reading
 
-Verdict = Literal[
+FieldVerdict = Literal[
     "equal",
     "converted",
     "within_tolerance",
@@ -26,12 +26,12 @@ Verdict = Literal[
     "failed",
     "waived",
 ]
-JUDGED: tuple[Verdict, ...] = ("equal", "converted", "within_tolerance", "mismatch")
-LOST: tuple[Verdict, ...] = ("mismatch", "v2_only", "not_permitted")
+JUDGED: tuple[FieldVerdict, ...] = ("equal", "converted", "within_tolerance", "mismatch")
+LOST: tuple[FieldVerdict, ...] = ("mismatch", "v2_only", "not_permitted")
 """What the gate counts; ``not_permitted`` only where V3 alone is not permitted."""
-WAIVABLE: tuple[Verdict, ...] = LOST
+WAIVABLE: tuple[FieldVerdict, ...] = LOST
 
-WORST: tuple[Verdict, ...] = (
+WORST: tuple[FieldVerdict, ...] = (
     *("mismatch", "v2_only", "not_permitted", "cached_error", "stale", "moved", "unavailable"),
     *("within_tolerance", "converted", "equal"),
 )
@@ -47,7 +47,7 @@ APART = {"volatile": TOGETHER, "slow": timedelta(hours=24)}
 class Judgement:
     """A verdict and why; ``v3`` is the reading that was kept; ``lost`` says that the gate counts it."""
 
-    verdict: Verdict
+    verdict: FieldVerdict
     reason: str
     v3: Reading
     lost: bool = False
@@ -79,7 +79,7 @@ def wants_another_read(field: Field, v2: Reading, v3: Reading) -> bool:
 def _unscored(field: Field, v2: Reading, v3: Reading) -> Judgement:
     side = v2 if field.v3 is None else v3
     if side.state == "value":
-        only: Verdict = "v2_only" if field.v3 is None else "v3_only"
+        only: FieldVerdict = "v2_only" if field.v3 is None else "v3_only"
         return Judgement(only, "the other version has no such field", v3)
     return _one_sided(v2, v3)
 

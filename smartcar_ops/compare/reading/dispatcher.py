@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 
-from smartcar_ops.compare.reading.worker import Outcome, RemoteRecorder, Task
-from smartcar_ops.compare.recording import Reached
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.reading.worker import Outcome, RemoteRecorder, WorkItem
+from smartcar_ops.compare.recording import ReadResult
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.errors import SmartcarError, SmartcarOpsError
 from smartcar_ops.smartcar.http.rate_limit import Budget
 from smartcar_ops.smartcar.http.transport import Transport
@@ -19,12 +19,12 @@ BATCH = 16
 IN_FLIGHT = 256
 """Batches that wait or run at once: enough for as many worker processes."""
 
-Price = Callable[[Sequence[Pair]], int]
+Price = Callable[[Sequence[LinkedVehicle]], int]
 """The most units that reading these vehicles can cost."""
 
 
 def record_fleet(
-    chosen: Sequence[Pair],
+    chosen: Sequence[LinkedVehicle],
     recorder: RemoteRecorder,
     executor: Executor,
     budget: Budget,
@@ -32,15 +32,15 @@ def record_fleet(
     price: Price,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> Reached:
+) -> ReadResult:
     """Reads the vehicles in batches until the allowance ends; those not reached are missing.
 
     The workers' calls go into ``transport``'s record. AuthenticationError or ServiceIllError, once every batch under
     way has ended, where the application's credentials are refused or the service is ill; SmartcarOpsError where the
     executor lost its workers.
     """
-    tasks, fleet = Tasks(chosen, price, budget), _Fleet(recorder, executor, budget)
-    reached = Reached()
+    tasks, fleet = Tasks(chosen, price, budget), Dispatcher(recorder, executor, budget)
+    reached = ReadResult()
     try:
         while fleet.fill(tasks):
             for outcome in fleet.outcomes():
@@ -68,16 +68,16 @@ class Tasks:
     Where ``max_calls`` binds, a batch takes along the units that it costs at most.
     """
 
-    def __init__(self, chosen: Sequence[Pair], price: Price, budget: Budget) -> None:
+    def __init__(self, chosen: Sequence[LinkedVehicle], price: Price, budget: Budget) -> None:
         self._price, self._budget = price, budget
         self._waiting = deque(_by_token(chosen))
 
-    def take(self, *, alone: bool) -> Task | None:
+    def take(self, *, alone: bool) -> WorkItem | None:
         """The next batch; None where nothing waits, or the budget has no units for it.
 
         ``alone``: no other batch is under way that might give units back, so one vehicle tries with what is left.
         """
-        pairs, units = list[Pair](), 0
+        pairs, units = list[LinkedVehicle](), 0
         while self._waiting and len(pairs) < BATCH:
             more = self._cost(self._waiting[0])
             if not self._affords(units + more):
@@ -90,21 +90,21 @@ class Tasks:
             if not self._waiting[0]:
                 self._waiting.popleft()
         self._budget.set_aside(units)
-        return Task(tuple(pairs), units) if pairs else None
+        return WorkItem(tuple(pairs), units) if pairs else None
 
-    def _cost(self, pairs: Sequence[Pair]) -> int:
+    def _cost(self, pairs: Sequence[LinkedVehicle]) -> int:
         return 0 if self._budget.left is None else self._price(pairs)
 
     def _affords(self, units: int) -> bool:
         return self._budget.left is None or units <= self._budget.left
 
 
-class _Fleet:
+class Dispatcher:
     """The batches under way; ``ended`` is the error that ends the run."""
 
     def __init__(self, recorder: RemoteRecorder, executor: Executor, budget: Budget) -> None:
         self._recorder, self._executor, self._budget = recorder, executor, budget
-        self._running: dict[Future[Outcome], Task] = {}
+        self._running: dict[Future[Outcome], WorkItem] = {}
         self._stopped = False
         self.ended: SmartcarError | None = None
 
@@ -137,15 +137,15 @@ class _Fleet:
         for future in [future for future in self._running if future.cancel()]:
             self._budget.give_back(self._running.pop(future).max_calls)
 
-    def _outcome(self, future: Future[Outcome], task: Task) -> Outcome:
+    def _outcome(self, future: Future[Outcome], task: WorkItem) -> Outcome:
         outcome = future.result()
         self._budget.give_back(task.max_calls - outcome.units)
         return outcome
 
 
-def _by_token(chosen: Sequence[Pair]) -> list[list[Pair]]:
+def _by_token(chosen: Sequence[LinkedVehicle]) -> list[list[LinkedVehicle]]:
     """The vehicles in their order, each with the others of its token."""
-    groups: dict[object, list[Pair]] = {}
+    groups: dict[object, list[LinkedVehicle]] = {}
     for pair in chosen:
         groups.setdefault(pair.token or pair.key, []).append(pair)
     return list(groups.values())

@@ -17,7 +17,7 @@ from smartcar_ops.compare.recording import Recording, read_recording
 from smartcar_ops.database.ledger.recordings import Kept
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.smartcar import json_values
-from smartcar_ops.storage.parquet import Spool, TooLargeError, refuse_huge
+from smartcar_ops.storage.parquet import ParquetTable, TooLargeError, refuse_huge
 
 RECORDING_TYPES = {
     **dict.fromkeys(("vehicle_id", "local_vehicle_id"), "str"),
@@ -29,9 +29,9 @@ DOCUMENTS = 100
 """Recordings that are held at a time."""
 
 
-def write_recordings(kept: Iterable[Kept], path: Path | None = None) -> Spool:
+def write_recordings(kept: Iterable[Kept], path: Path | None = None) -> ParquetTable:
     """The ledger's recordings as a table that a folder keeps, in the order given."""
-    spool, rows = Spool(RECORDING_TYPES, path), list[tuple[Any, ...]]()
+    spool, rows = ParquetTable(RECORDING_TYPES, path), list[tuple[Any, ...]]()
     for one in kept:
         text = json.dumps(one.document, ensure_ascii=False, separators=(",", ":"))
         at = one.recorded_at.replace(tzinfo=UTC)
@@ -51,7 +51,7 @@ class Replay:
         path = folder / "recordings.parquet"
         try:
             refuse_huge(path)
-            self._spool = Spool.opened(path)
+            self._spool = ParquetTable.opened(path)
         except TooLargeError as error:
             raise SettingsError(
                 f"parameters: replay names {folder.name!r}, whose recordings can't be this kit's: the file {error}."
@@ -69,7 +69,7 @@ class Replay:
         return len(self._spool)
 
     @property
-    def table(self) -> Spool:
+    def table(self) -> ParquetTable:
         """The recordings as they are kept."""
         return self._spool
 

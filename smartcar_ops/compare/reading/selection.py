@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.errors import ParameterError
 
@@ -21,7 +21,7 @@ Stratum = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Wish:
+class SelectionSpec:
     """What a run was asked to read: so many vehicles (0: all), or one; ``fresh``: also those recorded before."""
 
     vehicles: int = 25
@@ -35,11 +35,11 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Slice:
+class Selection:
     """The slice that a run reads: its name, what was recorded before it, and what an earlier try of it has."""
 
     name: str
-    wish: Wish
+    wish: SelectionSpec
     before: frozenset[Key]
     read: frozenset[Key]
     tried: frozenset[Key] = frozenset()
@@ -52,8 +52,8 @@ class Slice:
         return frozenset() if self.wish.fresh else self.before - self.tried
 
     def choose(
-        self, linked: Sequence[Pair], closed: Collection[Stratum] = (), used_up: Collection[str] = ()
-    ) -> list[Pair]:
+        self, linked: Sequence[LinkedVehicle], closed: Collection[Stratum] = (), used_up: Collection[str] = ()
+    ) -> list[LinkedVehicle]:
         """The vehicles of the slice, those an earlier try has among them; only such as V2 can answer for.
 
         None of ``used_up``, of which [limits] lets nothing be asked today.
@@ -74,13 +74,13 @@ class Slice:
         wanted = max(0, self.wish.vehicles - len(done)) if self.wish.vehicles else len(drawn)
         return done + drawn[:wanted]
 
-    def _ranked(self, candidates: Sequence[Pair], known: Counter[Stratum]) -> list[Pair]:
+    def _ranked(self, candidates: Sequence[LinkedVehicle], known: Counter[Stratum]) -> list[LinkedVehicle]:
         """Candidates by turn: first those read in part, then those never tried, then by strata and by lot.
 
         The strata with the fewest recordings come first.
         """
         turns, places = known.copy(), dict[Key, tuple[bool, bool, int, str]]()
-        lots = {pair.key: _lot(self.wish.seed, pair) for pair in candidates}
+        lots = {pair.key: _draw_key(self.wish.seed, pair) for pair in candidates}
         for pair in sorted(candidates, key=lambda pair: lots[pair.key]):
             turns[pair.stratum] += 1
             in_part = pair.key in self.unfinished
@@ -88,7 +88,7 @@ class Slice:
         return sorted(candidates, key=lambda pair: places[pair.key])
 
 
-def begin(recordings: Recordings, linked: Sequence[Pair], wish: Wish) -> Slice:
+def begin(recordings: Recordings, linked: Sequence[LinkedVehicle], wish: SelectionSpec) -> Selection:
     """The slice left open by a run with the same wish, else a new one; writes nothing.
 
     A new one has a name of its own: two comparisons of one session, or of the same second, share no reading.
@@ -102,32 +102,32 @@ def begin(recordings: Recordings, linked: Sequence[Pair], wish: Wish) -> Slice:
     read = frozenset(key for key, (slice_, _) in index.items() if slice_ == name and key in keys - unfinished)
     tried = unfinished | {key for key, (_, answered) in index.items() if not answered and key in keys - read}
     before = frozenset(key for key in index if key in keys and key not in read)
-    return Slice(name, wish, before, read, tried, unfinished)
+    return Selection(name, wish, before, read, tried, unfinished)
 
 
-def remember(recordings: Recordings, chosen: Slice) -> None:
+def remember(recordings: Recordings, chosen: Selection) -> None:
     """Notes that the slice is being read: a run that is killed leaves it open."""
     if not chosen.wish.vehicle_id:
         recordings.remember_slice({"name": chosen.name, "wish": _told(chosen.wish)})
 
 
-def close(recordings: Recordings, chosen: Slice) -> None:
+def close(recordings: Recordings, chosen: Selection) -> None:
     """Notes that the slice is read to its end."""
     if not chosen.wish.vehicle_id:
         recordings.remember_slice(None)
 
 
-def _told(wish: Wish) -> Mapping[str, object]:
+def _told(wish: SelectionSpec) -> Mapping[str, object]:
     return {"vehicles": wish.vehicles, "seed": wish.seed, "fresh": wish.fresh}
 
 
-def _one(linked: Sequence[Pair], vehicle_id: str) -> list[Pair]:
+def _one(linked: Sequence[LinkedVehicle], vehicle_id: str) -> list[LinkedVehicle]:
     wanted = [pair for pair in linked if pair.vehicle_id == vehicle_id.strip().lower()]
     if not wanted:
         raise ParameterError(f"parameters: vehicle_id {vehicle_id!r} is no linked vehicle; audit first.")
     return wanted
 
 
-def _lot(seed: int, pair: Pair) -> str:
+def _draw_key(seed: int, pair: LinkedVehicle) -> str:
     """A vehicle's lot in a draw: the same whoever else takes part."""
     return hashlib.sha256(f"{seed} {pair.vehicle_id} {pair.local_vehicle_id}".encode()).hexdigest()

@@ -19,8 +19,8 @@ from pydantic import SecretStr
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.clients import Clients
 from smartcar_ops.compare import recording
-from smartcar_ops.compare.recording import Reached, Recorder, Recording
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.recording import ReadResult, Recorder, Recording
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, DatabaseError, ServiceIllError, SmartcarError
 from smartcar_ops.fields.field_map import FieldMap
@@ -35,13 +35,13 @@ THREADS = 16
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkItem:
     """A batch of vehicles for one worker, and the units it may spend (0: what the bucket gives).
 
     The pairs carry V2 tokens: between machines they must travel encrypted.
     """
 
-    pairs: tuple[Pair, ...] = field(repr=False)
+    pairs: tuple[LinkedVehicle, ...] = field(repr=False)
     max_calls: int = 0
 
 
@@ -83,7 +83,7 @@ class RemoteRecorder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", _least(self.settings))
 
-    def __call__(self, task: Task) -> Outcome:
+    def __call__(self, task: WorkItem) -> Outcome:
         """The vehicles of this slice that are kept already count as read; the others are read side by side."""
         with _borrowed(self) as worker:
             return worker.carry_out(task)
@@ -100,12 +100,12 @@ class _Worker:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar")
         self._refuse_another_ledger()
 
-    def carry_out(self, task: Task) -> Outcome:
+    def carry_out(self, task: WorkItem) -> Outcome:
         """Reads what is not kept yet, within the task's budget."""
         kept = self._recordings.among(self._order.slice, [pair.key for pair in task.pairs])
         left = [pair for pair in task.pairs if pair.key not in kept]
         budget = self._budget(task, left)
-        reached, notes = Reached(), _Notes()
+        reached, notes = ReadResult(), _Notes()
         with self._clients.transport.spending(budget):
             try:
                 reached = recording.record_all(left, notes.watching(self._recorder()), self._threads)
@@ -127,7 +127,7 @@ class _Worker:
         order, clients = self._order, self._clients
         return Recorder(clients.v2, clients.v3, self._owners, self._recordings, order.fields, order.slice)
 
-    def _budget(self, task: Task, left: list[Pair]) -> Budget:
+    def _budget(self, task: WorkItem, left: list[LinkedVehicle]) -> Budget:
         """The task's units; those of vehicles that are kept already were spent before it was given out again."""
         most, bucket = task.max_calls, self._clients.bucket
         if most and len(left) < len(task.pairs):
@@ -155,10 +155,10 @@ class _Notes:
         self.spent = False
         self.ended: SmartcarError | None = None
 
-    def watching(self, recorder: Recorder) -> Callable[[Pair], Recording]:
+    def watching(self, recorder: Recorder) -> Callable[[LinkedVehicle], Recording]:
         """The recorder, noting that the allowance ended."""
 
-        def watched(pair: Pair) -> Recording:
+        def watched(pair: LinkedVehicle) -> Recording:
             try:
                 return recorder(pair)
             except AllowanceSpentError:

@@ -159,8 +159,8 @@ def differences(compare: Compare) -> HTML | None:
             "field": row["field"],
             "vehicle": (row["vehicle_id"], f"{row['make']}, yours {row['local_vehicle_id']}"),
             "verdict": row["verdict"].replace("_", " "),
-            "V2": values.told(row, "v2", NARROW),
-            "V3": values.told(row, "v3", NARROW),
+            "V2": values.shown_value(row, "v2", NARROW),
+            "V3": values.shown_value(row, "v3", NARROW),
             "reason": row["reason"],
         }
         for row in rows
@@ -199,7 +199,7 @@ def _examples(found: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str
         for row in part.drop_duplicates(["field", "verdict"]).itertuples():
             key = str(row.field), str(row.verdict)
             if key in wanted and key not in told:
-                told[key] = values.told(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
+                told[key] = values.shown_value(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
         if len(told) == len(wanted):
             break
     return told

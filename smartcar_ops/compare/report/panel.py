@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from smartcar_ops.compare.compare import Compare
 from smartcar_ops.compare.report.vehicle import one_vehicle
-from smartcar_ops.compare.vehicles import Pair
+from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, telling
 from smartcar_ops.session import Session
 
@@ -24,7 +24,7 @@ class VehiclePanel:
         self._session, self._compare = session, compare
         vehicles = compare.vehicles_to_look_at()
         self._vehicles = sorted(vehicles, key=lambda pair: (pair.token is None, *pair.stratum))
-        self._found: list[Pair] = []
+        self._found: list[LinkedVehicle] = []
         self._thread: threading.Thread | None = None
         self._working = False
         self.filter = widgets.Text(
@@ -65,7 +65,7 @@ class VehiclePanel:
         self.box.close()
 
     @property
-    def vehicle(self) -> Pair | None:
+    def vehicle(self) -> LinkedVehicle | None:
         """The one that is chosen."""
         place = self.which.value
         return self._found[place] if place is not None and place < len(self._found) else None
@@ -95,7 +95,7 @@ class VehiclePanel:
         self.look.disabled = pair is None or self._working
         self.cost.value = "" if pair is None else muted(self._price(pair))
 
-    def _price(self, pair: Pair) -> str:
+    def _price(self, pair: LinkedVehicle) -> str:
         if self._compare.replay:
             return "Looking costs nothing: it was recorded."
         silent = "" if pair.token else " V2 can't answer: the car has no V2 token younger than two hours."
@@ -112,13 +112,13 @@ class VehiclePanel:
         self._thread = threading.Thread(target=self._guarded, args=(pair,), daemon=True, name="smartcar-ops look")
         self._thread.start()
 
-    def _guarded(self, pair: Pair) -> None:
+    def _guarded(self, pair: LinkedVehicle) -> None:
         with telling(self.status):
             self._do_look(pair)
         self._working = False
         self._chosen()
 
-    def _do_look(self, pair: Pair) -> None:
+    def _do_look(self, pair: LinkedVehicle) -> None:
         """What papermill does with this ``vehicle_id``."""
         looked = self._compare.looking_at(pair.vehicle_id)
         verdict = looked.read().verdict
@@ -127,9 +127,9 @@ class VehiclePanel:
         self.status.value = html.escape(verdict)
 
 
-def _label(pair: Pair) -> str:
+def _label(pair: LinkedVehicle) -> str:
     return " · ".join(filter(None, (pair.make, pair.powertrain, pair.local_vehicle_id, pair.vehicle_id)))
 
 
-def _words(pair: Pair) -> str:
+def _words(pair: LinkedVehicle) -> str:
     return _label(pair).lower()

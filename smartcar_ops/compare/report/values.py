@@ -19,16 +19,16 @@ from smartcar_ops.fields.field_map import Field
 from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.fields.reading import Reading
 
-Row = Mapping[str, Any]
+FieldValues = Mapping[str, Any]
 """A row of the comparison's table of fields."""
 
-Version = Literal["v2", "v3"]
+ApiVersion = Literal["v2", "v3"]
 
 LINES = 6
 """Of a value with many parts, so many are shown at once; more are folded."""
 
 
-def side(row: Row, version: Version, field: Field | None) -> str:
+def side(row: FieldValues, version: ApiVersion, field: Field | None) -> str:
     """One version's value, and the maker's time."""
     at = row[f"{version}_at"]
     told = "" if pd.isna(at) else f"<small>{at.day} {at:%b, %H:%M:%S}</small>"
@@ -36,7 +36,7 @@ def side(row: Row, version: Version, field: Field | None) -> str:
     return f'<div><span class="which">{version.upper()}</span><span class="value">{value}</span>{told}</div>'
 
 
-def _value(row: Row, version: Version, field: Field | None) -> str:
+def _value(row: FieldValues, version: ApiVersion, field: Field | None) -> str:
     text, amount = row[f"{version}_value"], row[f"{version}_number"]
     if pd.isna(text) or text == HIDDEN:
         return f'<span class="soft">{"no value" if pd.isna(text) else "private"}</span>'
@@ -64,7 +64,7 @@ def _named(field: Field | None, raw: Any) -> Any:
     return raw
 
 
-def apart(row: Row) -> str:
+def apart(row: FieldValues) -> str:
     """How far the makers' times are apart, in words."""
     if pd.isna(row["v2_at"]) or pd.isna(row["v3_at"]):
         return ""
@@ -78,7 +78,7 @@ NOT_LISTED = "not listed"
 
 
 @dataclass(frozen=True)
-class Part:
+class ShownPart:
     """One of a field's many values on both versions, and whether the two agree (None: one side is silent)."""
 
     name: str
@@ -87,7 +87,7 @@ class Part:
     same: bool | None
 
 
-def parts_of(field: Field, row: Row, recording: Recording) -> list[Part]:
+def parts_of(field: Field, row: FieldValues, recording: Recording) -> list[ShownPart]:
     """A field's many values side by side, those that differ first."""
     recording = recording.part_of(field.v2.source) if field.v2 else recording
     v2, v3 = read_v2(field, recording.batch), read_v3(field, recording.signals)
@@ -100,7 +100,7 @@ def parts_of(field: Field, row: Row, recording: Recording) -> list[Part]:
 
     pairs, alone, added = matched(v2.parts, v3.parts)
     found = [
-        Part(
+        ShownPart(
             part.name,
             words(part.reading),
             words(other),
@@ -108,12 +108,14 @@ def parts_of(field: Field, row: Row, recording: Recording) -> list[Part]:
         )
         for part, _, other in pairs
     ]
-    found += [Part(part.name, words(part.reading), NOT_LISTED, None) for part in alone]
-    found += [Part(part.name, NOT_LISTED, words(part.reading), None) for part in added if part.reading.state == "value"]
+    found += [ShownPart(part.name, words(part.reading), NOT_LISTED, None) for part in alone]
+    found += [
+        ShownPart(part.name, NOT_LISTED, words(part.reading), None) for part in added if part.reading.state == "value"
+    ]
     return sorted(found, key=lambda part: (part.same is not False, part.same is True))
 
 
-def part_by_part(parts: Sequence[Part]) -> str:
+def part_by_part(parts: Sequence[ShownPart]) -> str:
     """The parts that do not agree, and the others as far as there is room; the rest is folded."""
     first = max(LINES, sum(part.same is not True for part in parts))
     lines = [
@@ -135,7 +137,7 @@ NAMES = ("type", "systemId", "code", "name", "taskId", "id")
 """Members that name an entry of a list."""
 
 
-def told(row: Mapping[str, Any], side: Literal["v2", "v3"], letters: int = SHORT) -> str:
+def shown_value(row: Mapping[str, Any], side: Literal["v2", "v3"], letters: int = SHORT) -> str:
     """A version's value in a row of the table of fields, on one line; empty where it has none."""
     text, value = row[f"{side}_value"], row[f"{side}_number"]
     if pd.isna(text):

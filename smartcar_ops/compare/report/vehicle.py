@@ -17,9 +17,9 @@ from urllib.parse import quote
 import pandas as pd
 from IPython.display import HTML
 
-from smartcar_ops.compare.recording import Recording, Told
+from smartcar_ops.compare.recording import Answer, Recording
 from smartcar_ops.compare.report.charts import AGREES, FAMILIES, LOST, NOT_JUDGED
-from smartcar_ops.compare.report.values import Row, apart, part_by_part, parts_of, side
+from smartcar_ops.compare.report.values import FieldValues, apart, part_by_part, parts_of, side
 from smartcar_ops.display import tables
 from smartcar_ops.fields.field_map import Field, FieldMap
 from smartcar_ops.settings.credentials import Origins
@@ -82,14 +82,14 @@ def _css() -> str:
 # --- groups -----------------------------------------------------------------------------------------------
 
 
-def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = {name: [] for name in GROUPS}
+def _grouped(rows: Iterable[FieldValues]) -> dict[str, list[FieldValues]]:
+    groups: dict[str, list[FieldValues]] = {name: [] for name in GROUPS}
     for row in rows:
         groups[_group_of(row)].append(row)
     return groups
 
 
-def _group_of(row: Row) -> str:
+def _group_of(row: FieldValues) -> str:
     verdict = row["verdict"]
     if row["lost"]:
         return LOST
@@ -100,7 +100,7 @@ def _group_of(row: Row) -> str:
     return AGREES if verdict in FAMILIES[AGREES] else NOT_JUDGED
 
 
-def _head(recording: Recording, groups: Mapping[str, Sequence[Row]]) -> str:
+def _head(recording: Recording, groups: Mapping[str, Sequence[FieldValues]]) -> str:
     pair = recording.pair
     told = {name: words for name, words in COUNTED.items() if groups[name] or name != UNCOUNTED}
     counts = ", ".join(f"{len(groups[name]):,} {words}" for name, words in told.items())
@@ -119,7 +119,7 @@ def _took(recording: Recording) -> str:
     return "".join(f"<br>{escape(words)}" for words in (", ".join(told), *failed) if words)
 
 
-def _group(name: str, rows: Sequence[Row], fields: Mapping[str, Field], recording: Recording) -> str:
+def _group(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], recording: Recording) -> str:
     title = f"{name}: {thousands(len(rows), 'fields')}"
     shown = "".join(_lines(name, rows, fields, recording))
     if name == ONE_SIDED:
@@ -127,7 +127,7 @@ def _group(name: str, rows: Sequence[Row], fields: Mapping[str, Field], recordin
     return f'<div class="group" role="heading" aria-level="3">{title}</div>{shown}'
 
 
-def _lines(name: str, rows: Sequence[Row], fields: Mapping[str, Field], recording: Recording) -> Iterator[str]:
+def _lines(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], recording: Recording) -> Iterator[str]:
     """A line a field; those without a value on either side share one for each reason."""
     silent: dict[tuple[str, str], list[str]] = {}
     for row in rows:
@@ -140,7 +140,7 @@ def _lines(name: str, rows: Sequence[Row], fields: Mapping[str, Field], recordin
         yield f'<div class="row"><div class="several name">{escape(", ".join(names))}</div>{told}</div>'
 
 
-def _line(name: str, row: Row, field: Field | None, recording: Recording) -> str:
+def _line(name: str, row: FieldValues, field: Field | None, recording: Recording) -> str:
     parts = parts_of(field, row, recording) if field and field.parts else []
     values = part_by_part(parts) if parts else f"{side(row, 'v2', field)}{side(row, 'v3', field)}"
     beside = " · ".join(filter(None, [apart(row), "" if row["scored"] or name == ONE_SIDED else "not counted"]))
@@ -201,7 +201,7 @@ def curl_v3(recording: Recording, origins: Origins) -> str:
     )
 
 
-def _answers(recording: Recording) -> Iterator[tuple[str, Told]]:
+def _answers(recording: Recording) -> Iterator[tuple[str, Answer]]:
     for part in recording.earlier:
         yield f"V2’s batch of {part.at.day} {part.at:%b}", part.v2
         yield f"V3’s signals of {part.at.day} {part.at:%b}", part.v3
@@ -216,5 +216,5 @@ def _responses(recording: Recording) -> list[object]:
     return rows if isinstance(rows, list) else []
 
 
-def _text(told: Told) -> str:
+def _text(told: Answer) -> str:
     return json.dumps(told.body, indent=2, ensure_ascii=False) if isinstance(told, Document) else str(told)

@@ -15,7 +15,7 @@ Turn = Literal["nobody", "kit", "person", "user"]
 
 
 @dataclass(frozen=True)
-class Bucket:
+class AuditBucket:
     """A bucket: the facts that must be so, why a user is in it, what is next and by whom, what a backfill decides."""
 
     name: str
@@ -27,7 +27,7 @@ class Bucket:
 
 
 BUCKETS = (
-    Bucket(
+    AuditBucket(
         "invalid",
         (("malformed", True),),
         "the stored id is no UUID",
@@ -35,7 +35,7 @@ BUCKETS = (
         "conflict",
         "person",
     ),
-    Bucket(
+    AuditBucket(
         "conflict",
         (("contradicted", True),),
         "the evidence contradicts itself or the stored id",
@@ -43,7 +43,7 @@ BUCKETS = (
         "conflict",
         "person",
     ),
-    Bucket(
+    AuditBucket(
         "shared",
         (("twinned", True),),
         "another local user holds, or would get, the same id",
@@ -51,7 +51,7 @@ BUCKETS = (
         "conflict",
         "person",
     ),
-    Bucket(
+    AuditBucket(
         "mapped",
         (("has_id", True), ("confirmed", True)),
         "a connection names the stored id",
@@ -59,7 +59,7 @@ BUCKETS = (
         "keep",
         "nobody",
     ),
-    Bucket(
+    AuditBucket(
         "unconfirmed",
         (("has_id", True),),
         "an id is stored, and no connection of the user's own vehicles names it",
@@ -67,8 +67,10 @@ BUCKETS = (
         "keep",
         "user",
     ),
-    Bucket("ready", (("has_name", True),), "no id is stored; the evidence names exactly one", "backfill", "set", "kit"),
-    Bucket(
+    AuditBucket(
+        "ready", (("has_name", True),), "no id is stored; the evidence names exactly one", "backfill", "set", "kit"
+    ),
+    AuditBucket(
         "no_vehicles",
         (("has_vehicles", False),),
         "no id, no vehicles, no evidence",
@@ -76,7 +78,7 @@ BUCKETS = (
         "skip",
         "nobody",
     ),
-    Bucket(
+    AuditBucket(
         "unasked",
         (("open_question", True),),
         "no evidence yet, and a source that could speak has not answered",
@@ -84,7 +86,7 @@ BUCKETS = (
         "skip",
         "kit",
     ),
-    Bucket(
+    AuditBucket(
         "reconnect",
         (),
         "every source was asked, and none speaks",

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.column_types import smartcar_id_of
-from smartcar_ops.database.evidence.facts import Facts
+from smartcar_ops.database.evidence.facts import UserFacts
 from smartcar_ops.database.evidence.readiness import HELD, Readiness, everybody_holding, evidence_number
 from smartcar_ops.database.evidence.workspace import desk
 from smartcar_ops.database.ledger import tables as t
@@ -148,7 +148,7 @@ class HeldTwice:
             if evidence_number(connection) == readiness.judged:
                 return set()
         with desk(self._company, self._ledger, datetime.now(UTC)) as at:
-            shared = Facts(at).shared().subquery("shared_ids")
+            shared = UserFacts(at).shared().subquery("shared_ids")
             query = sa.select(t.stage.c.place).join(shared, shared.c.id == t.stage.c.after_value).where(mine)
             return {row["place"] for row in at.rows(query)}
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 
 from smartcar_ops.database.column_types import ID_LENGTH
-from smartcar_ops.database.evidence.workspace import Desk, InOrder, step
+from smartcar_ops.database.evidence.workspace import InOrder, Workspace, step
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.text import NIL
 
@@ -51,7 +51,7 @@ def sources_of(mask: int | None) -> list[str]:
 class Evidence:
     """The query's parts, each one named question; build once for a desk."""
 
-    def __init__(self, at: Desk) -> None:
+    def __init__(self, at: Workspace) -> None:
         self._at, self._people, self._cars, self._scope = at, at.people, at.cars, at.scope
         self._per_vehicle = at.per_vehicle
         self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from smartcar_ops.database.column_types import ID_LENGTH
 from smartcar_ops.database.evidence.evidence import Evidence
-from smartcar_ops.database.evidence.workspace import Desk, InOrder, step
+from smartcar_ops.database.evidence.workspace import InOrder, Workspace, step
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import V2_STATE
 from smartcar_ops.text import NIL, SHAPE
@@ -27,10 +27,10 @@ Rules = Sequence[tuple[str, Sequence[tuple[str, bool]]]]
 """(bucket, the facts that must be true or false); the first that holds wins, the last holds always."""
 
 
-class Facts(Evidence):
+class UserFacts(Evidence):
     """The evidence, what follows from it for each user, and the bucket that this means."""
 
-    def __init__(self, at: Desk) -> None:
+    def __init__(self, at: Workspace) -> None:
         super().__init__(at)
         self._fed = at.fed
 

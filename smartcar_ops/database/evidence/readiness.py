@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.column_types import smartcar_id_of, text_of, tidy
 from smartcar_ops.database.evidence.evidence import UNPROVED
-from smartcar_ops.database.evidence.facts import BETWEEN_IDS, Facts, Rules
-from smartcar_ops.database.evidence.workspace import Desk, Holders, InOrder, step
+from smartcar_ops.database.evidence.facts import BETWEEN_IDS, Rules, UserFacts
+from smartcar_ops.database.evidence.workspace import Holders, InOrder, Workspace, step
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
@@ -188,7 +188,7 @@ class Readiness:
         return sa.not_(sa.exists().where(self._is_held(other.c[column.name], id)))
 
     def _users(self, connection: sa.Connection, staged: sa.CTE) -> sa.Select[Any]:
-        standing = step(Facts(self._desk(connection, staged)).standing(self.rules), "standing")
+        standing = step(UserFacts(self._desk(connection, staged)).standing(self.rules), "standing")
         row, after = standing.c, staged.c.staged_after_value
         same = sa.or_(row.named == after, sa.and_(row.named.is_(None), after.is_(None)))
         why = sa.case(
@@ -202,7 +202,7 @@ class Readiness:
         return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
 
     def _vehicles(self, connection: sa.Connection, column: str, staged: sa.CTE) -> sa.Select[Any]:
-        facts = Facts(self._desk(connection, staged, with_cars=True))
+        facts = UserFacts(self._desk(connection, staged, with_cars=True))
         standing = step(facts.standing(self.rules), "standing")
         car = step(facts.cars().order_by(None), "cars_now")
         after = staged.c.staged_after_value
@@ -220,7 +220,7 @@ class Readiness:
         )
         return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
 
-    def _desk(self, connection: sa.Connection, staged: sa.CTE, *, with_cars: bool = False) -> Desk:
+    def _desk(self, connection: sa.Connection, staged: sa.CTE, *, with_cars: bool = False) -> Workspace:
         """A desk of the users that a batch is about, and of their cars."""
         company = self.company
         owners = step(
@@ -240,7 +240,7 @@ class Readiness:
                 vehicles.c[names.vehicles.id], staged.c.staged_row_id, connection.dialect.name
             )
             cars = sa.union(cars, company.cars(now).select_from(InOrder(staged, vehicles, is_car)))  # type: ignore[assignment]
-        return Desk(
+        return Workspace(
             connection,
             step(people, "people"),
             step(cars, "cars"),

@@ -38,7 +38,7 @@ class Holders:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Workspace:
     """Where judging happens: one connection that sees people, cars and evidence."""
 
     connection: sa.Connection
@@ -100,17 +100,17 @@ def _arrow(kind: sa.types.TypeEngine[Any]) -> pa.DataType:
 
 
 @contextmanager
-def desk(company: Company, ledger: Ledger, now: datetime) -> Iterator[Desk]:
+def desk(company: Company, ledger: Ledger, now: datetime) -> Iterator[Workspace]:
     """A desk in the company's database, or, with the ledger in a file, in that file on copied ids."""
     people, cars = company.people(), company.cars(now)
     about = ledger.scope, company.holder_column is not None, ledger.knows(SUBSCRIPTIONS)
     if ledger.in_database:
         with engines.failures(company.engine, "judging the users"), company.engine.connect() as connection:
-            yield Desk(connection, step(people, "people"), step(cars, "cars", once=False), *about)
+            yield Workspace(connection, step(people, "people"), step(cars, "cars", once=False), *about)
         return
     with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
         copies = [_copy(company, connection, query, name) for query, name in ((people, "people"), (cars, "cars"))]
-        yield Desk(connection, copies[0], copies[1], *about)
+        yield Workspace(connection, copies[0], copies[1], *about)
         connection.rollback()
 
 

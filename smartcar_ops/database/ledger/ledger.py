@@ -17,7 +17,7 @@ from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import TableNames, table_names
-from smartcar_ops.database.ledger.versions import Version
+from smartcar_ops.database.ledger.versions import LedgerVersion
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
 from smartcar_ops.settings import file_modes
@@ -79,7 +79,7 @@ class Ledger:
         are of another version than this kit's: they are never taken for absent. ``to_upgrade`` gives whoever will
         upgrade older ones the file until then.
         """
-        older = to_upgrade and versions.found(company.engine) is Version.OLDER
+        older = to_upgrade and versions.found(company.engine) is LedgerVersion.OLDER
         if older or not in_database(company.engine):
             return cls.file(company, scope, reports)
         ledger = cls.of_database(company, scope)
@@ -103,7 +103,7 @@ class Ledger:
         engine = engines.create(f"sqlite:///{file_path(company, reports)}")
         ledger = cls(engine, scope.on(company), in_database=False)
         versions.refuse_another(engine, newer_only=True)
-        if versions.found(engine) is not Version.CURRENT:
+        if versions.found(engine) is not LedgerVersion.CURRENT:
             versions.upgrade(engine, table_names(company))
         ledger.name_layout(company)
         with suppress(OSError):
@@ -294,7 +294,7 @@ class Ledger:
 def in_database(engine: sa.Engine) -> bool:
     """Whether the database holds the kit's tables; DatabaseError if they are of another version than this kit's."""
     versions.refuse_another(engine)
-    return versions.found(engine) is Version.CURRENT
+    return versions.found(engine) is LedgerVersion.CURRENT
 
 
 def file_path(company: Company, reports: Path) -> Path:

@@ -15,7 +15,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import LEVEL, Ledger
 
 
-class SharedKeeper:
+class SharedStateStore:
     """Keeps one service's level as a row of the ledger; one transaction an exchange, by the database's clock.
 
     ``level`` makes what is kept from (units, at, held_until): the shape is the caller's.

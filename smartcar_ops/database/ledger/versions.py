@@ -46,7 +46,7 @@ _one_at_a_time = threading.Lock()
 """Alembic's own context is one for the whole process."""
 
 
-class Version(Enum):
+class LedgerVersion(Enum):
     """What there is of the ledger's tables."""
 
     ABSENT = "absent"
@@ -55,18 +55,18 @@ class Version(Enum):
     NEWER = "newer"
 
 
-def found(engine: sa.Engine) -> Version:
+def found(engine: sa.Engine) -> LedgerVersion:
     """Which version the ledger's tables have here; reads only."""
     with engines.failures(engine, "looking for the ledger"):
         names = _tables(engine)
         if not names:
-            return Version.ABSENT
+            return LedgerVersion.ABSENT
         number = _number(engine) if VERSION_TABLE in names else None
     if number == UNREADABLE:
-        return Version.CURRENT  # this account may neither read nor write it, and takes the file
+        return LedgerVersion.CURRENT  # this account may neither read nor write it, and takes the file
     if number is not None and number not in _numbers():
-        return Version.NEWER
-    return Version.CURRENT if number == _numbers()[0] else Version.OLDER
+        return LedgerVersion.NEWER
+    return LedgerVersion.CURRENT if number == _numbers()[0] else LedgerVersion.OLDER
 
 
 def _tables(bind: sa.Engine | sa.Connection) -> set[str]:
@@ -77,12 +77,12 @@ def _tables(bind: sa.Engine | sa.Connection) -> set[str]:
 def refuse_another(engine: sa.Engine, *, newer_only: bool = False) -> None:
     """DatabaseError if the ledger here is of another version than this kit's; nothing if there is none."""
     version = found(engine)
-    if version is Version.NEWER:
+    if version is LedgerVersion.NEWER:
         raise DatabaseError(
             f"database: the kit's own tables have version {_number(engine)}, made by a newer smartcar-ops; this one "
             f"knows versions up to {_numbers()[0]}. Use the newer smartcar-ops."
         )
-    if version is Version.OLDER and not newer_only:
+    if version is LedgerVersion.OLDER and not newer_only:
         raise DatabaseError(
             "database: the kit's own tables were made by an older smartcar-ops, or their upgrade was interrupted; "
             "nothing of them is lost. Run 40_schema_phases -p phase expand -p apply True, which upgrades them."

@@ -18,7 +18,7 @@ from smartcar_ops.settings.credentials import Allowance
 
 
 @dataclass(frozen=True)
-class Level:
+class BucketState:
     """How many units a bucket held, and when (seconds since the epoch); below nothing where units are owed.
 
     Nothing is taken before ``held_until``: Smartcar itself asked for a pause.
@@ -32,31 +32,31 @@ class Level:
 LONGEST = 86_400.0
 """Seconds: nothing is held for longer than a day. What an older kit kept, or a clock far ahead, is not believed."""
 
-Change = Callable[[Level | None, float], Level | None]
+StateUpdate = Callable[[BucketState | None, float], BucketState | None]
 """Given the kept level (None: never used) and the keeper's time: the level to keep, None to leave it."""
 
 
-class Keeper(Protocol):
+class StateStore(Protocol):
     """Where a bucket's level is kept; ``exchange`` lets one caller after the other change it."""
 
-    def exchange(self, change: Change) -> None:
+    def exchange(self, change: StateUpdate) -> None:
         """Applies the change while nobody else can."""
 
 
-class OwnKeeper:
+class OwnStateStore:
     """Keeps a level for the threads of this process."""
 
-    def __init__(self, level: Level | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, level: BucketState | None = None, clock: Callable[[], float] = time.time) -> None:
         self._level, self._clock = level, clock
         self._lock = threading.Lock()
 
-    def exchange(self, change: Change) -> None:
+    def exchange(self, change: StateUpdate) -> None:
         """Applies the change under a lock."""
         with self._lock:
             self._level = change(self._level, self._clock()) or self._level
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket in units; ``take`` reserves them at once and returns when their time has come.
 
     Reserving first keeps many waiting threads and processes in order at one exchange a call. An unlimited
@@ -64,9 +64,9 @@ class Bucket:
     """
 
     def __init__(
-        self, allowance: Allowance, keeper: Keeper | None = None, *, sleep: Callable[[float], None] | None = None
+        self, allowance: Allowance, keeper: StateStore | None = None, *, sleep: Callable[[float], None] | None = None
     ) -> None:
-        self._allowance, self._keeper = allowance, keeper or OwnKeeper()
+        self._allowance, self._keeper = allowance, keeper or OwnStateStore()
         self._ended = threading.Event()
         self._sleep = sleep or self._ended.wait
 
@@ -75,9 +75,9 @@ class Bucket:
         """False where no allowance binds (the embedded sandbox)."""
         return self._allowance.limited
 
-    def level(self) -> Level:
+    def level(self) -> BucketState:
         """What the bucket holds now, by its keeper's clock."""
-        found: list[Level] = []
+        found: list[BucketState] = []
         self._keeper.exchange(lambda kept, now: found.append(self._refilled(kept, now)))
         return found[0]
 
@@ -133,7 +133,7 @@ class Bucket:
         waits: list[float] = []
         refused: list[str] = []
 
-        def change(kept: Level | None, now: float) -> Level | None:
+        def change(kept: BucketState | None, now: float) -> BucketState | None:
             level = self._refilled(kept, now)
             missing = min(units, self._allowance.burst) - level.units
             wait = max(missing * 60 / self._allowance.per_minute, level.held_until - now, 0.0)
@@ -151,29 +151,29 @@ class Bucket:
         return waits[0]
 
     def _give_back(self, units: int) -> None:
-        def change(kept: Level | None, now: float) -> Level:
+        def change(kept: BucketState | None, now: float) -> BucketState:
             level = self._refilled(kept, now)
             return replace(level, units=min(self._allowance.burst, level.units + units))
 
         self._keeper.exchange(change)
 
-    def _refilled(self, kept: Level | None, now: float) -> Level:
+    def _refilled(self, kept: BucketState | None, now: float) -> BucketState:
         """The level now; a clock that was set back gives nothing and takes nothing."""
         if kept is None:
-            return Level(self._allowance.burst, now)
+            return BucketState(self._allowance.burst, now)
         at, held_until = (0.0 if moment > now + LONGEST else moment for moment in (kept.at, kept.held_until))
         gained = max(0.0, now - (at or now)) * self._allowance.per_minute / 60
-        return Level(min(self._allowance.burst, kept.units + gained), max(now, at), held_until)
+        return BucketState(min(self._allowance.burst, kept.units + gained), max(now, at), held_until)
 
     @staticmethod
-    def _held(level: Level, until: float) -> Level:
+    def _held(level: BucketState, until: float) -> BucketState:
         return replace(level, held_until=max(level.held_until, until))
 
 
 class Budget:
     """What one act may spend: at most ``max_calls`` units (0: what the bucket gives), for ``max_minutes``."""
 
-    def __init__(self, bucket: Bucket, *, max_calls: int = 0, max_minutes: float = 10) -> None:
+    def __init__(self, bucket: TokenBucket, *, max_calls: int = 0, max_minutes: float = 10) -> None:
         self.bucket = bucket
         self._left = max_calls if max_calls > 0 else None
         self.until = bucket.level().at + max_minutes * 60

@@ -17,7 +17,7 @@ from smartcar_ops.errors import (
 PASSING = frozenset({429, 502, 503, 504})
 """Statuses that may be over at the next attempt, unless Smartcar says what else would help."""
 
-HELPLESS = frozenset({"REAUTHENTICATE", "CONTACT_SUPPORT"})
+NOT_RETRYABLE = frozenset({"REAUTHENTICATE", "CONTACT_SUPPORT"})
 """Resolutions that no repetition can replace."""
 
 LONGEST_WAIT = 60.0
@@ -32,7 +32,7 @@ def wait_before_repeating(error: Exception) -> bool | float:
     """
     if isinstance(error, UnreachableError):
         return True
-    if not isinstance(error, SmartcarError) or error.status is None or error.resolution in HELPLESS:
+    if not isinstance(error, SmartcarError) or error.status is None or error.resolution in NOT_RETRYABLE:
         return False
     if isinstance(error, RateLimitError) and error.retry_after is not None:
         return error.retry_after if error.retry_after <= LONGEST_WAIT else False
@@ -41,7 +41,7 @@ def wait_before_repeating(error: Exception) -> bool | float:
     return error.status in PASSING
 
 
-def is_ill(error: SmartcarError | None) -> bool:
+def is_service_failure(error: SmartcarError | None) -> bool:
     """Whether a call's outcome speaks of a service that is ill, not of one car, one user or one maker."""
     if isinstance(error, UnreachableError | NotSmartcarError):
         return True
@@ -58,7 +58,7 @@ def is_no_answer(error: SmartcarError) -> bool:
 
 def may_pass(error: SmartcarError) -> bool:
     """Whether the same question may be answered within minutes: not where the plan, the maker or a person must act."""
-    if not is_no_answer(error) or isinstance(error, BillingError) or error.resolution in HELPLESS:
+    if not is_no_answer(error) or isinstance(error, BillingError) or error.resolution in NOT_RETRYABLE:
         return False
     if isinstance(error, RateLimitError):
         return error.retry_after is None or error.retry_after <= LONGEST_WAIT
@@ -80,7 +80,7 @@ LEAST = 10
 SHARE = 0.5
 
 
-class Breaker:
+class CircuitBreaker:
     """Watches the outcomes of calls by API, for all threads of a run."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Breaker:
     def note(self, api: str, error: SmartcarError | None) -> None:
         """Notes how a call ended, after its last attempt."""
         with self._lock:
-            self._outcomes[api].append(is_ill(error))
+            self._outcomes[api].append(is_service_failure(error))
 
     def check(self, api: str) -> None:
         """ServiceIllError, before anything is sent, where at least half of the API's last calls say that it is ill."""

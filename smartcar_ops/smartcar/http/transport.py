@@ -36,7 +36,7 @@ from smartcar_ops.smartcar.error_responses import body_of, failure
 from smartcar_ops.smartcar.http import bounds, journal
 from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.http.rate_limit import Budget
-from smartcar_ops.smartcar.http.retries import Breaker, wait_before_repeating
+from smartcar_ops.smartcar.http.retries import CircuitBreaker, wait_before_repeating
 
 ATTEMPTS = 3
 """How often one request is sent at most."""
@@ -125,7 +125,7 @@ class Transport:
         self._lock = threading.Lock()
         self._budget: Budget | None = None
         self._journal = noted_in or journal.of_this_run()
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
         self.clock_skew: float | None = None
         """Seconds that this machine's clock is ahead of the last answer's own date; None where none told it."""
         self.calls: list[Call] = []
