@@ -243,7 +243,7 @@ def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
         )
     newest = register.writing()
     if newest is not None and acts.can_continue(newest):
-        click.echo(f"{newest['run_id']}: {told_to_continue(register, newest, chosen.reports)}")
+        click.echo(f"{newest.run_id}: {told_to_continue(register, newest, chosen.reports)}")
 
 
 def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None:
@@ -255,7 +255,7 @@ def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None
     run_id = target.partition(":")[0]
     run = register.one(run_id)
     if run is None:
-        known = nearest(run_id, (str(one["run_id"]) for one in register.all()))
+        known = nearest(run_id, (str(one.run_id) for one in register.all()))
         raise SettingsError(f"runs: the ledger has no run {run_id!r}{known}; `smartcar-ops runs` lists them.")
     run = register.seen(run)
     terminal.run(run, undoable(ledger, target, terminal.ROWS if target == run_id else terminal.BATCH_ROWS))
@@ -267,10 +267,11 @@ def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
     """Passes a wish on to an act that lives; SettingsError if none does under this name."""
     from smartcar_ops.backfill.backfill import what_next
     from smartcar_ops.database.ledger import acts
+    from smartcar_ops.database.ledger.runs import RunStatus
 
     run = register.one(run_id)
     run = register.seen(run) if run else None
-    if run is not None and run["status"] == "interrupted":
+    if run is not None and run.status is RunStatus.INTERRUPTED:
         told = what_next(register, run, chosen.reports)
         raise SettingsError(f"runs: {run_id} can't {wish}, it is interrupted. {told}")
     if run is None or not register.request(run_id, wish):

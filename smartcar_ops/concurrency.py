@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from smartcar_ops.errors import AuthenticationError, ServiceIllError, SmartcarError
 
-Part = TypeVar("Part")
+PartT = TypeVar("PartT")
 
 AHEAD = 4
 """How many parts wait to be read: few, so that memory does not grow."""
@@ -21,13 +21,13 @@ LOOK = 0.1
 
 
 @contextmanager
-def prefetch(parts: Generator[Part]) -> Iterator[Iterator[Part]]:
+def prefetch(parts: Generator[PartT]) -> Iterator[Iterator[PartT]]:
     """The same parts, made in a thread from now on, at most 4 before the one that is read.
 
     What fails in the making is raised where the next part is read. A block that is left before the last part waits
     for the one that is being made.
     """
-    made: Queue[Part | BaseException | None] = Queue(AHEAD)
+    made: Queue[PartT | BaseException | None] = Queue(AHEAD)
     unwanted = Event()
     thread = Thread(target=_make, args=(parts, made, unwanted), daemon=True)
     thread.start()
@@ -40,7 +40,7 @@ def prefetch(parts: Generator[Part]) -> Iterator[Iterator[Part]]:
             thread.join(LOOK)
 
 
-def _make(parts: Generator[Part], made: Queue[Part | BaseException | None], unwanted: Event) -> None:
+def _make(parts: Generator[PartT], made: Queue[PartT | BaseException | None], unwanted: Event) -> None:
     try:
         with closing(parts):
             for part in parts:
@@ -52,14 +52,14 @@ def _make(parts: Generator[Part], made: Queue[Part | BaseException | None], unwa
         made.put(error)
 
 
-def _read(made: Queue[Part | BaseException | None]) -> Iterator[Part]:
+def _read(made: Queue[PartT | BaseException | None]) -> Iterator[PartT]:
     while (part := made.get()) is not None:
         if isinstance(part, BaseException):
             raise part
         yield part
 
 
-def _drop(made: Queue[Part | BaseException | None]) -> None:
+def _drop(made: Queue[PartT | BaseException | None]) -> None:
     """Makes room for a part that nobody reads."""
     try:
         while True:
@@ -68,8 +68,8 @@ def _drop(made: Queue[Part | BaseException | None]) -> None:
         return
 
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
 
 IN_FLIGHT = 32
 """How many items wait or run at once: enough to fill the threads, few enough to stop soon."""
@@ -77,12 +77,12 @@ IN_FLIGHT = 32
 
 def bounded_map(
     executor: Executor,
-    work: Callable[[Item], Result],
-    items: Sequence[Item],
+    work: Callable[[ItemT], ResultT],
+    items: Sequence[ItemT],
     *,
     stop_on: type[SmartcarError] | tuple[type[SmartcarError], ...],
     in_flight: int = IN_FLIGHT,
-) -> Iterator[Result | SmartcarError]:
+) -> Iterator[ResultT | SmartcarError]:
     """Each item's result, or the SmartcarError it ended with, as they come.
 
     An error of a class of ``stop_on`` ends the submitting and is not given: those items count as not done.
@@ -90,7 +90,7 @@ def bounded_map(
     service is ill, and every item would fare alike.
     """
     waiting = iter(items)
-    running: set[Future[Result]] = set()
+    running: set[Future[ResultT]] = set()
     stopped = False
     while True:
         while not stopped and len(running) < in_flight:
@@ -104,7 +104,7 @@ def bounded_map(
         done, running = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             try:
-                result: Result | SmartcarError = future.result()
+                result: ResultT | SmartcarError = future.result()
             except stop_on:
                 stopped = True
                 continue

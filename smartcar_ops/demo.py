@@ -16,7 +16,7 @@ from smartcar_ops import notebook_runs, terminal
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.reports.endings import GOOD
-from smartcar_ops.reports.runner import Result
+from smartcar_ops.reports.runner import RunResult
 from smartcar_ops.sandbox import company
 from smartcar_ops.sandbox.address import Address
 from smartcar_ops.settings import environment, startup
@@ -47,7 +47,7 @@ def demonstrate() -> None:
     _print(results, time.monotonic() - start)
 
 
-def _steps(address: Address) -> Iterator[Result]:
+def _steps(address: Address) -> Iterator[RunResult]:
     columns = (TextColumn("{task.description:<34}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=len(STEPS))
@@ -80,7 +80,7 @@ def _sandbox_alone() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _print(results: list[Result], seconds: float) -> None:
+def _print(results: list[RunResult], seconds: float) -> None:
     audits = [result.summary["buckets"] for result in results if result.notebook == "20_audit_user_ids"]
     compared = next(result.summary for result in results if result.notebook == "10_compare_v2_v3")
     calls: Counter[str] = Counter()

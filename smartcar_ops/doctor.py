@@ -15,7 +15,7 @@ import pandas as pd
 from smartcar_ops.clients import paused_bucket
 from smartcar_ops.database.ledger import acts, v2_state
 from smartcar_ops.database.ledger.ledger import Ledger, Scope, file_path, in_database
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Runs, RunStatus
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError, in_words
 from smartcar_ops.session import Outcome, hand_on, run_folder, run_id
@@ -93,7 +93,7 @@ def note(settings: Settings, verdict: str, calls: Mapping[str, int], run_id: str
         register = Runs(Ledger.open(company, Scope(settings.service, settings.mode), settings.reports))
         name = run_id or register.free_name(datetime.now(UTC), NOTEBOOK)
         register.start(name, NOTEBOOK, "doctor")
-        register.finish(name, "done", {"verdict": verdict}, calls)
+        register.finish(name, RunStatus.DONE, {"verdict": verdict}, calls)
 
 
 def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Outcome:
@@ -229,7 +229,7 @@ class _Checkup:
             return CheckLine(question, "pass", "none yet")
         found = f"{acts.name(run)}, {acts.state(run)}: {', '.join(acts.counts(run))}"
         step = "`smartcar-ops runs` says how it is continued" if acts.can_continue(run) else ""
-        return CheckLine(question, "fail" if run["status"] == "interrupted" else "pass", found, step)
+        return CheckLine(question, "fail" if run.status is RunStatus.INTERRUPTED else "pass", found, step)
 
     def _users(self) -> CheckLine:
         if self._company is None:

@@ -12,7 +12,7 @@ from smartcar_ops.capture import files
 from smartcar_ops.compare import compare
 from smartcar_ops.progress import progress
 from smartcar_ops.reports import runner
-from smartcar_ops.reports.runner import Announce, Result
+from smartcar_ops.reports.runner import Announce, RunResult
 from smartcar_ops.schema import schema
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import Settings
@@ -49,7 +49,7 @@ def run(
     announce: Announce = lambda words: None,
     *,
     cell_minutes: int | None = None,
-) -> Result:
+) -> RunResult:
     """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
 
     ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell

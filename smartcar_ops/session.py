@@ -17,7 +17,7 @@ import pandas as pd
 from smartcar_ops.clients import Clients, shared_bucket
 from smartcar_ops.database.ledger import v2_state
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.runs import Runs, act_of
+from smartcar_ops.database.ledger.runs import Runs, RunStatus, act_of
 from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.settings import injected_parameters, startup
@@ -105,7 +105,7 @@ class Session:
         *,
         exit_code: int = 0,
         complete: bool = True,
-        status: str = "done",
+        status: RunStatus = RunStatus.DONE,
         as_of: str = "",
         **summary: Any,
     ) -> Outcome:

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from smartcar_ops.backfill.undo_preview import Undoable
 from smartcar_ops.database.ledger import acts
-from smartcar_ops.database.ledger.acts import Run
-from smartcar_ops.database.ledger.runs import pace
+from smartcar_ops.database.ledger.runs import Act, Run, pace
 from smartcar_ops.doctor import Checkup
 
 WIDEST = 160
@@ -42,9 +41,9 @@ def runs(found: Iterable[Run]) -> None:
     for name in ("run", "act", "status", "started (UTC)", "by", "units", "rows"):
         table.add_column(name, no_wrap=True)
     for run in found:
-        by, units = f"{run['operator']}@{run['host']}", sum(run["calls"].values())
-        started = f"{run['started']:%Y-%m-%d %H:%M}"
-        table.add_row(run["run_id"], run["act"], acts.state(run), started, by, f"{units:,}", far(run))
+        by, units = f"{run.operator}@{run.host}", sum(run.calls.values())
+        started = f"{run.started:%Y-%m-%d %H:%M}"
+        table.add_row(run.run_id, run.act, acts.state(run), started, by, f"{units:,}", far(run))
     Console(width=max(Console().width, WIDEST)).print(table)
 
 
@@ -52,8 +51,8 @@ def far(run: Run) -> str:
     """How far a run is, in its act's own words, and how long the rest takes, or for how long it has been silent."""
     told = []
     at = pace(run)
-    if run["total"] is not None:
-        told += [f"{at.done:,} of {at.total:,}", f"{run['written']:,} {acts.did(run)}"]
+    if run.total is not None:
+        told += [f"{at.done:,} of {at.total:,}", f"{run.written:,} {acts.did(run)}"]
     if quiet := acts.silence(run):
         told.append(quiet)
     elif acts.state(run) == "running" and at.left is not None:
@@ -64,18 +63,18 @@ def far(run: Run) -> str:
 def run(found: Run, undoable: Undoable) -> None:
     """One run, a line a fact, its batches, and the rows of it that can be undone."""
     facts = Table(box=None, pad_edge=False, show_header=False)
-    ended = f"{found['ended']:{MOMENT}}" if found["ended"] else ""
+    ended = f"{found.ended:{MOMENT}}" if found.ended else ""
     for name, value in (
-        ("run", found["run_id"]),
+        ("run", found.run_id),
         ("act", acts.name(found)),
-        ("plan", found["plan"] if found["act"] != "undo" else None),
+        ("plan", found.plan if found.act != Act.UNDO else None),
         ("status", acts.state(found)),
-        ("by", f"{found['operator']}@{found['host']}"),
-        ("started (UTC)", f"{found['started']:{MOMENT}}"),
+        ("by", f"{found.operator}@{found.host}"),
+        ("started (UTC)", f"{found.started:{MOMENT}}"),
         ("ended (UTC)", ended),
-        ("units", f"{sum(found['calls'].values()):,}"),
+        ("units", f"{sum(found.calls.values()):,}"),
         ("rows", far(found)),
-        ("verdict", found["summary"].get("verdict")),
+        ("verdict", found.summary.get("verdict")),
     ):
         if value:
             facts.add_row(name, escape(str(value)))

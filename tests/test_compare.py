@@ -112,7 +112,7 @@ def test_what_the_allowance_leaves_unlisted_is_no_empty_fleet(compare: Open, lin
     forget_connections(linked)
     first = compare(linked, vehicles=5, max_calls=1)
     done(first)
-    summary = first.session.runs.one(first.session.run_id)["summary"]  # type: ignore[index]
+    summary = first.session.runs.one(first.session.run_id).summary
     assert (0, False) == (summary["vehicles"], summary["complete"])
     one = compare(linked, vehicle_id=linked.world.connections[0].vehicle_id, max_calls=0)
     assert one.cost().total > 0
@@ -132,7 +132,7 @@ def test_a_vehicle_without_an_answer_leaves_the_comparison_incomplete(
 
     monkeypatch.setattr(first.session.v3, "signals_document", signals)
     done(first)
-    summary = first.session.runs.one(first.session.run_id)["summary"]  # type: ignore[index]
+    summary = first.session.runs.one(first.session.run_id).summary
     assert (False, 1, 0) == (summary["complete"], summary["unanswered"], summary["gave_up"])
     listed = pd.read_parquet(folder_of(first) / "unanswered.parquet")
     assert [("compare", struck.local_vehicle_id, "500 SERVER INTERNAL")] == list(
@@ -141,7 +141,7 @@ def test_a_vehicle_without_an_answer_leaves_the_comparison_incomplete(
     assert struck.key in {pair.key for pair in compare(linked, vehicles=0).to_read}
     again = compare(linked, vehicle_id=struck.vehicle_id)
     done(again)
-    assert again.session.runs.one(again.session.run_id)["summary"]["complete"]  # type: ignore[index]
+    assert again.session.runs.one(again.session.run_id).summary["complete"]
 
 
 def test_reading_again_is_asked_for(compare: Open, linked: House) -> None:

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,25 @@ def test_no_folder_is_crowded() -> None:
     """A reader can take in what a folder holds."""
     held = Counter(path.parent for path in FILES if path.name != "__init__.py")
     assert {} == {folder.name: count for folder, count in held.items() if count > MOST}
+
+
+def test_one_name_means_one_thing() -> None:
+    """No public class and no type has a name that another one has; the sandbox stands apart."""
+    defined: dict[str, list[str]] = {}
+    for path in FILES:
+        if not path.is_relative_to(ROOT / "sandbox"):
+            for name in _types(ast.parse(path.read_text(encoding="utf-8"))):
+                defined.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert 100 < len(defined)
+    assert {} == {name: paths for name, paths in defined.items() if len(paths) > 1}
+
+
+def _types(module: ast.Module) -> Iterator[str]:
+    """The public classes of a module, and its types' names, such as ``Stratum = tuple[str, str]``."""
+    for node in module.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        names = [node.name] if isinstance(node, ast.ClassDef) else [t.id for t in targets if isinstance(t, ast.Name)]
+        yield from (name for name in names if name[0].isupper() and not name.isupper())
 
 
 def test_nobody_takes_more_than_the_version_from_the_front_door() -> None:

@@ -101,9 +101,9 @@ def check_calls(running: Running) -> None:
     newest = max(house.settings.reports.glob(f"2*__{running.notebook}_*"))
     run = Runs(house.ledger).one(newest.name)
     assert run is not None
-    assert run["status"] in ("stopped", "done") and run["ended"] is not None
+    assert run.status in ("stopped", "done") and run.ended is not None
     told = json.loads((newest / "run.json").read_text())["calls"]
-    assert told == run["calls"]
+    assert told == run.calls
     assert running.arrived <= sum(told.values())
     if running.notebook == "20":  # of a comparison a request may be many units
         assert sum(told.values()) <= running.arrived + THREADS

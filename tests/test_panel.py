@@ -215,7 +215,7 @@ def killed(house: House, name: str, target: Path | str, run_id: str, batches: in
     assert act.go()
     act.kill()
     run = Runs(house.ledger).one(run_id)
-    assert run and batches * 5 == run["written"]
+    assert run and batches * 5 == run.written
     return batches * 5
 
 
@@ -317,7 +317,7 @@ def test_an_apply_killed_with_its_kernel_is_continued(house: House, session: Ses
     press(panel, "go_on")
     run = Runs(house.ledger).writing()
     open_again = sum(change.before is None for change in plan.changes())
-    assert run and (plan.hash, open_again) == (run["plan"], run["written"])
+    assert run and (plan.hash, open_again) == (run.plan, run.written)
     assert [] == list(house.settings.reports.glob(".plan-*"))
 
 
@@ -383,7 +383,7 @@ def test_a_closed_panel_watches_no_more(house: House, session: Session) -> None:
         panel.close()
         until(lambda: not panel.watch.following)
         run = session.runs.one("long")
-    assert run and ("running", "") == (run["status"], run["requested"])
+    assert run and ("running", "") == (run.status, run.requested)
 
 
 def test_one_row_is_undone(house: House, session: Session) -> None:
@@ -593,16 +593,16 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         walk.press("Pause")
         walk.panel.locator("span:text-is('paused')").wait_for(timeout=MINUTE)
         (run,) = Runs(crowd.ledger).all("apply")
-        assert ("running", "pause") == (run["status"], run["requested"])
+        assert ("running", "pause") == (run.status, run.requested)
         walk.page.reload(timeout=2 * MINUTE)
         walk.run_all()
         walk.panel.locator("span:text-is('paused')").wait_for(timeout=MINUTE)
         written = hand_written(crowd)
-        assert 0 < written == len(changed_rows(crowd, before)) < run["total"]
+        assert 0 < written == len(changed_rows(crowd, before)) < run.total
 
         walk.press("Resume")
         walk.panel.locator("span:text-is('done')").wait_for(timeout=MINUTE)
-        assert run["total"] == hand_written(crowd) == len(changed_rows(crowd, before))
+        assert run.total == hand_written(crowd) == len(changed_rows(crowd, before))
         decided = changed_rows(crowd, before)["users", choice["user_id"]]
         assert choice["smartcar_user_id"] == decided["smartcar_user_id"]
         assert right_ids(crowd) == stored_ids(crowd)
@@ -616,4 +616,4 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         walk.sees("1 rows put back, 0 skipped, 0 failed.")
         look_at_a_vehicle(chromium.new_page(viewport={"width": 1400, "height": 1500}), lab(COMPARE))
     assert [(first["table_name"], first["row_id"])] == list(changed_rows(crowd, after))
-    assert run["total"] - 1 == len(changed_rows(crowd, before))
+    assert run.total - 1 == len(changed_rows(crowd, before))

@@ -215,7 +215,7 @@ def test_a_run_takes_a_path(house: House, command: Callable[..., tuple[int, str]
     (folder,) = folders(house)
     assert folder.name.endswith("__mine")
     run = Runs(house.ledger).one(folder.name)
-    assert run is not None and ("mine", "failed") == (run["act"], run["status"])
+    assert run is not None and ("mine", "failed") == (run.act, run.status)
 
 
 def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
@@ -304,8 +304,8 @@ def test_a_silent_v2_ends_the_comparison(
     assert [1, 1] == [text.count("V2 has stopped") for text in (audited, printed)]
     told = json.loads((folders(house)[-1] / "run.json").read_text())
     run = Runs(house.ledger).one(folders(house)[-1].name)
-    assert run is not None and "failed" == run["status"]
-    assert {} == told["calls"] == run["calls"]
+    assert run is not None and "failed" == run.status
+    assert {} == told["calls"] == run.calls
 
 
 def test_a_cell_that_hangs_is_ended(
@@ -736,9 +736,9 @@ def test_an_act_that_lost_its_lock_stays_in_the_ledger(house: House, command: Ca
     assert 4 == code, printed
     assert 1 == len(folders(house))
     (run,) = Runs(house.ledger).all("apply")
-    assert 0 < run["written"] < len(plan.changes())
+    assert 0 < run.written < len(plan.changes())
     house.execute("DELETE FROM smartcar_ops_locks")
-    assert run["written"] == backfill_runner.undo(house.company, house.ledger, run["run_id"], "back").count("written")
+    assert run.written == backfill_runner.undo(house.company, house.ledger, run.run_id, "back").count("written")
     assert before == (house.rows("users"), house.rows("vehicles"))
 
 

@@ -16,7 +16,7 @@ from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.runner import Applied
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Act, Run, Runs, RunStatus
 from smartcar_ops.errors import ParameterError, PlanError, SmartcarOpsError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings import file_modes
@@ -159,7 +159,7 @@ class Backfill:
         finally:
             with suppress(SmartcarOpsError, OSError):
                 run = session.runs.one(run_id)
-                if is_new if run is None else not (run["failed"] or acts.can_continue(run)):
+                if is_new if run is None else not (run.failed or acts.can_continue(run)):
                     _kept(reports, plan.hash).unlink(missing_ok=True)
 
     def failures(self) -> pd.DataFrame:
@@ -173,9 +173,9 @@ class Backfill:
         decisions = self.plan.counts() if self.plan else {}
         done: dict[str, Any] = dict.fromkeys(("applied", "skipped", "failed"), 0)
         done |= self.applied.summary if self.applied else {}
-        ended = "failed" if done["failed"] else "done"
+        ended = RunStatus.FAILED if done["failed"] else RunStatus.DONE
         if self.applied and (self.applied.cancelled or self.applied.stopped):
-            ended = "cancelled" if self.applied.cancelled else "stopped"
+            ended = RunStatus.CANCELLED if self.applied.cancelled else RunStatus.STOPPED
         return self.session.finish(
             self.verdict,
             exit_code=self.exit_code,
@@ -229,10 +229,10 @@ class Backfill:
     def _unfinished(self) -> str:
         """The newest act that writes, if it was killed; empty otherwise."""
         run = self.session.runs.writing()
-        if run is None or run["status"] != "interrupted":
+        if run is None or run.status is not RunStatus.INTERRUPTED:
             return ""
         told = told_to_continue(self.session.runs, run, self.session.settings.reports)
-        return f" Run {run['run_id']} is interrupted: {told[:1].lower()}{told[1:]}"
+        return f" Run {run.run_id} is interrupted: {told[:1].lower()}{told[1:]}"
 
 
 def check_act(*, apply: bool, planned: bool, undo: str) -> None:
@@ -289,23 +289,23 @@ def _kept(reports: Path, hash: str) -> Path:
     return reports / f".plan-{hash}.parquet"
 
 
-def what_next(register: Runs, run: acts.Run, reports: Path) -> str:
+def what_next(register: Runs, run: Run, reports: Path) -> str:
     """What to do about a run that ended before its end, as sentences; empty if there is nothing to do.
 
     Only the newest act that writes is continued: what an earlier one left open, a later one may have done.
     """
     if not acts.can_continue(run):
-        stopped = run["status"] == "interrupted"
-        return f"{acts.why(run)} Run {run['notebook']} again; it goes on from there." if stopped else ""
+        stopped = run.status is RunStatus.INTERRUPTED
+        return f"{acts.why(run)} Run {run.notebook} again; it goes on from there." if stopped else ""
     newest = register.writing()
-    if newest is not None and newest["run_id"] != run["run_id"]:
-        return f"{acts.far(run)} {acts.why(run)} Run {newest['run_id']} came after it."
+    if newest is not None and newest.run_id != run.run_id:
+        return f"{acts.far(run)} {acts.why(run)} Run {newest.run_id} came after it."
     return told_to_continue(register, run, reports)
 
 
-def told_to_continue(register: Runs, run: acts.Run, reports: Path) -> str:
+def told_to_continue(register: Runs, run: Run, reports: Path) -> str:
     """How far an act came that ended before its end, why, and the command that continues it, as sentences."""
-    plan = plan_of(register.ledger, reports, run["plan"]) if run["act"] == "apply" else None
+    plan = plan_of(register.ledger, reports, str(run.plan)) if run.act == Act.APPLY else None
     path = plan.kept.path if plan else None
     name = (path.parent.name if path.name == PLAN else path.name) if path else None
     return f"{acts.far(run)} {acts.why(run)} {acts.command(run, name)}"

@@ -9,7 +9,7 @@ from smartcar_ops.audit.choices import NONE, ids_in
 from smartcar_ops.backfill.plan import Plan, text
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Act, Runs, RunStatus
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.smartcar.ids import smartcar_id
@@ -77,8 +77,8 @@ def _id(given: str) -> str | None:
 def _note(ledger: Ledger, row: dict[str, str | None], moment: datetime) -> None:
     """Each choice is a run of its own, so that earlier ones stay known."""
     runs = Runs(ledger)
-    known, number = {run["run_id"] for run in runs.all("decide")}, 1
+    known, number = {run.run_id for run in runs.all(Act.DECIDE)}, 1
     while (run_id := f"{moment:%Y%m%dT%H%M%SZ}__decide-{number}") in known:
         number += 1
     runs.start(run_id, "decide", "decide")
-    runs.finish(run_id, "done", row)
+    runs.finish(run_id, RunStatus.DONE, row)

@@ -15,7 +15,7 @@ from smartcar_ops.backfill.conflict_panel import ConflictQueue
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.run_panel import RunWatch
 from smartcar_ops.database.ledger import acts
-from smartcar_ops.database.ledger.acts import Run
+from smartcar_ops.database.ledger.runs import Act, Run
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, SmartcarOpsError
 from smartcar_ops.session import Session
@@ -150,7 +150,7 @@ class BackfillPanel:
             self._planned = planned.prepare(self._asking)
         finally:
             self.stop.disabled, self.asking.layout.display = True, "none"
-        self._planned_after = (self.watch.run or {}).get("run_id", "")
+        self._planned_after = self.watch.run.run_id if self.watch.run else ""
         self._show_plan()
         self.status.value = f"Planned: {self.status.value}"
         if not planned.complete:
@@ -165,13 +165,15 @@ class BackfillPanel:
 
     def _do_continue(self) -> None:
         """The same act once more, for what is still open: an apply by its own plan, an undo by its own target."""
-        seen = self.watch.run or {}
+        seen = self.watch.run
         self.watch.look()
-        run = self.watch.run or {}
-        if run.get("run_id") != seen.get("run_id"):
-            self.status.value = html.escape(f"Run {run['run_id']} began meanwhile; nothing was done.")
-        elif run.get("act") == "undo":
-            self._carry_out("Putting back", undo=run["plan"])
+        run = self.watch.run
+        if run is None:
+            return
+        if seen is None or run.run_id != seen.run_id:
+            self.status.value = html.escape(f"Run {run.run_id} began meanwhile; nothing was done.")
+        elif run.act == Act.UNDO:
+            self._carry_out("Putting back", undo=run.plan or "")
         else:
             self._carry_out("Applying", plan=self._plan_of(run))
 
@@ -189,12 +191,12 @@ class BackfillPanel:
     def _plan_of(self, run: Run) -> Plan:
         """The plan that a run carried out, where it is still at hand; PlanError where not."""
         for plan in (self._applied, self._planned.plan):
-            if plan is not None and plan.hash == run.get("plan"):
+            if plan is not None and plan.hash == run.plan:
                 return plan
-        found = plan_of(self._session.ledger, self._session.settings.reports, str(run.get("plan")))
+        found = plan_of(self._session.ledger, self._session.settings.reports, str(run.plan))
         if found is None:
             raise PlanError(
-                f"plan: the plan of run {run.get('run_id')} is not kept here any more, so it can't be continued; "
+                f"plan: the plan of run {run.run_id} is not kept here any more, so it can't be continued; "
                 "press Plan, then Apply: the new plan has what is still open."
             )
         return found
@@ -220,7 +222,7 @@ class BackfillPanel:
 
     def _attached(self, run: Run) -> None:
         """A run that this panel had not seen: Undo would put back it, or the apply that it goes back to."""
-        if run["act"] == "apply" or not self.target.value or self._undoes_an_undo(run):
+        if run.act == Act.APPLY or not self.target.value or self._undoes_an_undo(run):
             self.target.value = self._session.runs.chain(run)[-1]
         self._show_apply()
 
@@ -229,8 +231,8 @@ class BackfillPanel:
 
     def _ended(self, run: Run) -> None:
         """A run that this panel saw under way is over; its own end with a verdict."""
-        if run["run_id"] != self._own:
-            self.status.value = html.escape(f"Run {run['run_id']} is {run['status']}: {', '.join(acts.counts(run))}.")
+        if run.run_id != self._own:
+            self.status.value = html.escape(f"Run {run.run_id} is {run.status}: {', '.join(acts.counts(run))}.")
         self._show_way_back()
         self._show_apply()
 
@@ -239,7 +241,7 @@ class BackfillPanel:
         self.undo.disabled = self._working or not self.target.value.strip()
         self.way_back.value = ""
         with telling(self.way_back):
-            if self.target.value.strip() and (self.watch.run or {}).get("status") != "running":
+            if self.target.value.strip() and not (self.watch.run and self.watch.run.is_running):
                 count, _ = runner.undo_preview(self._session.ledger, self.target.value.strip(), 0)
                 self.way_back.value = muted(f"{count:,} changes of it stand and would be put back.")
 
@@ -256,6 +258,6 @@ class BackfillPanel:
         """Apply needs a plan, and after an undo that ended before its end a newer one: Continue comes first."""
         plan, run = self._planned.plan, self.watch.run
         open_act = run if run is not None and acts.can_continue(run) else None
-        waits = open_act and open_act["act"] == "undo" and open_act["run_id"] != self._planned_after
+        waits = open_act and open_act.act == Act.UNDO and open_act.run_id != self._planned_after
         self.apply.disabled = self._working or plan is None or plan.exit_code != 0 or bool(waits)
         self.apply.button_style = "" if open_act else "primary"

@@ -10,8 +10,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from smartcar_ops.database.ledger import acts, change_log
-from smartcar_ops.database.ledger.acts import Run
-from smartcar_ops.database.ledger.runs import pace
+from smartcar_ops.database.ledger.runs import Run, RunStatus, pace
 from smartcar_ops.display.widgets import AMBER, BLUE, GREEN, GREY, RED, failure, lasting, muted, pill, table
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.session import Session
@@ -80,11 +79,11 @@ class RunWatch:
             run = self._session.runs.writing()
             if run is None:
                 return False
-            before, self.run, going = self.run, run, bool(run["status"] == "running")
+            before, self.run, going = self.run, run, run.is_running
             self._show(run)
-            if before is None or before["run_id"] != run["run_id"]:
+            if before is None or before.run_id != run.run_id:
                 self._on_new(run)
-            elif before["status"] == "running" and not going:
+            elif before.is_running and not going:
                 self._on_over(run)
             return going
 
@@ -127,8 +126,8 @@ class RunWatch:
         try:
             # before it is asked for: the run's own verdict comes after it
             self._status.value = html.escape(acts.obeys(run, word))
-            if not self._session.runs.request(run["run_id"], word):
-                self._status.value = f"Run {html.escape(run['run_id'])} is over."
+            if not self._session.runs.request(run.run_id, word):
+                self._status.value = f"Run {html.escape(run.run_id)} is over."
             self.look()
         except SmartcarOpsError as error:
             self._status.value = failure(str(error))
@@ -136,14 +135,14 @@ class RunWatch:
 
     def _show(self, run: Run) -> None:
         state = acts.state(run)
-        under_way, asked = run["status"] == "running", run["requested"]
+        under_way, asked = run.is_running, run.requested
         self.pause.disabled = not under_way or asked in ("pause", "cancel")
         self.resume.disabled = not under_way or asked != "pause"
         self.cancel.disabled = not under_way or asked == "cancel"
         self.show_continue()
         at = pace(run)
         self.bar.max = max(at.total, at.done, 1)
-        self.bar.value = self.bar.max if run["status"] == "done" else at.done
+        self.bar.value = self.bar.max if run.status is RunStatus.DONE else at.done
         self.bar.bar_style = {"done": "success", "paused": "warning", "running": "info"}.get(state, "")
         told = [f"{at.done:,} of {at.total:,} rows", *acts.counts(run)]
         if at.per_second is not None:
@@ -152,8 +151,8 @@ class RunWatch:
             told.append(acts.silence(run))
         elif state == "running" and at.left is not None:
             told.append(f"{lasting(at.left)} left")
-        by, since = f"{run['operator']}@{run['host']}", f"{run['started']:%H:%M:%S}"
-        who = f"{acts.name(run)} · run {run['run_id']} · {by} · since {since} UTC"
+        by, since = f"{run.operator}@{run.host}", f"{run.started:%H:%M:%S}"
+        who = f"{acts.name(run)} · run {run.run_id} · {by} · since {since} UTC"
         self.line.value = (
             f"<div>{pill(state, COLOURS.get(state, RED))}&ensp;{html.escape(' · '.join(told))}</div>"
             f"<div style='font-size:90%'>{muted(who)}</div>{_advice(run)}"
@@ -167,8 +166,8 @@ class RunWatch:
         self.go_on.button_style = "" if self.go_on.disabled else "primary"
 
     def _show_failed(self, run: Run) -> None:
-        now = run["run_id"], run["failed"] or 0
-        self.retry.disabled = run["status"] == "running" or self._busy()
+        now = run.run_id, run.failed or 0
+        self.retry.disabled = run.is_running or self._busy()
         self.retry.layout.display = "none" if acts.can_continue(run) else ""  # Continue does the same, and the rest
         if now == self._failed:
             return
@@ -176,7 +175,7 @@ class RunWatch:
         self.failed.layout.display = "" if now[1] else "none"
         if not now[1]:
             return
-        rows = change_log.failures(self._session.ledger, run["run_id"], SHOWN)
+        rows = change_log.failures(self._session.ledger, run.run_id, SHOWN)
         frame = pd.DataFrame.from_records(rows, columns=["table", "row_id", "column", "reason"])
         left = f"{len(frame)} of {now[1]:,} failed rows" if now[1] > len(frame) else "Failed rows"
         self.failures.value = f"<div style='font-weight:600'>{left}</div>{table(frame)}"
@@ -186,5 +185,5 @@ def _advice(run: Run) -> str:
     """Why the act ended before its end, and what to press; empty otherwise."""
     if not acts.can_continue(run):
         return ""
-    why, rest = acts.WHY[run["status"]], acts.REST[run["act"]]
+    why, rest = acts.WHY[run.status], acts.REST[run.act]
     return f"<div>{html.escape(why)} Press Continue to {rest}.</div>"

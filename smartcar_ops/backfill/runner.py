@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -32,7 +31,7 @@ from smartcar_ops.database.evidence.readiness import UNREADY, Readiness
 from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import WRITER, Held, lock
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Act, Run, Runs, RunStatus
 from smartcar_ops.database.staging import SCHEMA, RowRange, Stage
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError, PlanError
@@ -188,7 +187,7 @@ def undo(
 def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
     """Whether what is undone took ids out, so that undoing it is like applying a plan: it must still be right."""
     run = Runs(ledger).one(target.partition(":")[0])
-    return run is not None and run["act"] == "undo" and not _puts_ids_in_again(ledger, str(run["plan"]))
+    return run is not None and run.act == Act.UNDO and not _puts_ids_in_again(ledger, str(run.plan))
 
 
 def undo_preview(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFrame]:
@@ -213,10 +212,10 @@ def standing(ledger: Ledger, target: str, *, as_noted: bool = False) -> change_l
     known = Runs(ledger).one(run)
     if known is None:
         raise PlanError(f"undo: the ledger has no run {run!r}; `smartcar-ops runs` lists them.")
-    if known["layout"] != ledger.scope.layout:
+    if known.layout != ledger.scope.layout:
         raise PlanError(
             f"undo: the run {run!r} changed other tables than smartcar_ops.toml names now, "
-            f"{ledger.tables_of(known['layout'])}; name those, and undo again."
+            f"{ledger.tables_of(known.layout)}; name those, and undo again."
         )
     undoing = Runs(ledger).undoing(run) if as_noted else []
     return change_log.standing(run, int(batch) if batch else None, row or None, undoing=undoing)
@@ -232,7 +231,7 @@ class BackfillRun:
         self._name, self._plan, self._readiness = name, plan_hash, readiness
         self._runs = Runs(ledger)
         self._applied = Applied(run_id, ledger)
-        self._status = "failed"
+        self._status = RunStatus.FAILED
 
     def __enter__(self) -> BackfillRun:
         schema.scope_ledger(self._company, self._ledger.scope)
@@ -294,18 +293,22 @@ class BackfillRun:
             self._status = self._ending(total)
         return self._applied
 
-    def _undone(self) -> dict[str, Any]:
-        """The apply that this undo is about, by way of undos in between."""
-        chain = self._runs.chain({"run_id": self._run_id, "act": "undo", "plan": self._plan})
-        return self._runs.one(chain[-1]) or {}
+    def _undone(self) -> Run:
+        """The apply that this undo is about, by way of undos in between; PlanError if the ledger lost it."""
+        this = self._runs.one(self._run_id)
+        first = self._runs.chain(this)[-1] if this else self._run_id
+        found = self._runs.one(first)
+        if found is None:
+            raise PlanError(f"undo: the ledger has no run {first!r}, which this undo goes back to.")
+        return found
 
-    def _ending(self, total: int) -> str:
+    def _ending(self, total: int) -> RunStatus:
         """``done`` if every staged row was dealt with; rows that are not accounted for are never done."""
         if self._applied.done == total:
-            return "done"
+            return RunStatus.DONE
         self._held.check()  # whoever takes the lock over clears the stage: what is left is that act's to do
         self._applied.stopped = f"only {self._applied.done:,} of {total:,} rows are accounted for"
-        return "stopped"
+        return RunStatus.STOPPED
 
     def _write(self, lanes: BatchQueue, total: int, progress: RowProgress | None) -> bool:
         """Whether all was written; what stops the run, or fails, lets the batches under way end first."""
@@ -347,10 +350,10 @@ class BackfillRun:
             time.sleep(POLL)
             self._held.check()
         if word == "cancel":
-            self._status, self._applied.cancelled = "cancelled", True
+            self._status, self._applied.cancelled = RunStatus.CANCELLED, True
         self._applied.stopped = self._reason_to_stop()
         if self._applied.stopped:
-            self._status = "stopped"
+            self._status = RunStatus.STOPPED
         return not self._applied.cancelled and not self._applied.stopped
 
     def _reason_to_stop(self) -> str:
@@ -366,7 +369,7 @@ class BackfillRun:
 
     def _settle(self) -> None:
         """Notes what undos have put back: this one, and any that was killed before it could; each one once."""
-        for run in self._runs.under_way("undo"):
+        for run in self._runs.under_way(Act.UNDO):
             change_log.mark_undone(self._ledger, self._held, *self._runs.chain(run))
 
 

@@ -50,8 +50,8 @@ def undoable(ledger: Ledger, target: str, most: int) -> Undoable:
     batch, register = rest.partition(":")[0], Runs(ledger)
     batches = change_log.batches(ledger, run, change_log.standing(run, undoing=register.undoing(run)))
     wanted, known = [one for one in batches if batch in ("", str(one[0]))], register.one(run)
-    if known and known["layout"] != ledger.scope.layout:
-        tables = ledger.tables_of(known["layout"])
+    if known and known.layout != ledger.scope.layout:
+        tables = ledger.tables_of(known.layout)
         return Undoable(target, wanted, refused=f"It is undone where smartcar_ops.toml names its tables, {tables}.")
     count, found = change_log.first_standing(ledger, standing(ledger, target, as_noted=True), most)
     return Undoable(target, wanted, count, [_row(*one) for one in found])

@@ -24,9 +24,10 @@ from smartcar_ops.compare.reading.dispatcher import record_fleet
 from smartcar_ops.compare.reading.replay import Replay, write_recordings
 from smartcar_ops.compare.reading.worker import RemoteRecorder
 from smartcar_ops.compare.recording import ReadResult, Recorder, Recording
-from smartcar_ops.compare.vehicles import LinkedVehicle, linked_vehicles, unlisted_vehicles
+from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum, linked_vehicles, unlisted_vehicles
 from smartcar_ops.database.ledger import v2_state
 from smartcar_ops.database.ledger.recordings import Kept, Recordings
+from smartcar_ops.database.ledger.runs import Act
 from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
 from smartcar_ops.fields.field_map import company_fields
 from smartcar_ops.session import Outcome, Session
@@ -148,7 +149,7 @@ class Compare:
             for row in part.loc[part["state"] == "read", names].to_dict("records")
         ]
 
-    def units_a_vehicle(self, stratum: strata.Stratum) -> float | None:
+    def units_a_vehicle(self, stratum: Stratum) -> float | None:
         """What a vehicle of the stratum costs at most on average, by its first ones; None where none is linked."""
         cars = list(islice((pair for pair in self.linked if pair.stratum == stratum), PRICED))
         return sum(self._units_of(cars).values()) / len(cars) if cars else None
@@ -368,5 +369,5 @@ def _subject(pair: LinkedVehicle) -> list[str]:
 
 def _last_lost(session: Session) -> dict[str, Counter[str]] | None:
     """What the last whole comparison found differing or lost, by stratum and field; None without one."""
-    runs = [run for run in session.runs.all() if run["act"] == "compare" and "lost" in run["summary"]]
-    return {name: Counter(cells) for name, cells in runs[-1]["summary"]["lost"].items()} if runs else None
+    runs = [run for run in session.runs.all() if run.act == Act.COMPARE and "lost" in run.summary]
+    return {name: Counter(cells) for name, cells in runs[-1].summary["lost"].items()} if runs else None

@@ -14,7 +14,7 @@ from smartcar_ops import errors
 from smartcar_ops.audit.token_owners import UNITS, TokenOwner, TokenOwners
 from smartcar_ops.compare.judging.verdicts import wants_another_read
 from smartcar_ops.compare.redaction import Redactor
-from smartcar_ops.compare.vehicles import LinkedVehicle
+from smartcar_ops.compare.vehicles import LinkedVehicle, VehicleKey
 from smartcar_ops.concurrency import bounded_map
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.recordings import Kept, Recordings
@@ -39,8 +39,6 @@ from smartcar_ops.smartcar.v2 import V2, BatchAnswer, BatchItem, read_batch
 from smartcar_ops.smartcar.v3 import V3
 
 Answer = Document | SmartcarError
-Key = tuple[str, str]
-"""(local vehicle, Smartcar's vehicle)."""
 
 LIMITLESS = 1 << 30
 """More paths than there are."""
@@ -307,12 +305,12 @@ class ReadResult:
     are vehicles whose own limit ended first.
     """
 
-    keys: set[Key] = field(default_factory=set)
-    silent: dict[Key, SmartcarError] = field(default_factory=dict)
-    unanswered: dict[Key, SmartcarError] = field(default_factory=dict)
+    keys: set[VehicleKey] = field(default_factory=set)
+    silent: dict[VehicleKey, SmartcarError] = field(default_factory=dict)
+    unanswered: dict[VehicleKey, SmartcarError] = field(default_factory=dict)
     wanted: int = 0
     stopped: V2StoppedError | None = None
-    limited: set[Key] = field(default_factory=set)
+    limited: set[VehicleKey] = field(default_factory=set)
 
     def add(self, found: Recording) -> None:
         """Takes in a vehicle that was read, perhaps once more."""

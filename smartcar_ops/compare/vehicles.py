@@ -18,6 +18,12 @@ from smartcar_ops.database.tables import Company
 PAGE = 50
 """A user with more vehicles than V2 lists on a page is not compared by that list."""
 
+Stratum = tuple[str, str]
+"""(make, powertrain)."""
+
+VehicleKey = tuple[str, str]
+"""(the company's vehicle id, Smartcar's vehicle id)."""
+
 
 @dataclass(frozen=True)
 class Consent:

@@ -20,7 +20,7 @@ from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.ledger import change_log, v2_state
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.recordings import Recordings
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Act, Run, Runs
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
@@ -221,7 +221,7 @@ def progress(
     until, day = parse_day("deadline", deadline), day_to_look_back_to(as_of, now)
     end = _start_of(day + timedelta(days=1)) if day else now
     looks_back, moment = end < now, min(end, now)
-    runs = [run for run in Runs(ledger).all() if run["status"] != "running" and not (looks_back and began(run) >= end)]
+    runs = [run for run in Runs(ledger).all() if not run.is_running and not (looks_back and began(run) >= end)]
     audits = snapshots.audits(runs)
     snapshot = snapshots.daily(audits)[-1] if audits else None
     written = change_log.count_written(ledger, snapshot.at if snapshot else None, end if looks_back else None)
@@ -263,18 +263,18 @@ def _counts(
     return audit.count(company, ledger, now) if judge else snapshot.counts
 
 
-def _before(audits: Sequence[Snapshot], runs: Sequence[dict[str, Any]]) -> dict[str, int]:
+def _before(audits: Sequence[Snapshot], runs: Sequence[Run]) -> dict[str, int]:
     """The last audit before the first applied backfill; the first audit where none was applied."""
     if not audits:
         return buckets.complete({})
-    applied = next((began(run) for run in runs if run["act"] == "apply"), None)
+    applied = next((began(run) for run in runs if run.act == Act.APPLY), None)
     earlier = [one for one in audits if applied and one.at < applied]
     return (snapshots.daily(earlier)[-1] if earlier else audits[0]).counts
 
 
-def _compared(company: Company, runs: Sequence[dict[str, Any]]) -> tuple[pd.DataFrame, int]:
+def _compared(company: Company, runs: Sequence[Run]) -> tuple[pd.DataFrame, int]:
     """(verdicts by field of the last comparison of the fleet, how many fields it found lost or differing)."""
-    found = [run["summary"] for run in runs if run["act"] == "compare" and "lost" in run["summary"]]
+    found = [run.summary for run in runs if run.act == Act.COMPARE and "lost" in run.summary]
     if not found:
         return pd.DataFrame(), 0
     lost: Counter[str] = Counter()
@@ -286,10 +286,10 @@ def _compared(company: Company, runs: Sequence[dict[str, Any]]) -> tuple[pd.Data
     return with_both_refused(frame.loc[list(order)], lost), lost.total()
 
 
-def _calls(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
+def _calls(runs: Sequence[Run]) -> dict[str, int]:
     spent: Counter[str] = Counter()
     for run in runs:
-        spent.update({api: int(units) for api, units in run["calls"].items()})
+        spent.update({api: int(units) for api, units in run.calls.items()})
     return dict(sorted(spent.items()))
 
 

@@ -8,9 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from smartcar_ops.database.evidence import buckets
-
-RunRow = Mapping[str, Any]
-"""A run's row in the ledger."""
+from smartcar_ops.database.ledger.runs import Act, Run
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ class Snapshot:
         return self.at.date()
 
 
-def audits(runs: Iterable[RunRow]) -> list[Snapshot]:
+def audits(runs: Iterable[Run]) -> list[Snapshot]:
     """What each audit found, in the order of the runs; one that left no counts is none."""
-    told = [run for run in runs if run["act"] == "audit" and "buckets" in run["summary"]]
-    return [_snapshot(began(run), run["summary"]) for run in told]
+    told = [run for run in runs if run.act == Act.AUDIT and "buckets" in run.summary]
+    return [_snapshot(began(run), run.summary) for run in told]
 
 
 def daily(found: Iterable[Snapshot]) -> list[Snapshot]:
@@ -53,7 +51,6 @@ def _snapshot(at: datetime, summary: Mapping[str, Any]) -> Snapshot:
     return Snapshot(at, buckets.complete(summary["buckets"]), bool(summary.get("complete", True)))
 
 
-def began(run: RunRow) -> datetime:
+def began(run: Run) -> datetime:
     """When a run began, in UTC."""
-    started: datetime = run["started"]
-    return started.replace(tzinfo=UTC)
+    return run.started.replace(tzinfo=UTC)

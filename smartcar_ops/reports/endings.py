@@ -14,8 +14,7 @@ from typing import Any
 import nbformat
 
 from smartcar_ops import __version__
-from smartcar_ops.database.ledger import acts
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Runs, RunStatus
 from smartcar_ops.reports import page
 from smartcar_ops.session import OUTCOME
 from smartcar_ops.settings.environment import Settings
@@ -151,7 +150,7 @@ def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
     problem = f"notebook: {notebook} was killed; run it again, it goes on from there."
     summary = {"verdict": problem, "complete": False}
     if register is not None:
-        note(register, run_folder.whole_of(partial).name, "stopped", summary, calls)
+        note(register, run_folder.whole_of(partial).name, RunStatus.STOPPED, summary, calls)
     return conclude(partial, None, Ending(2, summary, calls, problem=problem, in_mid_cell=True))
 
 
@@ -166,13 +165,13 @@ def of_outcome(outcome: Mapping[str, Any]) -> Ending:
     )
 
 
-def note(register: Runs, run_id: str, status: str, summary: Mapping[str, Any], calls: Mapping[str, int]) -> None:
+def note(register: Runs, run_id: str, status: RunStatus, summary: Mapping[str, Any], calls: Mapping[str, int]) -> None:
     """Notes the end of a run that could not note it itself.
 
     Not of an act that writes: the next one does, under the writer's lock.
     """
     run = register.one(run_id)
-    if run is not None and run["status"] == "running" and not acts.writes(run):
+    if run is not None and run.is_running and not run.writes:
         register.finish(run_id, status, summary, calls)
 
 

@@ -20,10 +20,9 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from smartcar_ops import errors, interrupts
-from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.ledger.locks import lock
-from smartcar_ops.database.ledger.runs import Runs, act_of
+from smartcar_ops.database.ledger.runs import Run, Runs, RunStatus, act_of
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError, StoppedError
 from smartcar_ops.reports import endings, kernels, parameters
@@ -56,9 +55,6 @@ APPLYING = 24 * 3600
 SAY_EVERY = 60.0
 """Seconds after which a run says that it is still at work, and what it has spent."""
 
-COUNTED = {"applied": "written", "skipped": "skipped", "failed": "failed"}
-"""What a summary says of an act that writes, and where the ledger has it."""
-
 SENTENCE = re.compile(r"<p>(?:(?!<p>|<table).)*</p>", re.DOTALL)
 """An output that is one sentence."""
 
@@ -67,12 +63,12 @@ Announce = Callable[[str], object]
 Check = Callable[[str, Mapping[str, Any], Settings], None]
 """Given a notebook, its values and the settings: raises an error of exit code 5 for values that make no sense."""
 
-Advise = Callable[[Runs, acts.Run, Path], str]
+Advise = Callable[[Runs, Run, Path], str]
 """Given a run that ended before its end, and the folder of reports: what to do about it, as sentences."""
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """How a run ended. ``folder`` is None where nothing was written (exit codes 4 and 5)."""
 
     notebook: str
@@ -119,7 +115,7 @@ def run(
     check: Check,
     advise: Advise,
     cell_minutes: int | None = None,
-) -> Result:
+) -> RunResult:
     """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
 
     ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell
@@ -137,10 +133,10 @@ def run(
         return _Run(path, values, chosen, announce, advise, cell_minutes or chosen.cell_minutes).execute()
     except KeyboardInterrupt:
         interrupts.end()
-        return Result(stem, 2, "Stopped before anything was done.")
+        return RunResult(stem, 2, "Stopped before anything was done.")
     except Exception as error:
         code, sentence = errors.told(error)
-        return Result(stem, code, sentence)
+        return RunResult(stem, code, sentence)
 
 
 def _announcement(notebook: str, values: Mapping[str, Any], chosen: Settings) -> str:
@@ -168,7 +164,7 @@ class _Run:
         self._in_mid_cell = False
         self.folder = self.partial = Path()
 
-    def execute(self) -> Result:
+    def execute(self) -> RunResult:
         """Runs under the lock, and renames the folder when it is whole; once it has ended, nothing interrupts that."""
         with interrupts.finishing() as finish, ExitStack() as stack:
             problem: SmartcarOpsError | None
@@ -340,7 +336,7 @@ class _Run:
 
     # --- ending ------------------------------------------------------------------------------------------
 
-    def _end(self, problem: SmartcarOpsError | None, ledger: Ledger | None) -> Result:
+    def _end(self, problem: SmartcarOpsError | None, ledger: Ledger | None) -> RunResult:
         """Notes the end in the ledger and writes the folder; where the disk is full, what it can of both."""
         outcome = run_folder.read_json(self.partial / OUTCOME) if self.folder.name else {}
         if outcome and isinstance(problem, StoppedError):
@@ -390,10 +386,10 @@ class _Run:
         """The same problem, and how the act is continued that it ended: an act that writes, and was killed."""
         register = Runs(ledger)
         run = register.one(self.folder.name)
-        if run is None or not acts.writes(run):
+        if run is None or not run.writes:
             return problem
         run = register.seen(run)
-        self._done = {word: run[outcome] for word, outcome in COUNTED.items()}
+        self._done = {"applied": run.written, "skipped": run.skipped, "failed": run.failed}
         told = self._advise(register, run, self.settings.reports)
         return type(problem)(f"{problem} {told}") if told and isinstance(problem, NotebookError) else problem
 
@@ -414,15 +410,15 @@ class _Run:
         register, name = Runs(ledger), self.folder.name
         with suppress(SmartcarOpsError):
             if ending.exit_code not in NO_FOLDER:
-                status = "stopped" if isinstance(problem, StoppedError) else "failed"
+                status = RunStatus.STOPPED if isinstance(problem, StoppedError) else RunStatus.FAILED
                 endings.note(register, name, status, {"verdict": str(problem)}, ending.calls)
-            elif (run := register.one(name)) is not None and not acts.writes(run):
+            elif (run := register.one(name)) is not None and not run.writes:
                 register.forget(name)
 
-    def _result(self, ending: Ending, folder: Path | None = None) -> Result:
+    def _result(self, ending: Ending, folder: Path | None = None) -> RunResult:
         summary = dict(ending.summary) if folder else {}
         where = self.settings.where
-        return Result(self.path.stem, ending.exit_code, ending.verdict, where, folder, summary, dict(ending.calls))
+        return RunResult(self.path.stem, ending.exit_code, ending.verdict, where, folder, summary, dict(ending.calls))
 
     def _all_values(self) -> dict[str, Any]:
         """The given values, and the defaults of the others as the notebook writes them."""

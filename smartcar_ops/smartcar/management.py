@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -17,10 +17,8 @@ from smartcar_ops.smartcar.error_responses import body_of, mapping, text
 from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.smartcar.ids import read_id, read_mode
-from smartcar_ops.smartcar.pagination import Page, Pager, read_page
+from smartcar_ops.smartcar.pagination import Page, Pager, RowT, read_page
 from smartcar_ops.smartcar.v2 import GONE, has_stopped
-
-RowT = TypeVar("RowT")
 
 PAGE_SIZE = 100
 """The documented maximum of both lists."""

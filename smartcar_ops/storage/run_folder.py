@@ -20,6 +20,7 @@ from smartcar_ops.settings import environment
 from smartcar_ops.storage.parquet import ParquetTable
 
 STAMP = "%Y%m%dT%H%M%SZ"
+"""How a run's start is written in its name (UTC)."""
 
 ABANDONED = 24 * 3600
 """Seconds after which an unfinished folder is taken away that nobody can tell anything of."""

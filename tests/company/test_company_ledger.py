@@ -71,7 +71,7 @@ def test_expand_copies_the_file_into_the_database(any_house: House) -> None:
     any_house.expand()
     assert any_house.ledger.in_database
     assert known == evidence(any_house.ledger)
-    assert ["run0"] == [run["run_id"] for run in Runs(any_house.ledger).all()]
+    assert ["run0"] == [run.run_id for run in Runs(any_house.ledger).all()]
     sent = len(any_house.sandbox.arrivals)
     any_house.ask(("connections",))
     assert sent == len(any_house.sandbox.arrivals)

@@ -166,11 +166,11 @@ def test_a_run_is_noted_from_start_to_end(ledger: Ledger) -> None:
     runs = Runs(ledger)
     runs.start("r1", "20_audit_user_ids", "audit")
     (row,) = runs.all(status="running")
-    assert ("r1", "audit", operator(), None) == (row["run_id"], row["act"], row["operator"], row["ended"])
+    assert ("r1", "audit", operator(), None) == (row.run_id, row.act, row.operator, row.ended)
     runs.finish("r1", "done", {"total": 3}, {"v3": 7})
     (row,) = runs.all("audit")
-    assert ("done", {"total": 3}, {"v3": 7}) == (row["status"], row["summary"], row["calls"])
-    assert row["started"] <= row["ended"]
+    assert ("done", {"total": 3}, {"v3": 7}) == (row.status, row.summary, row.calls)
+    assert row.started <= row.ended
     assert [] == runs.all("apply")
 
 
@@ -189,7 +189,7 @@ def test_runs_of_another_service_are_not_listed(ledger: Ledger, make_database: C
     """A ledger lists the runs of its own service and mode."""
     Runs(Ledger(ledger.engine, Scope("another", "live"), in_database=True)).start("r0", "n", "audit")
     Runs(ledger).start("r1", "n", "audit")
-    assert ["r1"] == [run["run_id"] for run in Runs(ledger).all()]
+    assert ["r1"] == [run.run_id for run in Runs(ledger).all()]
 
 
 def test_the_act_that_writes_now_is_the_one_that_is_shown(ledger: Ledger) -> None:
@@ -203,7 +203,7 @@ def test_the_act_that_writes_now_is_the_one_that_is_shown(ledger: Ledger) -> Non
         connection.execute(ahead)
     with lock(ledger, WRITER, "now"):
         run = runs.writing()
-    assert run and ("now", "running") == (run["run_id"], run["status"])
+    assert run and ("now", "running") == (run.run_id, run.status)
 
 
 def test_a_run_whose_process_is_gone_is_interrupted(url: str, ledger: Ledger) -> None:
@@ -213,12 +213,12 @@ def test_a_run_whose_process_is_gone_is_interrupted(url: str, ledger: Ledger) ->
     assert "held" == heard(process)
     runs.start("killed", "30_backfill_user_ids", "undo", plan="run")
     run = runs.writing()
-    assert run and ("running", True) == (run["status"], 0 <= run["silent"] < 30)
+    assert run and ("running", True) == (run.status, 0 <= run.silent < 30)
     process.kill()
     process.wait(30)
     killed = runs.writing()
-    assert killed and "interrupted" == killed["status"]
-    assert "running" == (runs.one("killed") or {})["status"]
+    assert killed and "interrupted" == killed.status
+    assert "running" == runs.one("killed").status
 
 
 # --- who may be told as gone ---------------------------------------------------------------------------------
@@ -426,7 +426,7 @@ def test_a_name_of_64_letters_can_be_held(ledger: Ledger) -> None:
     with lock(ledger, WRITER, "r" * 64) as held:
         Runs(ledger).start("r" * 64, "n" * 64, "apply", held=held)
         Runs(ledger).finish("r" * 64, "done", {}, held=held)
-    assert "done" == (Runs(ledger).one("r" * 64) or {})["status"]
+    assert "done" == Runs(ledger).one("r" * 64).status
 
 
 def test_two_acts_that_write_never_share_a_name(ledger: Ledger) -> None:
@@ -437,7 +437,7 @@ def test_two_acts_that_write_never_share_a_name(ledger: Ledger) -> None:
         runs.finish("run", "done", {"applied": 1}, held=held)
     with lock(ledger, WRITER, "run") as held, pytest.raises(LockedError, match="named run"):
         runs.start("run", "30_backfill_user_ids", "undo", held=held)
-    assert "apply" == (runs.one("run") or {})["act"]
+    assert "apply" == runs.one("run").act
 
 
 def test_an_act_that_lost_its_lock_notes_nothing(ledger: Ledger) -> None:
@@ -460,4 +460,4 @@ def test_an_act_that_lost_its_lock_notes_nothing(ledger: Ledger) -> None:
                 act()
     with ledger.engine.connect() as connection:
         assert 1 == connection.execute(sa.select(sa.func.count()).select_from(t.stage)).scalar_one()
-    assert ["running"] == [run["status"] for run in runs.all()]
+    assert ["running"] == [run.status for run in runs.all()]

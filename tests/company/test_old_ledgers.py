@@ -87,7 +87,7 @@ def old(request: pytest.FixtureRequest, make_database: Callable[[str], str], tmp
 def test_its_runs_are_listed(old: Old) -> None:
     """Every act, with how it ended and how far it came, oldest first."""
     names = old.expected["runs"][0].keys()
-    assert old.expected["runs"] == [{name: run[name] for name in names} for run in old.runs.all()]
+    assert old.expected["runs"] == [{name: getattr(run, name) for name in names} for run in old.runs.all()]
 
 
 def test_its_evidence_and_its_facts_are_there(old: Old) -> None:
@@ -156,9 +156,9 @@ def test_its_killed_run_is_known_as_dead(old: Old) -> None:
     killed = old.expected["undo"][-1]["run"]
     last = old.runs.writing()
     assert last is not None
-    assert (killed, "interrupted") == (last["run_id"], last["status"])
+    assert (killed, "interrupted") == (last.run_id, last.status)
     runner.undo(old.company, old.ledger, killed, "undo")
-    assert ["interrupted"] == [run["status"] for run in old.runs.all() if run["run_id"] == killed]
+    assert ["interrupted"] == [run.status for run in old.runs.all() if run.run_id == killed]
 
 
 @pytest.mark.parametrize("old", [FILE], indirect=True)

@@ -198,7 +198,7 @@ def test_a_cancel_between_batches_stops_and_the_next_apply_goes_on(asked: House)
     applied = apply(asked, plan, batch_size=5, progress=cancel)
     assert applied.cancelled and 5 == applied.count("written")
     (run,) = Runs(asked.ledger).all("apply")
-    assert ("cancelled", 5) == (run["status"], run["summary"]["applied"])
+    assert ("cancelled", 5) == (run.status, run.summary["applied"])
     rest = apply(asked, plan, "rest", batch_size=5)
     assert len(plan.changes()) - 5 == rest.count("written") == rest.done
     assert expected == company_rows(asked)

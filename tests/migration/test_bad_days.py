@@ -243,7 +243,7 @@ def test_a_line_lost_in_mid_batch_loses_that_batch_alone(asked: House, kind: str
         apply(asked, plan, progress=lambda done, _of, _written: batches.append(done))
     assert is_one_sentence(raised.value) and 2 == raised.value.exit_code
     assert carried_out(before, plan.changes()[:10]) == company_rows(asked)
-    assert "failed" == Runs(asked.ledger).one("run")["status"]  # type: ignore[index]
+    assert "failed" == Runs(asked.ledger).one("run").status
     assert len(plan.changes()) - 10 == apply(asked, plan, "rest").count("written")
     assert carried_out(before, plan.changes()) == company_rows(asked)
 
@@ -362,7 +362,7 @@ def test_too_many_failures_stop_a_run(make_house: Callable[..., House], kind: st
     applied = apply(house, plan)
     assert (1, 20, 20) == (applied.exit_code, applied.done, applied.count("failed"))
     assert "20 of 20 rows failed, more than [health] failed_share = 0.05 allows" == applied.stopped
-    assert "stopped" == Runs(house.ledger).one("run")["status"]  # type: ignore[index]
+    assert "stopped" == Runs(house.ledger).one("run").status
     allow(house, kind)
     assert len(plan.changes()) == apply(house, plan, "rest").count("written")
 

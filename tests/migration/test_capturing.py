@@ -23,7 +23,7 @@ from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.reports.runner import Result
+from smartcar_ops.reports.runner import RunResult
 from smartcar_ops.sandbox.api.management.webhook_events import write_events
 from smartcar_ops.sandbox.api.management.webhooks import sign
 from smartcar_ops.sandbox.api.state import State, utc_now
@@ -485,7 +485,7 @@ def test_no_secret_of_a_line_is_shown(quiet: House) -> None:
 
 
 @pytest.fixture
-def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunResult]:
     """Runs the notebook on the quiet house."""
     monkeypatch.chdir(quiet.root)
     for name, value in quiet.environment.items():
@@ -493,7 +493,7 @@ def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     return lambda **given: notebook_runs.run("50", given.items())
 
 
-def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..., Result]) -> None:
+def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..., RunResult]) -> None:
     """0 where all is well, 1 where a line is for a person; tables, summary, no call, no company row changed."""
     before = quiet.rows("users"), quiet.rows("vehicles")
     write(quiet, signed(quiet, event()), signed(quiet, event(mode="TEST")))
@@ -517,7 +517,7 @@ def test_the_notebook_keeps_and_says_what_it_kept(quiet: House, run: Callable[..
     assert [] == quiet.sandbox.arrivals
 
 
-def test_the_notebook_without_a_line_has_nothing_to_do(quiet: House, run: Callable[..., Result]) -> None:
+def test_the_notebook_without_a_line_has_nothing_to_do(quiet: House, run: Callable[..., RunResult]) -> None:
     """Exit 3 where no file is given."""
     result = run()
     assert (3, True) == (result.exit_code, result.verdict.startswith("No file given"))
@@ -550,7 +550,7 @@ def test_a_file_that_is_none_is_refused_before_anything(quiet: House, name: str,
     assert [] == everything(quiet)
 
 
-def test_the_notebook_leaves_no_folder_for_a_missing_file(quiet: House, run: Callable[..., Result]) -> None:
+def test_the_notebook_leaves_no_folder_for_a_missing_file(quiet: House, run: Callable[..., RunResult]) -> None:
     """Exit 5, one sentence, nothing left behind."""
     result = run(redirects="nothing.csv")
     assert (5, None) == (result.exit_code, result.folder)

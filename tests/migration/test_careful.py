@@ -61,12 +61,10 @@ def test_a_cancelled_apply_stays_cancelled(house: House, session: Session) -> No
     """Ending the notebook does not turn a cancelled run into one that is done."""
     house.ask()
     backfill = Backfill(session, apply=True, plan=house.plan(), batch_size=5)
-    backfill.carry_out(
-        lambda done, of, written: session.runs.request(session.runs.all("apply")[-1]["run_id"], "cancel")
-    )
-    backfill.session.run_id = session.runs.all("apply")[-1]["run_id"]
+    backfill.carry_out(lambda done, of, written: session.runs.request(session.runs.all("apply")[-1].run_id, "cancel"))
+    backfill.session.run_id = session.runs.all("apply")[-1].run_id
     backfill.finish()
-    assert ["cancelled"] == [run["status"] for run in Runs(house.ledger).all("apply")]
+    assert ["cancelled"] == [run.status for run in Runs(house.ledger).all("apply")]
 
 
 def test_each_act_of_a_session_has_its_own_records(house: House, session: Session) -> None:

@@ -148,8 +148,8 @@ def test_what_a_checkup_spent_is_known_to_every_total(make_house: Callable[..., 
     found = asked(house)
     note(house.settings, found.verdict, found.calls)
     (run,) = Runs(house.open_ledger()).all()
-    assert ("doctor", "done", found.calls) == (run["act"], run["status"], run["calls"])
-    assert len(house.sandbox.arrivals) == 5 == sum(run["calls"].values())
+    assert ("doctor", "done", found.calls) == (run.act, run.status, run.calls)
+    assert len(house.sandbox.arrivals) == 5 == sum(run.calls.values())
 
 
 def test_a_checkup_without_a_database_is_noted_nowhere(house: House) -> None:

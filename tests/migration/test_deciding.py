@@ -130,7 +130,7 @@ def test_the_last_choice_counts_and_all_are_known(asked: House) -> None:
     decide(asked, user, SOMEBODY)
     decide(asked, user, "none", by="Grace", reason="they left")
     assert "Grace chose: they left" == planned(asked, user)["reason"]
-    told = [run["summary"] for run in Runs(asked.ledger).all("decide")]
+    told = [run.summary for run in Runs(asked.ledger).all("decide")]
     assert [("Ada", SOMEBODY), ("Grace", None)] == [(row["chosen_by"], row["smartcar_user_id"]) for row in told]
 
 

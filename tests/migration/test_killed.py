@@ -57,7 +57,7 @@ def carried_out(before: Rows, plan: Plan) -> Rows:
 
 def standing(house: House) -> Counter[tuple[str, str, str]]:
     """How often each (table, row, column) is recorded as written by an apply and not put back since."""
-    applies = {run["run_id"] for run in Runs(house.ledger).all("apply")}
+    applies = {run.run_id for run in Runs(house.ledger).all("apply")}
     rows = [row for row in house.rows("smartcar_ops_changes") if row["run_id"] in applies]
     rows = [row for row in rows if row["outcome"] == "written" and not row["undone_by"]]
     return Counter((row["table_name"], row["row_id"], row["column_name"]) for row in rows)
@@ -103,7 +103,7 @@ def dying(house: House, name: str, target: Path | str, run_id: str, waiting: Act
 
 def interrupted(house: House, name: str) -> set[str]:
     """How the killed runs are noted: an act that died before it noted its start is not known."""
-    return {run["status"] for run in Runs(house.ledger).all(name) if not run["run_id"].endswith("-last")}
+    return {run.status for run in Runs(house.ledger).all(name) if not run.run_id.endswith("-last")}
 
 
 def killed_while_applying(make_house: Callable[..., House], kind: str, kills: int, users: int) -> None:
@@ -174,7 +174,7 @@ def test_what_a_killed_undo_put_back_is_open_again(make_house: Callable[..., Hou
     put_back = sum(row["run_id"] == "undo" for row in half)
     assert len(plan.changes()) > put_back >= 15
     again = runner.apply(house.company, house.ledger, Plan.load(path, house.ledger.plan_key()), "again")
-    assert ("running", "interrupted") == (undo["status"], Runs(house.ledger).all("undo")[0]["status"])
+    assert ("running", "interrupted") == (undo.status, Runs(house.ledger).all("undo")[0].status)
     assert put_back == again.count("written") == again.done
     assert after == company_rows(house)
     assert once(plan) == standing(house)

@@ -56,7 +56,7 @@ def test_two_tables_are_written_at_once(house: House, monkeypatch: pytest.Monkey
     assert set(range(1, max(rows["batch"]) + 1)) == set(rows["batch"])
     run = Runs(house.ledger).one("run")
     assert run is not None
-    assert len(plan.changes()) == run["written"] == applied.count("written")
+    assert len(plan.changes()) == run.written == applied.count("written")
 
 
 def test_what_both_wrote_is_undone_as_one_run(house: House) -> None:
@@ -97,7 +97,7 @@ def test_where_one_fails_the_other_ends_its_batch(house: House, monkeypatch: pyt
         runner.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
     run = Runs(house.ledger).one("run")
     assert run is not None
-    assert ("failed", standing(house).total()) == (run["status"], run["summary"]["applied"])
+    assert ("failed", standing(house).total()) == (run.status, run.summary["applied"])
     runner.apply(house.company, house.ledger, plan, "rest", batch_size=BATCH)
     assert once(plan) == standing(house)
     assert carried_out(before, plan) == company_rows(house)

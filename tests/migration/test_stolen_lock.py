@@ -14,7 +14,7 @@ import pytest
 
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.plan import Plan
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Run, Runs
 from tests.conftest import DATABASES
 from tests.house import House
 from tests.migration.test_killed import carried_out, company_rows, once, prepared, standing
@@ -95,7 +95,7 @@ class Theft:
         """What a run recorded."""
         return [row for row in self.house.rows("smartcar_ops_changes") if row["run_id"] == run]
 
-    def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def runs(self) -> Iterator[tuple[str, Run]]:
         """The two runs as the ledger has them; one that was refused at once is not in it."""
         for act in (self.robbed, self.thief):
             run = Runs(self.house.ledger).one(act.run_id)
@@ -112,10 +112,10 @@ class Theft:
             assert outcome is not None
             assert any(word in outcome[1] for word in LOST) if name in lost else (outcome[0] in (0, 3)), outcome
         for name, run in self.runs():
-            assert (run["status"] == "done") is (name not in lost), run["status"]
-            assert len(self.rows(name)) == run["written"] + run["skipped"] + run["failed"]
+            assert (run.status == "done") is (name not in lost), run.status
+            assert len(self.rows(name)) == run.written + run.skipped + run.failed
         if self.robbed.run_id in lost:
-            started = str(dict(self.runs())[self.thief.run_id]["started"])
+            started = str(dict(self.runs())[self.thief.run_id].started)
             assert all(str(row["at"]) <= started for row in self.rows(self.robbed.run_id))
 
     def undo(self) -> None:

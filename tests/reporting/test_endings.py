@@ -48,8 +48,8 @@ def test_a_killed_run_is_told_with_what_it_spent(house: House) -> None:
     assert "was killed" in (folder / "report.html").read_text()
     run = register.one(NAME)
     assert run is not None
-    assert ("stopped", {"iam": 1, "v2": 6}) == (run["status"], run["calls"])
-    assert run["ended"] is not None
+    assert ("stopped", {"iam": 1, "v2": 6}) == (run.status, run.calls)
+    assert run.ended is not None
     assert {"iam": 1, "v2": 6} == progress._calls([run])
     assert [] == endings.conclude_dead(house.settings.reports, house.settings.where, register)
     assert [] == run_folder.unfinished(house.settings.reports)
@@ -63,7 +63,7 @@ def test_a_living_run_and_another_companys_are_left_alone(house: House) -> None:
     assert [] == endings.conclude_dead(house.settings.reports, "another company", register)
     assert partial.is_dir()
     run = register.one(NAME)
-    assert run is not None and "running" == run["status"]
+    assert run is not None and "running" == run.status
 
 
 def test_a_run_killed_after_its_notebook_had_ended_is_done(house: House) -> None:

@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 
 from smartcar_ops.compare.judging import strata
 from smartcar_ops.compare.judging.comparison import Comparison
-from smartcar_ops.compare.judging.strata import Stratum, Tally
+from smartcar_ops.compare.judging.strata import Tally
 from smartcar_ops.compare.judging.verdicts import JUDGED, WAIVABLE, Judgement, judge
 from smartcar_ops.compare.recording import Recording
-from smartcar_ops.compare.vehicles import LinkedVehicle
+from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum
 from smartcar_ops.fields.field_map import TOKEN_PATHS, Field, FieldMap
 from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.fields.reading import Reading

@@ -11,9 +11,9 @@ from typing import Literal
 
 import pandas as pd
 
+from smartcar_ops.compare.vehicles import Stratum
 from smartcar_ops.settings.layout import Gate
 
-Stratum = tuple[str, str]
 COLUMNS = [
     *("make", "powertrain", "vehicles", "scored", "lost", "judged", "why"),
     *("linked", "with_loss", "least", "most", "state", "missing", "examples"),

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 
-from smartcar_ops.compare.reading.worker import Outcome, RemoteRecorder, WorkItem
+from smartcar_ops.compare.reading.worker import RemoteRecorder, WorkItem, WorkResult
 from smartcar_ops.compare.recording import ReadResult
 from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.errors import SmartcarError, SmartcarOpsError
@@ -104,7 +104,7 @@ class Dispatcher:
 
     def __init__(self, recorder: RemoteRecorder, executor: Executor, budget: Budget) -> None:
         self._recorder, self._executor, self._budget = recorder, executor, budget
-        self._running: dict[Future[Outcome], WorkItem] = {}
+        self._running: dict[Future[WorkResult], WorkItem] = {}
         self._stopped = False
         self.ended: SmartcarError | None = None
 
@@ -117,7 +117,7 @@ class Dispatcher:
             self._running[self._executor.submit(self._recorder, task)] = task
         return bool(self._running)
 
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[WorkResult]:
         """What the next batches that end bring back; nothing is handed out any more where one says so.
 
         Batches that are handed out already are not taken back where the allowance is spent: each finds that out at
@@ -137,7 +137,7 @@ class Dispatcher:
         for future in [future for future in self._running if future.cancel()]:
             self._budget.give_back(self._running.pop(future).max_calls)
 
-    def _outcome(self, future: Future[Outcome], task: WorkItem) -> Outcome:
+    def _outcome(self, future: Future[WorkResult], task: WorkItem) -> WorkResult:
         outcome = future.result()
         self._budget.give_back(task.max_calls - outcome.units)
         return outcome

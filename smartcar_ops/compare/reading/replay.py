@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from smartcar_ops.compare.judging.strata import Stratum
 from smartcar_ops.compare.recording import Recording, read_recording
+from smartcar_ops.compare.vehicles import Stratum
 from smartcar_ops.database.ledger.recordings import Kept
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.smartcar import json_values

@@ -12,12 +12,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from smartcar_ops.compare.vehicles import LinkedVehicle
+from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum, VehicleKey
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.errors import ParameterError
-
-Key = tuple[str, str]
-Stratum = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,14 @@ class Selection:
 
     name: str
     wish: SelectionSpec
-    before: frozenset[Key]
-    read: frozenset[Key]
-    tried: frozenset[Key] = frozenset()
-    unfinished: frozenset[Key] = frozenset()
+    before: frozenset[VehicleKey]
+    read: frozenset[VehicleKey]
+    tried: frozenset[VehicleKey] = frozenset()
+    unfinished: frozenset[VehicleKey] = frozenset()
     """Of those tried, what a limit left in part; these go first."""
 
     @property
-    def settled(self) -> frozenset[Key]:
+    def settled(self) -> frozenset[VehicleKey]:
         """What was recorded before and is not read again, whatever is chosen."""
         return frozenset() if self.wish.fresh else self.before - self.tried
 
@@ -79,7 +76,7 @@ class Selection:
 
         The strata with the fewest recordings come first.
         """
-        turns, places = known.copy(), dict[Key, tuple[bool, bool, int, str]]()
+        turns, places = known.copy(), dict[VehicleKey, tuple[bool, bool, int, str]]()
         lots = {pair.key: _draw_key(self.wish.seed, pair) for pair in candidates}
         for pair in sorted(candidates, key=lambda pair: lots[pair.key]):
             turns[pair.stratum] += 1

@@ -46,7 +46,7 @@ class WorkItem:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WorkResult:
     """What a worker brings back: whose recordings are kept, V2's failures, what has to be asked again, its calls and
     oddities; never a body.
 
@@ -83,7 +83,7 @@ class RemoteRecorder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", _least(self.settings))
 
-    def __call__(self, task: WorkItem) -> Outcome:
+    def __call__(self, task: WorkItem) -> WorkResult:
         """The vehicles of this slice that are kept already count as read; the others are read side by side."""
         with _borrowed(self) as worker:
             return worker.carry_out(task)
@@ -100,7 +100,7 @@ class _Worker:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar")
         self._refuse_another_ledger()
 
-    def carry_out(self, task: WorkItem) -> Outcome:
+    def carry_out(self, task: WorkItem) -> WorkResult:
         """Reads what is not kept yet, within the task's budget."""
         kept = self._recordings.among(self._order.slice, [pair.key for pair in task.pairs])
         left = [pair for pair in task.pairs if pair.key not in kept]
@@ -116,7 +116,7 @@ class _Worker:
         units = 0 if budget.left is None else task.max_calls - budget.left
         keys = frozenset(kept | reached.keys)
         spent = notes.spent and len(reached.keys) < len(left)  # a second reading is not worth ending the run for
-        return Outcome(keys, reached.silent, reached.unanswered, tuple(calls), oddities, units, spent, notes.ended)
+        return WorkResult(keys, reached.silent, reached.unanswered, tuple(calls), oddities, units, spent, notes.ended)
 
     def close(self) -> None:
         """Ends the threads and closes every connection."""

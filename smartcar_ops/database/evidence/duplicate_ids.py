@@ -7,7 +7,7 @@ first batch: an id that it would put back may be another user's by now, and a la
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from smartcar_ops.database.evidence.workspace import desk
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import Held, utcnow
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Act, Run, Runs
 from smartcar_ops.database.tables import IDS, Company
 
 CHANGED_LATER = "a later run changed it; undo that first"
@@ -54,15 +54,15 @@ class HeldTwice:
             found += self._skip_all(places, HELD)  # what is not put back now may keep another row from it
         return found
 
-    def skip_changed_later(self, undone: Mapping[str, Any]) -> Counter[str]:
+    def skip_changed_later(self, undone: Run) -> Counter[str]:
         """Records the staged rows of an undo that a later apply than this run changed, too: that is to be undone first.
 
         A value that equals what the run wrote is then the later one's, or the company's own.
         """
         row, run, change = t.stage.c, t.runs.c, t.changes.c
-        later = run.started > undone["started"] if undone["token"] is None else run.token > undone["token"]
+        later = run.started > undone.started if undone.token is None else run.token > undone.token
         applies = sa.select(run.run_id).where(
-            run.layout == undone["layout"], run.act == "apply", run.run_id != undone["run_id"], run.written > 0, later
+            run.layout == undone.layout, run.act == Act.APPLY, run.run_id != undone.run_id, run.written > 0, later
         )
         with engines.failures(self._engine, "looking for later changes"), self._engine.connect() as connection:
             names = connection.execute(applies).scalars().all()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,10 +20,80 @@ from smartcar_ops.database.ledger.locks import WRITER, Held, operator, utcnow
 from smartcar_ops.errors import LockedError
 from smartcar_ops.storage.run_folder import STAMP
 
-"""How a run's start is written in its name (UTC)."""
 
-WRITING = ("apply", "undo")
+class RunStatus(StrEnum):
+    """How a run stands. ``interrupted``: its process ended without noting how."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+
+
+class Act(StrEnum):
+    """What a run does, if it is one of the kit's own: the word of its notebook's name, or what a backfill does."""
+
+    AUDIT = "audit"
+    COMPARE = "compare"
+    DECIDE = "decide"
+    APPLY = "apply"
+    UNDO = "undo"
+
+
+WRITING = (Act.APPLY, Act.UNDO)
 """Acts that write to the company's rows."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the ledger's ``runs``, times in UTC without a time zone.
+
+    ``act`` is one of `Act`, or the word of a user's own notebook. ``plan`` is an apply's plan or an undo's target.
+    ``calls`` are units by API. ``silent`` is the seconds since the last sign of life, known only from `Runs.seen`.
+    """
+
+    run_id: str
+    notebook: str
+    act: str
+    status: RunStatus
+    requested: str
+    operator: str
+    host: str
+    service: str
+    mode: str
+    layout: str
+    token: int | None
+    plan: str | None
+    started: datetime
+    ended: datetime | None
+    summary: Mapping[str, Any]
+    calls: Mapping[str, int]
+    total: int | None
+    written: int
+    skipped: int
+    failed: int
+    batch: int
+    beat: datetime | None
+    silent: float | None = None
+
+    @classmethod
+    def of_row(cls, row: Mapping[Any, Any]) -> Run:
+        """Read a row; counts that an older ledger left empty are 0."""
+        counts = {name: row[name] or 0 for name in ("written", "skipped", "failed", "batch")}
+        mappings = {name: _loads(row[name]) for name in ("summary", "calls")}
+        return cls(**{**row, **counts, **mappings, "status": RunStatus(row["status"])})
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended, as far as the ledger knows."""
+        return self.status is RunStatus.RUNNING
+
+    @property
+    def writes(self) -> bool:
+        """Whether it is an act that writes to the company's rows."""
+        return self.act in WRITING
 
 
 def act_of(notebook: str) -> str:
@@ -45,7 +116,7 @@ class Runs:
             "run_id": run_id,
             "notebook": notebook,
             "act": act,
-            "status": "running",
+            "status": RunStatus.RUNNING,
             "requested": "",
             "operator": operator(),
             "host": socket.gethostname(),
@@ -76,7 +147,7 @@ class Runs:
     def finish(
         self,
         run_id: str,
-        status: str,
+        status: RunStatus,
         summary: Mapping[str, Any],
         calls: Mapping[str, int] | None = None,
         *,
@@ -102,7 +173,7 @@ class Runs:
     def advance(self, connection: sa.Connection, held: Held, batch: int | None, found: Mapping[str, int]) -> None:
         """Notes what a batch came to, in the batch's own transaction; LockedError if the run is no longer under way."""
         row = t.runs.c
-        mine = sa.and_(row.run_id == held.run_id, row.token == held.token, row.status == "running")
+        mine = sa.and_(row.run_id == held.run_id, row.token == held.token, row.status == RunStatus.RUNNING)
         counts = {name: getattr(row, name) + found.get(name, 0) for name in ("written", "skipped", "failed")}
         numbered = {} if batch is None else {"batch": batch}
         noted = connection.execute(sa.update(t.runs).where(mine).values(beat=utcnow(), **counts, **numbered))
@@ -113,7 +184,7 @@ class Runs:
 
     def of_plan(self, plan: str) -> bool:
         """Whether an earlier run has begun to carry out this plan."""
-        known = sa.and_(self.ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
+        known = sa.and_(self.ledger.scope.of(t.runs), t.runs.c.act == Act.APPLY, t.runs.c.plan == plan)
         return bool(self._read(sa.select(t.runs).where(known, t.runs.c.written > 0).limit(1)))
 
     def interrupted(self, held: Held) -> None:
@@ -121,51 +192,53 @@ class Runs:
 
         Whoever holds the writer lock is the only one that may write; one that lives on writes nothing any more.
         """
-        dead = sa.and_(t.runs.c.act.in_(WRITING), t.runs.c.status == "running", t.runs.c.run_id != held.run_id)
+        dead = sa.and_(t.runs.c.act.in_(WRITING), t.runs.c.status == RunStatus.RUNNING, t.runs.c.run_id != held.run_id)
         with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
             held.guard(connection)
-            connection.execute(sa.update(t.runs).where(dead).values(status="interrupted", ended=utcnow()))
+            connection.execute(sa.update(t.runs).where(dead).values(status=RunStatus.INTERRUPTED, ended=utcnow()))
             connection.execute(sa.delete(t.stage).where(t.stage.c.token != held.token))
 
-    def under_way(self, act: str) -> list[dict[str, Any]]:
+    def under_way(self, act: str) -> list[Run]:
         """The runs of an act that have not noted their end, of every scope: they are alive, or were killed."""
         row = t.runs.c
-        return self._read(sa.select(t.runs).where(row.act == act, row.status == "running").order_by(row.started))
+        return self._read(
+            sa.select(t.runs).where(row.act == act, row.status == RunStatus.RUNNING).order_by(row.started)
+        )
 
     def undoing(self, run_id: str) -> list[list[str]]:
         """Undos that have not noted yet what they put back of this run: each one's chain, as far as this run."""
-        chains = [self.chain(undo) for undo in self.under_way("undo")]
+        chains = [self.chain(undo) for undo in self.under_way(Act.UNDO)]
         return [names[: names.index(run_id) + 1] for names in chains if run_id in names[1:]]
 
-    def one(self, run_id: str) -> dict[str, Any] | None:
+    def one(self, run_id: str) -> Run | None:
         """A run as it is now; None where there is none of this name."""
         return next(iter(self._read(sa.select(t.runs).where(t.runs.c.run_id == run_id))), None)
 
-    def writing(self) -> dict[str, Any] | None:
+    def writing(self) -> Run | None:
         """The act that writes to the company's tables now; if there is none, the newest that wrote to them."""
         row = t.runs.c
         acts = sa.select(t.runs).where(self.ledger.scope.of(t.runs), row.act.in_(WRITING))
-        under_way = sa.case((row.status == "running", 0), else_=1)  # another host's clock may be ahead
+        under_way = sa.case((row.status == RunStatus.RUNNING, 0), else_=1)  # another host's clock may be ahead
         found = self._read(acts.order_by(under_way, row.started.desc(), row.run_id.desc()).limit(1))
         return self.seen(found[0]) if found else None
 
-    def seen(self, run: Mapping[str, Any]) -> dict[str, Any]:
+    def seen(self, run: Run) -> Run:
         """The run with its status as it is: ``interrupted`` if it has not noted its end and its process has stopped.
 
         ``silent`` is the seconds since its last sign of life; None if it has ended, or its lock is gone.
         """
-        if run["status"] != "running":
-            return {**run, "silent": None}
+        if not run.is_running:
+            return run
         lives, silent = self._life(run)
         if lives:
-            return {**run, "silent": silent}
-        now = self.one(run["run_id"]) or run  # it may have ended between the two questions
-        return {**now, "silent": silent, **({"status": "interrupted"} if now["status"] == "running" else {})}
+            return replace(run, silent=silent)
+        now = self.one(run.run_id) or run  # it may have ended between the two questions
+        return replace(now, silent=silent, status=RunStatus.INTERRUPTED if now.is_running else now.status)
 
-    def _life(self, run: Mapping[str, Any]) -> tuple[bool, float | None]:
+    def _life(self, run: Run) -> tuple[bool, float | None]:
         """Whether the holder of a run's lock lives, and for how many seconds it has been silent."""
-        name = WRITER if run["act"] in WRITING else run["notebook"]
-        held = sa.select(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run["run_id"])
+        name = WRITER if run.writes else run.notebook
+        held = sa.select(t.locks).where(t.locks.c.name == name, t.locks.c.run_id == run.run_id)
         with engines.failures(self.ledger.engine, "reading the locks"), self.ledger.reading.connect() as connection:
             row = connection.execute(held).mappings().first()
             if row is None:
@@ -173,12 +246,13 @@ class Runs:
             silent = (locks.now(connection) - row["beat"]).total_seconds()
             return locks.lives(connection, row), max(0.0, silent)
 
-    def chain(self, undo: Mapping[str, Any]) -> list[str]:
+    def chain(self, undo: Run) -> list[str]:
         """The undo, the run that it undoes, the run that this one undoes if it is an undo itself, and so on."""
-        names, run = [str(undo["run_id"])], undo
-        while run and run["act"] == "undo":
-            names.append(str(run["plan"]).partition(":")[0])
-            run = self.one(names[-1]) or {}
+        names: list[str] = [undo.run_id]
+        run: Run | None = undo
+        while run and run.act == Act.UNDO:
+            names.append(str(run.plan).partition(":")[0])
+            run = self.one(names[-1])
         return names
 
     def free_name(self, moment: datetime, notebook: str) -> str:
@@ -202,7 +276,7 @@ class Runs:
         with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             return str(connection.execute(query).scalar_one_or_none() or "")
 
-    def all(self, act: str | None = None, *, status: str | None = None) -> list[dict[str, Any]]:
+    def all(self, act: str | None = None, *, status: RunStatus | None = None) -> list[Run]:
         """The runs of this scope, oldest first, their summary and calls as mappings."""
         query = sa.select(t.runs).where(self.ledger.scope.of(t.runs)).order_by(t.runs.c.started, t.runs.c.run_id)
         if act:
@@ -211,17 +285,17 @@ class Runs:
             query = query.where(t.runs.c.status == status)
         return self._read(query)
 
-    def _read(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    def _read(self, query: sa.Select[Any]) -> list[Run]:
         with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
-        return [{**row, "summary": _loads(row["summary"]), "calls": _loads(row["calls"])} for row in rows]
+            rows = connection.execute(query).mappings().all()
+        return list(map(Run.of_row, rows))
 
     def _update(
         self, run_id: str, values: Mapping[str, Any], *, running: bool = False, held: Held | None = None
     ) -> bool:
         statement = sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values)
         if running:
-            statement = statement.where(t.runs.c.status == "running")
+            statement = statement.where(t.runs.c.status == RunStatus.RUNNING)
         with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
             if held:
                 held.guard(connection)
@@ -238,10 +312,10 @@ class Pace:
     left: float | None
 
 
-def pace(run: Mapping[str, Any]) -> Pace:
+def pace(run: Run) -> Pace:
     """An act's pace, from its row in the ledger."""
-    done, total = sum(run[name] or 0 for name in ("written", "skipped", "failed")), run["total"] or 0
-    seconds = ((run["beat"] or run["started"]) - run["started"]).total_seconds()
+    done, total = run.written + run.skipped + run.failed, run.total or 0
+    seconds = ((run.beat or run.started) - run.started).total_seconds()
     if not done or seconds <= 0:
         return Pace(done, total, None, None)
     return Pace(done, total, done / seconds, max(0, total - done) * seconds / done)
