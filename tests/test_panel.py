@@ -609,7 +609,7 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
 
         after = {table: crowd.rows(table) for table in ("users", "vehicles")}
         first = crowd.rows("smartcar_ops_changes")[0]
-        walk.fill("Undo of", f"{run['run_id']}:{first['batch']}:{first['row_id']}")
+        walk.fill("Undo of", f"{run.run_id}:{first['batch']}:{first['row_id']}")
         walk.panel.locator("input").last.press("Tab")
         walk.sees("1 changes of it stand")
         walk.press("Undo")
