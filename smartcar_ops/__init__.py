@@ -6,6 +6,7 @@ Importing this loads neither pandas nor SQLAlchemy nor ipywidgets.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from smartcar_ops import moved
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 moved.install()
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants the kit's log says where and how much
 
 
 def load(folder: str | os.PathLike[str]) -> Bundle:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +20,12 @@ from smartcar_ops.database.evidence.facts import UserFacts
 from smartcar_ops.database.evidence.workspace import Workspace, desk
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
+from smartcar_ops.settings.logs import counts as counts_in_words
+from smartcar_ops.settings.logs import seconds_since
 from smartcar_ops.storage.parquet import ParquetTable
 from smartcar_ops.text import NIL
+
+log = logging.getLogger("smartcar_ops.audit")
 
 USER_COLUMNS = {
     "user_id": "str",
@@ -129,7 +135,8 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
 
     Holds a part of the users at a time, however many there are.
     """
-    users, orphans = ParquetTable(USER_COLUMNS), ParquetTable(ORPHAN_COLUMNS)
+    log.info("judging every user")
+    started, users, orphans = time.perf_counter(), ParquetTable(USER_COLUMNS), ParquetTable(ORPHAN_COLUMNS)
     with desk(company, ledger, now) as at:
         facts = UserFacts(at)
         counts = _counted(at, facts)
@@ -138,6 +145,7 @@ def audit(company: Company, ledger: Ledger, now: datetime) -> Audit:
         for table in at.tables(facts.orphans()):
             part: pd.DataFrame = table.to_pandas()
             orphans.append(part.assign(first_seen=part["first_seen"].dt.tz_localize("UTC")))
+    log.info("judged: %s in %.1f s", counts_in_words(counts), seconds_since(started))
     return Audit(
         counts=counts,
         for_decision=pd.concat([pd.DataFrame(columns=list(USER_COLUMNS)), *for_people], ignore_index=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,9 @@ from smartcar_ops.smartcar.management import (
     ManagementV3,
 )
 from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
+from smartcar_ops.storage.run_log import Milestones
+
+log = logging.getLogger("smartcar_ops.audit")
 
 LISTING_LASTS = timedelta(hours=1)
 """A whole listing younger than this is not asked for again."""
@@ -114,16 +118,19 @@ class ConnectionListings:
         SmartcarError where a page of it has no answer: nothing can be told without the list.
         """
         if self.listed() and not relist:
+            log.info("connections: listed within the hour, not asked again")
             return
         doubt = _Doubt(self._ledger, "connections", self._now)
         rows, complete = doubt.recent(relist=relist), True
         dropped = doubt.kept.dropped if doubt.kept else 0
         if rows is None:
-            mode = self._ledger.scope.mode
-            listing = questions.one(
-                lambda: self._v3.connections(mode, lambda done, of: report("connections", done, of)),
-                ends=(SmartcarError,),
-            )
+            mode, milestones = self._ledger.scope.mode, Milestones(log, "connections")
+
+            def far(done: int, of: int) -> None:
+                report("connections", done, of)
+                milestones.reached(done, of)
+
+            listing = questions.one(lambda: self._v3.connections(mode, far), ends=(SmartcarError,))
             if listing is None:
                 return
             rows = [_connection_row(connection) for connection in listing.connections]

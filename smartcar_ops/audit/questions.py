@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from smartcar_ops.errors import (
     VehicleLimitError,
 )
 from smartcar_ops.smartcar.http.retries import in_words, may_pass
+from smartcar_ops.storage.run_log import Milestones
+
+log = logging.getLogger("smartcar_ops.audit")
 
 CHUNK = 50
 """Answers are kept every so many; an interrupted run loses no more."""
@@ -99,7 +103,7 @@ class Questions(Generic[QuestionT, AnswerT]):
         for item in wanted:
             (known if self._open.knows(self.source, subjects(item)) else fresh).append(item)
         done: list[tuple[str, ...]] = []
-        kept = _Kept(self, keep, subjects)
+        kept, milestones = _Kept(self, keep, subjects), Milestones(log, self.source)
 
         def put(some: Sequence[QuestionT]) -> None:
             try:
@@ -107,6 +111,7 @@ class Questions(Generic[QuestionT, AnswerT]):
                     done.append(tuple(subjects(item)))
                     kept.take(item, outcome)
                     report(self.source, len(done), len(wanted))
+                    milestones.reached(len(done), len(wanted))
             finally:
                 kept.flush()
                 self._note()

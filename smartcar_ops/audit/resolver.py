@@ -5,6 +5,8 @@ One function serves audit and backfill. What is known costs nothing again; what 
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -27,10 +29,13 @@ from smartcar_ops.database.ledger.unanswered import Unanswered
 from smartcar_ops.database.tables import Car, Company
 from smartcar_ops.errors import NotFoundError, NotPermittedError, V2StoppedError
 from smartcar_ops.session import Session
+from smartcar_ops.settings.logs import seconds_since
 from smartcar_ops.smartcar.http.rate_limit import Cost
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
+
+log = logging.getLogger("smartcar_ops.audit")
 
 
 class IdentityResolver:
@@ -121,9 +126,12 @@ class IdentityResolver:
         }
         wanted = [step for source in sources for step in _steps_of(source)]
         for step in wanted:
-            steps[step]()
-        for step in _once_more(wanted, put) if not asked.not_read else ():
-            steps[step]()
+            _take(step, steps[step], asked)
+        again = _once_more(wanted, put) if not asked.not_read else []
+        if again:
+            log.info("asking once more, as some questions had no answer: %s", ", ".join(again))
+        for step in again:
+            _take(step, steps[step], asked)
         return asked
 
     # --- tokens ------------------------------------------------------------------------------------------
@@ -263,6 +271,13 @@ def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:
 
 def _subject(car: Car) -> list[str]:
     return [car.local_vehicle_id]
+
+
+def _take(step: str, act: Callable[[], None], asked: SourceReport) -> None:
+    """Takes a step of an asking, and logs what it came to."""
+    started = time.perf_counter()
+    act()
+    log.info("%s: %s in %.1f s", step, asked.outcome(step), seconds_since(started))
 
 
 def _steps_of(source: str) -> tuple[str, ...]:

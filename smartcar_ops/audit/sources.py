@@ -12,6 +12,7 @@ import pandas as pd
 
 from smartcar_ops.database.ledger.unanswered import DAYS, Question
 from smartcar_ops.errors import ParameterError
+from smartcar_ops.settings.logs import counts
 from smartcar_ops.text import nearest
 
 SOURCES = ("connections", "external_id", "management", "tokens", "vins", "webhooks", "redirects")
@@ -83,6 +84,13 @@ class SourceReport:
 
     def _parts(self) -> tuple[dict[str, Any], ...]:
         return self.answers, self.not_read, self.failed, self.told, self.suspect, self.refused, self.open
+
+    def outcome(self, source: str) -> str:
+        """What asking a source came to so far, in counts: without an id and without a word of an answer."""
+        counted = {"answers": self.answers, "failed": self.failed, "not read": self.not_read}
+        told = {word: found.get(source, 0) for word, found in counted.items()}
+        doubts = [word for word, found in (("in doubt", self.suspect), ("refused", self.refused)) if source in found]
+        return ", ".join([counts(told), *doubts])
 
     def summary(self) -> dict[str, Any]:
         """What summary.json says of questions without an answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,7 +17,10 @@ from smartcar_ops.database.ledger.locks import WRITER, Held, lock
 from smartcar_ops.database.stored_tokens import StoredTokens
 from smartcar_ops.database.tables import Car, Company
 from smartcar_ops.errors import AuthenticationError, LockedError, SmartcarError, V2StoppedError
+from smartcar_ops.settings.logs import counts
 from smartcar_ops.smartcar.auth import ReconnectError, UserTokens
+
+log = logging.getLogger("smartcar_ops.audit")
 
 UNUSABLE = SmartcarError(
     "refresh: the stored token can't be opened, or its row changed meanwhile.", code="STORED_TOKEN"
@@ -74,10 +78,14 @@ def refresh(
     wanted = [car.local_vehicle_id for car in cars if car.refreshable and not car.token_alive]
     if not wanted:
         return Renewed()
+    log.info("refreshing the tokens of %s vehicles", f"{len(wanted):,}")
     renewal = _Renewal(company, ledger, tokens, StoredTokens(company, sleep=sleep), now)
     with suppress(LockedError), lock(ledger, WRITER, run_id) as held:
         renewal.run(wanted, held)
-    return renewal.outcome(wanted)
+    came = renewal.outcome(wanted)
+    told = {"refreshed": came.renewed, "refused": came.refused, "failed": came.failed, "not tried": came.not_tried}
+    log.info("tokens of vehicles: %s", counts(told))
+    return came
 
 
 class _Renewal:

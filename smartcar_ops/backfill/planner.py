@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +23,9 @@ from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import PlanError
 from smartcar_ops.settings.layout import Vehicles
+from smartcar_ops.settings.logs import counts, seconds_since
+
+log = logging.getLogger("smartcar_ops.backfill")
 
 DECISIONS = {bucket.name: bucket.decision for bucket in buckets.BUCKETS}
 
@@ -31,12 +36,16 @@ DecisionRule = tuple["pd.Series[bool]", buckets.Decision, str]
 def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = None) -> Plan:
     """The plan, written to ``path`` as it is made; reads the company's tables only, asks nobody."""
     company.refuse_shared_ids()
+    log.info("planning")
+    started = time.perf_counter()
     judged = readiness.judged_now(ledger)
     writer = PlanWriter(ledger.plan_key(), path)
     with prefetch(_rows(company, ledger, now)) as parts:
         for rows in parts:
             writer.add(rows)
-    return writer.finish(binding(company, ledger), judged)
+    made = writer.finish(binding(company, ledger), judged)
+    log.info("planned: %s in %.1f s", counts(made.counts()), seconds_since(started))
+    return made
 
 
 def binding(company: Company, ledger: Ledger) -> Binding:

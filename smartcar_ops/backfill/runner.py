@@ -7,6 +7,7 @@ too many rows fail. Killed anywhere, the same plan applied again goes on where i
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -35,10 +36,15 @@ from smartcar_ops.database.ledger.runs import Act, Run, Runs, RunStatus
 from smartcar_ops.database.staging import SCHEMA, RowRange, Stage
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError, PlanError
+from smartcar_ops.settings.logs import counts as counts_in_words
+from smartcar_ops.settings.logs import seconds_since
 from smartcar_ops.storage.parquet import ParquetTable
+from smartcar_ops.storage.run_log import Milestones
 from smartcar_ops.text import NIL, SHAPE, UUID
 
 __all__ = ["Applied", "apply", "binding", "plan", "refuse_foreign_service", "undo", "undo_preview"]
+
+log = logging.getLogger("smartcar_ops.backfill")
 
 CHANGE_COLUMNS = {
     "run_id": "str",
@@ -279,6 +285,8 @@ class BackfillRun:
         sections = self._stage.sections()
         total = sum(section.rows for section in sections)
         self._runs.expect(self._run_id, total)
+        started = time.perf_counter()
+        log.info("%s: %s rows, at most %s in a batch", self._name, f"{total:,}", f"{batch_size:,}")
         twice = HeldTwice(self._company, self._ledger, self._held, self._readiness)
         if self._name == "undo":
             self._applied.counts += twice.skip_changed_later(self._undone())
@@ -291,6 +299,8 @@ class BackfillRun:
         self._applied.counts.update(twice.take_back())
         if ended:
             self._status = self._ending(total)
+        came = counts_in_words(self._applied.counts)
+        log.info("%s: %s: %s in %.1f s", self._name, self._status, came, seconds_since(started))
         return self._applied
 
     def _undone(self) -> Run:
@@ -314,6 +324,7 @@ class BackfillRun:
         """Whether all was written; what stops the run, or fails, lets the batches under way end first."""
         running, goes_on, number = dict[Future[tuple[Counter[str], float]], BatchSizer](), True, 1
         failures: list[BaseException] = []
+        milestones = Milestones(log, f"{self._name}: rows")
         with ThreadPoolExecutor(thread_name_prefix="writer") as executor:
             while True:
                 while goes_on and (found := lanes.next_batch(number)) and (goes_on := self._may_go_on()):
@@ -331,6 +342,7 @@ class BackfillRun:
                     counts, seconds = done.result()
                     lane.took(seconds)
                     self._applied.counts += counts
+                    milestones.reached(self._applied.done, total)
                     if progress:
                         progress(self._applied.done, total, self._applied.count("written"))
         if failures:
@@ -341,18 +353,28 @@ class BackfillRun:
         """What a batch came to, and its seconds."""
         started = time.perf_counter()
         counts = self._changes.write(section, batch)
-        return counts, time.perf_counter() - started
+        seconds = seconds_since(started)
+        told = batch.number, section.table, section.column, counts_in_words(counts), seconds
+        log.info("batch %d: %s.%s, %s in %.2f s", *told)
+        return counts, seconds
 
     def _may_go_on(self) -> bool:
         """Waits while the run is paused; False where it was cancelled, or something says stop."""
         self._held.check()
+        paused = False
         while (word := self._runs.requested(self._run_id)) == "pause":
+            if not paused:
+                log.info("%s: paused, as somebody asked", self._name)
+            paused = True
             time.sleep(POLL)
             self._held.check()
+        if paused or word == "cancel":
+            log.info("%s: %s, as somebody asked", self._name, "cancelled" if word == "cancel" else "resumed")
         if word == "cancel":
             self._status, self._applied.cancelled = RunStatus.CANCELLED, True
         self._applied.stopped = self._reason_to_stop()
         if self._applied.stopped:
+            log.info("%s: stops, for %s", self._name, self._applied.stopped)
             self._status = RunStatus.STOPPED
         return not self._applied.cancelled and not self._applied.stopped
 

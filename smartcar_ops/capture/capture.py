@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings.layout import Webhooks
+from smartcar_ops.settings.logs import counts
 from smartcar_ops.smartcar.inbound import is_signed, read_event, read_redirect
 
 
@@ -54,6 +56,8 @@ class Capture:
         """Ends the session with the verdict: 1 where lines are unroutable or invalid, 3 where there were none."""
         return self.session.finish(self.result.verdict, exit_code=self.result.exit_code, **self.result.summary())
 
+
+log = logging.getLogger("smartcar_ops.capture")
 
 CHUNK = 2000
 """Lines that are looked up and kept together."""
@@ -94,6 +98,10 @@ class _Tally:
     rows: list[CapturedRow] = field(default_factory=list)
     new: int = 0
 
+    def in_words(self, kind: str) -> str:
+        """How many lines of a kind had which outcome."""
+        return counts({outcome: lines for (of, outcome), lines in self.counts.items() if of == kind})
+
     def add(self, rows: Iterable[CapturedRow], judged: Iterable[JudgedLine]) -> None:
         for row, one in zip(rows, judged, strict=True):
             self.counts[row.kind, row.outcome] += 1
@@ -122,10 +130,12 @@ def capture(
     if redirects:
         for judged in _chunks(_judge_redirect(one) for one in files.redirects(redirects)):
             tally.add(keeper.keep_redirects(judged, tally), judged)
+        log.info("redirects: %s", tally.in_words("redirects"))
     if webhooks:
         judge = _Judge(management_tokens, rules, ledger.scope.mode)
         for judged in _chunks(judge(one) for one in files.webhooks(webhooks)):
             tally.add(keeper.keep_webhooks(judged, tally), judged)
+        log.info("webhooks: %s", tally.in_words("webhooks"))
     frame = pd.DataFrame(tally.rows, columns=COLUMNS).astype({name: "str" for name in COLUMNS if name != "line"})
     return Captured(
         files=sum(path is not None for path in (redirects, webhooks)),

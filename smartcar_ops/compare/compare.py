@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import Executor
@@ -31,8 +33,11 @@ from smartcar_ops.database.ledger.runs import Act
 from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
 from smartcar_ops.fields.field_map import company_fields
 from smartcar_ops.session import Outcome, Session
+from smartcar_ops.settings.logs import counts, seconds_since
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
 from smartcar_ops.storage import run_folder
+
+log = logging.getLogger("smartcar_ops.compare")
 
 NOTEBOOK = "10_compare_v2_v3"
 PRICED = 50
@@ -98,6 +103,8 @@ class Compare:
         done = frozenset() if self.vehicle_id else self.slice.read  # somebody who looks wants to see it now
         self.to_read = [pair for pair in self.chosen if pair.key not in done]
         self.result = self._judging().done(self._population)
+        chosen, linked = f"{len(self.to_read):,}", f"{len(self.linked):,}"
+        log.info("%s of %s linked vehicles are to be read", chosen, linked)
 
     def _choose(self) -> list[LinkedVehicle]:
         """The vehicles of this run; one that was given up lately only where it is asked for by its id."""
@@ -177,12 +184,13 @@ class Compare:
                 "parameters: remote reads a fleet with an executor of other processes, which bring back nothing "
                 "private; give it an executor, and neither vehicle_id nor show_private."
             )
-        seen: dict[tuple[str, str], Recording] = {}
+        started, seen = time.perf_counter(), dict[tuple[str, str], Recording]()
         with self.session.spending(self._max_calls, self._max_minutes) as budget:
             if self.must_list:
                 self._list()
             self._refuse_nothing_to_read()
             reached = self._record(progress, executor, seen, budget, remote=remote)
+        log.info("read: %s in %.1f s", reached.outcome, seconds_since(started))
         reached.refuse_silence()
         self._questions.answered([local for local, _ in reached.keys - reached.unanswered.keys()])
         self._questions.failed({local: error for (local, _), error in reached.unanswered.items()})
@@ -192,6 +200,7 @@ class Compare:
         self._judge_slice(reached, seen)
         self._skip(missing, reached)
         self.result = self._judged.done(self._population)
+        self._log_verdicts()
         return self.result
 
     def save(self) -> None:
@@ -266,6 +275,8 @@ class Compare:
         """Lists the connections, and looks again at what is linked."""
         with self.session.threads() as executor:
             self.asked.take_in(self._listing.ask(LISTS, executor))
+        if self.asked.suspect:
+            log.warning("the list of connections is in doubt and was not taken in; 20_audit_user_ids says why")
         self.must_list = False
         self._look()
 
@@ -338,6 +349,7 @@ class Compare:
             yield from self._recordings.stream(keys)
 
     def _replayed(self, replay: Replay) -> Comparison:
+        log.info("judging the recordings of an earlier run; nobody is asked")
         judging = self._judging()
         for found in replay.recordings():
             if self.vehicle_id in ("", found.pair.vehicle_id):
@@ -345,7 +357,11 @@ class Compare:
                 if self.vehicle_id:
                     self.looked.append(found)
         self.result = judging.done(self._population)
+        self._log_verdicts()
         return self.result
+
+    def _log_verdicts(self) -> None:
+        log.info("judged: %s", counts(self.result.verdicts))
 
 
 def replayed_folder(reports: Path, named: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -32,11 +33,15 @@ from smartcar_ops.errors import (
 )
 from smartcar_ops.fields.field_map import FieldMap
 from smartcar_ops.fields.readers import read_v2, read_v3
+from smartcar_ops.settings.logs import counts
 from smartcar_ops.smartcar.documents import Document
 from smartcar_ops.smartcar.http.retries import is_no_answer, may_pass
 from smartcar_ops.smartcar.signals import Signals, read_signals
 from smartcar_ops.smartcar.v2 import V2, BatchAnswer, BatchItem, read_batch
 from smartcar_ops.smartcar.v3 import V3
+from smartcar_ops.storage.run_log import Milestones
+
+log = logging.getLogger("smartcar_ops.compare")
 
 Answer = Document | SmartcarError
 
@@ -325,6 +330,17 @@ class ReadResult:
         """Those of the vehicles that may be answered for by now."""
         return [pair for pair in chosen if (error := self.unanswered.get(pair.key)) and may_pass(error)]
 
+    @property
+    def outcome(self) -> str:
+        """What the reading came to, in counts."""
+        told = {
+            "vehicles": len(self.keys),
+            "without an answer of V2": len(self.silent),
+            "to ask again": len(self.unanswered),
+            "held up by their own limit": len(self.limited),
+        }
+        return counts(told)
+
     def refuse_silence(self) -> None:
         """SmartcarError where vehicles were to be read and V2 answered for none of them."""
         if (self.keys or self.stopped) and len(self.silent) == len(self.keys):
@@ -351,7 +367,7 @@ def record_all(
     The first is read alone: where V2 has stopped, one call tells. ``seen`` gets each recording as it came, with what
     is private.
     """
-    reached = ReadResult(wanted=len(chosen))
+    reached, milestones = ReadResult(wanted=len(chosen)), Milestones(log, "vehicles read")
 
     def record(pair: LinkedVehicle) -> Recording:
         try:
@@ -369,14 +385,18 @@ def record_all(
                 reached.add(outcome)
                 if seen:
                     seen(outcome)
+            milestones.reached(len(reached.keys), len(chosen))
             if progress:
                 progress(len(reached.keys), len(chosen))
 
     for part in (chosen[:1], chosen[1:]):
         if not reached.stopped:
             read(part)
+    again = [] if reached.stopped else reached.to_read_again(chosen)
+    if again:
+        log.info("reading %s vehicles once more that had no answer", f"{len(again):,}")
     with suppress(ServiceIllError):  # that what failed fails again says nothing of the service
-        read([] if reached.stopped else reached.to_read_again(chosen))
+        read(again)
     return reached
 
 

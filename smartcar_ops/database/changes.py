@@ -8,6 +8,7 @@ others are written.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from smartcar_ops.database.ledger.locks import Held, utcnow
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.database.staging import COLUMNS, RowRange
 from smartcar_ops.database.tables import Company
+
+log = logging.getLogger("smartcar_ops.backfill")
 
 OWN_REFUSALS = (1644, 3819, 4025)
 """MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
@@ -130,6 +133,7 @@ class Changes:
             except (DBAPIError, NotWrittenError) as error:
                 if isinstance(error, DBAPIError) and (error.connection_invalidated or not _is_of_rows(error)):
                     if attempt < engines.TRIES and engines.is_passing(error):
+                        log.info("batch %d: another transaction was in the way, tried again", batch.number)
                         continue
                     with engines.failures(self._engine, f"writing batch {batch.number}"):
                         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,6 +18,9 @@ from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.ledger.versions import LedgerVersion
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
+from smartcar_ops.settings.logs import seconds_since
+
+log = logging.getLogger("smartcar_ops.schema")
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,15 @@ def expand(company: Company, ledger: Ledger) -> tuple[SchemaStep, ...]:
     }
     for step in steps:
         if not step.done:
+            started = time.perf_counter()
             acts[step.name]()
+            log.info("%s: done in %.1f s", step.name, seconds_since(started))
     company.refresh()
     target = Ledger.of_database(company, ledger.scope)
     target.name_layout(company)
     if not ledger.in_database and target.is_unused():
         ledgers.copy(ledger, target)
+        log.info("what the file beside the reports held is in the database now")
     return steps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from smartcar_ops.progress.snapshots import Snapshot, began
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from smartcar_ops.smartcar.v2 import V2
+
+log = logging.getLogger("smartcar_ops.progress")
 
 NEXT_STEPS = {
     "ready": "Backfill {n:,} users. (30_backfill_user_ids, plan, then apply)",
@@ -226,6 +229,8 @@ def progress(
     snapshot = snapshots.daily(audits)[-1] if audits else None
     written = change_log.count_written(ledger, snapshot.at if snapshot else None, end if looks_back else None)
     compared, lost = _compared(company, runs)
+    told = f"{len(runs):,}", f"{len(audits):,}", f"{written:,}"
+    log.info("reports from %s runs, %s of them audits; %s values written since the last audit", *told)
     return Progress(
         before=_before(audits, runs),
         now=_counts(company, ledger, snapshot, now, judge=bool(written) and not looks_back),

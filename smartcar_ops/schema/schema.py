@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pandas as pd
 
 from smartcar_ops.database import schema
@@ -9,6 +11,8 @@ from smartcar_ops.database.ledger.locks import WRITER, lock
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.text import nearest
+
+log = logging.getLogger("smartcar_ops.schema")
 
 PHASES = ("expand",)
 LATER = ("contract", "restore")
@@ -33,6 +37,7 @@ class Phases:
         self.session, self.apply = session, apply
         self.found = schema.expand_steps(session.company)
         self.done = False
+        log.info("%s: %d of %d steps are to do", phase, self.open, len(self.found))
 
     def steps(self) -> pd.DataFrame:
         """A row a step: what it does, and whether it is already so."""

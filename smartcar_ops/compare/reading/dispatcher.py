@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
@@ -12,6 +13,9 @@ from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.errors import SmartcarError, SmartcarOpsError
 from smartcar_ops.smartcar.http.rate_limit import Budget
 from smartcar_ops.smartcar.http.transport import Transport
+from smartcar_ops.storage.run_log import Milestones
+
+log = logging.getLogger("smartcar_ops.compare")
 
 BATCH = 16
 """Vehicles a batch, twice what it reads at once."""
@@ -40,7 +44,7 @@ def record_fleet(
     executor lost its workers.
     """
     tasks, fleet = Tasks(chosen, price, budget), Dispatcher(recorder, executor, budget)
-    reached = ReadResult()
+    reached, milestones = ReadResult(), Milestones(log, "vehicles read")
     try:
         while fleet.fill(tasks):
             for outcome in fleet.outcomes():
@@ -48,6 +52,7 @@ def record_fleet(
                 reached.keys |= outcome.keys
                 reached.silent |= outcome.silent
                 reached.unanswered |= outcome.unanswered
+                milestones.reached(len(reached.keys), len(chosen))
                 if progress:
                     progress(len(reached.keys), len(chosen))
     except (BrokenExecutor, CancelledError) as error:

@@ -8,6 +8,7 @@ Leases are counted by the database's own clock.
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 import socket
 import threading
@@ -28,6 +29,8 @@ from smartcar_ops.errors import LockedError, SmartcarOpsError
 
 if TYPE_CHECKING:
     from smartcar_ops.database.ledger.ledger import Ledger
+
+log = logging.getLogger("smartcar_ops.database")
 
 LEASE = t.LEASE
 BEAT = 15.0
@@ -77,6 +80,7 @@ class Held:
     def _refuse(self, newest: Sequence[Any] | None) -> None:
         """The run counts, too: a backup of the database that was restored has an old number again."""
         if newest is None or tuple(newest) != (self.token, self.run_id):
+            log.info("lock %s: lost to another run", self._name)
             raise LockedError(f"locked: the lock {self._name!r} was taken over; run again, it goes on from there.")
 
 
@@ -87,6 +91,7 @@ def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
     The holder beats; one that has not for 90 s, or whose process is known to be gone, has lost the lock.
     """
     token = _take(ledger, name, run_id)
+    log.info("lock %s: taken by run %s", name, run_id)
     mine = sa.and_(t.locks.c.name == name, t.locks.c.token == token)
     done = threading.Event()
     beating = threading.Thread(target=_beat, args=(ledger, mine, done), daemon=True)
@@ -99,6 +104,7 @@ def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
         with suppress(SQLAlchemyError), ledger.begin() as connection:
             # If the database is gone, the lease frees the lock.
             connection.execute(sa.delete(t.locks).where(mine))
+        log.info("lock %s: given back", name)
 
 
 def lives(connection: sa.Connection, held: Mapping[Any, Any]) -> bool:
@@ -236,5 +242,5 @@ def _beat(ledger: Ledger, mine: sa.ColumnElement[bool], done: threading.Event) -
         try:
             with engines.failures(ledger.engine, "beating"), ledger.begin() as connection:
                 connection.execute(statement.values(beat=now(connection)))
-        except SmartcarOpsError:
-            continue  # the next beat may come through; the lease decides
+        except SmartcarOpsError as error:  # the next beat may come through; the lease decides
+            log.warning("a lock could not be renewed; it is lost if that goes on for %d s: %s", LEASE.seconds, error)

@@ -7,6 +7,7 @@ at once, so that what was interrupted there is taken up again by the steps, from
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 import uuid
@@ -29,6 +30,8 @@ from smartcar_ops.database.ledger import locks
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.layouts import TableNames
 from smartcar_ops.errors import DatabaseError, LockedError
+
+log = logging.getLogger("smartcar_ops.schema")
 
 STEPS = Path(__file__).with_name("steps")
 VERSION_TABLE = "smartcar_ops_version"
@@ -106,6 +109,7 @@ def upgrade(engine: sa.Engine, names: TableNames) -> None:
             _refuse_writers(connection)
             _take_steps(connection, names)
         connection.commit()
+    log.info("the kit's own tables have version %s now", _numbers()[0])
 
 
 def _make(connection: sa.Connection, names: TableNames) -> None:

@@ -6,6 +6,7 @@ this process or, through the ledger, for every process and host on one database.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Protocol
 
 from smartcar_ops.errors import AllowanceSpentError
 from smartcar_ops.settings.credentials import Allowance
+
+log = logging.getLogger("smartcar_ops.smartcar")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class BucketState:
     at: float
     held_until: float = 0.0
 
+
+LOGGED = 1.0
+"""Seconds: shorter waits are not in the log."""
 
 LONGEST = 86_400.0
 """Seconds: nothing is held for longer than a day. What an older kit kept, or a clock far ahead, is not believed."""
@@ -109,6 +115,7 @@ class TokenBucket:
         if self.limited:
             wait = min(seconds, LONGEST)
             self._keeper.exchange(lambda kept, now: self._held(self._refilled(kept, now), now + wait))
+            log.info("Smartcar asked for a pause: nothing is sent for %s", duration(wait))
 
     def paused(self) -> float:
         """For how many seconds Smartcar asked that nothing be sent; 0 where it did not."""
@@ -131,16 +138,19 @@ class TokenBucket:
     def _reserve(self, units: int, until: float) -> float:
         """Seconds until the units' time comes; they are taken off the level already."""
         waits: list[float] = []
+        why: list[str] = []
         refused: list[str] = []
 
         def change(kept: BucketState | None, now: float) -> BucketState | None:
             level = self._refilled(kept, now)
             missing = min(units, self._allowance.burst) - level.units
-            wait = max(missing * 60 / self._allowance.per_minute, level.held_until - now, 0.0)
+            refill, pause = missing * 60 / self._allowance.per_minute, level.held_until - now
+            wait = max(refill, pause, 0.0)
             if wait and now + wait > until:
                 refused.append(f"{units} units wanted, {max(level.units, 0):.0f} left; the next come in {wait:.0f} s")
                 return None
             waits.append(wait)
+            why.append("Smartcar asked for a pause" if pause > refill else "the allowance is used up")
             return replace(level, units=level.units - units)
 
         self._keeper.exchange(change)
@@ -148,6 +158,8 @@ class TokenBucket:
             raise AllowanceSpentError(
                 f"allowance: {refused[0]}, later than this run may wait. Run again later, or raise max_minutes."
             )
+        if waits[0] >= LOGGED:
+            log.info("a call of %d units waits %s: %s", units, duration(waits[0]), why[0])
         return waits[0]
 
     def _give_back(self, units: int) -> None:

@@ -7,6 +7,7 @@ and an async client a tenth.
 from __future__ import annotations
 
 import email.utils
+import logging
 import ssl
 import threading
 import time
@@ -36,7 +37,9 @@ from smartcar_ops.smartcar.error_responses import body_of, failure
 from smartcar_ops.smartcar.http import bounds, journal
 from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.http.rate_limit import Budget
-from smartcar_ops.smartcar.http.retries import CircuitBreaker, wait_before_repeating
+from smartcar_ops.smartcar.http.retries import CircuitBreaker, in_words, wait_before_repeating
+
+log = logging.getLogger("smartcar_ops.smartcar")
 
 ATTEMPTS = 3
 """How often one request is sent at most."""
@@ -183,6 +186,9 @@ class Transport:
             raise
         except SmartcarError as error:
             self._breaker.note(request.api, error)
+            if wait_before_repeating(error):
+                told = request.api, request.method, request.template, self._attempts, in_words(error)
+                log.info("%s %s %s: given up after %d attempts: %s", *told)
             raise
         self._breaker.note(request.api, None)
         return response
@@ -309,6 +315,8 @@ class Transport:
         )
         with self._lock:
             self.calls.append(call)
+        said = call.api, request.method, call.template, call.status or call.error, call.units, call.seconds * 1000
+        log.debug("%s %s %s: %s, %d units, %.0f ms", *said)
 
 
 class _Routes(httpx.BaseTransport):
