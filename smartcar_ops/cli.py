@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +14,7 @@ import click
 
 from smartcar_ops import __version__, entry_point, interrupts
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
+from smartcar_ops.settings import logs
 from smartcar_ops.text import nearest
 
 if TYPE_CHECKING:
@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     from smartcar_ops.database.tables import Company
     from smartcar_ops.settings.environment import Settings
 
-LEVELS = ("debug", "info", "warning", "error")
 KERNELS = "smartcar_ops.reports.kernels.OwnInterpreter"
 """What tells JupyterLab which kernels there are."""
 
 QUIET = ("warning", "error")
-"""Levels at which a run says nothing of what it is doing, only how it ended."""
+"""Levels that leave out what a run is doing, where they are asked for."""
 
 
 class _Commands(click.Group):
@@ -131,7 +130,12 @@ def doctor(context: click.Context) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="The outcome as one line of JSON, for scripts.")
 @click.option("--cell-minutes", type=click.IntRange(1), help="How long a cell may take; else max_minutes and more.")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", help="Whether stderr tells each step.")
+@click.option(
+    "--log-level",
+    type=click.Choice(logs.LEVELS, case_sensitive=False),
+    help="What stderr tells besides warnings: debug and info the log with each step, warning and error no steps; "
+    "without it, each step.",
+)
 @click.pass_context
 def run(
     context: click.Context,
@@ -139,14 +143,17 @@ def run(
     given: tuple[tuple[str, str], ...],
     as_json: bool,
     cell_minutes: int | None,
-    log_level: str,
+    log_level: str | None,
 ) -> None:
     """Runs a notebook by name, number or path, and writes its folder under reports/."""
+    from smartcar_ops import terminal
     from smartcar_ops.notebook_runs import run as run_notebook
 
-    announce = _unheard if log_level in QUIET else _announce
-    result = run_notebook(notebook, given, announce=announce, cell_minutes=cell_minutes)
-    interrupts.end()  # it has ended: what came of it is told
+    level = log_level or logs.DEFAULT
+    watch = terminal.Watch(quiet=log_level in QUIET)
+    with watch, logs.heard(watch.log, level):
+        result = run_notebook(notebook, given, watch.say, cell_minutes=cell_minutes, watch=watch.show, log_level=level)
+        interrupts.end()  # it has ended: what came of it is told
     if as_json:
         content = {
             **entry_point.nothing_but(result.exit_code, result.verdict, result.notebook),
@@ -302,16 +309,6 @@ def _opened() -> tuple[Settings, Company, Ledger]:
     chosen = startup.settle()
     company = Company.connect(chosen.database_url.get_secret_value(), chosen.layout)
     return chosen, company, Ledger.open(company, Scope(chosen.service, chosen.mode), chosen.reports)
-
-
-def _announce(words: str) -> None:
-    """Said on stderr; whether anybody hears it is not the run's concern."""
-    with suppress(OSError, ValueError):
-        click.echo(words, err=True)
-
-
-def _unheard(words: str) -> None:
-    """Said to nobody."""
 
 
 def carry_out(arguments: Sequence[str]) -> int:

@@ -12,10 +12,11 @@ from smartcar_ops.capture import files
 from smartcar_ops.compare import compare
 from smartcar_ops.progress import progress
 from smartcar_ops.reports import runner
-from smartcar_ops.reports.runner import Announce, RunResult
+from smartcar_ops.reports.runner import Announce, RunResult, Watch
 from smartcar_ops.schema import schema
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import Settings
+from smartcar_ops.settings.logs import DEFAULT
 
 ParameterCheck = Callable[[Settings, Any], object]
 """Raises an error of exit code 5 for a value that makes no sense."""
@@ -49,13 +50,25 @@ def run(
     announce: Announce = lambda words: None,
     *,
     cell_minutes: int | None = None,
+    watch: Watch = lambda far: None,
+    log_level: str = DEFAULT,
 ) -> RunResult:
     """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
 
     ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell
-    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes.
+    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes. ``watch`` gets how
+    far a long step is. What the notebook logs from ``log_level`` on comes from this process's own loggers.
     """
-    return runner.run(name, given, announce, check=check, advise=backfill.what_next, cell_minutes=cell_minutes)
+    return runner.run(
+        name,
+        given,
+        announce,
+        check=check,
+        advise=backfill.what_next,
+        cell_minutes=cell_minutes,
+        watch=watch,
+        log_level=log_level,
+    )
 
 
 def check(notebook: str, values: Mapping[str, Any], settings: Settings) -> None:

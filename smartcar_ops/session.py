@@ -22,10 +22,11 @@ from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.settings import injected_parameters, startup
 from smartcar_ops.settings.bounds import at_least
-from smartcar_ops.settings.environment import ROOT, Settings
+from smartcar_ops.settings.environment import LOG_LEVEL, ROOT, Settings
 from smartcar_ops.settings.home import home
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
+from smartcar_ops.storage import run_log
 from smartcar_ops.storage.parquet import ParquetTable
 from smartcar_ops.storage.run_folder import STAMP, write_json, write_table
 
@@ -212,7 +213,8 @@ def open_settings() -> Settings:
     where it lies. ParameterError or SettingsError.
     """
     show_errors_plainly()
-    if run_folder():
+    if folder := run_folder():
+        run_log.begin(folder, os.environ.get(LOG_LEVEL, ""))
         root = os.environ.get(ROOT)
         return startup.settle(root=Path(root) if root else None)
     injected_parameters.refuse_unknown()

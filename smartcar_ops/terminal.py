@@ -1,17 +1,23 @@
-"""Tables for a terminal."""
+"""Tables for a terminal, and a run as it shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
+import click
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from smartcar_ops.backfill.undo_preview import Undoable
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run, pace
 from smartcar_ops.doctor import Checkup
+from smartcar_ops.settings.logs import Line
+from smartcar_ops.storage.run_log import Far
 
 WIDEST = 160
 """Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""
@@ -119,3 +125,61 @@ def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -
     for row in rows:
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
     Console().print(table)
+
+
+class Watch:
+    """A run on stderr while it is at work: a line for each step, its log, and in a terminal a bar for a long step.
+
+    ``quiet`` leaves out steps and bar. Whether anybody can hear it is not the run's concern.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self.log: logging.Handler = _Log(self._print)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._bar.add_task("")
+        self._quiet, self._has_bar = quiet, console.is_interactive and not quiet
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.show(None)
+
+    def say(self, words: str) -> None:
+        """Says what is done now."""
+        if not self._quiet:
+            self._print(words)
+
+    def show(self, far: Far | None) -> None:
+        """Shows how far a step is, until it is done or the next one begins."""
+        if not self._has_bar:
+            return
+        with suppress(OSError, ValueError):
+            if far is None or far.done >= far.of:
+                self._bar.stop()
+            else:
+                if far.what != self._bar.tasks[0].description:
+                    self._bar.reset(self._task)
+                self._bar.update(self._task, description=far.what, completed=far.done, total=far.of)
+                self._bar.start()
+
+    def _print(self, words: str) -> None:
+        with suppress(OSError, ValueError):
+            if self._has_bar:
+                self._bar.console.print(words, markup=False, highlight=False, soft_wrap=True)
+            else:
+                click.echo(words, err=True)
+
+
+class _Log(logging.Handler):
+    """Prints each record as one line."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        super().__init__()
+        self._print = print_line
+        self.setFormatter(Line())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._print(self.format(record))

@@ -1,16 +1,21 @@
-"""What the kit logs: what is done and what it came to; never whose data it is about."""
+"""What a run says while it works: its log, from which level on, and a bar; never whose data it is about."""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import pty
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from smartcar_ops import cli, notebook_runs
 from smartcar_ops.audit import audit, resolver
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.backfill.backfill import Backfill
@@ -38,6 +43,30 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """All that the kit logs in this process."""
     with caplog.at_level(logging.DEBUG, logger=KIT.name):
         yield caplog
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `smartcar-ops run` on a house: its exit code, stdout and stderr."""
+
+    def run(house: House, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(house.root)
+        for name, value in house.environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["run", *arguments])
+        return int(ended.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def own_notebook(house: House, *sources: str) -> None:
+    """The house's only notebook, 95, opens a session and has these cells."""
+    opens = "from smartcar_ops.session import open_session\nsession = open_session('95_own')"
+    cells = [nbformat.v4.new_code_cell(source) for source in (opens, *sources, "session.finish('Done.')")]
+    (house.root / "notebooks").unlink()
+    (house.root / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), house.root / "notebooks" / "95_own.ipynb")
 
 
 def planted(house: House) -> set[str]:
@@ -96,6 +125,96 @@ def test_the_log_tells_what_is_done_and_not_whose_data_it_is(house: House, log: 
     assert [] == [value for value in planted(house) if value in text]
     assert None is LOOKS_LIKE_DATA.search(text), LOOKS_LIKE_DATA.search(text)
     assert len(planted(house)) > 300
+
+
+def test_a_level_reaches_the_notebook(house: House, run: Callable[..., tuple[int, str, str]]) -> None:
+    """At DEBUG stderr has the notebook's records between its steps as they come; stdout is the one line of JSON.
+
+    Nothing of them is on the page, in the notebook, or a file of its own.
+    """
+    house.ask()
+    code, out, err = run(house, "10", "-p", "vehicles=4", "--log-level", "DEBUG", "--json")
+    assert 1 == code, err
+    assert [json.loads(out)] == [json.loads(line) for line in out.splitlines()]
+    lines = err.splitlines()
+    assert CALL.search(err)
+    assert {"compare", "smartcar", "reports", "database"} <= {name[13:] for _, name in RECORD.findall(err)}
+    cost, read = (next(i for i, line in enumerate(lines) if words in line) for words in ("At most ", "read: 4 vehi"))
+    assert cost < read < next(i for i, line in enumerate(lines) if line == "Verdicts")
+    assert [] == [value for value in planted(house) if value in err]
+    folder = Path(json.loads(out)["folder"])
+    assert not (folder / run_log.FILE).exists()
+    for name in ("report.html", "run.ipynb"):
+        assert "smartcar_ops.compare: " not in (folder / name).read_text("utf-8")
+
+
+def test_a_level_that_is_none_is_one_sentence(house: House, run: Callable[..., tuple[int, str, str]]) -> None:
+    """Exit 5, naming the value and the levels that there are; nothing is asked and no folder made."""
+    code, out, err = run(house, "20", "--log-level", "loud")
+    assert (5, "") == (code, out)
+    assert "'loud' is not one of 'debug', 'info', 'warning', 'error'" in err
+    assert 1 == len(err.strip().splitlines())
+    assert ([], []) == (house.sandbox.arrivals, list(house.settings.reports.glob("*__*")))
+
+
+def test_warning_asked_for_leaves_out_the_steps(house: House, run: Callable[..., tuple[int, str, str]]) -> None:
+    """For a schedule that mails whatever is on stderr: nothing is, where nothing is wrong."""
+    own_notebook(house)
+    code, out, err = run(house, "95", "--log-level", "warning")
+    assert (0, "") == (code, err)
+    assert "Done." in out
+
+
+def test_a_terminal_shows_steps_a_bar_and_no_records(house: House) -> None:
+    """Without a level: each step, a warning, and so many of so many while a step lasts; stdout has none of it."""
+    own_notebook(
+        house,
+        "import logging\nfrom smartcar_ops.storage.run_log import Milestones\n"
+        "log = logging.getLogger('smartcar_ops.own')\nlog.info('quiet')\nlog.warning('loud')\n"
+        "Milestones(log, 'cars').reached(3, 10)",
+    )
+    master, slave = pty.openpty()
+    environment = {**house.process_environment(), "TERM": "xterm"}
+    command = [sys.executable, "-m", "smartcar_ops", "run", "95"]
+    process = subprocess.Popen(command, cwd=house.root, env=environment, stdout=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    shown = b"".join(iter(lambda: _read(master), b"")).decode()
+    out = process.communicate()[0].decode()
+    os.close(master)
+    assert 0 == process.returncode, shown
+    assert re.search(r"cars .*━.*3/10", shown)
+    assert "\x1b[?25h" in shown.rpartition("3/10")[2]  # the cursor is there again
+    assert "Running 95_own on " in shown
+    assert "WARNING smartcar_ops.own: loud" in shown and "INFO" not in shown
+    assert "Done." in out and not any(words in out for words in ("3/10", "loud", "Running"))
+
+
+def _read(terminal: int) -> bytes:
+    """What a terminal shows next; nothing once its last program has ended."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+def test_a_script_gets_the_notebooks_log_from_its_own_loggers(
+    house: House, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs a notebook from Python hears its records under their names, and how far it is."""
+    own_notebook(
+        house,
+        "import logging\nfrom smartcar_ops.storage.run_log import Milestones\n"
+        "log = logging.getLogger('smartcar_ops.own')\nlog.info('two\\nlines, and ünïcode')\n"
+        "Milestones(log, 'cars').reached(1, 2)",
+    )
+    monkeypatch.chdir(house.root)
+    for name, value in house.environment.items():
+        monkeypatch.setenv(name, value)
+    seen: list[Far | None] = []
+    result = notebook_runs.run("95", watch=seen.append, log_level="info")
+    assert 0 == result.exit_code, result.verdict
+    assert ["two\nlines, and ünïcode"] == [r.getMessage() for r in log.records if r.name == "smartcar_ops.own"]
+    assert Far("cars", 1, 2) in seen and seen[-1] is None
 
 
 def test_what_a_notebook_told_is_read_line_by_line(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     assert str(folder / "report.html") in printed
     for step in ("What asking costs", "At most ", "Users by bucket"):
         assert step in printed  # on stderr, while it is at work
+    assert "smartcar_ops." not in printed  # a log only where it is asked for
 
 
 def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str]]) -> None:

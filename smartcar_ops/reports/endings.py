@@ -19,7 +19,7 @@ from smartcar_ops.reports import page
 from smartcar_ops.session import OUTCOME
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http import journal
-from smartcar_ops.storage import run_folder
+from smartcar_ops.storage import run_folder, run_log
 
 GOOD = (0, 1, 3)
 """Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
@@ -112,7 +112,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
         "oddities": ending.oddities,
     }
     run_folder.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | told)
-    for left in (OUTCOME, journal.FILE):
+    for left in (OUTCOME, journal.FILE, run_log.FILE):
         (partial / left).unlink(missing_ok=True)
     folder = run_folder.whole_of(partial)
     partial.rename(folder)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,9 +33,11 @@ from smartcar_ops.session import OUTCOME, UPGRADES
 from smartcar_ops.settings import environment, files, startup
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.settings.home import home
+from smartcar_ops.settings.logs import DEFAULT, seconds_since
 from smartcar_ops.smartcar.http import journal
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
-from smartcar_ops.storage import run_folder
+from smartcar_ops.storage import run_folder, run_log
+from smartcar_ops.storage.run_log import Far
 from smartcar_ops.text import nearest
 
 NO_FOLDER = (4, 5)
@@ -55,10 +58,18 @@ APPLYING = 24 * 3600
 SAY_EVERY = 60.0
 """Seconds after which a run says that it is still at work, and what it has spent."""
 
+HEAR_EVERY = 0.25
+"""Seconds between two looks at what the notebook tells while a cell runs."""
+
 SENTENCE = re.compile(r"<p>(?:(?!<p>|<table).)*</p>", re.DOTALL)
 """An output that is one sentence."""
 
+log = logging.getLogger("smartcar_ops.reports")
+
 Announce = Callable[[str], object]
+
+Watch = Callable[[Far | None], object]
+"""Given how far a step is; None where the next one begins."""
 
 Check = Callable[[str, Mapping[str, Any], Settings], None]
 """Given a notebook, its values and the settings: raises an error of exit code 5 for values that make no sense."""
@@ -115,11 +126,14 @@ def run(
     check: Check,
     advise: Advise,
     cell_minutes: int | None = None,
+    watch: Watch = lambda far: None,
+    log_level: str = DEFAULT,
 ) -> RunResult:
     """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
 
     ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell
-    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes.
+    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes. ``watch`` gets how
+    far a long step is. What the notebook logs from ``log_level`` on comes from this process's own loggers.
     """
     stem = name
     try:
@@ -130,7 +144,8 @@ def run(
         check(stem, values, chosen)
         announce(_announcement(stem, values, chosen))
         interrupts.check()
-        return _Run(path, values, chosen, announce, advise, cell_minutes or chosen.cell_minutes).execute()
+        minutes = cell_minutes or chosen.cell_minutes
+        return _Run(path, values, chosen, announce, advise, minutes, watch, log_level).execute()
     except KeyboardInterrupt:
         interrupts.end()
         return RunResult(stem, 2, "Stopped before anything was done.")
@@ -157,9 +172,13 @@ class _Run:
         announce: Announce,
         advise: Advise,
         cell_minutes: int,
+        watch: Watch = lambda far: None,
+        log_level: str = DEFAULT,
     ) -> None:
         self.path, self.values, self.settings = path, dict(values), chosen
         self._announce, self._advise, self._cell_minutes = announce, advise, cell_minutes
+        self._watch, self._log_level = watch, log_level
+        self._hearing = threading.Lock()
         self._done: dict[str, Any] = {}
         self._in_mid_cell = False
         self.folder = self.partial = Path()
@@ -174,6 +193,7 @@ class _Run:
                     self._claim(stack)
                     ledger = self._lock(stack)
                     self._begin(ledger)
+                    log.info("%s: begun", self.folder.name)
                     interrupts.check()
                     problem = self._papermill(stack.enter_context(kernels.own_kernel(self.settings.reports)))
                 except SmartcarOpsError as error:
@@ -265,7 +285,11 @@ class _Run:
     @property
     def _names(self) -> dict[str, str]:
         """What the notebook has to know: its folder, and whose settings it acts by."""
-        return {RUN_FOLDER: str(self.partial), environment.ROOT: str(self.settings.root)}
+        return {
+            RUN_FOLDER: str(self.partial),
+            environment.ROOT: str(self.settings.root),
+            environment.LOG_LEVEL: self._log_level,
+        }
 
     def _execute(self, kernel: Kernel) -> None:
         papermill.execute_notebook(
@@ -304,11 +328,13 @@ class _Run:
     def _say_step(self, cell: Mapping[str, Any], **_: Any) -> None:
         """Says the heading of what comes next; before each cell, an interrupt that was swallowed is heard."""
         interrupts.check()
+        self._watch(None)
         if cell["cell_type"] == "markdown" and cell["source"].startswith("#"):
             self._announce(cell["source"].splitlines()[0].lstrip("# "))
 
     def _say_sentence(self, cell: Mapping[str, Any], **_: Any) -> None:
-        """Passes a cell's own sentence on: where it acts, what it costs, what came of it."""
+        """Passes a cell's own sentence on, after its log: where it acts, what it costs, what came of it."""
+        self._hear()
         for output in cell.get("outputs", ()):
             shown = str(output.get("data", {}).get("text/html", ""))
             if SENTENCE.fullmatch(shown):
@@ -316,23 +342,37 @@ class _Run:
 
     @contextmanager
     def _saying(self) -> Iterator[None]:
-        """While the block runs, says every minute for how long it has, and what was spent."""
-        done = threading.Event()
+        """While the block runs, passes on what the notebook tells, and says every minute what was spent."""
+        done, began = threading.Event(), time.monotonic()
+        self._listener = run_log.Listener(self.partial)
 
-        def say() -> None:
+        def attend() -> None:
             minutes = 0
-            while not done.wait(SAY_EVERY):
-                minutes += 1
-                spent = sum(journal.read(self.partial).values())
-                self._announce(f"At work for {minutes:,} min; {spent:,} units spent so far.")
+            while not done.wait(HEAR_EVERY):
+                self._hear()
+                if time.monotonic() - began >= (minutes + 1) * SAY_EVERY:
+                    minutes += 1
+                    spent = sum(journal.read(self.partial).values())
+                    self._announce(f"At work for {minutes:,} min; {spent:,} units spent so far.")
 
-        thread = threading.Thread(target=say, daemon=True)
+        thread = threading.Thread(target=attend, daemon=True)
         thread.start()
         try:
             yield
         finally:
             done.set()
             thread.join()
+            self._hear()
+            self._watch(None)
+
+    def _hear(self) -> None:
+        """Passes on what the notebook has told since: its log by the loggers of the same names in this process."""
+        with self._hearing:
+            for heard in self._listener.heard():
+                if isinstance(heard, Far):
+                    self._watch(heard)
+                elif (logger := logging.getLogger(heard.name)).isEnabledFor(heard.levelno):
+                    logger.handle(heard)
 
     # --- ending ------------------------------------------------------------------------------------------
 
@@ -352,10 +392,13 @@ class _Run:
             if is_begun:
                 shutil.rmtree(self.partial, ignore_errors=True)
             return self._result(ending)
+        started = time.perf_counter()
         try:
             if not is_begun:
                 self._make_folder()
-            return self._result(ending, endings.conclude(self.partial, self.path, ending))
+            folder = endings.conclude(self.partial, self.path, ending)
+            log.info("%s: page written in %.1f s", folder.name, seconds_since(started))
+            return self._result(ending, folder)
         except (OSError, SmartcarOpsError) as error:
             # No folder rather than half of one; and what is taken away may be the room that the ledger lacked.
             shutil.rmtree(self.partial, ignore_errors=True)

@@ -28,6 +28,9 @@ from smartcar_ops.settings.layout import Layout, Limits, Vault, Vehicles, find_v
 ROOT = "SMARTCAR_OPS_ROOT"
 """Set by ``smartcar-ops run`` for its notebook: the folder whose settings it found."""
 
+LOG_LEVEL = "SMARTCAR_OPS_LOG_LEVEL"
+"""Set by ``smartcar-ops run`` for its notebook: from which level on it tells of its log."""
+
 CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 DEMO = "SMARTCAR_OPS_DEMO"
 """Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
@@ -65,7 +68,8 @@ KNOWN = frozenset(
         *("SMARTCAR_MODE", "SMARTCAR_V2", "SMARTCAR_ALLOWANCE_BURST", "SMARTCAR_ALLOWANCE_PER_MINUTE"),
         *("SMARTCAR_ALLOWANCE_BATCH", "SMARTCAR_OPS_CONFIG", "SMARTCAR_OPS_REPORTS", "SMARTCAR_OPS_ENVIRONMENT"),
         *("SMARTCAR_OPS_STATE_KEY", "SMARTCAR_OPS_EXPORT_KEY", "SMARTCAR_OPS_FAIL_ON_GATE", "SMARTCAR_OPS_OPERATOR"),
-        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", ROOT, CELL_MINUTES, DEMO),
+        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", ROOT, LOG_LEVEL),
+        *(CELL_MINUTES, DEMO),
     }
 )
 """Every name that some version of the kit reads."""
