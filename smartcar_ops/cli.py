@@ -150,7 +150,7 @@ def run(
     from smartcar_ops.notebook_runs import run as run_notebook
 
     level = log_level or logs.DEFAULT
-    watch = terminal.Watch(quiet=log_level in QUIET)
+    watch = terminal.RunDisplay(quiet=log_level in QUIET)
     with watch, logs.heard(watch.log, level):
         result = run_notebook(notebook, given, watch.say, cell_minutes=cell_minutes, watch=watch.show, log_level=level)
         interrupts.end()  # it has ended: what came of it is told

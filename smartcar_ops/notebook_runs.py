@@ -12,7 +12,7 @@ from smartcar_ops.capture import files
 from smartcar_ops.compare import compare
 from smartcar_ops.progress import progress
 from smartcar_ops.reports import runner
-from smartcar_ops.reports.runner import Announce, RunResult, Watch
+from smartcar_ops.reports.runner import Announce, OnProgress, RunResult
 from smartcar_ops.schema import schema
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import Settings
@@ -50,7 +50,7 @@ def run(
     announce: Announce = lambda words: None,
     *,
     cell_minutes: int | None = None,
-    watch: Watch = lambda far: None,
+    watch: OnProgress = lambda far: None,
     log_level: str = DEFAULT,
 ) -> RunResult:
     """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.

@@ -16,8 +16,8 @@ from smartcar_ops.backfill.undo_preview import Undoable
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run, pace
 from smartcar_ops.doctor import Checkup
-from smartcar_ops.settings.logs import Line
-from smartcar_ops.storage.run_log import Far
+from smartcar_ops.settings.logs import LogLine
+from smartcar_ops.storage.run_log import StepProgress
 
 WIDEST = 160
 """Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""
@@ -127,7 +127,7 @@ def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -
     Console().print(table)
 
 
-class Watch:
+class RunDisplay:
     """A run on stderr while it is at work: a line for each step, its log, and in a terminal a bar for a long step.
 
     ``quiet`` leaves out steps and bar. Whether anybody can hear it is not the run's concern.
@@ -141,7 +141,7 @@ class Watch:
         self._task = self._bar.add_task("")
         self._quiet, self._has_bar = quiet, console.is_interactive and not quiet
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> RunDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,7 +152,7 @@ class Watch:
         if not self._quiet:
             self._print(words)
 
-    def show(self, far: Far | None) -> None:
+    def show(self, far: StepProgress | None) -> None:
         """Shows how far a step is, until it is done or the next one begins."""
         if not self._has_bar:
             return
@@ -179,7 +179,7 @@ class _Log(logging.Handler):
     def __init__(self, print_line: Callable[[str], None]) -> None:
         super().__init__()
         self._print = print_line
-        self.setFormatter(Line())
+        self.setFormatter(LogLine())
 
     def emit(self, record: logging.LogRecord) -> None:
         self._print(self.format(record))

@@ -24,10 +24,10 @@ from smartcar_ops.errors import AllowanceSpentError, UnreachableError
 from smartcar_ops.session import Session
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.settings.logs import KIT
-from smartcar_ops.smartcar.http.rate_limit import Bucket
+from smartcar_ops.smartcar.http.rate_limit import TokenBucket
 from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.storage import run_log
-from smartcar_ops.storage.run_log import Far, Listener, Milestones, Sender
+from smartcar_ops.storage.run_log import Listener, Milestones, Sender, StepProgress
 from tests.house import House
 
 RECORD = re.compile(r"^\d\d:\d\d:\d\dZ (DEBUG|INFO|WARNING|ERROR) (smartcar_ops\.\w+): .+$", re.MULTILINE)
@@ -210,11 +210,11 @@ def test_a_script_gets_the_notebooks_log_from_its_own_loggers(
     monkeypatch.chdir(house.root)
     for name, value in house.environment.items():
         monkeypatch.setenv(name, value)
-    seen: list[Far | None] = []
+    seen: list[StepProgress | None] = []
     result = notebook_runs.run("95", watch=seen.append, log_level="info")
     assert 0 == result.exit_code, result.verdict
     assert ["two\nlines, and ünïcode"] == [r.getMessage() for r in log.records if r.name == "smartcar_ops.own"]
-    assert Far("cars", 1, 2) in seen and seen[-1] is None
+    assert StepProgress("cars", 1, 2) in seen and seen[-1] is None
 
 
 def test_what_a_notebook_told_is_read_line_by_line(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_what_a_notebook_told_is_read_line_by_line(tmp_path: Path) -> None:
     assert ["1 of 2"] == [heard.getMessage() for heard in listener.heard() if isinstance(heard, logging.LogRecord)]
     with (tmp_path / run_log.FILE).open("ab") as file:
         file.write(b'"done": 1, "of": 3}\n{"name": {"name": "smartcar_ops.own"}\n\n')
-    assert [Far("cars", 1, 3)] == list(listener.heard())
+    assert [StepProgress("cars", 1, 3)] == list(listener.heard())
     assert 0o600 == (tmp_path / run_log.FILE).stat().st_mode & 0o777
 
 
@@ -243,7 +243,7 @@ def test_a_long_act_says_how_far_it_is(log: pytest.LogCaptureFixture, monkeypatc
 
 def test_a_wait_for_the_allowance_is_told_with_its_reason(log: pytest.LogCaptureFixture) -> None:
     """How long a call waits, and whether for refills or because Smartcar asked for a pause."""
-    bucket = Bucket(Allowance(burst=2, per_minute=60), sleep=lambda seconds: None)
+    bucket = TokenBucket(Allowance(burst=2, per_minute=60), sleep=lambda seconds: None)
     until = bucket.level().at + 3600
     bucket.take(2, until)
     bucket.take(2, until)

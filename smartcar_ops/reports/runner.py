@@ -37,7 +37,7 @@ from smartcar_ops.settings.logs import DEFAULT, seconds_since
 from smartcar_ops.smartcar.http import journal
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.storage import run_folder, run_log
-from smartcar_ops.storage.run_log import Far
+from smartcar_ops.storage.run_log import StepProgress
 from smartcar_ops.text import nearest
 
 NO_FOLDER = (4, 5)
@@ -68,7 +68,7 @@ log = logging.getLogger("smartcar_ops.reports")
 
 Announce = Callable[[str], object]
 
-Watch = Callable[[Far | None], object]
+OnProgress = Callable[[StepProgress | None], object]
 """Given how far a step is; None where the next one begins."""
 
 Check = Callable[[str, Mapping[str, Any], Settings], None]
@@ -126,7 +126,7 @@ def run(
     check: Check,
     advise: Advise,
     cell_minutes: int | None = None,
-    watch: Watch = lambda far: None,
+    watch: OnProgress = lambda far: None,
     log_level: str = DEFAULT,
 ) -> RunResult:
     """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
@@ -172,7 +172,7 @@ class _Run:
         announce: Announce,
         advise: Advise,
         cell_minutes: int,
-        watch: Watch = lambda far: None,
+        watch: OnProgress = lambda far: None,
         log_level: str = DEFAULT,
     ) -> None:
         self.path, self.values, self.settings = path, dict(values), chosen
@@ -369,7 +369,7 @@ class _Run:
         """Passes on what the notebook has told since: its log by the loggers of the same names in this process."""
         with self._hearing:
             for heard in self._listener.heard():
-                if isinstance(heard, Far):
+                if isinstance(heard, StepProgress):
                     self._watch(heard)
                 elif (logger := logging.getLogger(heard.name)).isEnabledFor(heard.levelno):
                     logger.handle(heard)

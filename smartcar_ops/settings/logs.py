@@ -14,7 +14,7 @@ LEVELS = ("debug", "info", "warning", "error")
 DEFAULT = "warning"
 
 
-class Line(logging.Formatter):
+class LogLine(logging.Formatter):
     """A record as one line: ``14:01:07Z INFO smartcar_ops.audit: …``, in UTC."""
 
     def __init__(self) -> None:

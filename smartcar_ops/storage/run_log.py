@@ -27,7 +27,7 @@ LOGGED_EVERY = 10.0
 
 
 @dataclass(frozen=True)
-class Far:
+class StepProgress:
     """How far an act is: so many of so many are done."""
 
     what: str
@@ -71,7 +71,7 @@ class Listener:
     def __init__(self, folder: Path) -> None:
         self._path, self._read = folder / FILE, 0
 
-    def heard(self) -> Iterator[logging.LogRecord | Far]:
+    def heard(self) -> Iterator[logging.LogRecord | StepProgress]:
         """What was told since the last time, in order."""
         told = b""
         with suppress(OSError), self._path.open("rb") as file:
@@ -82,12 +82,12 @@ class Listener:
         yield from filter(None, map(_heard, whole.splitlines()))
 
 
-def _heard(line: bytes) -> logging.LogRecord | Far | None:
+def _heard(line: bytes) -> logging.LogRecord | StepProgress | None:
     """What a line tells; None where a full disk has cut it off."""
     with suppress(ValueError, TypeError, KeyError):
         known = json.loads(line)
         if "what" in known:
-            return Far(**known)
+            return StepProgress(**known)
         return logging.makeLogRecord({**known, "levelname": logging.getLevelName(known["levelno"])})
     return None
 
@@ -104,13 +104,13 @@ class Milestones:
         now = time.monotonic()
         if done >= of or now - self._shown >= SHOWN_EVERY:
             self._shown = now
-            _send(Far(self._what, done, of))
+            _send(StepProgress(self._what, done, of))
         if now - self._logged >= LOGGED_EVERY:
             self._logged = now
             self._log.info("%s: %s of %s so far", self._what, f"{done:,}", f"{of:,}")
 
 
-def _send(far: Far) -> None:
+def _send(far: StepProgress) -> None:
     for handler in KIT.handlers:
         if isinstance(handler, Sender):
             handler.send(asdict(far))
