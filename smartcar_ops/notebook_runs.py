@@ -9,7 +9,7 @@ from typing import Any
 from smartcar_ops.audit import sources
 from smartcar_ops.backfill import backfill
 from smartcar_ops.capture import files
-from smartcar_ops.compare import compare
+from smartcar_ops.compare import replayed
 from smartcar_ops.progress import progress
 from smartcar_ops.reports import runner
 from smartcar_ops.reports.runner import Announce, OnProgress, RunResult
@@ -39,7 +39,7 @@ RULES: dict[str, ParameterCheck] = {
     "sources": lambda _, text: sources.parse_sources(text),
     "phase": lambda _, word: schema.check_phase(word),
     "plan": lambda settings, given: given == "latest" or backfill.plan_file(settings, given),
-    "replay": lambda settings, given: compare.replayed_folder(settings.reports, given),
+    "replay": lambda settings, given: replayed.replayed_folder(settings.reports, given),
 }
 """By parameter; one that is left empty is not given."""
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.plan import Plan
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, open_comparison
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import table_names
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
@@ -144,7 +144,7 @@ def compare_until(house: House, run_id: str, dies_before: int, **options: Any) -
 def _compare(environment: dict[str, str], root: Path, run_id: str, dies_before: int, options: dict[str, Any]) -> None:
     session = Session(NOTEBOOK, settings.read(Source(environment, root)))
     session.run_id = run_id
-    compare = Compare(session, **options)
+    compare = open_comparison(session, **options)
     count_statements(session.company.engine, dies_before)
     compare.read()
     compare.finish()

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare, open_comparison
 from smartcar_ops.errors import ParameterError, SettingsError, SmartcarError
 from smartcar_ops.session import RUN_FOLDER, Session, open_session
 from tests.house import NO_LIMITS, House
@@ -32,7 +32,7 @@ def compare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(house.root)
         sessions.append(open_session(NOTEBOOK))
-        return Compare(sessions[-1], **given)
+        return open_comparison(sessions[-1], **given)
 
     yield open_
     for session in sessions:
@@ -214,7 +214,19 @@ change = "stable"
     assert {"waived"} == set(table[table["field"] == "gear"]["verdict"])
     settings.write_text(waiver)
     with pytest.raises(SettingsError, match=r"\[waiver\] names the field 'gear'"):
-        compare(linked, replay=folder_of(first).name)
+        compare(linked, replay=folder_of(first).name).cost()
+
+
+def test_one_vehicle_is_chosen_by_smartcars_id(compare: Open, linked: House) -> None:
+    """A vehicle_id in any case chooses that vehicle; an unknown one is exit 5 before a call."""
+    wanted = compare(linked).linked[0]
+    chosen = compare(linked, vehicle_id=f" {wanted.vehicle_id.upper()} ").chosen
+    assert {wanted.vehicle_id} == {pair.vehicle_id for pair in chosen}
+    unknown = compare(linked, vehicle_id="nobody")
+    for act in (unknown.cost, unknown.read):
+        with pytest.raises(ParameterError, match="is no linked vehicle"):
+            act()
+    assert 0 == spent(unknown)
 
 
 def test_one_vehicle_is_looked_at_anew(compare: Open, linked: House) -> None:
@@ -300,7 +312,7 @@ def test_v2_that_answers_nobody_is_exit_2(compare: Open, make_house: Callable[..
 def test_a_replay_of_nothing_is_refused(compare: Open, linked: House, named: str) -> None:
     """A folder that is not there, or has no recordings, is exit 5 in one sentence."""
     with pytest.raises((ParameterError, SettingsError), match="parameters: replay") as caught:
-        compare(linked, replay=named)
+        compare(linked, replay=named).cost()
     assert 5 == caught.value.exit_code
 
 

@@ -11,7 +11,7 @@ from unittest.mock import create_autospec
 import pytest
 
 from smartcar_ops import cli, session
-from smartcar_ops.compare import compare
+from smartcar_ops.compare.live import FleetComparison
 from smartcar_ops.reports import parameters, runner
 from smartcar_ops.settings import environment
 from smartcar_ops.settings.layout import Layout
@@ -98,7 +98,7 @@ def test_the_example_of_docs_scale_fits_the_kit(monkeypatch: pytest.MonkeyPatch)
     client = create_autospec(pytest.importorskip("distributed").Client)
     monkeypatch.setattr("dask.distributed.Client", client)
     monkeypatch.setattr("smartcar_ops.session.open_session", create_autospec(session.open_session))
-    monkeypatch.setattr("smartcar_ops.compare.compare.Compare", comparing := create_autospec(compare.Compare))
+    monkeypatch.setattr("smartcar_ops.compare.live.FleetComparison", comparing := create_autospec(FleetComparison))
     exec(compile(example, "docs/scale.md", "exec"), {})
     read = comparing.return_value.read
     given = client.return_value.__enter__.return_value.get_executor.return_value

@@ -19,7 +19,7 @@ from smartcar_ops import cli, notebook_runs
 from smartcar_ops.audit import audit, resolver
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.backfill.backfill import Backfill
-from smartcar_ops.compare.compare import Compare
+from smartcar_ops.compare.compare import open_comparison
 from smartcar_ops.errors import AllowanceSpentError, UnreachableError
 from smartcar_ops.session import Session
 from smartcar_ops.settings.credentials import Allowance
@@ -101,7 +101,7 @@ def test_the_log_tells_what_is_done_and_not_whose_data_it_is(house: House, log: 
     session = Session("20_audit_user_ids", house.settings)
     resolver.ask(session, AUTO, max_calls=0, max_minutes=1)
     audit.audit(session.company, session.ledger, session.now)
-    Compare(session, vehicles=8).read()
+    open_comparison(session, vehicles=8).read()
     plan = Backfill(session, plan="").prepare().plan
     assert plan is not None
     Backfill(session, plan=plan, apply=True, batch_size=20).carry_out()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, open_comparison
 from smartcar_ops.compare.report.panel import VehiclePanel
 from smartcar_ops.session import Session
 from tests.house import House
@@ -31,7 +31,7 @@ def press(panel: VehiclePanel) -> None:
 
 def test_a_vehicle_is_found_by_any_of_its_words(session: Session) -> None:
     """Typing narrows the list by ids, make and powertrain, in any order; nothing found locks the button."""
-    panel = VehiclePanel(session, Compare(session, vehicles=1))
+    panel = VehiclePanel(session, open_comparison(session, vehicles=1))
     every = len(panel.which.options)
     panel.filter.value = "bev TESLA"
     assert 0 < len(panel.which.options) < every
@@ -47,9 +47,9 @@ def test_a_vehicle_is_found_by_any_of_its_words(session: Session) -> None:
 
 def test_looking_shows_the_vehicle_and_costs_what_was_said(session: Session) -> None:
     """Look reads the chosen vehicle at no more than was told, shows it field by field, and may be pressed again."""
-    panel = VehiclePanel(session, Compare(session, vehicles=1))
+    panel = VehiclePanel(session, open_comparison(session, vehicles=1))
     pair = panel.vehicle
-    said = Compare(session, vehicle_id=pair.vehicle_id).cost()
+    said = open_comparison(session, vehicle_id=pair.vehicle_id).cost()
     assert str(said) in panel.cost.value
     press(panel)
     assert "1 vehicle read on both versions" in panel.status.value
@@ -63,7 +63,7 @@ def test_looking_shows_the_vehicle_and_costs_what_was_said(session: Session) -> 
 
 def test_a_failure_is_one_sentence(house: House, session: Session) -> None:
     """Where V2 can't answer, the panel says so before and after, and Look works again."""
-    panel = VehiclePanel(session, Compare(session, vehicles=1))
+    panel = VehiclePanel(session, open_comparison(session, vehicles=1))
     silent = next(place for place, pair in enumerate(panel._found) if pair.token is None)
     panel.which.value = silent
     assert "it has no" not in panel.cost.value and "no V2 token younger than two hours" in panel.cost.value
@@ -74,13 +74,13 @@ def test_a_failure_is_one_sentence(house: House, session: Session) -> None:
 
 def test_a_replay_is_looked_at_without_a_call(session: Session, house: House) -> None:
     """Over a replay the panel lists what was recorded, and looking sends nothing."""
-    first = Compare(session, vehicles=2)
+    first = open_comparison(session, vehicles=2)
     first.read()
     folder = house.root / "reports" / "kept"
     session.folder = folder
     folder.mkdir(parents=True)
     first.save()
-    replayed = Compare(session, replay=str(folder))
+    replayed = open_comparison(session, replay=str(folder))
     replayed.read()
     panel = VehiclePanel(session, replayed)
     assert {pair.vehicle_id for pair in first.chosen} == {pair.vehicle_id for pair in panel._found}

@@ -13,6 +13,14 @@ Found = Literal["same", "differs", "refused"]
 UNITS = 2
 """What the check costs: V3 once with each token."""
 
+SENTENCES: dict[Found, str] = {
+    "same": "V3 tells a user's V2 token the same as the application's token: either will do while you move",
+    "differs": "V3 tells a user's V2 token something else than the application's token: compare and build with the "
+    "application's token and sc-user-id alone",
+    "refused": "V3 refuses a user's V2 token: every call to V3 needs the application's token with sc-user-id",
+}
+"""What came of it, and what that means."""
+
 
 def compare_tokens(v3: V3, pair: LinkedVehicle) -> Found | None:
     """Reads one vehicle with both tokens; None where the allowance ended first, or V3 gave no proper answer.
@@ -42,3 +50,8 @@ def _alike(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> 
         for code, row in one.items()
         if mapping(row.get("meta")).get("oemUpdatedAt") == mapping(other[code].get("meta")).get("oemUpdatedAt")
     )
+
+
+def sentence(found: Found | None) -> str:
+    """Return what came of the check; None: it was not made."""
+    return SENTENCES[found] if found else "V3 was not asked whether it takes a user's V2 token: no vehicle was read now"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from smartcar_ops.compare.compare import Compare
+from smartcar_ops.compare.compare import open_comparison
 from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.compare.recording import read_recording
@@ -77,7 +77,7 @@ def measure() -> None:
 def reading(folder: Path) -> Iterator[Row]:
     """Comparing a small fleet at 100 ms a call, against one request after the other."""
     with linked(folder, int(VEHICLES / LINKED_SHARE), "slow") as (settings, _):
-        compare = Compare(Session(NOTEBOOK, settings), vehicles=VEHICLES)
+        compare = open_comparison(Session(NOTEBOOK, settings), vehicles=VEHICLES)
         start = time.perf_counter()
         compare.read()
         ours, read = time.perf_counter() - start, compare.result.read
@@ -120,7 +120,7 @@ def judging(folder: Path) -> Iterator[Row]:
 def recorded(settings: Settings) -> list[dict[str, Any]]:
     """The documents of every vehicle that can be read."""
     session = Session(NOTEBOOK, settings)
-    Compare(session, vehicles=0).read()
+    open_comparison(session, vehicles=0).read()
     recordings = Recordings(session.ledger)
     return [kept.document for kept in recordings.stream(recordings.index())]
 
@@ -161,7 +161,7 @@ def memory(path: Path, found: Sequence[dict[str, Any]], count: int) -> float:
 def confusion(folder: Path) -> Table:
     """Planted kinds of difference and the verdicts found, and what was found where nothing was planted."""
     with linked(folder, int(PLANTED / LINKED_SHARE)) as (settings, address):
-        compare = Compare(Session(NOTEBOOK, settings), vehicles=PLANTED)
+        compare = open_comparison(Session(NOTEBOOK, settings), vehicles=PLANTED)
         compare.read()
         truth = tell_truth(address.world())
     frame = compare.result.fields.frame()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare, open_comparison
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
@@ -34,7 +34,7 @@ def compared(house: House, run_id: str, **options: Any) -> Compare:
     """A comparison in this process, read to its end."""
     session = Session(NOTEBOOK, house.settings)
     session.run_id = run_id
-    compare = Compare(session, **options)
+    compare = open_comparison(session, **options)
     compare.read()
     return compare
 

@@ -251,13 +251,8 @@ def test_a_draw_does_not_depend_on_who_else_is_there(read: Read) -> None:
     ]
 
 
-def test_one_vehicle_is_chosen_by_smartcars_id(read: Read) -> None:
-    """A vehicle_id in any case chooses that vehicle; an unknown one, or a negative number, is exit 5."""
-    wanted = read.linked[0]
-    chosen = choose(read.linked, vehicle_id=f" {wanted.vehicle_id.upper()} ")
-    assert {wanted.vehicle_id} == {pair.vehicle_id for pair in chosen}
-    with pytest.raises(ParameterError, match="is no linked vehicle"):
-        choose(read.linked, vehicle_id="nobody")
+def test_fewer_vehicles_than_none_is_refused(read: Read) -> None:
+    """A negative number of vehicles is exit 5."""
     with pytest.raises(ParameterError, match="expected 0"):
         choose(read.linked, vehicles=-1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare, open_comparison
 from smartcar_ops.compare.reading.worker import THREADS
 from smartcar_ops.session import Session
 from tests.house import House
@@ -41,10 +41,10 @@ def test_a_killed_worker_costs_what_it_had_in_flight(make_house: Callable[..., H
     distributed = pytest.importorskip("distributed", reason="no dask: pip install 'smartcar-ops[scale]'")
     house = make_house("postgresql", users=USERS).expand().play_callbacks()
     house.ask()
-    threads = Compare(Session(NOTEBOOK, house.settings), vehicles=0)
+    threads = open_comparison(Session(NOTEBOOK, house.settings), vehicles=0)
     plain = sent(house, threads.read)
 
-    compare = Compare(Session(NOTEBOOK, house.read_settings(**LIMITED)), vehicles=0, fresh=True)
+    compare = open_comparison(Session(NOTEBOOK, house.read_settings(**LIMITED)), vehicles=0, fresh=True)
     killed: list[int] = []
     with (
         distributed.LocalCluster(WORKERS, threads_per_worker=1, dashboard_address=None) as cluster,

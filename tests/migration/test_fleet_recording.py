@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare, open_comparison
 from smartcar_ops.compare.reading.worker import RemoteRecorder, WorkItem
 from smartcar_ops.errors import AuthenticationError, DatabaseError, ParameterError, SmartcarOpsError
 from smartcar_ops.session import Session
@@ -38,7 +38,7 @@ def asked_house(make_house: Callable[..., House], kind: str = "sqlite", **option
 
 def comparing(house: House, **options: Any) -> Compare:
     """A comparison of the whole fleet in a session of its own."""
-    return Compare(Session(NOTEBOOK, house.settings), **{"vehicles": 0, **options})
+    return open_comparison(Session(NOTEBOOK, house.settings), **{"vehicles": 0, **options})
 
 
 def told(compare: Compare) -> dict[tuple[str, str], str]:
@@ -84,7 +84,7 @@ def test_two_comparisons_of_one_session_share_no_reading(make_house: Callable[..
     session = Session(NOTEBOOK, house.settings)
     before, counts = arrived(house), list[Counter[str]]()
     for _ in range(2):
-        Compare(session, vehicles=0, fresh=True).read()
+        open_comparison(session, vehicles=0, fresh=True).read()
         counts.append(arrived(house) - before)
         before = arrived(house)
     assert counts[0]["signals"] == counts[1]["signals"] > 15
@@ -192,12 +192,10 @@ def test_nothing_secret_is_shown_of_what_travels(house: House) -> None:
     assert b"-plant" not in travels
 
 
-@pytest.mark.parametrize("options", [{"show_private": True}, {"vehicle_id": "first"}, {}])
+@pytest.mark.parametrize("options", [{"show_private": True}, {}])
 def test_remote_is_for_a_fleet_and_an_executor(house: House, options: dict[str, Any], workers: Executor) -> None:
     """One vehicle, private values, or no executor: known wrong before anything is sent."""
     house.ask()
-    if options.get("vehicle_id"):
-        options = {"vehicle_id": comparing(house).chosen[0].vehicle_id}
     with pytest.raises(ParameterError, match="remote reads a fleet"):
         comparing(house, **options).read(executor=workers if options else None, remote=True)
 

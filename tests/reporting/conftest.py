@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from smartcar_ops.compare.compare import NOTEBOOK, Compare
+from smartcar_ops.compare.compare import NOTEBOOK, Compare, open_comparison
 from smartcar_ops.session import Session
 from smartcar_ops.smartcar.http.transport import Call
 from tests.house import House
@@ -33,7 +33,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
     house = House(f"sqlite:///{folder / 'company.sqlite'}", folder / "house").expand().play_callbacks()
     house.ask()
     session = Session(NOTEBOOK, house.settings)
-    fleet = Compare(session, vehicles=0)
+    fleet = open_comparison(session, vehicles=0)
     fleet.read()
     yield Compared(house, fleet, tuple(session.transport.calls))
     session.transport.close()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 from bs4 import BeautifulSoup
 
-from smartcar_ops.compare.compare import Compare
+from smartcar_ops.compare.compare import Compare, open_comparison
 from smartcar_ops.compare.judging.comparison import BOTH_REFUSED
 from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.compare.report import fleet
+from smartcar_ops.compare.report.fleet import FleetReport
+from smartcar_ops.compare.tokens_on_v3 import sentence
 from smartcar_ops.settings.layout import Waiver
 from tests.reporting.conftest import Compared
 
@@ -30,7 +33,7 @@ def rows(shown: Any) -> list[list[str]]:
 
 def changed(compare: Compare, **other: Any) -> Any:
     """The comparison with some of what it holds replaced."""
-    kept = ("vehicle_id", "result", "before", "replay", "session", "user_token_on_v3", "linked", "units_a_vehicle")
+    kept = ("result", "before", "session", "user_token_sentence", "units_per_vehicle")
     return SimpleNamespace(**{**{name: getattr(compare, name) for name in kept}, **other})
 
 
@@ -38,13 +41,13 @@ def test_the_gate_has_a_row_a_stratum(compared: Compared) -> None:
     """Every stratum that was read is listed, and says whether the gate is open or why it refuses."""
     found = compared.fleet.result
     read = found.strata[found.strata["vehicles"] > 0]
-    assert read["make"].tolist() == [row[0] for row in rows(fleet.gate(compared.fleet))]
-    assert len(found.refused) == sum(row[5].startswith("refuses: ") for row in rows(fleet.gate(compared.fleet)))
+    assert read["make"].tolist() == [row[0] for row in rows(FleetReport(compared.fleet).gate())]
+    assert len(found.refused) == sum(row[5].startswith("refuses: ") for row in rows(FleetReport(compared.fleet).gate()))
 
 
 def test_the_worst_strata_name_vehicles_to_look_at(compared: Compared) -> None:
     """The strata that lose most come first, each with ids of vehicles that lose something."""
-    told = rows(fleet.worst_strata(compared.fleet))
+    told = rows(FleetReport(compared.fleet).worst_strata())
     shares = [float(row[3].rstrip("%")) for row in told]
     assert sorted(shares, reverse=True) == shares
     lost = set(compared.fleet.result.lost["vehicle_id"])
@@ -56,18 +59,18 @@ def test_open_strata_tell_what_closes_them(compared: Compared) -> None:
     strata = compared.fleet.result.strata
     open_ = strata[strata["state"] == "open"]
     assert len(open_)
-    shown = fleet.open_strata(compared.fleet)
+    shown = FleetReport(compared.fleet).open_strata()
     assert f"{open_['missing'].sum():,} more vehicles without a loss would close" in text(shown)
     told = {(row[0], row[1]): row for row in rows(shown)}
     for row in open_.itertuples():
-        units = compared.fleet.units_a_vehicle((row.make, row.powertrain))
+        units = compared.fleet.units_per_vehicle((row.make, row.powertrain))
         expected = [row.linked, row.vehicles, row.with_loss, row.least, row.most, row.missing]
         assert [*map(str, expected), str(round(units * row.missing))] == told[row.make, row.powertrain][2:]
 
 
 def test_what_one_side_alone_has_is_counted_with_an_example(compared: Compared) -> None:
     """Fields without a counterpart are listed by side with their vehicles and one value; a private one is not shown."""
-    told = {(row[0], row[1]): row[2:] for row in rows(fleet.one_sided(compared.fleet))}
+    told = {(row[0], row[1]): row[2:] for row in rows(FleetReport(compared.fleet).one_sided())}
     counts = compared.fleet.result.counts
     alone = counts[counts["verdict"].isin(["v2_only", "v3_only"])].groupby("field")["fields"].sum()
     assert [str(alone["mode"]), "live"] == told["V3", "mode"]
@@ -85,9 +88,9 @@ def test_since_the_last_run_cells_break_and_heal() -> None:
 
 def test_without_an_earlier_run_nothing_is_looked_back_at(compared: Compared) -> None:
     """The first comparison says that there is none before it; with one, what changed is counted."""
-    assert "There is no earlier comparison to look back at." == text(fleet.since_last_run(compared.fleet))
+    assert "There is no earlier comparison to look back at." == text(FleetReport(compared.fleet).since_last_run())
     same = {name: Counter(cells) for name, cells in compared.fleet.result.lost_cells().items()}
-    shown = fleet.since_last_run(changed(compared.fleet, before=same))
+    shown = FleetReport(changed(compared.fleet, before=same)).since_last_run()
     assert text(shown).startswith("0 fields newly broken and 0 healed")
 
 
@@ -97,7 +100,7 @@ def test_an_expired_waiver_is_named(compared: Compared) -> None:
     fields = {**vars(compared.fleet.result), "expired": (waiver,)}
     result = SimpleNamespace(**fields, lost_cells=compared.fleet.result.lost_cells)
     assert "The waiver of oil-life of FORD by Ada has expired (2026-01-31: spelt <otherwise>)" in text(
-        fleet.since_last_run(changed(compared.fleet, result=result))
+        FleetReport(changed(compared.fleet, result=result)).since_last_run()
     )
 
 
@@ -105,7 +108,7 @@ def test_calls_and_speed_are_what_the_recordings_took(compared: Compared) -> Non
     """Requests and units are those of the calls that were sent, new tokens and the user token's check left out."""
     batches = sum(call.units for call in compared.calls if call.template.endswith("/batch"))
     signals = sum(call.template.endswith("/signals") for call in compared.calls) - 2
-    shown = fleet.calls_and_speed(compared.fleet)
+    shown = FleetReport(compared.fleet).calls_and_speed()
     assert f"and {batches + signals:,} units" in text(shown)
     assert [["a V2 batch"], ["V3 signals"]] == [row[:1] for row in rows(shown)]
 
@@ -113,7 +116,9 @@ def test_calls_and_speed_are_what_the_recordings_took(compared: Compared) -> Non
 def test_what_a_user_token_is_worth_is_a_sentence(compared: Compared) -> None:
     """Each outcome of sending V3 a user's token says what it means; not asked is said too."""
     told = {
-        found: text(fleet.calls_and_speed(changed(compared.fleet, user_token_on_v3=found)))
+        found: text(
+            FleetReport(changed(compared.fleet, user_token_sentence=partial(sentence, found))).calls_and_speed()
+        )
         for found in ("same", "differs", "refused", None)
     }
     assert "either will do" in told["same"] and "something else" in told["differs"]
@@ -123,7 +128,7 @@ def test_what_a_user_token_is_worth_is_a_sentence(compared: Compared) -> None:
 
 def test_differences_have_their_units(compared: Compared) -> None:
     """Both values are told in the unit that they were compared in; private ones are not shown."""
-    told = rows(fleet.differences(compared.fleet))
+    told = rows(FleetReport(compared.fleet).differences())
     lost = compared.fleet.result.lost
     assert min(len(lost), 30) == len(told)
     assert {True} == {row[3].endswith(" km") for row in told if row[0] == "odometer"}
@@ -134,7 +139,7 @@ def test_a_difference_names_its_vehicle(compared: Compared) -> None:
     """Beside its field each row has the vehicle, by Smartcar's id and the company's own."""
     lost = compared.fleet.result.fields.frame().query("lost")
     known = {(one.field, f"{one.vehicle_id} {one.make}, yours {one.local_vehicle_id}") for one in lost.itertuples()}
-    told = [tuple(row[:2]) for row in rows(fleet.differences(compared.fleet))]
+    told = [tuple(row[:2]) for row in rows(FleetReport(compared.fleet).differences())]
     assert told and {*told} <= known
 
 
@@ -142,7 +147,7 @@ def test_one_number_of_what_differs_or_is_lost(compared: Compared) -> None:
     """Picture, sentence, summary and tables count the same fields: those that the gate counts, and no other."""
     found = compared.fleet.result
     summary, fields = found.summary(), found.fields.frame()
-    picture, beside = fleet.verdicts(compared.fleet), text(fleet.not_counted(compared.fleet))
+    picture, beside = FleetReport(compared.fleet).verdicts(), text(FleetReport(compared.fleet).not_counted())
     number = int(fields["lost"].sum())
     assert number == summary["lost_fields"] == found.vehicles.frame()["lost"].sum()
     assert number == found.scored_by_field()[list(LOST)].to_numpy().sum()
@@ -158,25 +163,19 @@ def test_one_number_of_what_differs_or_is_lost(compared: Compared) -> None:
 
 
 def test_one_vehicle_has_no_fleet(compared: Compared) -> None:
-    """With a vehicle_id the fleet's sections show nothing, so that a report leaves them out."""
-    one = changed(compared.fleet, vehicle_id="x")
-    sections = (fleet.verdicts, fleet.losses, fleet.gate, fleet.worst_strata)
-    sections += (
-        fleet.not_counted,
-        fleet.differences,
-        fleet.one_sided,
-        fleet.since_last_run,
-        fleet.open_strata,
-    )
-    assert {None} == {section(one) for section in sections}
+    """Of one vehicle the fleet's sections show nothing, so that a report leaves them out."""
+    one = compared.fleet.looking_at("x").report()
+    sections = (one.verdicts, one.losses, one.gate, one.worst_strata, one.not_counted)
+    sections += (one.differences, one.one_sided, one.since_last_run, one.open_strata)
+    assert {None} == {section() for section in sections}
 
 
 def test_nobody_read_is_said(compared: Compared) -> None:
     """Before anything is read, every section is a sentence, not an error."""
-    empty = Compare(compared.fleet.session, vehicles=1, fresh=True)
-    assert "No vehicle was read." == text(fleet.losses(empty)) == text(fleet.verdicts(empty))
-    assert "No stratum loses anything." == text(fleet.worst_strata(empty))
-    assert fleet.not_counted(empty) is None
-    assert "None." == text(fleet.gate(empty)) == text(fleet.differences(empty))
-    assert "Neither version answered for any vehicle." == text(fleet.calls_and_speed(empty))
-    assert "Neither version has" in text(fleet.one_sided(empty))
+    empty = open_comparison(compared.fleet.session, vehicles=1, fresh=True)
+    assert "No vehicle was read." == text(FleetReport(empty).losses()) == text(FleetReport(empty).verdicts())
+    assert "No stratum loses anything." == text(FleetReport(empty).worst_strata())
+    assert FleetReport(empty).not_counted() is None
+    assert "None." == text(FleetReport(empty).gate()) == text(FleetReport(empty).differences())
+    assert "Neither version answered for any vehicle." == text(FleetReport(empty).calls_and_speed())
+    assert "Neither version has" in text(FleetReport(empty).one_sided())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from smartcar_ops.compare.compare import Compare
+from smartcar_ops.compare.compare import Compare, open_comparison
 from smartcar_ops.compare.recording import read_recording
 from smartcar_ops.compare.report import values, vehicle
 from smartcar_ops.errors import SmartcarError
@@ -30,7 +30,7 @@ def looked(compared: Compared) -> Compare:
 
 def soup(looked: Compare) -> Soup:
     """What is shown of it."""
-    shown = vehicle.one_vehicle(looked)
+    shown = looked.report().one_vehicle()
     assert shown is not None
     return BeautifulSoup(shown.data, "html.parser")
 
@@ -115,7 +115,7 @@ def test_nothing_private_is_in_it(compared: Compared, looked: Compare) -> None:
 
 def test_what_was_asked_for_with_private_values_is_still_redacted_in_the_bodies(compared: Compared) -> None:
     """With show_private the VIN stands in its line, and in no body."""
-    open_ = Compare(compared.fleet.session, vehicle_id=compared.vehicle_with_loss(), show_private=True)
+    open_ = open_comparison(compared.fleet.session, vehicle_id=compared.vehicle_with_loss(), show_private=True)
     open_.read()
     shown = soup(open_)
     local = open_.looked[0].pair.local_vehicle_id
@@ -161,7 +161,7 @@ def test_a_report_keeps_it_as_it_is(looked: Compare) -> None:
     """The page's own cleaning takes nothing away: no script, no address, the style stays."""
     import nbformat
 
-    shown = vehicle.one_vehicle(looked)
+    shown = looked.report().one_vehicle()
     assert shown is not None
     output = nbformat.v4.new_output("display_data", {"text/html": shown.data})
     page = cells_html(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])]))
@@ -171,7 +171,7 @@ def test_a_report_keeps_it_as_it_is(looked: Compare) -> None:
 
 def test_without_a_vehicle_there_is_nothing(compared: Compared) -> None:
     """A comparison of the fleet has no one vehicle."""
-    assert None is vehicle.one_vehicle(compared.fleet)
+    assert None is compared.fleet.report().one_vehicle()
 
 
 @pytest.mark.parametrize(

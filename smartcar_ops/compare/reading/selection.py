@@ -19,10 +19,9 @@ from smartcar_ops.errors import ParameterError
 
 @dataclass(frozen=True)
 class SelectionSpec:
-    """What a run was asked to read: so many vehicles (0: all), or one; ``fresh``: also those recorded before."""
+    """What a run was asked to read: so many vehicles (0: all); ``fresh``: also those recorded before."""
 
     vehicles: int = 25
-    vehicle_id: str = ""
     seed: int = 0
     fresh: bool = False
 
@@ -36,7 +35,7 @@ class Selection:
     """The slice that a run reads: its name, what was recorded before it, and what an earlier try of it has."""
 
     name: str
-    wish: SelectionSpec
+    spec: SelectionSpec
     before: frozenset[VehicleKey]
     read: frozenset[VehicleKey]
     tried: frozenset[VehicleKey] = frozenset()
@@ -46,7 +45,7 @@ class Selection:
     @property
     def settled(self) -> frozenset[VehicleKey]:
         """What was recorded before and is not read again, whatever is chosen."""
-        return frozenset() if self.wish.fresh else self.before - self.tried
+        return frozenset() if self.spec.fresh else self.before - self.tried
 
     def choose(
         self, linked: Sequence[LinkedVehicle], closed: Collection[Stratum] = (), used_up: Collection[str] = ()
@@ -55,20 +54,18 @@ class Selection:
 
         None of ``used_up``, of which [limits] lets nothing be asked today.
 
-        ParameterError for an unknown vehicle. The same wish draws the same vehicles, whichever others come and go.
+        The same parameters draws the same vehicles, whichever others come and go.
         """
-        if self.wish.vehicle_id:
-            return _one(linked, self.wish.vehicle_id)
         done = [pair for pair in linked if pair.key in self.read]
         left_out = self.read | self.settled
         known: Counter[Stratum] = Counter(pair.stratum for pair in linked if pair.key in left_out)
         candidates = [
             pair for pair in linked if pair.token and pair.key not in left_out and pair.vehicle_id not in used_up
         ]
-        if self.wish.vehicles:
+        if self.spec.vehicles:
             candidates = [pair for pair in candidates if pair.stratum not in closed]
         drawn = self._ranked(candidates, known)
-        wanted = max(0, self.wish.vehicles - len(done)) if self.wish.vehicles else len(drawn)
+        wanted = max(0, self.spec.vehicles - len(done)) if self.spec.vehicles else len(drawn)
         return done + drawn[:wanted]
 
     def _ranked(self, candidates: Sequence[LinkedVehicle], known: Counter[Stratum]) -> list[LinkedVehicle]:
@@ -77,7 +74,7 @@ class Selection:
         The strata with the fewest recordings come first.
         """
         turns, places = known.copy(), dict[VehicleKey, tuple[bool, bool, int, str]]()
-        lots = {pair.key: _draw_key(self.wish.seed, pair) for pair in candidates}
+        lots = {pair.key: _draw_key(self.spec.seed, pair) for pair in candidates}
         for pair in sorted(candidates, key=lambda pair: lots[pair.key]):
             turns[pair.stratum] += 1
             in_part = pair.key in self.unfinished
@@ -85,44 +82,35 @@ class Selection:
         return sorted(candidates, key=lambda pair: places[pair.key])
 
 
-def begin(recordings: Recordings, linked: Sequence[LinkedVehicle], wish: SelectionSpec) -> Selection:
-    """The slice left open by a run with the same wish, else a new one; writes nothing.
+def begin(recordings: Recordings, linked: Sequence[LinkedVehicle], spec: SelectionSpec) -> Selection:
+    """The slice left open by a run with the same parameters, else a new one; writes nothing.
 
     A new one has a name of its own: two comparisons of one session, or of the same second, share no reading.
     """
     open_, index = recordings.open_slice(), recordings.index()
     name = uuid.uuid4().hex
-    if not wish.vehicle_id and open_ is not None and open_.get("wish") == _told(wish):
+    if open_ is not None and open_.get("wish") == _as_kept(spec):
         name = str(open_["name"])
     keys = {pair.key for pair in linked}
     unfinished = frozenset(recordings.unfinished() & keys)
     read = frozenset(key for key, (slice_, _) in index.items() if slice_ == name and key in keys - unfinished)
     tried = unfinished | {key for key, (_, answered) in index.items() if not answered and key in keys - read}
     before = frozenset(key for key in index if key in keys and key not in read)
-    return Selection(name, wish, before, read, tried, unfinished)
+    return Selection(name, spec, before, read, tried, unfinished)
 
 
 def remember(recordings: Recordings, chosen: Selection) -> None:
     """Notes that the slice is being read: a run that is killed leaves it open."""
-    if not chosen.wish.vehicle_id:
-        recordings.remember_slice({"name": chosen.name, "wish": _told(chosen.wish)})
+    recordings.remember_slice({"name": chosen.name, "wish": _as_kept(chosen.spec)})
 
 
-def close(recordings: Recordings, chosen: Selection) -> None:
+def close(recordings: Recordings) -> None:
     """Notes that the slice is read to its end."""
-    if not chosen.wish.vehicle_id:
-        recordings.remember_slice(None)
+    recordings.remember_slice(None)
 
 
-def _told(wish: SelectionSpec) -> Mapping[str, object]:
-    return {"vehicles": wish.vehicles, "seed": wish.seed, "fresh": wish.fresh}
-
-
-def _one(linked: Sequence[LinkedVehicle], vehicle_id: str) -> list[LinkedVehicle]:
-    wanted = [pair for pair in linked if pair.vehicle_id == vehicle_id.strip().lower()]
-    if not wanted:
-        raise ParameterError(f"parameters: vehicle_id {vehicle_id!r} is no linked vehicle; audit first.")
-    return wanted
+def _as_kept(spec: SelectionSpec) -> Mapping[str, object]:
+    return {"vehicles": spec.vehicles, "seed": spec.seed, "fresh": spec.fresh}
 
 
 def _draw_key(seed: int, pair: LinkedVehicle) -> str:

@@ -1,25 +1,20 @@
-"""A comparison of many vehicles in words and tables: the strata, what one side alone has, what changed, what it took.
-
-Each function gives what a notebook's cell shows; None where one vehicle alone was looked at, since the section is then
-left out of the report.
-"""
+"""A comparison of many vehicles in words and tables: the strata, what only one side has, what changed, what it took."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from IPython.display import HTML
 
 from smartcar_ops.compare.report import charts, values
+from smartcar_ops.compare.report.report import Report, Section, quantile_in_ms
 from smartcar_ops.display import tables
-from smartcar_ops.display.picture import Picture
 from smartcar_ops.settings.layout import Waiver
 from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
-    from smartcar_ops.compare.compare import Compare
     from smartcar_ops.compare.judging.comparison import Comparison
 
 WORST, DIFFERENCES = 10, 30
@@ -28,87 +23,141 @@ WORST, DIFFERENCES = 10, 30
 NARROW = 18
 """Letters of a value in a table."""
 
-USER_TOKEN = {
-    "same": "V3 tells a user's V2 token the same as the application's token: either will do while you move",
-    "differs": "V3 tells a user's V2 token something else than the application's token: compare and build with the "
-    "application's token and sc-user-id alone",
-    "refused": "V3 refuses a user's V2 token: every call to V3 needs the application's token with sc-user-id",
-}
-"""What became of sending V3 a user's V2 token, and what that means."""
 
+class FleetReport(Report):
+    """The sections of a comparison of many vehicles."""
 
-def verdicts(compare: Compare) -> Picture | HTML | None:
-    """What became of every field that counts, a bar a field."""
-    if compare.vehicle_id:
-        return None
-    table = compare.result.scored_by_field()
-    return charts.verdicts_by_field(table) if len(table) else tables.sentence("No vehicle was read")
+    def verdicts(self) -> Section:
+        """What became of every field that counts, a bar a field."""
+        table = self.compare.result.scored_by_field()
+        return charts.verdicts_by_field(table) if len(table) else tables.sentence("No vehicle was read")
 
-
-def not_counted(compare: Compare) -> HTML | None:
-    """What became of the fields that the gate does not count: in the tables and in summary.json, not in the picture."""
-    found = compare.result
-    rest = {name: count - found.scored_verdicts.get(name, 0) for name, count in found.verdicts.items()}
-    told = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in rest.items() if count)
-    if compare.vehicle_id or not told:
-        return None
-    return tables.sentence(
-        f"{thousands(sum(rest.values()), 'more readings')} are of fields that do not count, since only one version has "
-        f"them or they are told for information: {told}"
-    )
-
-
-def losses(compare: Compare) -> Picture | HTML | None:
-    """The heat map, make by field."""
-    found = compare.result
-    if compare.vehicle_id:
-        return None
-    return charts.loss_by_make(found.counts, found.order) if found.scored else tables.sentence("No vehicle was read")
-
-
-# --- the strata -------------------------------------------------------------------------------------------
-
-
-def gate(compare: Compare) -> HTML | None:
-    """Every stratum that was read: its shares, and what the gate says."""
-    if compare.vehicle_id:
-        return None
-    return tables.whole(_shares(_read(compare.result)))
-
-
-def worst_strata(compare: Compare) -> HTML | None:
-    """The strata that lose most, with vehicles to look at."""
-    if compare.vehicle_id:
-        return None
-    read = _read(compare.result)
-    worst = read[read["lost"] > 0].sort_values("lost", ascending=False, kind="stable").head(WORST)
-    if worst.empty:
-        return tables.sentence("No stratum loses anything")
-    examples = [tuple(ids.split(", ")) for ids in worst["examples"]]
-    return tables.whole(_shares(worst).drop(columns="judged").assign(**{"for example": examples}))
-
-
-def open_strata(compare: Compare) -> HTML | None:
-    """The strata of which too little is known: the bounds at 95%, and what closing each takes."""
-    if compare.vehicle_id:
-        return None
-    strata = compare.result.strata
-    open_ = strata[(strata["state"] == "open") & (strata["linked"] > 0)]
-    if strata.empty or open_.empty:
+    def not_counted(self) -> Section:
+        """What became of the fields that the gate does not count; the picture leaves them out."""
+        found = self.compare.result
+        rest = {name: count - found.scored_verdicts.get(name, 0) for name, count in found.verdicts.items()}
+        told = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in rest.items() if count)
+        if not told:
+            return None
         return tables.sentence(
-            "Of every stratum enough is known to say, at 95%, whether under 1% of its vehicles lose something"
-            if len(strata)
-            else "No vehicle is linked"
+            f"{thousands(sum(rest.values()), 'more readings')} are of fields that do not count, since only one version "
+            f"has them or they are told for information: {told}"
         )
-    rows = [_open_row(row, compare.units_a_vehicle((row["make"], row["powertrain"]))) for row in _records(open_)]
-    total = sum(row["units"] or 0 for row in rows)
-    told = (
-        f"{thousands(int(open_['missing'].sum()), 'more vehicles')} without a loss would close "
-        f"{thousands(len(open_), 'strata') if len(open_) > 1 else 'the one stratum'} still open"
-        f"{f', for at most {total:,} units' if total else ''}. A stratum is closed once it is known, at 95%, "
-        "whether under 1% of its vehicles lose something"
-    )
-    return tables.together(tables.sentence(told), tables.first(pd.DataFrame(rows).convert_dtypes(), 50))
+
+    def losses(self) -> Section:
+        """The heat map, make by field."""
+        found = self.compare.result
+        return (
+            charts.loss_by_make(found.counts, found.order) if found.scored else tables.sentence("No vehicle was read")
+        )
+
+    def gate(self) -> Section:
+        """Every stratum that was read: its shares, and what the gate says."""
+        return tables.whole(_shares(_read(self.compare.result)))
+
+    def worst_strata(self) -> Section:
+        """The strata that lose most, with vehicles to look at."""
+        read = _read(self.compare.result)
+        worst = read[read["lost"] > 0].sort_values("lost", ascending=False, kind="stable").head(WORST)
+        if worst.empty:
+            return tables.sentence("No stratum loses anything")
+        examples = [tuple(ids.split(", ")) for ids in worst["examples"]]
+        return tables.whole(_shares(worst).drop(columns="judged").assign(**{"for example": examples}))
+
+    def open_strata(self) -> Section:
+        """The strata of which too little is known: the bounds at 95%, and what closing each takes."""
+        strata = self.compare.result.strata
+        open_ = strata[(strata["state"] == "open") & (strata["linked"] > 0)]
+        if strata.empty or open_.empty:
+            return tables.sentence(
+                "Of every stratum enough is known to say, at 95%, whether under 1% of its vehicles lose something"
+                if len(strata)
+                else "No vehicle is linked"
+            )
+        rows = [
+            _open_row(row, self.compare.units_per_vehicle((row["make"], row["powertrain"]))) for row in _records(open_)
+        ]
+        total = sum(row["units"] or 0 for row in rows)
+        told = (
+            f"{thousands(int(open_['missing'].sum()), 'more vehicles')} without a loss would close "
+            f"{thousands(len(open_), 'strata') if len(open_) > 1 else 'the one stratum'} still open"
+            f"{f', for at most {total:,} units' if total else ''}. A stratum is closed once it is known, at 95%, "
+            "whether under 1% of its vehicles lose something"
+        )
+        return tables.together(tables.sentence(told), tables.first(pd.DataFrame(rows).convert_dtypes(), 50))
+
+    def differences(self) -> Section:
+        """The first fields that differ or are lost: the vehicle by Smartcar's id and yours, both values, the reason."""
+        found = self.compare.result
+        place = {name: number for number, name in enumerate(found.order)}
+        rows = sorted(_records(found.lost), key=lambda row: (place[row["field"]], row["make"], row["vehicle_id"]))
+        table = [
+            {
+                "field": row["field"],
+                "vehicle": (row["vehicle_id"], f"{row['make']}, yours {row['local_vehicle_id']}"),
+                "verdict": row["verdict"].replace("_", " "),
+                "V2": values.shown_value(row, "v2", NARROW),
+                "V3": values.shown_value(row, "v3", NARROW),
+                "reason": row["reason"],
+            }
+            for row in rows
+        ]
+        return tables.together(
+            tables.first(pd.DataFrame(table), DIFFERENCES),
+            tables.sentence(f"{thousands(found.lost_fields, 'fields')} in all")
+            if found.lost_fields > len(table)
+            else None,
+        )
+
+    def one_sided(self) -> Section:
+        """The fields that have no counterpart: how many vehicles have them, and one value, unless it is private."""
+        counts = self.compare.result.counts
+        alone = counts[~counts["scored"] & counts["verdict"].isin(["v2_only", "v3_only"])]
+        if alone.empty:
+            return tables.sentence("Neither version has a field that the other lacks")
+        vehicles = alone.groupby(["field", "verdict"])["fields"].sum()
+        examples = _examples(self.compare.result, set(vehicles.index))
+        order = {name: place for place, name in enumerate(self.compare.result.order)}
+        rows = [
+            {
+                "only on": verdict[:2].upper(),
+                "field": field,
+                "vehicles": int(count),
+                "for example": examples[field, verdict],
+            }
+            for (field, verdict), count in sorted(vehicles.items(), key=lambda one: (one[0][1], order[one[0][0]]))
+        ]
+        return tables.whole(pd.DataFrame(rows))
+
+    def since_last_run(self) -> Section:
+        """What is newly broken and what healed since the last comparison of the fleet; waivers that have expired."""
+        expired = [tables.sentence(_expired(waiver)) for waiver in self.compare.result.expired]
+        if self.compare.before is None:
+            return tables.together(tables.sentence("There is no earlier comparison to look back at"), *expired)
+        read = {f"{row['make']} {row['powertrain']}" for row in _records(_read(self.compare.result))}
+        changes = changed(self.compare.before, self.compare.result.lost_cells(), read)
+        counted = changes["since then"].value_counts()
+        told = (
+            f"{thousands(int(counted.get('newly broken', 0)), 'fields')} newly broken and "
+            f"{int(counted.get('healed', 0)):,} healed, by make and powertrain; vehicles read since then count too"
+        )
+        return tables.together(tables.sentence(told), tables.first(changes, 50) if len(changes) else None, *expired)
+
+    def _speed(self) -> HTML:
+        timed = [
+            {
+                "answers of": words,
+                "timed": len(seconds),
+                "median, ms": quantile_in_ms(seconds, 0.5),
+                "95th percentile, ms": quantile_in_ms(seconds, 0.95),
+            }
+            for words, seconds in (
+                ("a V2 batch", self.compare.result.seconds["v2"]),
+                ("V3 signals", self.compare.result.seconds["v3"]),
+            )
+            if len(seconds)
+        ]
+        return tables.whole(pd.DataFrame(timed))
 
 
 def _read(found: Comparison) -> pd.DataFrame:
@@ -147,51 +196,6 @@ def _open_row(row: Mapping[str, Any], units: float | None) -> dict[str, Any]:
     }
 
 
-def differences(compare: Compare) -> HTML | None:
-    """The first fields that differ or are lost: the vehicle by Smartcar's id and yours, both values, the reason."""
-    if compare.vehicle_id:
-        return None
-    found = compare.result
-    place = {name: number for number, name in enumerate(found.order)}
-    rows = sorted(_records(found.lost), key=lambda row: (place[row["field"]], row["make"], row["vehicle_id"]))
-    table = [
-        {
-            "field": row["field"],
-            "vehicle": (row["vehicle_id"], f"{row['make']}, yours {row['local_vehicle_id']}"),
-            "verdict": row["verdict"].replace("_", " "),
-            "V2": values.shown_value(row, "v2", NARROW),
-            "V3": values.shown_value(row, "v3", NARROW),
-            "reason": row["reason"],
-        }
-        for row in rows
-    ]
-    return tables.together(
-        tables.first(pd.DataFrame(table), DIFFERENCES),
-        tables.sentence(f"{thousands(found.lost_fields, 'fields')} in all") if found.lost_fields > len(table) else None,
-    )
-
-
-# --- what one side alone has ------------------------------------------------------------------------------
-
-
-def one_sided(compare: Compare) -> HTML | None:
-    """The fields that have no counterpart: how many vehicles have them, and one value, unless it is private."""
-    if compare.vehicle_id:
-        return None
-    counts = compare.result.counts
-    alone = counts[~counts["scored"] & counts["verdict"].isin(["v2_only", "v3_only"])]
-    if alone.empty:
-        return tables.sentence("Neither version has a field that the other lacks")
-    vehicles = alone.groupby(["field", "verdict"])["fields"].sum()
-    values = _examples(compare.result, set(vehicles.index))
-    order = {name: place for place, name in enumerate(compare.result.order)}
-    rows = [
-        {"only on": verdict[:2].upper(), "field": field, "vehicles": int(count), "for example": values[field, verdict]}
-        for (field, verdict), count in sorted(vehicles.items(), key=lambda one: (one[0][1], order[one[0][0]]))
-    ]
-    return tables.whole(pd.DataFrame(rows))
-
-
 def _examples(found: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """A value for each (field, verdict), in a few words; reads on only until each has one."""
     told: dict[tuple[str, str], str] = {}
@@ -203,26 +207,6 @@ def _examples(found: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str
         if len(told) == len(wanted):
             break
     return told
-
-
-# --- since the last run -----------------------------------------------------------------------------------
-
-
-def since_last_run(compare: Compare) -> HTML | None:
-    """What is newly broken and what healed since the last comparison of the fleet; waivers that have expired."""
-    if compare.vehicle_id:
-        return None
-    expired = [tables.sentence(_expired(waiver)) for waiver in compare.result.expired]
-    if compare.before is None:
-        return tables.together(tables.sentence("There is no earlier comparison to look back at"), *expired)
-    read = {f"{row['make']} {row['powertrain']}" for row in _records(_read(compare.result))}
-    changes = changed(compare.before, compare.result.lost_cells(), read)
-    counted = changes["since then"].value_counts()
-    told = (
-        f"{thousands(int(counted.get('newly broken', 0)), 'fields')} newly broken and "
-        f"{int(counted.get('healed', 0)):,} healed, by make and powertrain; vehicles read since then count too"
-    )
-    return tables.together(tables.sentence(told), tables.first(changes, 50) if len(changes) else None, *expired)
 
 
 def changed(
@@ -246,46 +230,6 @@ def _expired(waiver: Waiver) -> str:
         f"The waiver of {waiver.field}{of} by {waiver.owner} has expired ({waiver.expires}: {waiver.reason}); "
         "its differences count again"
     )
-
-
-# --- what it took -----------------------------------------------------------------------------------------
-
-
-def calls_and_speed(compare: Compare) -> HTML:
-    """How long each version took to answer, and what a vehicle took in requests and units."""
-    found = compare.result
-    timed = [
-        {
-            "answers of": words,
-            "timed": len(seconds),
-            "median, ms": _ms(seconds, 0.5),
-            "95th percentile, ms": _ms(seconds, 0.95),
-        }
-        for words, seconds in (("a V2 batch", found.seconds["v2"]), ("V3 signals", found.seconds["v3"]))
-        if len(seconds)
-    ]
-    if not timed:
-        return tables.sentence("Neither version answered for any vehicle")
-    units = sum(compare.session.v2.batch_units(paths) * many for paths, many in found.batches.items())
-    units += found.requests - found.read
-    told = (
-        f"{thousands(found.read, 'vehicles')} took {thousands(found.requests, 'requests')} and "
-        f"{thousands(units, 'units')}: {found.requests / found.read:.1f} requests and {units / found.read:.1f} units a "
-        "vehicle, new tokens left out"
-    )
-    table = None if compare.vehicle_id else tables.whole(pd.DataFrame(timed))
-    return tables.together(table, tables.sentence(told), _user_token(compare))
-
-
-def _ms(seconds: Sequence[float], quantile: float) -> int:
-    return round(1000 * float(pd.Series(list(seconds)).quantile(quantile)))
-
-
-def _user_token(compare: Compare) -> HTML | None:
-    if compare.replay:
-        return None
-    told = USER_TOKEN.get(compare.user_token_on_v3 or "")
-    return tables.sentence(told or "V3 was not asked whether it takes a user's V2 token: no vehicle was read now")
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

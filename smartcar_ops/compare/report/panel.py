@@ -8,7 +8,6 @@ import threading
 import ipywidgets as widgets
 
 from smartcar_ops.compare.compare import Compare
-from smartcar_ops.compare.report.vehicle import one_vehicle
 from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, telling
 from smartcar_ops.session import Session
@@ -93,13 +92,7 @@ class VehiclePanel:
     def _chosen(self) -> None:
         pair = self.vehicle
         self.look.disabled = pair is None or self._working
-        self.cost.value = "" if pair is None else muted(self._price(pair))
-
-    def _price(self, pair: LinkedVehicle) -> str:
-        if self._compare.replay:
-            return "Looking costs nothing: it was recorded."
-        silent = "" if pair.token else " V2 can't answer: the car has no V2 token younger than two hours."
-        return f"Looking costs {self._compare.cost_of([pair])}.{silent}"
+        self.cost.value = "" if pair is None else muted(self._compare.price(pair))
 
     # --- looking -----------------------------------------------------------------------------------------
 
@@ -122,8 +115,8 @@ class VehiclePanel:
         """What papermill does with this ``vehicle_id``."""
         looked = self._compare.looking_at(pair.vehicle_id)
         verdict = looked.read().verdict
-        found = one_vehicle(looked)
-        self.shown.value = "" if found is None else str(found.data)
+        found = looked.report().one_vehicle()
+        self.shown.value = str(getattr(found, "data", ""))
         self.status.value = html.escape(verdict)
 
 

@@ -19,6 +19,7 @@ from IPython.display import HTML
 
 from smartcar_ops.compare.recording import Answer, Recording
 from smartcar_ops.compare.report.charts import AGREES, FAMILIES, LOST, NOT_JUDGED
+from smartcar_ops.compare.report.report import Report
 from smartcar_ops.compare.report.values import FieldValues, apart, part_by_part, parts_of, side
 from smartcar_ops.display import tables
 from smartcar_ops.fields.field_map import Field, FieldMap
@@ -28,7 +29,8 @@ from smartcar_ops.smartcar.error_responses import mapping
 from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
-    from smartcar_ops.compare.compare import Compare
+    from smartcar_ops.compare.live import VehicleComparison
+    from smartcar_ops.compare.replayed import ReplayedVehicle
 
 UNCOUNTED, ONE_SIDED = "Differs, and is not counted", "Only on one side"
 GROUPS = (LOST, UNCOUNTED, NOT_JUDGED, AGREES, ONE_SIDED)
@@ -49,19 +51,23 @@ MARKS = {
 """Each group's class and sign: a verdict can be told without its colour."""
 
 
-def one_vehicle(compare: Compare) -> HTML | None:
-    """The vehicle that was asked for, once for each of the company's cars that it is; None without one."""
-    if not compare.vehicle_id:
-        return None
-    if not compare.looked:
-        return tables.sentence(f"Vehicle {compare.vehicle_id} was not read: no answer, no recording of it")
-    rows = compare.result.fields.frame()
-    origins = compare.session.settings.origins
-    views = [
-        view(rows[rows["local_vehicle_id"] == found.pair.local_vehicle_id], found, compare.fields, origins)
-        for found in compare.looked
-    ]
-    return tables.together(*views)
+class VehicleReport(Report):
+    """The sections of a look at one vehicle."""
+
+    compare: VehicleComparison | ReplayedVehicle
+
+    def one_vehicle(self) -> HTML:
+        """The vehicle that was asked for, once for each of the company's cars that it is."""
+        compare = self.compare
+        if not compare.looked:
+            return tables.sentence(f"Vehicle {compare.vehicle_id} was not read: no answer, no recording of it")
+        rows = compare.result.fields.frame()
+        origins = compare.session.settings.origins
+        views = [
+            view(rows[rows["local_vehicle_id"] == found.pair.local_vehicle_id], found, compare.fields, origins)
+            for found in compare.looked
+        ]
+        return tables.together(*views)
 
 
 def view(rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Origins) -> HTML:
