@@ -11,9 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smartcar_ops.audit import audit as auditing
-from smartcar_ops.audit.audit import Audit
 from smartcar_ops.audit.resolver import IdentityResolver
+from smartcar_ops.audit.result import AuditResult, judge_users
 from smartcar_ops.audit.sources import AUTO, SourceReport
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.plan import Plan
@@ -117,9 +116,9 @@ class House:
         with ThreadPoolExecutor(8) as executor:
             return self.linker().ask(tuple(sources), executor, accept_list=accept_list)
 
-    def audit(self) -> Audit:
+    def audit(self) -> AuditResult:
         """Judges by what is known now."""
-        return auditing.audit(self.company, self.ledger, self.now)
+        return judge_users(self.company, self.ledger, self.now)
 
     def plan(self) -> Plan:
         """Plans by what is known now."""

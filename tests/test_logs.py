@@ -16,7 +16,8 @@ import nbformat
 import pytest
 
 from smartcar_ops import cli, notebook_runs
-from smartcar_ops.audit import audit, resolver
+from smartcar_ops.audit import resolver
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.backfill.backfill import Backfill
 from smartcar_ops.compare.compare import open_comparison
@@ -100,7 +101,7 @@ def test_the_log_tells_what_is_done_and_not_whose_data_it_is(house: House, log: 
     """Audit, comparison, plan and apply at DEBUG: templates, counts and batches; no id, VIN, token, e-mail or place."""
     session = Session("20_audit_user_ids", house.settings)
     resolver.ask(session, AUTO, max_calls=0, max_minutes=1)
-    audit.audit(session.company, session.ledger, session.now)
+    judge_users(session.company, session.ledger, session.now)
     open_comparison(session, vehicles=8).read()
     plan = Backfill(session, plan="").prepare().plan
     assert plan is not None

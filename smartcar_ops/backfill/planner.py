@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from smartcar_ops.audit import audit
+from smartcar_ops.audit.result import disputed, judged_parts, shown_id
 from smartcar_ops.backfill.plan import PLAN_COLUMNS, Binding, Plan, PlanWriter
 from smartcar_ops.concurrency import prefetch
 from smartcar_ops.database.evidence import buckets, readiness
@@ -83,9 +83,9 @@ def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataF
     users, vehicles, choices = company.layout.users, company.layout.vehicles, ledger.choices()
     with desk(company, ledger, now) as at:
         facts = UserFacts(at)
-        named = audit.disputed(at, facts)
+        named = disputed(at, facts)
         contested: set[str] = set()
-        for part in audit.judged_parts(at, facts, named):
+        for part in judged_parts(at, facts, named):
             rows = _user_rows(part, choices, users.smartcar_user_id)
             contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
             yield rows
@@ -110,7 +110,7 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
         }
     )
     for place in part.index[part["malformed"] == 1]:
-        rows.at[place, "current"] = audit.shown_id(part.loc[place], "current")
+        rows.at[place, "current"] = shown_id(part.loc[place], "current")
     split = (part["split"] == 1) & (rows["decision"] == "set")
     rows.loc[split, ["decision", "reason"]] = "skip", "its cars carry two ids, which are kept per vehicle"
     for place in part.index[part["chosen"] == 1]:

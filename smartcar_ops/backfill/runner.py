@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smartcar_ops.audit import audit
+from smartcar_ops.audit.result import HIDDEN, shown_id
 from smartcar_ops.backfill.batches import BatchQueue, BatchSizer
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.planner import binding, plan, refuse_foreign_service, written_columns
@@ -423,10 +423,10 @@ def _refuse_others(table: str, column: str, proposed: pa.ChunkedArray) -> None:
 def _before(company: Company, table: str, column: str, part: pa.Table) -> pa.ChunkedArray:
     """What the rows must still hold: as planned, or, where the plan does not show it, as it is and would be shown."""
     current = part["current"]
-    if not pc.any(pc.starts_with(current, audit.HIDDEN)).as_py():
+    if not pc.any(pc.starts_with(current, HIDDEN)).as_py():
         return current
     planned = dict(zip(part["row_id"].to_pylist(), current.to_pylist(), strict=True))
-    hidden = [row for row, told in planned.items() if told and told.startswith(audit.HIDDEN)]
+    hidden = [row for row, told in planned.items() if told and told.startswith(HIDDEN)]
     for row, now in company.values(table, column, hidden).items():
         if now and shown(now) == planned[row]:
             planned[row] = now
@@ -436,4 +436,4 @@ def _before(company: Company, table: str, column: str, part: pa.Table) -> pa.Chu
 def shown(value: str) -> str | None:
     """A value as people may see it: an id, or a known slip; anything else may be somebody's e-mail."""
     is_id = UUID.fullmatch(value.strip())
-    return audit.shown_id({"value": value, "malformed": not is_id}, "value")
+    return shown_id({"value": value, "malformed": not is_id}, "value")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from smartcar_ops.audit import audit
 from smartcar_ops.audit.resolver import IdentityResolver
+from smartcar_ops.audit.result import count_users
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
@@ -51,7 +51,7 @@ AUDIT_AGAIN = "audit again (20_audit_user_ids)"
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressReport:
     """The migration at one moment: before and now by bucket, what was compared, what it cost, what fits.
 
     ``snapshot`` is the audit that it rests on. Where rows were written or undone since (``written_since``), ``now`` is
@@ -216,7 +216,7 @@ def progress(
     now: datetime,
     deadline: str,
     as_of: str = "",
-) -> Progress:
+) -> ProgressReport:
     """The migration as the last audit left it and backfills changed it since; asks nobody.
 
     With ``as_of`` all is as of that day's end: what came later is not seen. ParameterError for a day in the future.
@@ -231,7 +231,7 @@ def progress(
     compared, lost = _compared(company, runs)
     told = f"{len(runs):,}", f"{len(audits):,}", f"{written:,}"
     log.info("reports from %s runs, %s of them audits; %s values written since the last audit", *told)
-    return Progress(
+    return ProgressReport(
         before=_before(audits, runs),
         now=_counts(company, ledger, snapshot, now, judge=bool(written) and not looks_back),
         snapshot=snapshot,
@@ -265,7 +265,7 @@ def _counts(
     """Users by bucket as the audit left them, or, with ``judge``, as the database and the ledger have them now."""
     if snapshot is None:
         return buckets.complete({})
-    return audit.count(company, ledger, now) if judge else snapshot.counts
+    return count_users(company, ledger, now) if judge else snapshot.counts
 
 
 def _before(audits: Sequence[Snapshot], runs: Sequence[Run]) -> dict[str, int]:

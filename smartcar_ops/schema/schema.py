@@ -29,7 +29,7 @@ def check_phase(phase: str) -> None:
         raise ParameterError(f"parameters: phase is {phase!r}{near}; expected one of {', '.join(known)}.")
 
 
-class Phases:
+class Schema:
     """Shows the steps of a phase and, with ``apply``, does those that are not done; ParameterError for another."""
 
     def __init__(self, session: Session, *, phase: str = "expand", apply: bool = False) -> None:

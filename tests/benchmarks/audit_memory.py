@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from smartcar_ops.audit import audit as auditing
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.settings.layout import Layout
@@ -30,7 +30,7 @@ def audit(url: str, reports: Path) -> None:
     """Audits the company and keeps its tables, as the notebook does."""
     company = Company.connect(url, Layout())
     ledger = Ledger.open(company, SCOPE, reports)
-    for name, table in auditing.audit(company, ledger, NOW).tables().items():
+    for name, table in judge_users(company, ledger, NOW).tables().items():
         run_folder.write_table(reports, name, table)
 
 

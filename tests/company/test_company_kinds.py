@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.audit import audit
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import captures, schema
 from smartcar_ops.database.evidence.workspace import desk
@@ -50,7 +50,7 @@ class Typed:
 
     def buckets(self) -> dict[str, str]:
         """User -> bucket, by an audit."""
-        found = audit.audit(self.company, self.ledger, NOW).users
+        found = judge_users(self.company, self.ledger, NOW).users
         return dict(zip(found["user_id"], found["bucket"], strict=True))
 
     def stored(self, table: str, column: str, ids: Iterable[str]) -> list[str | None]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.audit import audit as auditing
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import engines, schema
 from smartcar_ops.database.evidence.evidence import Evidence
@@ -54,7 +54,7 @@ def guide(url: str, time: str = "TIMESTAMP NULL") -> None:
 def buckets_of(url: str, reports: Path, names: Layout) -> dict[str, str]:
     """user id -> bucket, by the database alone, with the ledger in a file."""
     company = Company.connect(url, names)
-    audit = auditing.audit(company, Ledger.open(company, Scope("s", "live"), reports), NOW)
+    audit = judge_users(company, Ledger.open(company, Scope("s", "live"), reports), NOW)
     return dict(zip(audit.users["user_id"], audit.users["bucket"], strict=True))
 
 
@@ -233,7 +233,7 @@ def test_ids_of_every_type_are_text_outside_and_native_inside(any_database: str,
     plan = runner.plan(company, ledger, NOW)
     assert [(people[0], person), (people[0], car)] == [(change.row_id, change.after) for change in plan.changes()]
     assert 2 == runner.apply(company, ledger, plan, "run").count("written")
-    audit = auditing.audit(company, ledger, NOW)
+    audit = judge_users(company, ledger, NOW)
     assert {people[0]: "mapped", people[1]: "no_vehicles"} == dict(
         zip(audit.users["user_id"], audit.users["bucket"], strict=True)
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.audit import audit
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import schema as phases
 from smartcar_ops.database.ledger import tables as t
@@ -66,8 +66,8 @@ def test_what_is_known_of_one_table_is_not_known_of_another(url: str, tmp_path: 
     company, ledger = opened(url, tmp_path)
     told(ledger)
     there, other_ledger = opened(url, tmp_path, OTHERS[other])
-    assert 1 == audit.audit(company, ledger, NOW).counts["ready"]
-    assert 0 == audit.audit(there, other_ledger, NOW).counts["ready"]
+    assert 1 == judge_users(company, ledger, NOW).counts["ready"]
+    assert 0 == judge_users(there, other_ledger, NOW).counts["ready"]
     plan = runner.plan(company, ledger, NOW)
     with pytest.raises(PlanError, match="made for another table or id column"):
         runner.apply(there, other_ledger, plan, "there")

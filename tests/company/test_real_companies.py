@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from smartcar_ops.audit import audit
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import schema as phases
 from smartcar_ops.database.ledger import tables as t
@@ -228,5 +228,5 @@ def test_a_company_as_it_is_goes_there_and_back(
 
 def buckets(real: RealCompany) -> dict[str, str]:
     """User -> bucket, by an audit."""
-    found = audit.audit(real.company, real.ledger, NOW).users
+    found = judge_users(real.company, real.ledger, NOW).users
     return dict(zip(found["user_id"], found["bucket"], strict=True))

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from smartcar_ops.audit import audit
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.database import schema
 from smartcar_ops.database.evidence import buckets, facts
 from smartcar_ops.database.evidence.workspace import desk
@@ -212,7 +212,7 @@ class Desk:
 
     def orphans(self) -> set[tuple[str, str]]:
         """(Smartcar user, vehicle) of the connections nobody claims."""
-        found = audit.audit(self.company, self.ledger, NOW).orphans
+        found = judge_users(self.company, self.ledger, NOW).orphans
         return set(zip(found["smartcar_user_id"], found["vehicle_id"], strict=True))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from smartcar_ops.audit import audit as auditing
+from smartcar_ops.audit.result import AuditResult
 from smartcar_ops.backfill import runner
 from smartcar_ops.database.evidence import buckets
 from tests.conftest import DATABASES
@@ -25,7 +25,7 @@ def truth(house: House, key: str) -> dict[str, str]:
     return {user["user_id"]: user[key] for user in house.truth["users"]}
 
 
-def found(audit: auditing.Audit) -> dict[str, str]:
+def found(audit: AuditResult) -> dict[str, str]:
     """user id -> the audit's bucket."""
     return dict(zip(audit.users["user_id"], audit.users["bucket"], strict=True))
 

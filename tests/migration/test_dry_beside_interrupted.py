@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from smartcar_ops.audit import audit as auditing
 from smartcar_ops.audit import resolver
+from smartcar_ops.audit.result import judge_users
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.backfill import PLAN, Backfill
@@ -76,7 +76,7 @@ def an_audit(house: House) -> None:
     """A whole audit, noted as one."""
     with opened(house) as session:
         resolver.ask(session, AUTO, max_calls=0, max_minutes=1)
-        audit = auditing.audit(session.company, session.ledger, session.now)
+        audit = judge_users(session.company, session.ledger, session.now)
         session.finish(audit.verdict, exit_code=audit.exit_code, **audit.summary())
 
 

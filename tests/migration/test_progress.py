@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALLOWANCE = Allowance()
 
 
-def told(house: House, **changes: Any) -> progress.Progress:
+def told(house: House, **changes: Any) -> progress.ProgressReport:
     """The progress now, under the documented allowance."""
     options: dict[str, Any] = {"now": house.now, "deadline": "2999-12-01", **changes}
     return progress.progress(house.company, house.ledger, house.linker(), house.v2, ALLOWANCE, **options)

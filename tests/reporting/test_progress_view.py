@@ -10,14 +10,14 @@ from bs4 import BeautifulSoup
 
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.progress import report as progress_view
-from smartcar_ops.progress.progress import Progress
+from smartcar_ops.progress.progress import ProgressReport
 from smartcar_ops.progress.snapshots import Snapshot
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COUNTS = buckets.complete({"mapped": 3, "ready": 1, "no_vehicles": 1})
 
 
-def report(**changed: Any) -> Progress:
+def report(**changed: Any) -> ProgressReport:
     """A report of four users that looks back to a day."""
     given: dict[str, Any] = {
         "before": COUNTS,
@@ -33,7 +33,7 @@ def report(**changed: Any) -> Progress:
         "needed": None,
         "to_come": 0,
     }
-    return Progress(**{**given, **changed})
+    return ProgressReport(**{**given, **changed})
 
 
 def text(shown: Any) -> str:

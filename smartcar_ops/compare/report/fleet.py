@@ -9,7 +9,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from smartcar_ops.compare.report import charts, values
-from smartcar_ops.compare.report.report import Report, Section, quantile_in_ms
+from smartcar_ops.compare.report.report import Report, Shown, quantile_in_ms
 from smartcar_ops.display import tables
 from smartcar_ops.settings.layout import Waiver
 from smartcar_ops.text import thousands
@@ -27,12 +27,12 @@ NARROW = 18
 class FleetReport(Report):
     """The sections of a comparison of many vehicles."""
 
-    def verdicts(self) -> Section:
+    def verdicts(self) -> Shown:
         """What became of every field that counts, a bar a field."""
         table = self.compare.result.scored_by_field()
         return charts.verdicts_by_field(table) if len(table) else tables.sentence("No vehicle was read")
 
-    def not_counted(self) -> Section:
+    def not_counted(self) -> Shown:
         """What became of the fields that the gate does not count; the picture leaves them out."""
         found = self.compare.result
         rest = {name: count - found.scored_verdicts.get(name, 0) for name, count in found.verdicts.items()}
@@ -44,18 +44,18 @@ class FleetReport(Report):
             f"has them or they are told for information: {told}"
         )
 
-    def losses(self) -> Section:
+    def losses(self) -> Shown:
         """The heat map, make by field."""
         found = self.compare.result
         return (
             charts.loss_by_make(found.counts, found.order) if found.scored else tables.sentence("No vehicle was read")
         )
 
-    def gate(self) -> Section:
+    def gate(self) -> Shown:
         """Every stratum that was read: its shares, and what the gate says."""
         return tables.whole(_shares(_read(self.compare.result)))
 
-    def worst_strata(self) -> Section:
+    def worst_strata(self) -> Shown:
         """The strata that lose most, with vehicles to look at."""
         read = _read(self.compare.result)
         worst = read[read["lost"] > 0].sort_values("lost", ascending=False, kind="stable").head(WORST)
@@ -64,7 +64,7 @@ class FleetReport(Report):
         examples = [tuple(ids.split(", ")) for ids in worst["examples"]]
         return tables.whole(_shares(worst).drop(columns="judged").assign(**{"for example": examples}))
 
-    def open_strata(self) -> Section:
+    def open_strata(self) -> Shown:
         """The strata of which too little is known: the bounds at 95%, and what closing each takes."""
         strata = self.compare.result.strata
         open_ = strata[(strata["state"] == "open") & (strata["linked"] > 0)]
@@ -86,7 +86,7 @@ class FleetReport(Report):
         )
         return tables.together(tables.sentence(told), tables.first(pd.DataFrame(rows).convert_dtypes(), 50))
 
-    def differences(self) -> Section:
+    def differences(self) -> Shown:
         """The first fields that differ or are lost: the vehicle by Smartcar's id and yours, both values, the reason."""
         found = self.compare.result
         place = {name: number for number, name in enumerate(found.order)}
@@ -109,7 +109,7 @@ class FleetReport(Report):
             else None,
         )
 
-    def one_sided(self) -> Section:
+    def one_sided(self) -> Shown:
         """The fields that have no counterpart: how many vehicles have them, and one value, unless it is private."""
         counts = self.compare.result.counts
         alone = counts[~counts["scored"] & counts["verdict"].isin(["v2_only", "v3_only"])]
@@ -129,7 +129,7 @@ class FleetReport(Report):
         ]
         return tables.whole(pd.DataFrame(rows))
 
-    def since_last_run(self) -> Section:
+    def since_last_run(self) -> Shown:
         """What is newly broken and what healed since the last comparison of the fleet; waivers that have expired."""
         expired = [tables.sentence(_expired(waiver)) for waiver in self.compare.result.expired]
         if self.compare.before is None:

@@ -15,7 +15,7 @@ from smartcar_ops.text import thousands
 if TYPE_CHECKING:
     from smartcar_ops.compare.compare import Compare
 
-Section = Picture | HTML | None
+Shown = Picture | HTML | None
 
 
 class Report:
@@ -24,37 +24,37 @@ class Report:
     def __init__(self, compare: Compare) -> None:
         self.compare = compare
 
-    def verdicts(self) -> Section:
+    def verdicts(self) -> Shown:
         """What became of every field that counts, one bar per field."""
 
-    def not_counted(self) -> Section:
+    def not_counted(self) -> Shown:
         """What became of the fields that the gate does not count."""
 
-    def losses(self) -> Section:
+    def losses(self) -> Shown:
         """The heat map, make by field."""
 
-    def gate(self) -> Section:
+    def gate(self) -> Shown:
         """Every stratum that was read: its shares, and what the gate says."""
 
-    def worst_strata(self) -> Section:
+    def worst_strata(self) -> Shown:
         """The strata that lose most, with vehicles to look at."""
 
-    def differences(self) -> Section:
+    def differences(self) -> Shown:
         """The first fields that differ or are lost."""
 
-    def one_sided(self) -> Section:
+    def one_sided(self) -> Shown:
         """The fields that only one version has."""
 
-    def since_last_run(self) -> Section:
+    def since_last_run(self) -> Shown:
         """What is newly broken and what healed since the last comparison of the fleet."""
 
-    def open_strata(self) -> Section:
+    def open_strata(self) -> Shown:
         """The strata of which too little is known."""
 
-    def one_vehicle(self) -> Section:
+    def one_vehicle(self) -> Shown:
         """One vehicle, field by field."""
 
-    def calls_and_speed(self) -> Section:
+    def calls_and_speed(self) -> Shown:
         """How long each version took to answer, and what a vehicle took in requests and units."""
         found = self.compare.result
         if not any(len(seconds) for seconds in found.seconds.values()):

@@ -6,16 +6,7 @@ import math
 import random
 from collections.abc import Iterator
 
-from smartcar_ops.sandbox.differences import (
-    access,
-    body,
-    driving,
-    energy,
-    identity,
-    time,
-    units,
-    upkeep,
-)
+from smartcar_ops.sandbox.differences import access, body, driving, energy, identity, time, units, upkeep
 from smartcar_ops.sandbox.differences.fields import fields_told, parts_told, whole_signal
 from smartcar_ops.sandbox.differences.kind import Kind
 from smartcar_ops.sandbox.fleet.model import Difference, LocalVehicle
