@@ -100,6 +100,7 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     assert "smartcar_ops." not in printed  # a log only where it is asked for
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """With --json, all that is printed on stdout is one line: a JSON object with the outcome."""
     code, printed = command(house, "run", AUDIT, "-p", "confirm", "False", "--json")
@@ -110,6 +111,7 @@ def test_json_is_for_scripts(house: House, command: Callable[..., tuple[int, str
     assert 60 == told["summary"]["total"]
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_report_that_looks_back_says_so_and_is_not_the_latest(
     house: House, command: Callable[..., tuple[int, str]]
 ) -> None:
@@ -219,6 +221,32 @@ def test_a_run_takes_a_path(house: House, command: Callable[..., tuple[int, str]
     assert run is not None and ("mine", "failed") == (run.act, run.status)
 
 
+SPEAKING = (
+    "print('said')",
+    "from IPython.display import HTML, display\ndisplay(HTML('<p>shown</p>'))\n{'the': 'value'}",
+    "from smartcar_ops.session import show_errors_plainly\nshow_errors_plainly()",
+    "from smartcar_ops.errors import DatabaseError\nraise DatabaseError('one sentence')",
+    "print('never')",
+)
+
+
+def test_without_a_kernel_a_notebook_puts_out_the_same(
+    house: House, command: Callable[..., tuple[int, str]], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """What tests run in their own process has the outputs, the numbers and the exit code that a kernel gives."""
+    cells = [nbformat.v4.new_code_cell(source) for source in SPEAKING]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "mine.ipynb")
+    told = []
+    for fixture in (None, "without_kernel"):
+        if fixture:
+            request.getfixturevalue(fixture)
+        code, _ = command(house, "run", str(tmp_path / "mine.ipynb"))
+        notebook = nbformat.read(folders(house)[-1] / "run.ipynb", as_version=4)
+        told.append((code, [(cell.execution_count, cell.outputs) for cell in notebook.cells if "outputs" in cell]))
+    assert told[0] == told[1]
+    assert [1, 2, 0, 1, 0] == [len(outputs) for _, outputs in told[0][1]]
+
+
 def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
     house: House, command: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
@@ -235,6 +263,7 @@ def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
     assert [] == list(house.root.iterdir())
 
 
+@pytest.mark.usefixtures("without_kernel")
 @pytest.mark.parametrize(
     ("notebook", "arguments", "words"),
     [
@@ -289,6 +318,7 @@ def test_a_missing_table_is_named(house: House, command: Callable[..., tuple[int
     assert "[users] table" in printed
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_silent_v2_ends_the_comparison(
     make_house: Callable[..., House], command: Callable[..., tuple[int, str]]
 ) -> None:
@@ -367,6 +397,7 @@ def test_a_kernel_that_can_not_start_says_why(
     assert [] == list(house.settings.reports.glob(".*.partial*"))
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_page_that_can_not_be_made_loses_no_table(
     house: House, command: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,6 +425,7 @@ def test_reports_that_can_not_be_written_are_a_sentence(
 # --- locks ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_second_run_of_a_notebook_is_refused(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """Exit 4 with the holder's name, no folder; another notebook may run."""
     with lock(house.ledger, AUDIT, "the-first-run"):
@@ -407,6 +439,7 @@ def test_a_second_run_of_a_notebook_is_refused(house: House, command: Callable[.
 # --- nothing to do -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_nothing_to_do_is_exit_3(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """Expanding twice, comparing what is not linked, reporting without an audit: exit 3, with a page."""
     for notebook, words in (("40", "already there"), ("10", "No vehicle is linked"), ("90", "There is no audit")):
@@ -432,6 +465,7 @@ def audits_compares_reports(house: House, command: Callable[..., tuple[int, str]
     assert before == dump(house)
 
 
+@pytest.mark.usefixtures("without_kernel")
 @pytest.mark.slow  # rights that end at SELECT are tried below on every run
 def test_a_read_only_file_is_enough(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """With a SQLite file opened for reading alone."""
@@ -439,6 +473,7 @@ def test_a_read_only_file_is_enough(house: House, command: Callable[..., tuple[i
     audits_compares_reports(house, command, SMARTCAR_DATABASE_URL=f"sqlite:///file:{path}?mode=ro&uri=true")
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_select_rights_are_enough(make_house: Callable[..., House], command: Callable[..., tuple[int, str]]) -> None:
     """With a PostgreSQL role that has SELECT on the two tables and nothing else."""
     house = make_house("postgresql").expand().play_callbacks()
@@ -453,6 +488,7 @@ def test_select_rights_are_enough(make_house: Callable[..., House], command: Cal
         house.execute(f"DROP ROLE {role}")
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_dry_run_leaves_the_database_as_it_was(
     make_house: Callable[..., House], command: Callable[..., tuple[int, str]]
 ) -> None:
@@ -469,6 +505,7 @@ def test_a_dry_run_leaves_the_database_as_it_was(
 # --- the way there and back ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_plan_apply_undo_by_the_command_line(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """A plan, the same applied, applied again (nothing open), then undone: users and vehicles are as before."""
     before = house.rows("users"), house.rows("vehicles")
@@ -487,6 +524,7 @@ def test_plan_apply_undo_by_the_command_line(house: House, command: Callable[...
     assert before == (house.rows("users"), house.rows("vehicles"))
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_an_allowance_is_kept_and_said(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """With max_calls the audit spends no more, says that it is not complete, and ends well."""
     code, printed = command(house, "run", AUDIT, "-p", "max_calls", "20", "--json")
@@ -506,6 +544,7 @@ def test_the_doctor_tells_line_by_line(house: House, command: Callable[..., tupl
     assert "Was the secret rotated?" in printed
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """`runs` lists the ledger's runs, and a pause that holds them up; a wish for a run that is not under way is
     refused."""
@@ -743,6 +782,7 @@ def test_an_act_that_lost_its_lock_stays_in_the_ledger(house: House, command: Ca
     assert before == (house.rows("users"), house.rows("vehicles"))
 
 
+@pytest.mark.usefixtures("without_kernel")
 @pytest.mark.slow
 def test_a_run_takes_no_name_that_the_ledger_knows(house: House, command: Callable[..., tuple[int, str]]) -> None:
     """Another machine's run of the same second, from its own folder, keeps its row; this one is named after it."""

@@ -321,6 +321,7 @@ def test_every_command_sends_to_the_upgrade(old_house: House, command: Command) 
     assert [] == list(Path(old_house.environment["SMARTCAR_OPS_REPORTS"]).glob(".ledger-*"))
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_40_upgrades_and_says_what_it_takes_the_rows_to_be_about(old_house: House, command: Command) -> None:
     """Exit 0; its step names the tables of the layout in force; an audit then goes on with what the ledger knows."""
     code, printed = command(old_house, "run", "40_schema_phases", "-p", "phase", "expand", "-p", "apply", "True")

@@ -127,6 +127,7 @@ def test_a_file_replaced_after_it_was_read_is_refused(asked: House) -> None:
     assert [] == Runs(asked.ledger).all("apply")
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_plan_that_is_none_is_exit_5_on_the_command_line(asked: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """A random table in the plan's place is one sentence, exit 5, and no folder."""
     monkeypatch.chdir(asked.root)

@@ -189,6 +189,7 @@ def of_run(house: House, run: str) -> list[dict[str, Any]]:
     return [row for row in house.rows("smartcar_ops_changes") if row["run_id"] == run]
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_the_command_line_names_who_writes(make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> None:
     """`smartcar-ops run 30_backfill_user_ids` beside another's apply is exit 4, names the run, and leaves no folder."""
     house, _, path = prepared(make_house, "sqlite", 40)

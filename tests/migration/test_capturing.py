@@ -485,7 +485,7 @@ def test_no_secret_of_a_line_is_shown(quiet: House) -> None:
 
 
 @pytest.fixture
-def run(quiet: House, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunResult]:
+def run(quiet: House, without_kernel: None, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunResult]:
     """Runs the notebook on the quiet house."""
     monkeypatch.chdir(quiet.root)
     for name, value in quiet.environment.items():

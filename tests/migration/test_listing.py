@@ -135,6 +135,7 @@ def test_management_without_its_token_is_refused_by_name(house: House) -> None:
     assert linker.cost(["connections"]).total > 0
 
 
+@pytest.mark.usefixtures("without_kernel")
 @pytest.mark.parametrize(("token", "code"), [(None, 1), ("", 5)])
 def test_an_audit_asks_management_where_it_is_named(
     house: House, monkeypatch: pytest.MonkeyPatch, token: str | None, code: int
