@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ from smartcar_ops.compare.compare import NOTEBOOK, open_comparison
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import table_names
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
+from smartcar_ops.database.ledger.locks import WRITER, lock
 from smartcar_ops.database.tables import Company
-from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.errors import LockedError, SmartcarOpsError
 from smartcar_ops.session import Session
 from smartcar_ops.settings import environment as settings
 from smartcar_ops.settings.environment import Source
@@ -127,6 +130,53 @@ def _carry_out(
     except SmartcarOpsError as error:
         code, told = error.exit_code, str(error)
     telling.send((code, told, statements[0]))
+
+
+class Holder:
+    """A process that takes a database's writer lock when it is told to, and holds it until it is told again."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._pipe, other = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(target=_hold, args=(url, name, other), daemon=True)
+        self._process.start()
+        other.close()
+
+    def heard(self) -> str:
+        """The next word that it says: ready, then held or refused."""
+        assert self._pipe.poll(60)
+        return str(self._pipe.recv())
+
+    def tell(self) -> None:
+        """Lets it go on."""
+        self._pipe.send(None)
+
+    def kill(self) -> None:
+        """Ends it with SIGKILL."""
+        self._process.kill()
+        self._process.join()
+
+    def end(self) -> None:
+        """Waits for it to end by itself; whether it holds the lock or not."""
+        with suppress(OSError):
+            self.tell()
+        self._process.join(30)
+
+
+def _hold(url: str, name: str, telling: Connection) -> None:
+    hold(url, name, telling.send, telling.recv)
+
+
+def hold(url: str, name: str, tell: Callable[[str], object], wait: Callable[[], object]) -> None:
+    """What such a process does."""
+    ledger = Ledger(Company.connect(url, Layout()).engine, Scope("service", "live"), in_database=True)
+    tell("ready")
+    wait()
+    try:
+        with lock(ledger, WRITER, name):
+            tell("held")
+            wait()
+    except LockedError:
+        tell("refused")
 
 
 def compare_until(house: House, run_id: str, dies_before: int, **options: Any) -> int | None:

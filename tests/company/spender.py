@@ -1,9 +1,9 @@
-"""A process that spends one service's allowance with eight threads, until its time is over; run by a test."""
+"""What a process of a test does: spends one service's allowance with eight threads, until its time is over."""
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
@@ -18,12 +18,12 @@ from smartcar_ops.smartcar.http.transport import Request, Transport
 THREADS = 8
 
 
-def main(database: str, reports: str, server: str, burst: str, per_minute: str, seconds: str) -> None:
-    """Sends as fast as the allowance lets it."""
-    ledger = Ledger.open(Company.connect(database, Layout()), Scope("service", "live"), Path(reports))
-    bucket = TokenBucket(
-        Allowance(burst=int(burst), per_minute=float(per_minute)), SharedStateStore(ledger, BucketState)
-    )
+def spend_all(
+    database: str, reports: Path, server: str, allowance: Allowance, seconds: float, pipe: Connection
+) -> None:
+    """Once it is told to, sends as fast as the allowance lets it."""
+    ledger = Ledger.open(Company.connect(database, Layout()), Scope("service", "live"), reports)
+    bucket = TokenBucket(allowance, SharedStateStore(ledger, BucketState))
     transport = Transport()
 
     def spend(_: int) -> None:
@@ -33,11 +33,7 @@ def main(database: str, reports: str, server: str, burst: str, per_minute: str, 
         except AllowanceSpentError:
             return
 
-    print("ready", flush=True)
-    sys.stdin.readline()
-    with transport.spending(Budget(bucket, max_minutes=float(seconds) / 60)), ThreadPoolExecutor(THREADS) as executor:
+    pipe.send("ready")
+    pipe.recv()
+    with transport.spending(Budget(bucket, max_minutes=seconds / 60)), ThreadPoolExecutor(THREADS) as executor:
         list(executor.map(spend, range(THREADS)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

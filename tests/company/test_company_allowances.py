@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +15,7 @@ from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import BucketState, TokenBucket
 from tests.company import spender
 from tests.house import House
+from tests.processes import CONTEXT
 from tests.smartcar.scripted import Answer, Asked, Scripted
 
 BURST, RATE, SECONDS, PROCESSES = 20, 10.0, 5.0, 2
@@ -39,15 +38,22 @@ def test_two_processes_share_one_allowance(make_house: Callable[..., House], kin
 
     server = Scripted()
     server.play("*", arrive)
-    words = [house.url, str(tmp_path), server.url, str(BURST), str(RATE * 60), str(SECONDS)]
-    command = [sys.executable, "-m", spender.__name__, *words]
+    allowance = Allowance(burst=BURST, per_minute=RATE * 60)
+    pipes = [CONTEXT.Pipe() for _ in range(PROCESSES)]
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(PROCESSES)
+        CONTEXT.Process(
+            target=spender.spend_all, args=(house.url, tmp_path, server.url, allowance, SECONDS, own), daemon=True
+        )
+        for _, own in pipes
     ]
-    assert ["ready\n"] * PROCESSES == [process.stdout.readline() for process in processes]  # type: ignore[union-attr]
     for process in processes:
-        _begin(process)
-    assert [0] * PROCESSES == [process.wait(30) for process in processes]
+        process.start()
+    assert ["ready"] * PROCESSES == [pipe.recv() for pipe, _ in pipes]
+    for pipe, _ in pipes:
+        pipe.send("go")
+    for process in processes:
+        process.join(30)
+    assert [0] * PROCESSES == [process.exitcode for process in processes]
     server.close()
 
     arrivals.sort()
@@ -90,10 +96,3 @@ def test_a_level_from_an_older_version_is_read(house: House) -> None:
         pytest.approx(shared(house, allowance).level().units, abs=0.1),
         shared(house, allowance).level().held_until,
     )
-
-
-def _begin(process: subprocess.Popen[str]) -> None:
-    """Lets a waiting process begin."""
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()

@@ -27,26 +27,19 @@ from smartcar_ops.database.staging import Stage
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError
 from smartcar_ops.settings.layout import Layout
+from tests.conftest import DATABASES
+from tests.processes import Holder
 
 SCOPE = Scope("service", "live")
+SERVERS = DATABASES[1:]
 HOLDER = """
 import sys
-from smartcar_ops.database.ledger.ledger import Ledger, Scope
-from smartcar_ops.database.ledger.locks import lock
-from smartcar_ops.database.tables import Company
-from smartcar_ops.errors import LockedError
-from smartcar_ops.settings.layout import Layout
+from tests.processes import hold
 
-url, name = sys.argv[1:]
-ledger = Ledger(Company.connect(url, Layout()).engine, Scope("service", "live"), in_database=True)
-print("ready", flush=True)
-sys.stdin.readline()
-try:
-    with lock(ledger, "writer", name):
-        print("held", flush=True)
-        sys.stdin.readline()
-except LockedError:
-    print("refused", flush=True)
+def tell(word):
+    print(word, flush=True)
+
+hold(sys.argv[1], sys.argv[2], tell, sys.stdin.readline)
 """
 
 
@@ -69,35 +62,11 @@ def ledger(url: str) -> Ledger:
     return Ledger(Company.connect(url, Layout()).engine, SCOPE, in_database=True)
 
 
-def holder(url: str, name: str) -> subprocess.Popen[str]:
+def holder(url: str, name: str) -> Holder:
     """A process that is about to take the writer lock when told."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, url, name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert "ready" == heard(process)
+    process = Holder(url, name)
+    assert "ready" == process.heard()
     return process
-
-
-def heard(process: subprocess.Popen[str]) -> str:
-    """The next line the process says."""
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def tell(process: subprocess.Popen[str]) -> None:
-    """Lets the process go on."""
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Waits for the process to end by itself."""
-    process.communicate("go\n", timeout=30)
 
 
 def test_a_second_holder_is_refused_with_the_first_s_name(ledger: Ledger) -> None:
@@ -128,12 +97,11 @@ def test_locks_of_different_names_do_not_meet(ledger: Ledger) -> None:
 def test_a_killed_process_loses_its_lock(url: str, ledger: Ledger) -> None:
     """The lock of a process that was killed is taken over at once; while it lives, it is not."""
     process = holder(url, "killed-run")
-    tell(process)
-    assert "held" == heard(process)
+    process.tell()
+    assert "held" == process.heard()
     with pytest.raises(LockedError, match="killed-run"), lock(ledger, WRITER, "next-run"):
         pass
     process.kill()
-    process.wait(30)
     with lock(ledger, WRITER, "next-run"), ledger.engine.connect() as connection:
         assert ["next-run"] == list(connection.execute(sa.select(t.locks.c.run_id)).scalars())
 
@@ -155,10 +123,10 @@ def test_of_two_processes_at_once_one_wins(url: str) -> None:
     """Two processes that take the lock in the same moment: exactly one holds it, the other is refused."""
     processes = [holder(url, "left"), holder(url, "right")]
     for process in processes:
-        tell(process)
-    assert ["held", "refused"] == sorted(heard(process) for process in processes)
+        process.tell()
+    assert ["held", "refused"] == sorted(process.heard() for process in processes)
     for process in processes:
-        end(process)
+        process.end()
 
 
 def test_a_run_is_noted_from_start_to_end(ledger: Ledger) -> None:
@@ -209,13 +177,12 @@ def test_the_act_that_writes_now_is_the_one_that_is_shown(ledger: Ledger) -> Non
 def test_a_run_whose_process_is_gone_is_interrupted(url: str, ledger: Ledger) -> None:
     """While its holder lives a run is running; killed, it is interrupted before anybody notes so, and stays silent."""
     process, runs = holder(url, "killed"), Runs(ledger)
-    tell(process)
-    assert "held" == heard(process)
+    process.tell()
+    assert "held" == process.heard()
     runs.start("killed", "30_backfill_user_ids", "undo", plan="run")
     run = runs.writing()
     assert run and ("running", True) == (run.status, 0 <= run.silent < 30)
     process.kill()
-    process.wait(30)
     killed = runs.writing()
     assert killed and "interrupted" == killed.status
     assert "running" == runs.one("killed").status
@@ -282,11 +249,23 @@ def test_a_process_that_is_hidden_lives(ledger: Ledger, monkeypatch: pytest.Monk
 
 
 @pytest.mark.skipif(not HERE, reason="this system does not tell when a process began")
+@pytest.mark.parametrize(
+    "any_database", ["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SERVERS)], indirect=True
+)
 def test_a_killed_process_that_nobody_has_waited_for_is_gone(url: str, ledger: Ledger) -> None:
     """Its parent may never ask how it ended, as in many containers: its lock is free at once all the same."""
-    process = holder(url, "killed-run")
-    tell(process)
-    assert "held" == heard(process)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url, "killed-run"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdin and process.stdout
+    assert "ready" == process.stdout.readline().strip()
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    assert "held" == process.stdout.readline().strip()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     try:
