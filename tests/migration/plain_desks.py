@@ -221,6 +221,8 @@ NOBODY = [PlainCompany({})] * len(OTHERS)
 """Nothing is known in any other scope."""
 
 
-def quickly(examples: int) -> Callable[[Any], Any]:
-    """So many examples, the same ones every time, no deadline."""
+def quickly(examples: int, full: int) -> Callable[[Any], Any]:
+    """So many examples, more with ``--full``, the same ones every time, no deadline."""
+    if settings.default.max_examples > 50:  # type: ignore[union-attr]
+        examples = full
     return settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=LOOSE)

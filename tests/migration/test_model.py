@@ -12,7 +12,7 @@ from tests.migration.model_desk import ModelDesk
 from tests.migration.model_play import Play
 
 STEPS = 200
-SHORT, FULL = 30, 300
+SHORT, FULL = 10, 300
 """Sequences on SQLite in every run of the tests, and on each database with ``--full``."""
 
 SHOWN = 40

@@ -64,7 +64,7 @@ FAMILY = PlainCompany(
 )
 
 
-@quickly(30)
+@quickly(15, 60)
 @given(plain=companies, others=others)
 @example(plain=FAMILY, others=NOBODY)
 def test_sql_equals_the_plain_rules_on_sqlite(sqlite_desk: Desk, plain: PlainCompany, others: Any) -> None:
@@ -72,7 +72,7 @@ def test_sql_equals_the_plain_rules_on_sqlite(sqlite_desk: Desk, plain: PlainCom
     agree(sqlite_desk, plain, others)
 
 
-@quickly(20)
+@quickly(10, 40)
 @given(plain=companies, others=others)
 def test_sql_equals_the_plain_rules_with_the_ledger_in_a_file(
     file_desk: Desk, plain: PlainCompany, others: Any
@@ -82,7 +82,7 @@ def test_sql_equals_the_plain_rules_with_the_ledger_in_a_file(
 
 
 @pytest.mark.parametrize("server_desk", ["postgresql", "mariadb"], indirect=True)
-@quickly(15)
+@quickly(8, 30)
 @given(plain=companies, others=others)
 @example(plain=FAMILY, others=NOBODY)
 def test_sql_equals_the_plain_rules_on_servers(server_desk: Desk, plain: PlainCompany, others: Any) -> None:

@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as profile
 
 from smartcar_ops.backfill import runner
 from tests.conftest import DATABASES
 from tests.migration import plain_rules
 from tests.migration.plain_desks import CARS, NOBODY, NOW, PERSONS, VEHICLES, Desk, companies, others, quickly
 from tests.migration.plain_rules import PlainCar, PlainCompany
-
-EXAMPLES = 15 if profile.default.max_examples <= 50 else 300  # type: ignore[union-attr]
 
 
 @pytest.fixture
@@ -98,7 +95,7 @@ FAMILY = PlainCompany(
 
 
 @pytest.mark.parametrize("any_desk", DATABASES, indirect=True)
-@quickly(EXAMPLES)
+@quickly(10, 300)
 @given(plain=companies, others=others)
 @example(plain=FAMILY, others=NOBODY)
 def test_nobody_gets_an_id_that_something_speaks_against(any_desk: Desk, plain: PlainCompany, others: Any) -> None:
