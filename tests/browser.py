@@ -34,11 +34,11 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def offline_page(file: Path) -> Iterator[tuple[Any, list[str]]]:
-    """The file opened with the network cut, and the addresses that were asked for."""
-    with browser() as started:
-        context = started.new_context(offline=True)
-        page, requests = context.new_page(), []
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(f"file://{file}")
-        yield page, requests
+def offline_page(started: Any, file: Path) -> Iterator[tuple[Any, list[str]]]:
+    """The file opened in this browser with the network cut, and the addresses that were asked for."""
+    context = started.new_context(offline=True)
+    page, requests = context.new_page(), []
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(f"file://{file}")
+    yield page, requests
+    context.close()

@@ -41,8 +41,13 @@ def compare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
 
 @pytest.fixture
 def linked(make_house: Callable[..., House]) -> House:
-    """A company of 80 users whose cars are linked."""
-    house = make_house(users=80).expand().play_callbacks()
+    """A company of 40 users whose cars are linked."""
+    return linked_company(make_house, 40)
+
+
+def linked_company(make_house: Callable[..., House], users: int) -> House:
+    """A company of so many users whose cars are linked."""
+    house = make_house(users=users).expand().play_callbacks()
     house.ask()
     return house
 
@@ -259,8 +264,9 @@ def test_the_guides_own_check(
     assert found == one.user_token_on_v3
 
 
-def test_the_gate_is_red_when_v3_loses_a_field(compare: Open, linked: House) -> None:
+def test_the_gate_is_red_when_v3_loses_a_field(compare: Open, make_house: Callable[..., House]) -> None:
     """Good data open the gate; a field that V3 loses, or too little that was judged, close it."""
+    linked = linked_company(make_house, 80)
     (linked.root / "smartcar_ops.toml").write_text(f"[gate]\nlost_share = 0.05\nmin_judged = 0.5\n{NO_LIMITS}")
     good = compare(linked, vehicles=0)
     table = done(good)

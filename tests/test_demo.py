@@ -22,7 +22,7 @@ import smartcar_ops
 from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.sandbox import company, embedded
 from smartcar_ops.sandbox.address import Address
-from tests.browser import CHROMIUM, offline_page
+from tests.browser import CHROMIUM, browser, offline_page
 from tests.house import NOTEBOOKS
 
 STEPS = ("00", "40", "20", "10", "30", "30", "20", "90")
@@ -269,13 +269,14 @@ def test_reports_open_without_a_network(demo: Demo) -> None:
     """Every page opens in a browser whose network is cut: no request beyond the file, and the pictures are there."""
     if not CHROMIUM.exists():
         pytest.skip(f"no browser: {CHROMIUM} is not installed (Debian: chromium)")
-    for run in sorted(demo.reports.glob("2*__*")):
-        with offline_page(run / "report.html") as (page, requests):
-            assert [f"file://{run / 'report.html'}"] == requests
-            if run.name.endswith("90_progress_report"):
-                boxes = [figure.bounding_box() for figure in page.query_selector_all("figure.picture")]
-                assert 4 == len(boxes)
-                assert all(box and box["width"] > 300 and box["height"] > 50 for box in boxes)
+    with browser() as started:
+        for run in sorted(demo.reports.glob("2*__*")):
+            with offline_page(started, run / "report.html") as (page, requests):
+                assert [f"file://{run / 'report.html'}"] == requests
+                if run.name.endswith("90_progress_report"):
+                    boxes = [figure.bounding_box() for figure in page.query_selector_all("figure.picture")]
+                    assert 4 == len(boxes)
+                    assert all(box and box["width"] > 300 and box["height"] > 50 for box in boxes)
 
 
 def test_the_readme_shows_what_the_demo_prints(demo: Demo) -> None:

@@ -127,9 +127,12 @@ def test_what_happened_since_the_plan_counts(desk: Desk) -> None:
         assert sum(reason in readiness.UNREADY for reason in expected.values()) == applied.not_ready
 
 
-def test_what_happens_between_two_batches_counts(desk: Desk) -> None:
+def test_what_happens_between_two_batches_counts(desk: Desk, pytestconfig: pytest.Config) -> None:
     """What is decided, or moved, while an act runs counts from the next batch on."""
+    every = pytestconfig.getoption("--full") or desk.company.engine.dialect.name == "sqlite"
     for name, (act, expected) in CASES.items():
+        if CAR not in expected and not every:
+            continue  # the car is written all the same
         desk.fill(two_users(), NOBODY)
         plan = runner.plan(desk.company, desk.ledger, NOW)
         done = False
