@@ -58,7 +58,8 @@ class Shell(InteractiveShell):
 @cache
 def _shell() -> Shell:
     """The only one of this process; whoever looks for it meanwhile is in no notebook."""
-    quiet = Config({"HistoryManager": {"enabled": False}})
+    # With a cache, forgetting it collects all garbage of this process: seconds.
+    quiet = Config({"HistoryManager": {"enabled": False}, "InteractiveShell": {"cache_size": 0}})
     own = types.ModuleType("cells_of_a_notebook")  # not __main__, which is pytest's own
     return Shell(config=quiet, user_module=own, displayhook_class=Results, display_pub_class=Displays)
 
