@@ -18,26 +18,27 @@ import sqlalchemy as sa
 
 from smartcar_ops.settings import file_modes, home
 from tests.house import House
+from tests.statements import share
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 NUMBERS = itertools.count(1)
 LONGEST = (
-    "test_model",
+    "test_panel",
     "test_runs",
     "test_faults",
-    "test_panel",
+    "test_model",
     "test_demo",
-    "test_deciding",
     "test_backfilling",
-    "test_readiness",
-    "test_rules",
-    "test_killed",
-    "test_company_runs",
+    "test_undoing",
     "test_compare",
+    "test_readiness",
     "test_bad_days",
+    "test_deciding",
     "test_killed_runs",
     "test_notebooks",
+    "test_rules",
+    "test_whole_backfill",
 )
 """Files whose tests take longest, by the time they took."""
 
@@ -51,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bodies", help="a folder with real answers of Smartcar, to try every reader on")
     parser.addoption("--full", action="store_true", help="everything at full length")
 
+
+sa.event.listen(sa.Engine, "engine_connect", share)
 
 hypothesis.settings.register_profile("short", max_examples=50)
 hypothesis.settings.register_profile("full", max_examples=2000)
