@@ -311,7 +311,7 @@ def _opened() -> tuple[Settings, Company, Ledger]:
     return chosen, company, Ledger.open(company, Scope(chosen.service, chosen.mode), chosen.reports)
 
 
-def carry_out(arguments: Sequence[str]) -> int:
+def execute(arguments: Sequence[str]) -> int:
     """The exit code of a command line; what click finds wrong with it is a SettingsError."""
     try:
         with cli.make_context("smartcar-ops", list(arguments)) as context:

@@ -27,7 +27,7 @@ def _carried_out(given: Sequence[str]) -> int:
     try:
         from smartcar_ops import cli
 
-        code = cli.carry_out(given)
+        code = cli.execute(given)
         sys.stdout.flush()  # a full disk or a closed pipe is told here, not at the interpreter's end
         return code
     except BaseException as error:

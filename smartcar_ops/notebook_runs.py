@@ -10,7 +10,7 @@ from smartcar_ops.audit import sources
 from smartcar_ops.backfill import backfill
 from smartcar_ops.capture import files
 from smartcar_ops.compare import replayed
-from smartcar_ops.progress import progress
+from smartcar_ops.progress.result import day_to_look_back_to, parse_day
 from smartcar_ops.reports import runner
 from smartcar_ops.reports.runner import Announce, OnProgress, RunResult
 from smartcar_ops.schema import schema
@@ -33,8 +33,8 @@ def _file(name: str) -> ParameterCheck:
 RULES: dict[str, ParameterCheck] = {
     **{name: _number(name) for name in ("max_calls", "max_minutes", "vehicles")},
     "batch_size": _number("batch_size", 1),
-    "deadline": lambda _, text: progress.parse_day("deadline", text),
-    "as_of": lambda _, text: progress.day_to_look_back_to(text, datetime.now(UTC)),
+    "deadline": lambda _, text: parse_day("deadline", text),
+    "as_of": lambda _, text: day_to_look_back_to(text, datetime.now(UTC)),
     **{name: _file(name) for name in ("redirects", "webhooks")},
     "sources": lambda _, text: sources.parse_sources(text),
     "phase": lambda _, word: schema.check_phase(word),

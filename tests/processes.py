@@ -44,7 +44,7 @@ class Act:
         self.run_id = run_id
         self._told, telling = CONTEXT.Pipe()
         given = (dict(house.environment), house.root, name, str(target), run_id, batch_size, dies_before, telling)
-        self._process = CONTEXT.Process(target=_carry_out, args=given, daemon=True)
+        self._process = CONTEXT.Process(target=_execute, args=given, daemon=True)
         self._process.start()
         telling.close()
         self.outcome: tuple[int, str] | None = None
@@ -98,7 +98,7 @@ class Act:
         self._process.join()
 
 
-def _carry_out(
+def _execute(
     environment: dict[str, str],
     root: Path,
     name: str,

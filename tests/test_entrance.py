@@ -45,7 +45,7 @@ def test_whatever_ends_a_command_is_exit_2_and_one_sentence(
     def fail(_: object) -> int:
         raise error
 
-    monkeypatch.setattr(cli, "carry_out", fail)
+    monkeypatch.setattr(cli, "execute", fail)
     with pytest.raises(SystemExit) as ended:
         entry_point.main(["run", "20", *(["--json"] if as_json else [])])
     told = capsys.readouterr()

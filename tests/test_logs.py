@@ -105,7 +105,7 @@ def test_the_log_tells_what_is_done_and_not_whose_data_it_is(house: House, log: 
     open_comparison(session, vehicles=8).read()
     plan = Backfill(session, plan="").prepare().plan
     assert plan is not None
-    Backfill(session, plan=plan, apply=True, batch_size=20).carry_out()
+    Backfill(session, plan=plan, apply=True, batch_size=20).execute()
     session.transport.close()
     told = [(record.name.removeprefix("smartcar_ops."), record.getMessage()) for record in log.records]
     told = [(name, words) for name, words in told if name != "httpx"]

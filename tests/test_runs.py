@@ -726,7 +726,7 @@ def test_runs_refuses_other_words(
 
 KILLING = """
 import os, signal
-backfill.carry_out(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+backfill.execute(lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 """
 ROBBING = """
 import sqlalchemy as sa
@@ -734,7 +734,7 @@ from smartcar_ops.database.ledger import tables as t
 def rob(*_):
     with session.ledger.begin() as connection:
         connection.execute(sa.update(t.locks).where(t.locks.c.name == "writer").values(run_id="thief"))
-backfill.carry_out(rob)
+backfill.execute(rob)
 """
 
 
@@ -744,7 +744,7 @@ def carrying_out(house: House, source: str) -> list[str]:
     shutil.copytree(NOTEBOOKS, house.root / "notebooks")
     path = house.root / "notebooks" / f"{BACKFILL}.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    (cell,) = (cell for cell in notebook.cells if "backfill.carry_out()" in cell.source)
+    (cell,) = (cell for cell in notebook.cells if "backfill.execute()" in cell.source)
     cell.source = source
     nbformat.write(notebook, path)
     return ["run", BACKFILL, "-p", "apply", "True", "-p", "batch_size", "5"]

@@ -118,7 +118,7 @@ class Backfill:
         told = [choices[row.row_id] if row.table == "users" else (CORRECT,) for row in rows.itertuples()]
         return rows.assign(decide=told)
 
-    def carry_out(self, progress: runner.RowProgress | None = None, run_id: str = "") -> pd.DataFrame:
+    def execute(self, progress: runner.RowProgress | None = None, run_id: str = "") -> pd.DataFrame:
         """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows.
 
         The act is recorded as ``run_id``; without one, under the run's own name, in JupyterLab under a new one.

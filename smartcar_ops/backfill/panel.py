@@ -158,10 +158,10 @@ class BackfillPanel:
 
     def _do_apply(self) -> None:
         self._applied = self._planned.plan
-        self._carry_out("Applying", plan=self._applied or "")
+        self._execute("Applying", plan=self._applied or "")
 
     def _do_undo(self) -> None:
-        self._carry_out("Putting back", undo=self.target.value.strip())
+        self._execute("Putting back", undo=self.target.value.strip())
 
     def _do_continue(self) -> None:
         """The same act once more, for what is still open: an apply by its own plan, an undo by its own target."""
@@ -173,17 +173,17 @@ class BackfillPanel:
         if seen is None or run.run_id != seen.run_id:
             self.status.value = html.escape(f"Run {run.run_id} began meanwhile; nothing was done.")
         elif run.act == Act.UNDO:
-            self._carry_out("Putting back", undo=run.plan or "")
+            self._execute("Putting back", undo=run.plan or "")
         else:
-            self._carry_out("Applying", plan=self._plan_of(run))
+            self._execute("Applying", plan=self._plan_of(run))
 
-    def _carry_out(self, doing: str, **given: Any) -> None:
+    def _execute(self, doing: str, **given: Any) -> None:
         """What papermill's ``apply=True`` does with the same parameters, as a run of its own."""
         backfill = Backfill(self._session, apply=True, **given, **self._options).prepare()
         self._own = run_id = self._session.new_run_id()
         self.status.value = f"{doing} as run {run_id}…"
         self.watch.follow()
-        backfill.carry_out(run_id=run_id)
+        backfill.execute(run_id=run_id)
         done = backfill.applied and backfill.applied.count("written")
         back = "Undo with" if backfill.plan else "Undo this undo with"
         self.status.value = html.escape(backfill.verdict) + (f" {back} undo={run_id}." if done else "")

@@ -160,7 +160,7 @@ def apply(
         act.stage(lambda stage: _fill(stage, company, wanted))
         if Runs(ledger).of_plan(wanted.hash):
             act.drop_done(change_log.done_by_plan(ledger, wanted.hash))
-        return act.carry_out(batch_size, progress)
+        return act.execute(batch_size, progress)
 
 
 def _fill(stage: Stage, company: Company, wanted: Plan) -> None:
@@ -187,7 +187,7 @@ def undo(
         readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, UNJUDGED)
     with BackfillRun(company, ledger, run_id, "undo", target, readiness) as act:
         act.stage(lambda stage: stage.fill_from(change_log.way_back(condition)))
-        return act.carry_out(batch_size, progress)
+        return act.execute(batch_size, progress)
 
 
 def _puts_ids_in_again(ledger: Ledger, target: str) -> bool:
@@ -280,7 +280,7 @@ class BackfillRun:
         for section in self._stage.sections():
             self._stage.drop(self._changes.already_set(section, done))
 
-    def carry_out(self, batch_size: int, progress: RowProgress | None) -> Applied:
+    def execute(self, batch_size: int, progress: RowProgress | None) -> Applied:
         """Writes the staged rows in batches; what was recorded is what was done."""
         sections = self._stage.sections()
         total = sum(section.rows for section in sections)

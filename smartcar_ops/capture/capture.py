@@ -25,6 +25,7 @@ from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings.layout import Webhooks
 from smartcar_ops.settings.logs import counts
+from smartcar_ops.smartcar.http.rate_limit import Cost
 from smartcar_ops.smartcar.inbound import is_signed, read_event, read_redirect
 
 
@@ -39,6 +40,10 @@ class Capture:
         self._redirects, self._webhooks = files.find("redirects", redirects), files.find("webhooks", webhooks)
         self.result = Captured(files=0, counts={}, rows=pd.DataFrame(columns=COLUMNS))
 
+    def cost(self) -> Cost:
+        """Return nothing: no call is made."""
+        return self.session.priced({})
+
     def read(self) -> Captured:
         """Reads the files, and keeps what names a user."""
         session = self.session
@@ -52,8 +57,21 @@ class Capture:
         )
         return self.result
 
+    def lines(self) -> pd.DataFrame:
+        """Return how many lines of each kind had which outcome."""
+        return self.result.table()
+
+    def remarks(self) -> str:
+        """Return what else is to be known of the lines."""
+        return self.result.remarks
+
+    def people(self) -> pd.DataFrame:
+        """Return the lines that somebody must look at."""
+        return self.result.people()
+
     def finish(self) -> Outcome:
-        """Ends the session with the verdict: 1 where lines are unroutable or invalid, 3 where there were none."""
+        """Keep the table and end the session: exit code 1 if lines are unroutable or invalid, 3 if there were none."""
+        self.session.save(captured=self.result.rows)
         return self.session.finish(self.result.verdict, exit_code=self.result.exit_code, **self.result.summary())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import cached_property
 
 import pandas as pd
 
@@ -10,6 +12,7 @@ from smartcar_ops.database import schema
 from smartcar_ops.database.ledger.locks import WRITER, lock
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.session import Outcome, Session
+from smartcar_ops.smartcar.http.rate_limit import Cost
 from smartcar_ops.text import nearest
 
 log = logging.getLogger("smartcar_ops.schema")
@@ -30,14 +33,23 @@ def check_phase(phase: str) -> None:
 
 
 class Schema:
-    """Shows the steps of a phase and, with ``apply``, does those that are not done; ParameterError for another."""
+    """Shows the steps of a phase and, with ``apply``, does those that are open; ParameterError for an unknown phase."""
 
     def __init__(self, session: Session, *, phase: str = "expand", apply: bool = False) -> None:
         check_phase(phase)
-        self.session, self.apply = session, apply
-        self.found = schema.expand_steps(session.company)
+        self.session, self.phase, self.apply = session, phase, apply
         self.done = False
-        log.info("%s: %d of %d steps are to do", phase, self.open, len(self.found))
+
+    @cached_property
+    def found(self) -> Sequence[schema.SchemaStep]:
+        """The steps as they were when they were first looked at."""
+        found = schema.expand_steps(self.session.company)
+        log.info("%s: %d of %d steps are to do", self.phase, sum(not step.done for step in found), len(found))
+        return found
+
+    def cost(self) -> Cost:
+        """Return nothing: no call is made."""
+        return self.session.priced({})
 
     def steps(self) -> pd.DataFrame:
         """A row a step: what it does, and whether it is already so."""
@@ -49,7 +61,7 @@ class Schema:
         """Steps that are not done yet."""
         return sum(not step.done for step in self.found)
 
-    def carry_out(self) -> pd.DataFrame:
+    def execute(self) -> pd.DataFrame:
         """With ``apply``: does the open steps, under the writer's lock. Returns the steps as they are now."""
         session = self.session
         if self.apply and self.open:

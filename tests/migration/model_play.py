@@ -292,9 +292,9 @@ class Play:
         try:
             if dies:
                 with self.desk.dying(dies):
-                    self._carry_out(act, progress)
+                    self._execute(act, progress)
             else:
-                self._carry_out(act, progress)
+                self._execute(act, progress)
             assert not (act.is_over and act.left), "an act whose lock was taken over went on"
         except Killed:
             self.note("killed", act.run_id)
@@ -304,7 +304,7 @@ class Play:
         self._account(act)
         return act
 
-    def _carry_out(self, act: Act, progress: Progress) -> None:
+    def _execute(self, act: Act, progress: Progress) -> None:
         company, ledger, target = self.desk.company, self.desk.ledger, act.target
         options: dict[str, Any] = {"batch_size": act.size, "progress": progress}
         if isinstance(target, Plan):
@@ -324,7 +324,7 @@ class Play:
         """A second operator is refused while the lease lasts."""
         self._number += 1
         try:
-            self._carry_out(Act(f"{self._number:04d}-refused", name, target, 100), lambda *_: None)
+            self._execute(Act(f"{self._number:04d}-refused", name, target, 100), lambda *_: None)
         except LockedError:
             self.note("refused", name)
         else:

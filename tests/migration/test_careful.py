@@ -61,7 +61,7 @@ def test_a_cancelled_apply_stays_cancelled(house: House, session: Session) -> No
     """Ending the notebook does not turn a cancelled run into one that is done."""
     house.ask()
     backfill = Backfill(session, apply=True, plan=house.plan(), batch_size=5)
-    backfill.carry_out(lambda done, of, written: session.runs.request(session.runs.all("apply")[-1].run_id, "cancel"))
+    backfill.execute(lambda done, of, written: session.runs.request(session.runs.all("apply")[-1].run_id, "cancel"))
     backfill.session.run_id = session.runs.all("apply")[-1].run_id
     backfill.finish()
     assert ["cancelled"] == [run.status for run in Runs(house.ledger).all("apply")]
@@ -72,11 +72,11 @@ def test_each_act_of_a_session_has_its_own_records(house: House, session: Sessio
     house.ask()
     before = house.rows("users"), house.rows("vehicles")
     applied = Backfill(session, apply=True, plan=house.plan())
-    applied.carry_out()
+    applied.execute()
     assert applied.applied is not None
     forward = applied.applied.run_id
     undone = Backfill(session, apply=True, undo=forward)
-    undone.prepare().carry_out()
+    undone.prepare().execute()
     assert undone.applied is not None
     assert forward != undone.applied.run_id
     assert applied.applied.count("written") == undone.applied.count("written") > 0

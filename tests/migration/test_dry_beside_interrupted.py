@@ -61,7 +61,7 @@ def dry(house: House, **parameters: Any) -> Backfill:
     """A whole run of the notebook without ``apply``."""
     with opened(house) as session:
         backfill = Backfill(session, **parameters).prepare()
-        backfill.carry_out()
+        backfill.execute()
         backfill.finish()
     return backfill
 

@@ -15,7 +15,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
-from smartcar_ops.progress import progress
+from smartcar_ops.progress import result
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from tests.house import House
@@ -25,10 +25,14 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALLOWANCE = Allowance()
 
 
-def told(house: House, **changes: Any) -> progress.ProgressReport:
+def told(house: House, **changes: Any) -> result.ProgressResult:
     """The progress now, under the documented allowance."""
-    options: dict[str, Any] = {"now": house.now, "deadline": "2999-12-01", **changes}
-    return progress.progress(house.company, house.ledger, house.linker(), house.v2, ALLOWANCE, **options)
+    options: dict[str, Any] = {"now": house.now, "deadline": "2999-12-01", "as_of": "", **changes}
+    days = {
+        "deadline": result.parse_day("deadline", options.pop("deadline")),
+        "day": result.day_to_look_back_to(options.pop("as_of"), options["now"]),
+    }
+    return result.measure(house.company, house.ledger, house.linker(), house.v2, ALLOWANCE, **options, **days)
 
 
 def noted(house: House, run: str, act: str, at: datetime, calls: dict[str, int] | None = None, **summary: Any) -> None:
@@ -230,8 +234,8 @@ def test_a_passed_deadline_with_open_users_says_no(
 
 def test_the_next_steps_name_every_open_bucket_with_its_number(house: House) -> None:
     """What to do next: one sentence for each open bucket, backfilling first; none when all is done."""
-    assert set(buckets.LEFT) == set(progress.NEXT_STEPS)
-    open_counts = {name: place for place, name in enumerate(progress.NEXT_STEPS, start=2)}
+    assert set(buckets.LEFT) == set(result.NEXT_STEPS)
+    open_counts = {name: place for place, name in enumerate(result.NEXT_STEPS, start=2)}
     noted(house, "a", "audit", NOW - timedelta(hours=1), buckets=counted(mapped=5, no_vehicles=4, **open_counts))
     report = told(house, now=NOW)
     steps = report.next_steps()
@@ -287,4 +291,4 @@ def test_what_is_needed_shrinks_as_it_is_done(make_house: Callable[..., House]) 
 def test_a_day_that_is_none_is_refused(text: str) -> None:
     """A deadline that is no ISO day is exit 5, with the value and what was expected."""
     with pytest.raises(ParameterError, match="expected a day such as 2026-12-01"):
-        progress.parse_day("deadline", text)
+        result.parse_day("deadline", text)

@@ -9,15 +9,15 @@ import pandas as pd
 from bs4 import BeautifulSoup
 
 from smartcar_ops.database.evidence import buckets
-from smartcar_ops.progress import report as progress_view
-from smartcar_ops.progress.progress import ProgressReport
+from smartcar_ops.progress.report import ProgressReport
+from smartcar_ops.progress.result import ProgressResult
 from smartcar_ops.progress.snapshots import Snapshot
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COUNTS = buckets.complete({"mapped": 3, "ready": 1, "no_vehicles": 1})
 
 
-def report(**changed: Any) -> ProgressReport:
+def report(**changed: Any) -> ProgressResult:
     """A report of four users that looks back to a day."""
     given: dict[str, Any] = {
         "before": COUNTS,
@@ -33,7 +33,7 @@ def report(**changed: Any) -> ProgressReport:
         "needed": None,
         "to_come": 0,
     }
-    return ProgressReport(**{**given, **changed})
+    return ProgressResult(**{**given, **changed})
 
 
 def text(shown: Any) -> str:
@@ -45,20 +45,20 @@ def test_without_an_audit_no_picture_of_nobody_is_drawn() -> None:
     """That there was no audit is said in place of the pictures of users, and of what was compared likewise."""
     nothing = report(snapshot=None, now=buckets.complete({}), written_since=7)
     told = "No audit yet: run 20_audit_user_ids."
-    assert told == text(progress_view.migrated(nothing)) == text(progress_view.by_bucket(nothing))
-    assert "there was no audit until then, though 7 values written" in text(progress_view.standing(nothing))
-    assert "No comparison yet: run 10_compare_v2_v3." == text(progress_view.verdicts(nothing))
+    assert told == text(ProgressReport(nothing).migrated()) == text(ProgressReport(nothing).by_bucket())
+    assert "there was no audit until then, though 7 values written" in text(ProgressReport(nothing).standing())
+    assert "No comparison yet: run 10_compare_v2_v3." == text(ProgressReport(nothing).verdicts())
 
 
 def test_what_a_past_day_needed_is_not_made_up() -> None:
     """Units that were still needed on a past day are not known, and no later number stands in their place."""
-    assert "What was still needed on that day is not kept." == text(progress_view.allowance(report()))
-    assert "Smartcar calls until the deadline" == progress_view.allowance(report(needed={"linking": 1})).title
+    assert "What was still needed on that day is not kept." == text(ProgressReport(report()).allowance())
+    assert "Smartcar calls until the deadline" == ProgressReport(report(needed={"linking": 1})).allowance().title
 
 
 def test_pictures_tell_what_is_left() -> None:
     """The share's picture and that of the buckets have the numbers of the verdict."""
     told = report()
     assert "3 of 5 users (60%) are mapped, 1 are left to do" in told.verdict
-    assert "1 left to do, 1 with nothing to map" in progress_view.migrated(told).description
-    assert "1 left to do" in progress_view.by_bucket(told).title
+    assert "1 left to do, 1 with nothing to map" in ProgressReport(told).migrated().description
+    assert "1 left to do" in ProgressReport(told).by_bucket().title

@@ -86,7 +86,7 @@ class RemoteRecorder:
     def __call__(self, task: WorkItem) -> WorkResult:
         """The vehicles of this slice that are kept already count as read; the others are read side by side."""
         with _borrowed(self) as worker:
-            return worker.carry_out(task)
+            return worker.execute(task)
 
 
 class _Worker:
@@ -100,7 +100,7 @@ class _Worker:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar")
         self._refuse_another_ledger()
 
-    def carry_out(self, task: WorkItem) -> WorkResult:
+    def execute(self, task: WorkItem) -> WorkResult:
         """Reads what is not kept yet, within the task's budget."""
         kept = self._recordings.among(self._order.slice, [pair.key for pair in task.pairs])
         left = [pair for pair in task.pairs if pair.key not in kept]
