@@ -20,6 +20,21 @@ from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
 
 
+class SmartcarClients:
+    """Every client of Smartcar over one transport; nothing is asked yet."""
+
+    def __init__(self, settings: Settings, transport: Transport) -> None:
+        origins, credentials, off = settings.origins, settings.credentials, settings.v2 == "off"
+        self.token = ApplicationToken(transport, origins.iam, credentials)
+        self.user_tokens = UserTokens(transport, origins.auth, credentials)
+        self.v2 = V2(transport, origins.api, batch_counts=settings.allowance.batch, off=off)
+        self.v3 = V3(transport, origins.vehicle_api_v3, self.token, is_number_as_text)
+        self.management_v3 = ManagementV3(transport, origins.management_api_v3, self.token)
+        secret = credentials.management_token
+        known = secret.get_secret_value() != ""
+        self.management_v2 = ManagementV2(transport, origins.management_api, secret, off=off) if known else None
+
+
 class Clients:
     """The database, the ledger, the allowance and every client; ``close`` them at the end.
 
@@ -28,23 +43,15 @@ class Clients:
     """
 
     def __init__(self, settings: Settings, *, to_upgrade: bool = False, noted_in: Journal | None = None) -> None:
-        origins, credentials = settings.origins, settings.credentials
         self.company = Company.connect(settings.database_url.get_secret_value(), settings.layout, vault=settings.vault)
         scope = Scope(settings.service, settings.mode)
         self.ledger = Ledger.open(self.company, scope, settings.reports, to_upgrade=to_upgrade)
         self.bucket = shared_bucket(settings, self.ledger)
         self.transport = Transport(noted_in=noted_in)
         self.meter = self.transport.meter = VehicleUnits(self.ledger, settings.layout.limits)
-        token = ApplicationToken(self.transport, origins.iam, credentials)
-        off = settings.v2 == "off"
-        v2_state.settle(self.ledger, off=off, now=datetime.now(UTC))
-        self.v2 = V2(self.transport, origins.api, batch_counts=settings.allowance.batch, off=off)
-        self.v3 = V3(self.transport, origins.vehicle_api_v3, token, is_number_as_text)
-        self.user_tokens = UserTokens(self.transport, origins.auth, credentials)
-        self.management = ManagementV3(self.transport, origins.management_api_v3, token)
-        secret = credentials.management_token
-        known = secret.get_secret_value() != ""
-        self.managed = ManagementV2(self.transport, origins.management_api, secret, off=off) if known else None
+        v2_state.settle(self.ledger, off=settings.v2 == "off", now=datetime.now(UTC))
+        self.smartcar = SmartcarClients(settings, self.transport)
+        self.v2, self.v3 = self.smartcar.v2, self.smartcar.v3
 
     def close(self) -> None:
         """Closes every connection, to Smartcar and to the database."""

@@ -12,7 +12,7 @@ from typing import Literal
 
 import pandas as pd
 
-from smartcar_ops.clients import paused_bucket
+from smartcar_ops.clients import SmartcarClients, paused_bucket
 from smartcar_ops.database.ledger import acts, v2_state
 from smartcar_ops.database.ledger.ledger import Ledger, Scope, file_path, in_database
 from smartcar_ops.database.ledger.runs import Runs, RunStatus
@@ -20,12 +20,8 @@ from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError, in_words
 from smartcar_ops.session import Outcome, hand_on, run_folder, run_id
 from smartcar_ops.settings.environment import Settings
-from smartcar_ops.smartcar.auth import ApplicationToken
 from smartcar_ops.smartcar.http.rate_limit import TokenBucket, duration, units_to_come
 from smartcar_ops.smartcar.http.transport import Transport
-from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
-from smartcar_ops.smartcar.v2 import V2
-from smartcar_ops.smartcar.v3 import V3
 
 NOTEBOOK = "00_start_here"
 CheckState = Literal["pass", "fail", "unknown"]
@@ -108,15 +104,7 @@ class _Checkup:
     def __init__(self, settings: Settings, now: datetime) -> None:
         self._settings, self._now = settings, now
         self._transport = Transport(timeout=15, attempts=1)
-        token = ApplicationToken(self._transport, settings.origins.iam, settings.credentials)
-        self._token = token
-        self._v3 = V3(self._transport, settings.origins.vehicle_api_v3, token)
-        off = settings.v2 == "off"
-        self._v2 = V2(self._transport, settings.origins.api, off=off)
-        self._management_v3 = ManagementV3(self._transport, settings.origins.management_api_v3, token)
-        self._management_v2 = ManagementV2(
-            self._transport, settings.origins.management_api, settings.credentials.management_token, off=off
-        )
+        self._smartcar = SmartcarClients(settings, self._transport)
         self._company: Company | None = None
         self._v3_answers = False
 
@@ -240,18 +228,18 @@ class _Checkup:
         )
 
     def _application_token(self) -> CheckLine:
-        self._token()
+        self._smartcar.token()
         return CheckLine("application token", "pass", f"given by {self._settings.origins.iam}")
 
     def _connections(self) -> CheckLine:
-        total = self._v3.connections_page(self._settings.mode)
+        total = self._smartcar.v3.connections_page(self._settings.mode)
         self._v3_answers = True
         step = "" if total else f"none in mode {self._settings.mode}: is SMARTCAR_MODE right?"
         return CheckLine("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
 
     def _subscriptions(self) -> CheckLine:
         try:
-            total = self._management_v3.subscriptions_page(self._settings.mode)
+            total = self._smartcar.management_v3.subscriptions_page(self._settings.mode)
         except SmartcarError as error:
             return CheckLine(
                 "webhook subscriptions", "unknown", str(error), "an audit then can't tell which cars are fresh"
@@ -260,12 +248,13 @@ class _Checkup:
         return CheckLine("webhook subscriptions", "pass", found)
 
     def _management(self) -> CheckLine:
-        if not self._settings.credentials.management_token.get_secret_value():
+        management = self._smartcar.management_v2
+        if management is None:
             return CheckLine(
                 "management token", "unknown", "SMARTCAR_MANAGEMENT_TOKEN is not set", "only webhooks need it"
             )
         try:
-            self._management_v2.connections_page(self._settings.mode)
+            management.connections_page(self._settings.mode)
         except AuthenticationError:
             step = 'is it the application management token, and current? README, "Credentials"'
             return CheckLine(
@@ -318,7 +307,7 @@ class _Checkup:
             known = v2_state.sentence(ledger) if ledger else ""
             return CheckLine("V2 answers", "unknown", known or "no living token to ask with")
         try:
-            self._v2.user(living or "none")
+            self._smartcar.v2.user(living or "none")
         except V2StoppedError as error:
             if ledger and self._settings.v2 != "off":
                 v2_state.note(ledger, self._now)

@@ -51,7 +51,7 @@ class Session:
         self.runs = Runs(self.ledger)
         self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3
         self.meter = clients.meter
-        self.user_tokens, self.management, self.managed = clients.user_tokens, clients.management, clients.managed
+        self.smartcar = clients.smartcar
         self._registered = False
 
     def __repr__(self) -> str:

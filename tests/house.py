@@ -16,21 +16,17 @@ from smartcar_ops.audit.result import AuditResult, judge_users
 from smartcar_ops.audit.sources import AUTO, SourceReport
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.clients import SmartcarClients
 from smartcar_ops.database import schema
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.tables import Company
-from smartcar_ops.fields.readers import is_number_as_text
 from smartcar_ops.sandbox import company
 from smartcar_ops.sandbox.server import Sandbox
 from smartcar_ops.sandbox.truth import tell_truth
 from smartcar_ops.sandbox.world import build_world
 from smartcar_ops.settings import environment
 from smartcar_ops.settings.environment import Settings, Source
-from smartcar_ops.smartcar.auth import ApplicationToken
 from smartcar_ops.smartcar.http.transport import Transport
-from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
-from smartcar_ops.smartcar.v2 import V2
-from smartcar_ops.smartcar.v3 import V3
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
@@ -71,12 +67,9 @@ class House:
         self.now = datetime.now(UTC)
         self.company = Company.connect(url, self.settings.layout, vault=self.settings.vault)
         self.transport = Transport()
-        token = ApplicationToken(self.transport, self.settings.origins.iam, self.settings.credentials)
-        self.v2 = V2(self.transport, self.settings.origins.api)
-        self.v3 = V3(self.transport, self.settings.origins.vehicle_api_v3, token, is_number_as_text)
-        self.management = ManagementV3(self.transport, self.settings.origins.management_api_v3, token)
-        secret = self.settings.credentials.management_token
-        self.managed = ManagementV2(self.transport, self.settings.origins.management_api, secret)
+        clients = SmartcarClients(self.settings, self.transport)
+        self.v2, self.v3 = clients.v2, clients.v3
+        self.management, self.managed = clients.management_v3, clients.management_v2
         self.ledger = self.open_ledger()
 
     def read_settings(self, **changed: str) -> Settings:

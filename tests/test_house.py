@@ -67,6 +67,23 @@ def test_importing_the_kit_is_cheap(module: str) -> None:
     assert "[]\n" == subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
+def test_a_notebook_that_changes_no_schema_loads_no_alembic() -> None:
+    """What a notebook opens and the audit need neither Alembic nor a plotting library nor papermill."""
+    code = "import sys, smartcar_ops.session, smartcar_ops.audit.audit, smartcar_ops.audit.charts; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "smartcar_ops.session" in loaded
+    assert set() == {"alembic", "matplotlib", "papermill", "nbconvert", "starlette", "uvicorn"} & set(loaded)
+
+
+def test_the_doctor_needs_no_act() -> None:
+    """The checks of notebook 00 load neither the comparison nor the backfill nor what writes reports."""
+    code = "import sys, smartcar_ops.doctor; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    others = ("compare", "backfill", "progress", "reports")
+    assert "smartcar_ops.doctor" in loaded
+    assert [] == [name for name in loaded for other in others if name.startswith(f"smartcar_ops.{other}")]
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

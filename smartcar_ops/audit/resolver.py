@@ -303,8 +303,8 @@ def resolver_for(session: Session) -> IdentityResolver:
         session.ledger,
         session.v2,
         session.v3,
-        management=session.management,
-        managed=session.managed,
+        management=session.smartcar.management_v3,
+        managed=session.smartcar.management_v2,
         renew=partial(_renew, session) if session.settings.layout.vehicles.refresh else None,
         now=session.now,
     )
@@ -334,5 +334,5 @@ def ask(
 
 def _renew(session: Session, cars: Sequence[Car]) -> Renewed:
     return token_refresh.refresh(
-        session.company, session.ledger, session.user_tokens, cars, run_id=session.run_id, now=session.now
+        session.company, session.ledger, session.smartcar.user_tokens, cars, run_id=session.run_id, now=session.now
     )

@@ -7,8 +7,6 @@ import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 
 from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import ledger as ledgers
@@ -119,6 +117,9 @@ def scope_ledger(company: Company, scope: Scope) -> Ledger:
 
 
 def _add_column(company: Company, table: str, schema: str, column: str) -> None:
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
     with (
         engines.failures(company.engine, f"adding {table}.{column}"),
         engines.writer(company.engine).begin() as connection,

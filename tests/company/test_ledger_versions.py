@@ -76,6 +76,11 @@ def connected(url: str) -> sa.Engine:
 # --- the steps -----------------------------------------------------------------------------------------------
 
 
+def test_a_steps_file_is_named_after_its_number() -> None:
+    """The numbers that are read off the files' names are the steps' own, in Alembic's order."""
+    assert versions._numbers() == tuple(step.revision for step in versions._steps().walk_revisions())
+
+
 @pytest.mark.parametrize("kind", DATABASES)
 @pytest.mark.parametrize("since", [NONE, "the first step", OLD])
 def test_the_tables_are_made_as_they_are_described(

@@ -83,7 +83,9 @@ def test_switched_off_by_the_settings(make_house: Callable[..., House]) -> None:
     off, auto = house.read_settings(SMARTCAR_V2="off"), house.read_settings(SMARTCAR_V2="auto")
     clients = Clients(off)
     with ThreadPoolExecutor(4) as executor:
-        linker = house.linker().__class__(house.company, house.ledger, clients.v2, house.v3, managed=clients.managed)
+        linker = house.linker().__class__(
+            house.company, house.ledger, clients.v2, house.v3, managed=clients.smartcar.management_v2
+        )
         asked = linker.ask(("connections", "management", "tokens"), executor)
     clients.close()
     assert ([], True) == (sent(house), asked.complete)

@@ -17,12 +17,9 @@ from dataclasses import asdict
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import DBAPIError
 
 from smartcar_ops.database import engines
@@ -30,6 +27,9 @@ from smartcar_ops.database.ledger import locks
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.layouts import TableNames
 from smartcar_ops.errors import DatabaseError, LockedError
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 log = logging.getLogger("smartcar_ops.schema")
 
@@ -114,6 +114,8 @@ def upgrade(engine: sa.Engine, names: TableNames) -> None:
 
 def _make(connection: sa.Connection, names: TableNames) -> None:
     """The newest tables with the rows that the steps would have left in them, and the newest step recorded."""
+    from alembic.migration import MigrationContext
+
     t.metadata.create_all(connection, checkfirst=False)
     connection.execute(sa.insert(t.layouts), [{"layout": names.key, **asdict(names)}])
     connection.execute(sa.insert(t.fences), [{"name": t.EVIDENCE_FENCE, "token": 0, "run_id": ""}])
@@ -124,6 +126,9 @@ def _make(connection: sa.Connection, names: TableNames) -> None:
 
 def _take_steps(connection: sa.Connection, names: TableNames) -> None:
     """Every step that is not recorded yet."""
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", STEPS.as_posix().replace("%", "%%"))
     config.attributes.update(connection=connection, layout=(names.key, asdict(names)))
@@ -186,10 +191,12 @@ def _number(engine: sa.Engine) -> str | None:
 @cache
 def _steps() -> ScriptDirectory:
     """The steps as Alembic knows them."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory(str(STEPS))
 
 
 @cache
 def _numbers() -> tuple[str, ...]:
-    """The numbers of all steps, the newest first."""
-    return tuple(step.revision for step in _steps().walk_revisions())
+    """The numbers of all steps, the newest first; by their files' names, since Alembic takes a tenth of a second."""
+    return tuple(sorted((path.name.split("_")[1] for path in STEPS.glob("versions/step_*.py")), reverse=True))
