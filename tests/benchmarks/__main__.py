@@ -17,7 +17,7 @@ from rich.table import Table
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.evidence import facts as judging
 from smartcar_ops.database.evidence.workspace import desk
-from tests.benchmarks import checks, comparing, millions
+from tests.benchmarks import checks, comparing, millions, running
 from tests.house import House
 
 USERS = 5_000
@@ -38,6 +38,7 @@ def main() -> None:
     Console().print(table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"Peak memory of this process, the sandbox included: {peak:,.0f} MiB.")
+    running.measure()
     comparing.measure()
     checks.measure(min(checks.USERS, millions_of))
     millions.measure(millions_of)
