@@ -238,7 +238,7 @@ def test_calls_are_one_number(demo: Demo) -> None:
     units = httpx.get(f"{demo.address.url}/units.json").json()["units"]
     assert units == sum(sum(bundle.run["calls"].values()) for bundle in spent)
     tables = [bundle["calls"]["units"].sum() for bundle in spent if "calls" in bundle]
-    (doctor,) = [sum(bundle.run["calls"].values()) for bundle in spent if bundle.run.notebook.startswith("00")]
+    (doctor,) = [sum(bundle.run["calls"].values()) for bundle in spent if bundle.run["notebook"].startswith("00")]
     assert units == sum(tables) + doctor
     assert units == smartcar_ops.load(demo.runs("90")[0]).summary["calls"]
     assert f"in all {units}" in page_of(demo.runs("90")[0])
