@@ -146,6 +146,23 @@ def run(
     log_level: str | None,
 ) -> None:
     """Runs a notebook by name, number or path, and writes its folder under reports/."""
+    from smartcar_ops.reports import standby
+
+    standby.start()
+    try:
+        _run(context, notebook, given, as_json, cell_minutes, log_level)
+    finally:
+        standby.end()
+
+
+def _run(
+    context: click.Context,
+    notebook: str,
+    given: tuple[tuple[str, str], ...],
+    as_json: bool,
+    cell_minutes: int | None,
+    log_level: str | None,
+) -> None:
     from smartcar_ops import terminal
     from smartcar_ops.notebook_runs import run as run_notebook
 

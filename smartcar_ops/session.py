@@ -24,19 +24,14 @@ from smartcar_ops.settings import injected_parameters, startup
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import LOG_LEVEL, ROOT, Settings
 from smartcar_ops.settings.home import home
+from smartcar_ops.settings.startup import UPGRADES
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
 from smartcar_ops.storage import run_log
 from smartcar_ops.storage.parquet import ParquetTable
-from smartcar_ops.storage.run_folder import STAMP, write_json, write_table
-
-OUTCOME = ".outcome.json"
-"""What the notebook hands to whoever runs it: exit code, summary, calls."""
+from smartcar_ops.storage.run_folder import OUTCOME, STAMP, write_json, write_table
 
 THREADS = 16
-
-UPGRADES = "40_schema_phases"
-"""The notebook that upgrades the ledger, so that it alone opens an older one."""
 
 
 class Session:
@@ -125,6 +120,8 @@ class Session:
             self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls]))
         hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts, as_of)
         self.transport.close()
+        for engine in (self.company.engine, self.ledger.engine):
+            engine.dispose()  # the kernel is ended at once: nothing of a file may be left open
         return Outcome(verdict, exit_code)
 
     def reopen_ledger(self) -> None:

@@ -9,20 +9,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 
 from smartcar_ops import __version__
 from smartcar_ops.database.ledger.runs import Runs, RunStatus
-from smartcar_ops.reports import page
-from smartcar_ops.session import OUTCOME
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http import journal
 from smartcar_ops.storage import run_folder, run_log
 
 GOOD = (0, 1, 3)
 """Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
+
+if TYPE_CHECKING:
+    from smartcar_ops.reports import page
 
 STATES: dict[int, page.State] = {0: "done", 1: "gate", 3: "nothing"}
 NOTEBOOK, RUN, SUMMARY, PAGE = "run.ipynb", "run.json", "summary.json", "report.html"
@@ -86,6 +87,8 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
     """
     ended, facts = datetime.now(UTC), run_folder.read_json(partial / RUN)
     notebook = _notebook(partial / NOTEBOOK, source)
+    from smartcar_ops.reports import page  # it loads nbconvert, which no run needs before its end
+
     header = page.Header(
         title=_title(notebook, facts["notebook"]) + (f", as of {ending.as_of}" if ending.as_of else ""),
         verdict=ending.verdict,
@@ -112,7 +115,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
         "oddities": ending.oddities,
     }
     run_folder.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | told)
-    for left in (OUTCOME, journal.FILE, run_log.FILE):
+    for left in (run_folder.OUTCOME, journal.FILE, run_log.FILE):
         (partial / left).unlink(missing_ok=True)
     folder = run_folder.whole_of(partial)
     partial.rename(folder)
@@ -144,7 +147,7 @@ def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path
 
 def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
     """Killed while it ran, or after its notebook had ended: then only the folder was missing."""
-    outcome, calls = run_folder.read_json(partial / OUTCOME), journal.read(partial)
+    outcome, calls = run_folder.read_json(partial / run_folder.OUTCOME), journal.read(partial)
     if outcome:
         return conclude(partial, None, of_outcome(outcome))
     problem = f"notebook: {notebook} was killed; run it again, it goes on from there."

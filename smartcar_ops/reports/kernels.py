@@ -20,6 +20,7 @@ from traitlets import default
 from traitlets.config import Config
 
 from smartcar_ops.errors import NotebookError
+from smartcar_ops.reports import standby
 from smartcar_ops.storage.run_folder import LOCK, claimed
 
 NAME = "smartcar-kernel-"
@@ -144,9 +145,16 @@ def _manager(said: Path, processes: list[subprocess.Popen[bytes]]) -> type[Async
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             """What it writes before it can be spoken to is kept: it says why it can't start."""
-            with said.open("wb") as file:
-                await super()._async_launch_kernel(kernel_cmd, stdout=file, stderr=file, **options)
-            processes.append(self.provisioner.process)  # type: ignore[union-attr]
+            own: Any = self.provisioner
+            ready = standby.become_kernel(kernel_cmd, options["env"], options.get("cwd") or str(Path.cwd()), said)
+            if ready is None:
+                with said.open("wb") as file:
+                    await super()._async_launch_kernel(kernel_cmd, stdout=file, stderr=file, **options)
+            else:
+                own.process, own.pid = ready, ready.pid
+                own.pgid = os.getpgid(ready.pid) if hasattr(os, "getpgid") else None
+                self._reconcile_connection_info(own.connection_info)
+            processes.append(own.process)
 
     return OwnKernel
 

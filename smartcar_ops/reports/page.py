@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+import nbformat
 from jinja2 import Environment, Template
 from markupsafe import Markup
 from nbformat import NotebookNode
@@ -84,6 +85,12 @@ def _page(header: Header, body: str) -> str:
         css=Markup(_resource("page.css")),
         body=Markup(body),
     )
+
+
+def warm_up() -> None:
+    """Load and compile the templates, so that the first page is made as fast as the second."""
+    _template()
+    cells_html(nbformat.v4.new_notebook())  # type: ignore[no-untyped-call]
 
 
 @cache

@@ -29,7 +29,6 @@ from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, Sm
 from smartcar_ops.reports import endings, kernels, parameters
 from smartcar_ops.reports.endings import Ending
 from smartcar_ops.reports.kernels import Kernel
-from smartcar_ops.session import OUTCOME, UPGRADES
 from smartcar_ops.settings import environment, files, startup
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.settings.home import home
@@ -221,7 +220,7 @@ class _Run:
         try:
             company = Company.connect(self.settings.database_url.get_secret_value(), self.settings.layout)
             scope = Scope(self.settings.service, self.settings.mode)
-            ledger = Ledger.open(company, scope, self.settings.reports, to_upgrade=self.path.stem == UPGRADES)
+            ledger = Ledger.open(company, scope, self.settings.reports, to_upgrade=self.path.stem == startup.UPGRADES)
         except DatabaseError:
             if self.path.stem in OWN_CHECKS:
                 return None
@@ -292,6 +291,7 @@ class _Run:
         }
 
     def _execute(self, kernel: Kernel) -> None:
+        threading.Thread(target=_load_page, daemon=True).start()
         papermill.execute_notebook(
             str(self.path),
             str(self.partial / endings.NOTEBOOK),
@@ -299,6 +299,7 @@ class _Run:
             kernel_name="python3",
             progress_bar=False,
             execution_timeout=self._allowed,
+            shutdown_kernel="immediate",  # every cell has ended, and the session closed what it held
             cwd=str(Path.cwd()),  # the kernel must find the same settings as this process
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # an idle kernel that is ended says so as an error
             on_cell_start=self._say_step,
@@ -378,7 +379,7 @@ class _Run:
 
     def _end(self, problem: SmartcarOpsError | None, ledger: Ledger | None) -> RunResult:
         """Notes the end in the ledger and writes the folder; where the disk is full, what it can of both."""
-        outcome = run_folder.read_json(self.partial / OUTCOME) if self.folder.name else {}
+        outcome = run_folder.read_json(self.partial / run_folder.OUTCOME) if self.folder.name else {}
         if outcome and isinstance(problem, StoppedError):
             problem = None  # the notebook had come to its end before
         problem = problem or self._odd_outcome(outcome)
@@ -509,3 +510,10 @@ def _literal(default: str) -> Any:
     if default in known:
         return known[default]
     return int(default) if default.lstrip("-").isdigit() else default.strip("\"'")
+
+
+def _load_page() -> None:
+    """Load what makes the page while the kernel works: it is needed as soon as that has ended."""
+    from smartcar_ops.reports import page
+
+    page.warm_up()

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import httpx
-
 from smartcar_ops.sandbox.environment import environment
 from smartcar_ops.sandbox.fleet.model import Credentials
 from smartcar_ops.sandbox.world import World, build_world
@@ -54,6 +52,8 @@ class Address:
 
     def is_alive(self) -> bool:
         """Whether the server at this address is this very sandbox."""
+        import httpx
+
         try:
             answer = httpx.get(f"{self.url}/health", timeout=PATIENCE, trust_env=False)
             return bool(answer.json().get("nonce") == self.nonce)

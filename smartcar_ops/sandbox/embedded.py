@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 from filelock import FileLock
 
 from smartcar_ops.sandbox.address import FILE, Address, read_address
@@ -110,6 +109,8 @@ def _detached() -> dict[str, Any]:
 
 def _stop(folder: Path, address: Address) -> None:
     """Ask the sandbox to end and wait until its address is gone."""
+    import httpx  # a tenth of a second that nobody pays who stops nothing
+
     httpx.post(f"{address.url}/stop", content=address.nonce, timeout=STOP_SECONDS, trust_env=False)
     deadline = time.monotonic() + STOP_SECONDS
     while read_address(folder) == address:

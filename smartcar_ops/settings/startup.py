@@ -16,6 +16,9 @@ from smartcar_ops.settings.environment import Settings, Source
 SANDBOX = ".sandbox"
 """The folder beside `notebooks` in which the embedded sandbox leaves its address."""
 
+UPGRADES = "40_schema_phases"
+"""The notebook that upgrades the ledger, so that it alone opens an older one."""
+
 
 def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:
     """The settings in force; starts or attaches to the embedded sandbox where nothing real is set.

@@ -10,14 +10,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.settings import environment
-from smartcar_ops.storage.parquet import ParquetTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from smartcar_ops.storage.parquet import ParquetTable
+
+OUTCOME = ".outcome.json"
+"""What the notebook hands to whoever runs it: exit code, summary, calls."""
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """How a run's start is written in its name (UTC)."""
@@ -127,13 +133,15 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_table(folder: Path, name: str, table: pd.DataFrame | ParquetTable) -> None:
     """Writes one table of a run; one that is on disk already is copied, not read."""
     path = folder / f"{name}.parquet"
-    if isinstance(table, pd.DataFrame):
+    from smartcar_ops.storage.parquet import ParquetTable
+
+    if not isinstance(table, ParquetTable):
         table.to_parquet(path, index=False)
     elif table.path != path:
         shutil.copyfile(table.path, path)
 
 
-class Bundle(Mapping[str, pd.DataFrame]):
+class Bundle(Mapping[str, "pd.DataFrame"]):
     """A run's tables by name, read when first asked for; ``summary`` and ``run`` are its JSON files."""
 
     def __init__(self, folder: Path) -> None:
@@ -155,6 +163,8 @@ class Bundle(Mapping[str, pd.DataFrame]):
             path = self.folder / f"{name}.parquet"
             if not path.is_file():
                 raise KeyError(f"{self.folder.name} has no table {name!r}; it has {', '.join(self) or 'none'}")
+            import pandas as pd
+
             self._read[name] = pd.read_parquet(path)
         return self._read[name]
 

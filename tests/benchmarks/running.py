@@ -1,4 +1,4 @@
-"""What a scheduled run costs beside a bare kernel that imports pandas and SQLAlchemy: the parent, the kernel, the page."""
+"""What a scheduled run costs beside a bare kernel that imports pandas and SQLAlchemy."""
 
 from __future__ import annotations
 
