@@ -17,28 +17,28 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.settings import file_modes, home
-from tests.house import House
-from tests.statements import share
+from tests.support.house import House
+from tests.support.statements import share
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 NETWORK = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ssl_cert_file", "ssl_cert_dir", "sslkeylogfile")
 NUMBERS = itertools.count(1)
 LONGEST = (
-    "test_panel",
-    "test_runs",
-    "test_faults",
-    "test_model",
-    "test_demo",
-    "test_backfilling",
-    "test_undoing",
-    "test_compare",
-    "test_readiness",
-    "test_bad_days",
-    "test_deciding",
-    "test_killed_runs",
-    "test_notebooks",
-    "test_rules",
-    "test_whole_backfill",
+    "backfill/test_panel.py",
+    "reports/test_runner.py",
+    "test_faults.py",
+    "backfill/test_model.py",
+    "test_demo.py",
+    "backfill/test_runner.py",
+    "backfill/test_undoing.py",
+    "compare/test_compare.py",
+    "database/evidence/test_readiness.py",
+    "backfill/test_bad_days.py",
+    "backfill/test_decisions.py",
+    "reports/test_killed_runs.py",
+    "test_notebooks.py",
+    "database/evidence/test_facts.py",
+    "backfill/test_whole_backfill.py",
 )
 """Files whose tests take longest, by the time they took."""
 
@@ -78,8 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     Without ``--full``, what takes long is skipped, and says so.
     """
-    order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    order = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
     if config.getoption("--full"):
         return
     for item in items:
@@ -203,7 +203,7 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Notebooks run in this process, a second and a half each sooner: for tests of what a run does, not of kernels."""
     from papermill.engines import papermill_engines
 
-    from tests.without_kernel import InProcess
+    from tests.support.without_kernel import InProcess
 
     monkeypatch.setitem(papermill_engines._engines, None, InProcess)
 

@@ -22,8 +22,8 @@ import smartcar_ops
 from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.sandbox import company, embedded
 from smartcar_ops.sandbox.address import Address
-from tests.browser import CHROMIUM, browser, offline_page
-from tests.house import NOTEBOOKS
+from tests.support.browser import CHROMIUM, browser, offline_page
+from tests.support.house import NOTEBOOKS
 
 STEPS = ("00", "40", "20", "10", "30", "30", "20", "90")
 CONTRADICTORY = ("conflict", "shared", "invalid")

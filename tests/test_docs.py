@@ -15,7 +15,7 @@ from smartcar_ops.compare.live import FleetComparison
 from smartcar_ops.reports import parameters, runner
 from smartcar_ops.settings import environment
 from smartcar_ops.settings.layout import Layout
-from tests.notebooks import NAMES
+from tests.support.notebooks import NAMES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from smartcar_ops.progress.progress import Progress
 from smartcar_ops.schema.schema import Schema
 from smartcar_ops.session import Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
-from tests.house import House
+from tests.support.house import House
 
 DRIVERS: dict[str, Callable[[Session], Any]] = {
     "audit": Audit,

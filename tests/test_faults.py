@@ -32,8 +32,8 @@ from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.inbound import read_redirect
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
-from tests.house import House
-from tests.recorded import judged, readable, record
+from tests.support.house import House
+from tests.support.recorded import judged, readable, record
 
 SAME = (
     "mode-default-live",

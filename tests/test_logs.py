@@ -29,7 +29,7 @@ from smartcar_ops.smartcar.http.rate_limit import TokenBucket
 from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.storage import run_log
 from smartcar_ops.storage.run_log import Listener, Milestones, Sender, StepProgress
-from tests.house import House
+from tests.support.house import House
 
 RECORD = re.compile(r"^\d\d:\d\d:\d\dZ (DEBUG|INFO|WARNING|ERROR) (smartcar_ops\.\w+): .+$", re.MULTILINE)
 CALL = re.compile(r"v2 POST /vehicles/\{id\}/batch: \d+, \d+ units, \d+ ms")

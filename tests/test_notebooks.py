@@ -8,8 +8,8 @@ from collections.abc import Callable
 import nbformat
 import pytest
 
-from tests.house import NOTEBOOKS, House
-from tests.notebooks import GOLDEN, NAMES, SANITIZE, SEED, USERS, nbval, settle
+from tests.support.house import NOTEBOOKS, House
+from tests.support.notebooks import GOLDEN, NAMES, SANITIZE, SEED, USERS, nbval, settle
 
 LOGIC = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.Try, ast.If, ast.With)
 

@@ -87,7 +87,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
     """
     ended, facts = datetime.now(UTC), run_folder.read_json(partial / RUN)
     notebook = _notebook(partial / NOTEBOOK, source)
-    from smartcar_ops.reports import page  # it loads nbconvert, which no run needs before its end
+    from smartcar_ops.reports import page
 
     header = page.Header(
         title=_title(notebook, facts["notebook"]) + (f", as of {ending.as_of}" if ending.as_of else ""),

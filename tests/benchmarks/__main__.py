@@ -18,7 +18,7 @@ from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.evidence import facts as judging
 from smartcar_ops.database.evidence.workspace import desk
 from tests.benchmarks import checks, comparing, millions, running
-from tests.house import House
+from tests.support.house import House
 
 USERS = 5_000
 SLOW_USERS = 60

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import millions, sandboxes
-from tests.house import NOTEBOOKS
+from tests.support.house import NOTEBOOKS
 
 ROUNDS = 7
 """Both are timed so often, in turn; the medians count."""

@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from tests.house import NOTEBOOKS, House
-from tests.notebooks import GOLDEN, NAMES, SANITIZE, SEED, USERS, settle
+from tests.support.house import NOTEBOOKS, House
+from tests.support.notebooks import GOLDEN, NAMES, SANITIZE, SEED, USERS, settle
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:

@@ -12,8 +12,8 @@ from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3, read_managed
 from smartcar_ops.smartcar.v2 import READABLE
 from smartcar_ops.smartcar.v3 import V3
-from tests.house import House
 from tests.smartcar.scripted import Answer, Scripted, uid
+from tests.support.house import House
 
 
 def test_v2_management_lists_what_v3_lists(make_house: Callable[..., House]) -> None:
