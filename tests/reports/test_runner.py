@@ -733,7 +733,9 @@ import sqlalchemy as sa
 from smartcar_ops.database.ledger import tables as t
 def rob(*_):
     with session.ledger.begin() as connection:
-        connection.execute(sa.update(t.locks).where(t.locks.c.name == "writer").values(run_id="thief"))
+        for table in (t.locks, t.fences):  # as whoever takes a lock does
+            taken = {"run_id": "thief", "token": table.c.token + 1}
+            connection.execute(sa.update(table).where(table.c.name == "writer").values(**taken))
 backfill.execute(rob)
 """
 
