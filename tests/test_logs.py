@@ -253,7 +253,7 @@ def test_a_wait_for_the_allowance_is_told_with_its_reason(log: pytest.LogCapture
     told = [message for message in log.messages if "waits" in message or "pause" in message]
     assert "a call of 2 units waits 2 seconds: the allowance is used up" == told[0]
     assert "Smartcar asked for a pause: nothing is sent for 5 minutes" == told[1]
-    assert re.fullmatch(r"a call of 1 units waits \d minutes: Smartcar asked for a pause", told[2])
+    assert re.fullmatch(r"a call of 1 unit waits \d minutes: Smartcar asked for a pause", told[2])
     with pytest.raises(AllowanceSpentError):
         bucket.take(1, until - 3600)
 

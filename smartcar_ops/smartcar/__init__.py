@@ -1,1 +1,1 @@
-"""The only room that speaks HTTP to Smartcar; wire shapes never pass above it."""
+"""Clients of Smartcar's APIs. Only this folder sends HTTP to Smartcar; its callers never see wire formats."""

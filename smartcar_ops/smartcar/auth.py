@@ -1,4 +1,4 @@
-"""The application token (iam): one for all calls of V3, cached, renewed before it runs out."""
+"""OAuth tokens: the application token for V3 (cached and renewed before it expires) and V2's user tokens."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.smartcar.v2 import GONE, has_stopped
 
 MARGIN = 60.0
-"""Seconds before its end at which a token is renewed; half its life where that is shorter."""
+"""Seconds before its expiry at which a token is renewed; half its lifetime if that is shorter."""
 
 
 class ApplicationToken:
-    """Gives the token to every thread; asks the token endpoint once where many find it expired.
+    """Provides the application token to all threads; if several find it expired, one requests a new one.
 
-    Never on disk, never in a repr.
+    The token is never on disk and never in a repr.
     """
 
     def __init__(
@@ -41,18 +41,18 @@ class ApplicationToken:
         self._until = 0.0
 
     def __call__(self, *, instead_of: str = "") -> str:
-        """A live token; with ``instead_of`` (a token that was refused), a newer one than that."""
+        """Return a valid token; with ``instead_of`` (a refused token), a newer one."""
         with self._lock:
             if self._token and self._token != instead_of and self._clock() < self._until:
                 return self._token
-            self._token, lives = self._ask()
-            self._until = self._clock() + max(lives - MARGIN, lives / 2)
+            self._token, lifetime = self._request_token()
+            self._until = self._clock() + max(lifetime - MARGIN, lifetime / 2)
             return self._token
 
     def send(self, transport: Transport, request: Request) -> httpx.Response:
-        """The answer to a request, sent with a live token; once more with a new one where it is refused.
+        """Send a request with a valid token, and once more with a new token if it is refused.
 
-        AuthenticationError where the new one is refused as well.
+        AuthenticationError if the new token is refused too.
         """
         token = self()
         try:
@@ -60,8 +60,8 @@ class ApplicationToken:
         except AuthenticationError:
             return transport.send(_signed(request, self(instead_of=token)))
 
-    def _ask(self) -> tuple[str, float]:
-        """A new token and its life in seconds; status, content type and key are checked in that order."""
+    def _request_token(self) -> tuple[str, float]:
+        """Return a new token and its lifetime in seconds; check status, content type and keys in that order."""
         try:
             response = self._transport.send(
                 Request(
@@ -84,22 +84,22 @@ class ApplicationToken:
                 status=error.status,
                 type=error.type,
             ) from None
-        kind = response.headers.get("content-type", "no content type")
-        if "json" not in kind.lower():
+        content_type = response.headers.get("content-type", "no content type")
+        if "json" not in content_type.lower():
             raise NotSmartcarError(
-                f"smartcar: the token endpoint at {self._origin} answered with {kind}; expected JSON. "
+                f"smartcar: the token endpoint at {self._origin} answered with {content_type}; expected JSON. "
                 "Check SMARTCAR_IAM_ORIGIN.",
                 status=response.status_code,
             )
         body = mapping(body_of(response))
-        token, lives = body.get("access_token"), body.get("expires_in", 3600)
+        token, lifetime = body.get("access_token"), body.get("expires_in", 3600)
         if not isinstance(token, str) or not token:
             raise NotSmartcarError(
                 f"smartcar: the token endpoint at {self._origin} answered without an access_token. "
                 "Check SMARTCAR_IAM_ORIGIN.",
                 status=response.status_code,
             )
-        return token, float(lives) if isinstance(lives, int | float) else 3600.0
+        return token, float(lifetime) if isinstance(lifetime, int | float) else 3600.0
 
 
 def _signed(request: Request, token: str) -> Request:
@@ -107,10 +107,10 @@ def _signed(request: Request, token: str) -> Request:
 
 
 TIMEOUT = 8.0
-"""Seconds: so that three attempts, connecting included, end within the shorter grace (60 s) of a used refresh token."""
+"""Seconds; three attempts, with connecting, must end within the 60 s for which a used refresh token still works."""
 
 LIFE = 7200.0
-"""Seconds that an access token lives, as documented."""
+"""Documented lifetime of an access token, in seconds."""
 
 
 class ReconnectError(AuthenticationError):
@@ -119,7 +119,7 @@ class ReconnectError(AuthenticationError):
 
 @dataclass(frozen=True)
 class TokenPair:
-    """What a refresh gives; ``expires_in`` are the access token's seconds."""
+    """The tokens that a refresh returns; ``expires_in`` is the access token's lifetime in seconds."""
 
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
@@ -127,21 +127,22 @@ class TokenPair:
 
 
 class UserTokens:
-    """A client of V2's token endpoint; ``origin`` is its whole address."""
+    """A client of V2's token endpoint; ``origin`` is its full URL."""
 
     def __init__(self, transport: Transport, origin: str, credentials: Credentials) -> None:
         self._transport, self._origin, self._credentials = transport, origin, credentials
 
     @property
     def application_id(self) -> str:
-        """Which application's tokens these are."""
+        """The application that the tokens belong to."""
         return self._credentials.application_id
 
     def refresh(self, refresh_token: str) -> TokenPair:
-        """A new pair; no unit of the allowance. Keep it before using it: the old refresh token dies in a minute.
+        """Return a new pair of tokens; costs no units.
 
-        ReconnectError where the user must connect again, AuthenticationError where the application's own pair is
-        refused, another SmartcarError else; a lost answer is asked for again at once, within the grace.
+        Store the pair before you use it: the old refresh token expires within a minute. If the answer is lost, the
+        request is repeated within that minute. ReconnectError if the user must connect again, AuthenticationError
+        if the application's own credentials are refused, otherwise another SmartcarError.
         """
         request = Request(
             api="auth",
@@ -156,42 +157,42 @@ class UserTokens:
         try:
             response = self._transport.send(request)
         except SmartcarError as error:
-            raise _plainly(error) from None
-        kind = response.headers.get("content-type", "no content type")
-        if "json" not in kind.lower():
-            raise self._strange(f"answered with {kind.split(';')[0]}; expected JSON", response.status_code)
+            raise _specific(error) from None
+        content_type = response.headers.get("content-type", "no content type")
+        if "json" not in content_type.lower():
+            raise self._unexpected(f"answered with {content_type.split(';')[0]}; expected JSON", response.status_code)
         body = mapping(body_of(response))
         for key in ("access_token", "refresh_token"):
             if not isinstance(body.get(key), str) or not re.fullmatch(r"[!-~]+", body[key]):
-                raise self._strange(f"answered without a usable {key}", response.status_code)
-        lives = body.get("expires_in")
-        seconds = float(lives) if isinstance(lives, int | float) else LIFE
+                raise self._unexpected(f"answered without a usable {key}", response.status_code)
+        lifetime = body.get("expires_in")
+        seconds = float(lifetime) if isinstance(lifetime, int | float) else LIFE
         return TokenPair(body["access_token"], body["refresh_token"], seconds)
 
     def _basic(self) -> str:
         pair = f"{self._credentials.application_id}:{self._credentials.v2_client_secret.get_secret_value()}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
-    def _strange(self, what: str, status: int) -> NotSmartcarError:
+    def _unexpected(self, what: str, status: int) -> NotSmartcarError:
         return NotSmartcarError(
             f"smartcar: V2's token endpoint at {self._origin} {what}. Check SMARTCAR_AUTH_ORIGIN.", status=status
         )
 
 
-def _plainly(error: SmartcarError) -> SmartcarError:
-    """The same error; where a token or the application's pair is refused, one that says whose turn it is."""
+def _specific(error: SmartcarError) -> SmartcarError:
+    """Return the same error, or a more specific one if V2 has stopped or a token or the application is refused."""
     if error.status == GONE:
         return has_stopped(f"its token endpoint answered {GONE}", status=GONE)
     if error.type == "invalid_grant":
         return ReconnectError(
-            "smartcar: V2 takes this refresh token no more (used, revoked or older than 60 days); this user must go "
-            "through Connect again.",
+            "smartcar: V2 no longer accepts this refresh token (used, revoked or older than 60 days); this user must "
+            "go through Connect again.",
             status=error.status,
             type=error.type,
         )
     if error.type == "invalid_client" or error.status == 401:
         return AuthenticationError(
-            "smartcar: V2's token endpoint refused the application; expected a current pair in SMARTCAR_APPLICATION_ID "
+            "smartcar: V2's token endpoint refused the application; expected current values in SMARTCAR_APPLICATION_ID "
             'and SMARTCAR_V2_CLIENT_SECRET. See README, "Credentials".',
             status=error.status,
             type=error.type,

@@ -1,4 +1,4 @@
-"""Connections as V3 lists them: who consented to which vehicle."""
+"""V3 connections: which user gave consent for which vehicle."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ USER = frozenset({"id", "externalId"})
 
 @dataclass(frozen=True)
 class Connection:
-    """One Smartcar user's consent for one vehicle: (``user_id``, ``vehicle_id``) is its key.
+    """One Smartcar user's consent for one vehicle; its key is (``user_id``, ``vehicle_id``).
 
-    The connection's own ``id`` changes with a new consent. Times are UTC, ids lower case.
+    The connection's own ``id`` changes with each new consent. Times are in UTC, ids in lower case.
     """
 
     id: str
@@ -40,15 +40,15 @@ class Connection:
     external_id: str | None
     created_at: datetime | None
     other: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """Members that were not seen before, as they came."""
+    """Unknown members, as received."""
 
 
 @dataclass(frozen=True)
 class ConnectionList:
-    """All connections of a mode: one for each user, vehicle and external id that was seen together.
+    """All connections of a mode: one per combination of user, vehicle and external id.
 
-    ``complete`` is False where the count never agreed with ``totalCount``. ``dropped`` is the number of rows that
-    could not be taken in: without a readable user or vehicle, or without a mode.
+    ``complete`` is False if the number of rows never matched ``totalCount``. ``dropped`` is the number of rows
+    without a readable user, vehicle or mode.
     """
 
     connections: tuple[Connection, ...]
@@ -58,56 +58,57 @@ class ConnectionList:
 
 @dataclass(frozen=True)
 class ListedRow:
-    """What a row of the list says: a connection for each user that it names, none where it can't be read."""
+    """A row of the list: one connection per user in it, none if it can't be read."""
 
     connections: tuple[Connection, ...]
     mode: str
     key: Hashable
-    """What tells it from every other row."""
+    """Identifies the row in the list."""
 
 
 def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> ConnectionList:
-    """The connections of the mode; where two rows tell the same, the first (the newest) is kept."""
-    found: dict[Hashable, Connection] = {}
+    """Return the connections of the mode; of two rows with the same key, the first (the newest) is kept."""
+    by_key: dict[Hashable, Connection] = {}
     dropped = 0
     for row in rows:
         if row.mode == mode:
             for one in row.connections:
-                found.setdefault((one.user_id, one.vehicle_id, one.external_id), one)
+                by_key.setdefault((one.user_id, one.vehicle_id, one.external_id), one)
         dropped += row.mode in ("", mode) and not (row.mode and row.connections)
-    return ConnectionList(tuple(found.values()), complete, dropped)
+    return ConnectionList(tuple(by_key.values()), complete, dropped)
 
 
 def read_connection(row: Any, oddities: Oddities | None = None) -> Connection:
-    """A connection from its JSON; NotSmartcarError where it doesn't name one user and one vehicle."""
-    found = read_row(row, oddities).connections
-    if len(found) != 1:
-        what = "two users" if found else "no user or no vehicle"
-        raise NotSmartcarError(f"smartcar: a V3 connection names {what}; expected one of each in relationships.")
-    return found[0]
+    """Parse a connection; NotSmartcarError unless it has one user and one vehicle."""
+    connections = read_row(row, oddities).connections
+    if len(connections) != 1:
+        what = "two users" if connections else "no user or no vehicle"
+        raise NotSmartcarError(f"smartcar: a V3 connection has {what}; expected one of each in relationships.")
+    return connections[0]
 
 
 def read_row(row: Any, oddities: Oddities | None = None) -> ListedRow:
-    """A row of the list from its JSON: what it says of whom, read from ``relationships`` and from ``attributes``.
+    """Parse a row of the list; user and vehicle are read from ``relationships`` and from ``attributes``.
 
-    Two users that differ are both named: a person has to see it. Two vehicles that differ are none: nobody's car may
-    be taken for another's. Both, whatever is no id, and members not seen before are counted as oddities.
+    If the two places have different users, the row gives a connection for both, so that a person sees it. If they
+    have different vehicles, it gives none, so that no car is taken for another. Both cases, invalid ids and unknown
+    members are counted as oddities.
     """
     odd = oddities or Oddities()
-    users, vehicles = (_named(row, what, odd) for what in ("user", "vehicle"))
-    told = _told(row, odd)
-    if not told["mode"]:
+    users, vehicles = (_ids(row, what, odd) for what in ("user", "vehicle"))
+    details = _details(row, odd)
+    if not details["mode"]:
         odd.note("connection: no mode")
     if not users or len(vehicles) != 1:
         odd.note("connection: names no user or no vehicle")
-        return ListedRow((), told["mode"], _fingerprint(row))
-    connections = tuple(Connection(user_id=user_id, vehicle_id=vehicles[0], **told) for user_id in users)
-    key = (told["id"], tuple(users), vehicles[0], told["mode"], told["external_id"])
-    return ListedRow(connections, told["mode"], key)
+        return ListedRow((), details["mode"], _fingerprint(row))
+    connections = tuple(Connection(user_id=user_id, vehicle_id=vehicles[0], **details) for user_id in users)
+    key = (details["id"], tuple(users), vehicles[0], details["mode"], details["external_id"])
+    return ListedRow(connections, details["mode"], key)
 
 
-def _told(row: Any, odd: Oddities) -> dict[str, Any]:
-    """Everything of a connection but whose it is."""
+def _details(row: Any, odd: Oddities) -> dict[str, Any]:
+    """Return everything of a connection but its user and vehicle."""
     attributes = mapping(mapping(row).get("attributes"))
     vehicle, person = mapping(attributes.get("vehicle")), mapping(attributes.get("user"))
     year, permissions = vehicle.get("year"), attributes.get("permissions")
@@ -129,8 +130,8 @@ def _told(row: Any, odd: Oddities) -> dict[str, Any]:
     }
 
 
-def _named(row: Any, what: str, odd: Oddities) -> list[str]:
-    """The different ids that a row gives its user or vehicle, the related one first."""
+def _ids(row: Any, what: str, odd: Oddities) -> list[str]:
+    """Return the different ids of a row's user or vehicle, the one in ``relationships`` first."""
     attributes, related = mapping(mapping(row).get("attributes")), mapping(mapping(row).get("relationships"))
     given = (mapping(mapping(related.get(what)).get("data")).get("id"), mapping(attributes.get(what)).get("id"))
     found = list(dict.fromkeys(id for value in given if (id := read_id(value, f"connection {what}", odd))))
@@ -140,5 +141,5 @@ def _named(row: Any, what: str, odd: Oddities) -> list[str]:
 
 
 def _fingerprint(row: Any) -> str:
-    """Tells a row that can't be read from the others."""
+    """Return a key for a row that can't be read."""
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode("utf-8", "replace")).hexdigest()

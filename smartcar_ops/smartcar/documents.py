@@ -1,4 +1,4 @@
-"""An answer as it came over the wire, for those who keep it."""
+"""Responses as received, for recordings."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from smartcar_ops.smartcar.error_responses import body_of, request_id
 from smartcar_ops.smartcar.pagination import read_page
 
 MOST_PAGES = 50
-"""Of the signals of one vehicle: many times what is documented."""
+"""Maximum pages of one vehicle's signals, many times the documented number."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A successful answer: its JSON, Smartcar's id of the (first) request, how long it took in seconds.
+    """A successful response: its JSON, Smartcar's id of the (first) request, and its duration in seconds.
 
-    A list that came in pages is one document, its rows together; ``pages`` is in how many requests.
+    A paged list is one document with all rows; ``pages`` is the number of its requests.
     """
 
     body: Any = field(repr=False)
@@ -30,27 +30,27 @@ class Document:
 
 
 def document(response: httpx.Response) -> Document:
-    """The document of an answer; NotSmartcarError where it is no JSON."""
+    """Return the document of a response; NotSmartcarError if it is not JSON."""
     return Document(body_of(response), request_id(response, {}), response.elapsed.total_seconds())
 
 
 def joined(ask: Callable[[str], Document], url: str, what: str) -> Document:
-    """A list's pages as one document, to its last; ``ask`` gets a page by its address.
+    """Return all pages of a list as one document; ``ask`` returns the page at a URL.
 
-    NotSmartcarError where it is no list, or its pages go in circles or on for ever.
+    NotSmartcarError if it is not a list, or its pages form a loop or exceed `MOST_PAGES`.
     """
-    first = found = ask(url)
+    first = latest = ask(url)
     rows, visited = list[Any](), {url}
     while True:
-        page = read_page(found.body, url, what)
+        page = read_page(latest.body, url, what)
         rows += page.rows
         if page.next is None or not page.rows:
             break
         if page.next in visited or len(visited) >= MOST_PAGES:
-            raise NotSmartcarError(f"smartcar: the pages of V3 {what} go in circles; check the origin.")
+            raise NotSmartcarError(f"smartcar: the pages of V3 {what} form a loop; check the origin.")
         visited.add(page.next)
-        found = ask(page.next)
-        first = replace(first, seconds=first.seconds + found.seconds)
+        latest = ask(page.next)
+        first = replace(first, seconds=first.seconds + latest.seconds)
     if len(visited) == 1:
         return first
     return replace(first, body={**first.body, "data": rows}, pages=len(visited))

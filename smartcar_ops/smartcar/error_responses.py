@@ -1,7 +1,7 @@
-"""Smartcar's error bodies, in all the shapes they come in, turned into the one tree.
+"""Turns Smartcar's error responses, in all their formats, into the exceptions of `smartcar_ops.errors`.
 
-Shapes read: V3 ``{"errors":[…]}``, V2 flat, OAuth ``{"error","error_description"}``, V1
-``{"error","message"}``, and bodies that are not Smartcar's at all.
+Formats: V3 ``{"errors":[…]}``, V2 flat, OAuth ``{"error","error_description"}``, V1 ``{"error","message"}``, and
+bodies that are not from Smartcar.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KNOWN = frozenset(
         *("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"),
     }
 )
-"""The documented types, and OAuth's words."""
+"""The documented error types, and OAuth's error codes."""
 
 BY_STATUS: dict[int, tuple[type[errors.SmartcarError], str]] = {
     401: (errors.AuthenticationError, "check that the credentials are current and not swapped"),
@@ -40,38 +40,38 @@ BY_STATUS: dict[int, tuple[type[errors.SmartcarError], str]] = {
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """The value if it is a JSON object, else an empty one."""
+    """Return the value if it is a JSON object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def text(value: Any) -> str | None:
-    """The value as text if it is a non-empty scalar, else None."""
+    """Return the value as text if it is a non-empty scalar, otherwise None."""
     return str(value) if isinstance(value, str | int | float) and str(value) else None
 
 
 def word(value: Any) -> str | None:
-    """The value if it is one of Smartcar's words, such as ``VEHICLE_STATE``; a sentence may name a car or a person."""
-    found = text(value)
-    return found if found and re.fullmatch(r"[\w.:-]{1,64}", found) else None
+    """Return the value if it is a keyword such as ``VEHICLE_STATE``; a sentence may contain personal data."""
+    keyword = text(value)
+    return keyword if keyword and re.fullmatch(r"[\w.:-]{1,64}", keyword) else None
 
 
 def body_of(response: httpx.Response) -> Any:
-    """The JSON of an answer; NotSmartcarError where it is none (a proxy's page, a cut-off body)."""
+    """Return the JSON of a response; NotSmartcarError if it is not JSON (a proxy's page, a truncated body)."""
     try:
         return json_values.loads(response.content)
     except ValueError:
         kind = response.headers.get("content-type", "no content type").split(";")[0]
         raise errors.NotSmartcarError(
             f"smartcar: {response.request.url.host} answered {response.status_code} with {kind} instead of JSON; "
-            "a proxy may stand in between. Check the origin.",
+            "a proxy may be in between. Check the origin.",
             status=response.status_code,
         ) from None
 
 
 def failure(response: httpx.Response, what: str, oddities: Oddities | None = None) -> errors.SmartcarError:
-    """The error of the tree that an unsuccessful answer means; ``what`` names the call for people.
+    """Return the exception for an unsuccessful response; ``what`` describes the call for people.
 
-    A type that Smartcar does not document, and a body without one, are counted as oddities.
+    An undocumented error type, and a body without a type, are counted as oddities.
     """
     try:
         body = mapping(body_of(response))
@@ -99,39 +99,39 @@ def failure(response: httpx.Response, what: str, oddities: Oddities | None = Non
 
 
 def request_id(response: httpx.Response, error: dict[str, Any]) -> str | None:
-    """Smartcar's id of the request, wherever this version puts it."""
+    """Return Smartcar's id of the request, from wherever this API version puts it."""
     debug = mapping(mapping(error.get("meta")).get("debug"))
     return text(response.headers.get("sc-request-id") or error.get("requestId") or debug.get("requestId"))
 
 
 def resolution(value: Any) -> str | None:
-    """What Smartcar says would help; older bodies give text, newer ones an object."""
+    """Return Smartcar's resolution of an error; older bodies have text, newer ones an object."""
     return text(mapping(value).get("type")) if isinstance(value, dict) else text(value)
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds to wait, from seconds or an HTTP date; None where the header is missing or unreadable.
+    """Return the seconds to wait, from seconds or an HTTP date; None if the header is missing or unreadable.
 
-    At most an hour, unless a day is plainly said, as 86400 or by a date: a slip, such as milliseconds, the year 9999
-    or ``inf``, would else hold every run for as long.
+    At most an hour, or a day if the header is exactly 86400 or a date: a mistake such as milliseconds, the year 9999
+    or ``inf`` must not block every run.
     """
     if not value:
         return None
     seconds, is_date = _seconds(value)
     if seconds is None or math.isnan(seconds):
         return None
-    plain = seconds <= DAY if is_date else seconds == DAY
-    return max(0.0, seconds if plain else min(seconds, HOUR))
+    plausible = seconds <= DAY if is_date else seconds == DAY
+    return max(0.0, seconds if plausible else min(seconds, HOUR))
 
 
 def _seconds(value: str) -> tuple[float | None, bool]:
-    """Seconds from now, and whether they were told as a date."""
+    """Return the seconds from now, and whether the header was a date."""
     try:
         return float(value), False
     except ValueError:
         pass
     try:
-        told = email.utils.parsedate_to_datetime(value)
-        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp() - time.time(), True
+        date = email.utils.parsedate_to_datetime(value)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time(), True
     except (ValueError, TypeError, OverflowError):
         return None, True

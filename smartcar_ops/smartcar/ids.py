@@ -1,7 +1,7 @@
-"""Ids as they come in from outside: each is read here, or it is none.
+"""Validates every id that comes from outside.
 
-An answer, a file or a person may hold anything where an id should be (``undefined``, ``null``, the nil UUID): such
-text must never name anybody.
+A response, a file or a person may give anything in place of an id (``undefined``, ``null``, the nil UUID); such text
+must never count as an id.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.text import NIL, UUID
 
 LONGEST_EXTERNAL_ID = 191
-"""Characters; a longer text is no key of any company's table."""
+"""Maximum characters; a longer text can't be a key of a company's table."""
 
 
 def smartcar_id(value: Any) -> str | None:
-    """A Smartcar user or vehicle id in lower case; None for whatever is no UUID, and for the nil UUID."""
+    """Return a Smartcar user or vehicle id in lower case; None if the value is not a UUID, or is the nil UUID."""
     found = value.strip().lower() if isinstance(value, str) else ""
     return found if UUID.fullmatch(found) and found != NIL else None
 
 
 def external_id(value: Any) -> str | None:
-    """The company's own id of a user, as it came; None where it is blank, not printable or too long to be one."""
+    """Return the company's own user id, unchanged; None if it is blank, not printable or too long."""
     found = text(value) or ""
     usable = found.strip() and found.isprintable() and len(found) <= LONGEST_EXTERNAL_ID
     return found if usable else None
 
 
 def read_id(value: Any, what: str, oddities: Oddities) -> str | None:
-    """A Smartcar id; a value that is there and is none is counted as an oddity, and not repeated."""
+    """Return a Smartcar id, or None; an invalid value is counted as an oddity without showing it."""
     found = smartcar_id(value)
     if found is None and value not in (None, ""):
         oddities.note(f"{what}: no id of Smartcar")
@@ -40,7 +40,7 @@ def read_id(value: Any, what: str, oddities: Oddities) -> str | None:
 
 
 def read_external_id(value: Any, what: str, oddities: Oddities) -> str | None:
-    """The company's own id; a value that is there and can be none is counted as an oddity, and not repeated."""
+    """Return the company's own id, or None; an invalid value is counted as an oddity without showing it."""
     found = external_id(value)
     if found is None and value not in (None, ""):
         oddities.note(f"{what}: no id of a company")
@@ -48,40 +48,40 @@ def read_external_id(value: Any, what: str, oddities: Oddities) -> str | None:
 
 
 def read_one(values: list[Any]) -> tuple[str | None, str]:
-    """The one Smartcar id of several places, and what is wrong with them, empty where nothing is.
+    """Return the one Smartcar id in several values, and the problem with them, empty if there is none.
 
-    None without a problem where no place has a value.
+    (None, "") if no value is given.
     """
     given = [value for value in values if value not in (None, "")]
     found = {smartcar_id(value) for value in given}
     if None in found:
-        return None, "is no UUID, or the nil one"
+        return None, "is not a UUID, or is the nil UUID"
     if len(found) > 1:
-        return None, f"comes with {len(found)} different values"
+        return None, f"has {len(found)} different values"
     return next(iter(found), None), ""
 
 
-def refuse_another_car(told: Mapping[str, Any], vehicle_id: str, api: str) -> None:
-    """NotSmartcarError where an answer tells the id of another vehicle than was asked for, as a wrong cache would."""
-    found, asked = smartcar_id(told.get("id")), smartcar_id(vehicle_id)
-    if found and asked and found != asked:
+def refuse_another_car(vehicle: Mapping[str, Any], vehicle_id: str, api: str) -> None:
+    """NotSmartcarError if an answer has the id of another vehicle than requested, for example from a cache."""
+    answered, requested = smartcar_id(vehicle.get("id")), smartcar_id(vehicle_id)
+    if answered and requested and answered != requested:
         raise NotSmartcarError(
-            f"smartcar: {api} answered about another vehicle than was asked for; nothing of that answer is used. "
-            "A proxy with a cache may stand in between."
+            f"smartcar: {api} answered about another vehicle than requested; nothing in that answer is used. "
+            "A proxy with a cache may be in between."
         )
 
 
 SIMULATED = "simulated"
-"""A mode, and the make that Smartcar gives its simulated cars."""
+"""A mode, and the make of Smartcar's simulated cars."""
 
 
 def read_mode(value: Any) -> str:
-    """A mode in lower case; empty where there is none."""
+    """Return a mode in lower case; empty if there is none."""
     return (text(value) or "").strip().lower()
 
 
 def modes_in(*places: Mapping[str, Any]) -> tuple[str, ...]:
-    """Every mode that these objects tell, each once; a car of the make ``Simulated`` is simulated."""
-    told = [read_mode(value) for place in places for name, value in place.items() if str(name).lower() == "mode"]
-    made = [SIMULATED for place in places if read_mode(place.get("make")) == SIMULATED]
-    return tuple(dict.fromkeys(mode for mode in [*told, *made] if mode))
+    """Return every mode in these objects, each once; a car of the make ``Simulated`` is simulated."""
+    stated = [read_mode(value) for place in places for name, value in place.items() if str(name).lower() == "mode"]
+    by_make = [SIMULATED for place in places if read_mode(place.get("make")) == SIMULATED]
+    return tuple(dict.fromkeys(mode for mode in [*stated, *by_make] if mode))

@@ -1,4 +1,4 @@
-"""What Smartcar sends to a company: Connect redirects and webhook events."""
+"""What Smartcar sends to you: Connect redirects and webhook events."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from smartcar_ops.smartcar.error_responses import mapping, text, word
 from smartcar_ops.smartcar.ids import external_id, modes_in, read_one, smartcar_id
 
 AMPERSAND = re.compile(r"&(?:amp;)+|&#0*38;|&#x0*26;|\\u0026", re.IGNORECASE)
-"""A `&` as HTML or JSON escapes it."""
+"""A `&` escaped for HTML or JSON."""
 
 ENCODED = re.compile(r"https?%3A%2F%2F", re.IGNORECASE)
-"""How an address begins that was encoded as a whole."""
+"""The start of a URL that was encoded as a whole."""
 
 INNER = re.compile(r"\buser_?id(?:=|%3D)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Redirect:
-    """A redirect's parameters; ``user_id`` in lower case, None after an error or a re-authentication.
+    """A redirect's parameters; ``user_id`` is in lower case, None after an error or a re-authentication.
 
     ``code`` is optional for V3 and never shown.
     """
@@ -41,38 +41,35 @@ class Redirect:
 
 
 def read_redirect(url: str) -> Redirect:
-    """A redirect from its whole address or query string, as logs, pages and databases keep it.
+    """Parse a redirect from its full URL or query string, as found in logs, pages and databases.
 
-    Its parameters may stand in the query or the fragment, escaped for HTML or encoded once more. ``user_id`` is read
-    before ``userId`` (the migration guide's spelling). NotSmartcarError where the two are there and differ, a parameter
-    comes twice with two values or holds a ``user_id`` itself: whose consent it was can't be told; and where a consent's
-    ``user_id`` is no id.
+    The parameters may be in the query or the fragment, escaped for HTML or encoded twice. ``user_id`` and ``userId``
+    (the migration guide's spelling) are both read. NotSmartcarError if the ``user_id`` is invalid, or if the user is
+    ambiguous: the two spellings differ, a parameter has two values, or another parameter contains a ``user_id``.
     """
     try:
         query = _parameters(url)
     except ValueError:
-        raise NotSmartcarError("smartcar: a redirect is no address; expected https://…?user_id=…&state=….") from None
+        raise NotSmartcarError("smartcar: a redirect is not a URL; expected https://…?user_id=…&state=….") from None
 
     def one(*names: str) -> str | None:
         values = {value.strip() for name in names for value in query.get(name, ()) if value.strip()}
         if len(values) > 1:
             raise NotSmartcarError(
-                f"smartcar: a redirect names {len(values)} different values for {' and '.join(names)}; refused, since "
-                "it can't be told whose consent it was."
+                f"smartcar: a redirect has {len(values)} different values for {' and '.join(names)}; refused, because "
+                "its user is ambiguous."
             )
         return next(iter(values), None)
 
-    told, error = one("user_id", "userId"), one("error")
-    if not told and not error and any(INNER.search(value) for values in query.values() for value in values):
+    given_id, error = one("user_id", "userId"), one("error")
+    if not given_id and not error and any(INNER.search(value) for values in query.values() for value in values):
         raise NotSmartcarError(
-            "smartcar: a redirect has a user_id inside another parameter, as where it was encoded twice; refused, "
-            "since it can't be told whose it is."
+            "smartcar: a redirect has a user_id inside another parameter, perhaps because it was encoded twice; "
+            "refused, because its user is ambiguous."
         )
-    user_id = smartcar_id(told)
-    if told and not user_id and not error:
-        raise NotSmartcarError(
-            "smartcar: a redirect's user_id is no UUID, or the nil one; refused, since it names nobody."
-        )
+    user_id = smartcar_id(given_id)
+    if given_id and not user_id and not error:
+        raise NotSmartcarError("smartcar: a redirect's user_id is not a UUID, or is the nil UUID.")
     return Redirect(
         user_id=user_id,
         state=one("state"),
@@ -84,11 +81,11 @@ def read_redirect(url: str) -> Redirect:
 
 
 def _parameters(url: str) -> dict[str, list[str]]:
-    """Every parameter with its values, of the query and of the fragment; ValueError where there is no address."""
-    told = AMPERSAND.sub("&", url)
-    parts = urlsplit(unquote(told) if ENCODED.match(told) else told)
+    """Return every parameter with its values, from the query and the fragment; ValueError if it is not a URL."""
+    unescaped = AMPERSAND.sub("&", url)
+    parts = urlsplit(unquote(unescaped) if ENCODED.match(unescaped) else unescaped)
     query = parts.query or parts.path.lstrip("?")
-    if "&" not in query and not query.startswith("state"):  # a state is the company's own, whatever stands in it
+    if "&" not in query and not query.startswith("state"):  # a state is the company's own, whatever it contains
         query = unquote(query) if "&" in unquote(query) else query
     found: dict[str, list[str]] = {}
     for given in (query, parts.fragment.rpartition("?")[2]):
@@ -99,10 +96,10 @@ def _parameters(url: str) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class Event:
-    """One event: its type, whose car it is about (ids in lower case), every mode that it tells, what triggered it.
+    """One event: its type, user and vehicle (ids in lower case), all modes in it, and its triggers.
 
-    ``problem`` says why a user or vehicle that is named can't be told. A VERIFY event has a ``challenge`` and neither
-    user nor vehicle. Never routed by VIN: current events have none.
+    ``problem`` is why a user or vehicle id can't be used. A VERIFY event has a ``challenge`` and neither user nor
+    vehicle. Current events have no VIN.
     """
 
     type: str
@@ -116,9 +113,9 @@ class Event:
 
 
 def is_signed(raw: bytes, signature: str, *management_tokens: SecretStr) -> bool:
-    """Whether ``SC-Signature`` is that of the raw bytes, by one of the tokens; each compared in constant time.
+    """Return whether ``SC-Signature`` is the signature of the raw bytes by one of the tokens.
 
-    An empty token proves nothing.
+    Each comparison takes constant time. Empty tokens are ignored.
     """
     given = signature.strip().lower().encode("utf-8", "replace")
     return any(
@@ -129,12 +126,12 @@ def is_signed(raw: bytes, signature: str, *management_tokens: SecretStr) -> bool
 
 
 def answer(challenge: str, management_token: SecretStr) -> str:
-    """What a VERIFY event is to be answered with, as ``{"challenge": …}``."""
+    """Return the answer to a VERIFY event, to be sent as ``{"challenge": …}``."""
     return _digest(management_token, challenge.encode())
 
 
 def read_event(raw: bytes | str) -> Event:
-    """An event from its body; NotSmartcarError where it is no event."""
+    """Parse an event; NotSmartcarError if the body is not an event."""
     try:
         body = mapping(json_values.loads(raw))
     except ValueError:
@@ -144,7 +141,7 @@ def read_event(raw: bytes | str) -> Event:
     if challenge:
         return Event("VERIFY", challenge=challenge)
     if not kind:
-        raise NotSmartcarError("smartcar: a webhook's body is no event; expected JSON with `eventType` and `data`.")
+        raise NotSmartcarError("smartcar: a webhook's body is not an event; expected JSON with `eventType` and `data`.")
     user, vehicle = mapping(data.get("user")), mapping(data.get("vehicle"))
     user_id, odd_user = read_one([user.get("id"), data.get("userId"), body.get("userId")])
     vehicle_id, odd_vehicle = read_one([vehicle.get("id"), data.get("vehicleId"), body.get("vehicleId")])
@@ -161,7 +158,7 @@ def read_event(raw: bytes | str) -> Event:
 
 
 def _triggers(listed: Any) -> tuple[str, ...]:
-    """The kinds of trigger; a missing list is normal."""
+    """Return the types of the triggers; a missing list is normal."""
     return tuple(word(mapping(row).get("type")) or "" for row in listed) if isinstance(listed, list) else ()
 
 

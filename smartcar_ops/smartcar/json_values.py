@@ -1,4 +1,4 @@
-"""JSON from outside, read within bounds, and its times."""
+"""Parses JSON from outside, with a limit on nesting, and the times in it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def parse(value: Any) -> datetime | None:
-    """The moment, in UTC; None where there is none.
+    """Return a time in UTC; None if the value is not a time.
 
-    Text is ISO-8601; a number from 1e11 is epoch milliseconds, from 1e9 seconds; 0 and anything else is none.
+    Text is ISO 8601. A number is milliseconds since 1970 from 1e11, or seconds from 1e9; smaller ones are no time.
     """
     try:
         if isinstance(value, str):
@@ -25,17 +25,17 @@ def parse(value: Any) -> datetime | None:
 
 @lru_cache(maxsize=4096)
 def _written(value: str) -> datetime:
-    """An ISO-8601 moment; one reading's time stands in all its signals."""
+    """Parse an ISO 8601 time; cached, because all signals of a reading have the same one."""
     moment = datetime.fromisoformat(value)
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 DEEPEST = 64
-"""Lists and objects within each other; Smartcar's own answers have a dozen."""
+"""Maximum nesting of lists and objects; Smartcar's own answers have about a dozen levels."""
 
 
 def loads(text: str | bytes) -> Any:
-    """The value; ValueError where the text is no JSON, or is nested deeper than `DEEPEST`."""
+    """Return the value; ValueError if the text is not JSON or is nested deeper than `DEEPEST`."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -46,14 +46,14 @@ def loads(text: str | bytes) -> Any:
 
 
 def _may_be_deep(text: str | bytes) -> bool:
-    """Whether there are enough brackets; few texts have, and counting them is cheap."""
+    """Return whether there are enough brackets; a cheap check, because few texts have so many."""
     if isinstance(text, bytes):
         return text.count(b"[") + text.count(b"{") > DEEPEST
     return text.count("[") + text.count("{") > DEEPEST
 
 
 def is_deep(value: Any) -> bool:
-    """Whether a value is nested deeper than `DEEPEST`."""
+    """Return whether a value is nested deeper than `DEEPEST`."""
     level = [value]
     for _ in range(DEEPEST):
         level = [

@@ -1,4 +1,4 @@
-"""Smartcar's two management APIs, read only: V2's list of connections, V3's webhook subscriptions."""
+"""Clients of Smartcar's two management APIs, read-only: V2's list of connections, V3's webhook subscriptions."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from smartcar_ops.smartcar.pagination import Page, Pager, RowT, read_page
 from smartcar_ops.smartcar.v2 import GONE, has_stopped
 
 PAGE_SIZE = 100
-"""The documented maximum of both lists."""
+"""The documented maximum for both lists."""
 
 MANAGED = frozenset({"userId", "vehicleId", "connectedAt", "createdAt", "mode"})
-"""The members of V2's rows."""
+"""Members of a V2 row."""
 
 
 @dataclass(frozen=True)
 class ManagedConnection:
-    """A connection as V2 management lists it; ids and mode in lower case."""
+    """A connection from V2 management; ids and mode are in lower case."""
 
     user_id: str
     vehicle_id: str
@@ -39,7 +39,7 @@ class ManagedConnection:
 
 @dataclass(frozen=True)
 class ManagedConnectionList:
-    """V2 management's connections of a mode, and how many rows had no readable user or vehicle, or no mode."""
+    """V2 management's connections of a mode, and the number of rows without a readable user, vehicle or mode."""
 
     connections: tuple[ManagedConnection, ...]
     dropped: int = 0
@@ -47,9 +47,9 @@ class ManagedConnectionList:
 
 @dataclass(frozen=True)
 class Subscription:
-    """A vehicle that a webhook is fed with: its V3 data are fresh; others' may be a day old.
+    """A vehicle's subscription to a webhook. V3 data of subscribed vehicles are fresh; others' may be a day old.
 
-    ``user_id`` and ``vehicle_id`` are None where the row names none that can be read.
+    ``user_id`` and ``vehicle_id`` are None if the row has no valid one.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Webhook:
-    """A webhook of the application: it feeds a vehicle's V3 data only while it is enabled and told what to send."""
+    """A webhook of the application; it keeps V3 data fresh only if it is enabled and has data to send."""
 
     id: str
     name: str
@@ -69,15 +69,15 @@ class Webhook:
 
     @property
     def feeds(self) -> bool:
-        """Whether anything is sent to it."""
+        """Whether Smartcar sends anything to it."""
         return self.enabled and self.sends
 
 
 @dataclass(frozen=True)
 class Feeding:
-    """Which vehicles are fed: subscribed to a webhook that is enabled and sends something.
+    """The vehicles with an effective subscription: to a webhook that is enabled and has data to send.
 
-    ``subscribed`` is how many have a subscription at all; ``idle`` are the webhooks that feed nobody.
+    ``subscribed`` is the number of vehicles with any subscription; ``idle`` are the webhooks without effect.
     """
 
     vehicles: frozenset[str]
@@ -85,44 +85,42 @@ class Feeding:
     idle: tuple[Webhook, ...]
 
     def in_words(self) -> str:
-        """What a number can't say: webhooks that feed nobody; empty where there are none."""
-        why = [f"webhook {one.name!r} is {'told to send nothing' if one.enabled else 'disabled'}" for one in self.idle]
-        unfed = self.subscribed - len(self.vehicles)
-        return f"{len(self.vehicles):,} fed, {unfed:,} subscribed in vain ({'; '.join(why)})" if why else ""
+        """Return the counts and the webhooks without effect; empty if there are no such webhooks."""
+        why = [f"webhook {hook.name!r} {'sends no data' if hook.enabled else 'is disabled'}" for hook in self.idle]
+        effective = len(self.vehicles)
+        without = self.subscribed - effective
+        return f"{effective:,} effective, {without:,} without effect ({'; '.join(why)})" if why else ""
 
 
 class ManagementV2:
-    """A client of V2 management, asked with the application management token."""
+    """A client of V2 management; it uses the application management token."""
 
     def __init__(self, transport: Transport, origin: str, token: SecretStr, *, off: bool = False) -> None:
         self._transport, self._origin, self._token, self._off = transport, origin, token, off
 
     def connections(self, mode: str) -> ManagedConnectionList:
-        """Every connection of the mode, each once; one unit a page of 100. Rows of another mode are left out.
+        """Return every connection of the mode once; one unit per page of 100.
 
-        Rows that can't be read are counted. AuthenticationError where the management token is missing or refused,
-        V2StoppedError where it answers 410, or V2 is ``off``.
+        Rows that can't be read are counted. AuthenticationError if the management token is missing or refused,
+        V2StoppedError if it answers 410 or V2 is ``off``.
         """
-        found: dict[tuple[str, str], ManagedConnection] = {}
+        by_key: dict[tuple[str, str], ManagedConnection] = {}
         cursor, visited, dropped = "", set(), 0
         while cursor not in visited:
             visited.add(cursor)
             rows, cursor = self._page(mode, cursor)
             dropped += sum(row is None for row in rows)
-            found |= {(row.user_id, row.vehicle_id): row for row in rows if row}
+            by_key |= {(row.user_id, row.vehicle_id): row for row in rows if row}
             if not cursor:
-                return ManagedConnectionList(tuple(found.values()), dropped)
-        raise NotSmartcarError("smartcar: the pages of V2 management go in circles; check the origin.")
+                return ManagedConnectionList(tuple(by_key.values()), dropped)
+        raise NotSmartcarError("smartcar: the pages of V2 management form a loop; check the origin.")
 
     def connections_page(self, mode: str) -> int:
-        """How many connections the first page of one has; one unit: whether the token is taken."""
+        """Return the number of connections on a first page of size 1; one unit. It shows that the token works."""
         return len(mapping(self._get("/management/connections", {"limit": "1", "mode": mode})).get("connections") or ())
 
     def _page(self, mode: str, cursor: str) -> tuple[list[ManagedConnection | None], str]:
-        """A page's rows of the mode, None for each that can't be read, and the next cursor.
-
-        The cursor is empty at the end (null or missing).
-        """
+        """Return a page's rows of the mode, None for each that can't be read, and the next cursor (empty: the end)."""
         params = {"limit": str(PAGE_SIZE), "mode": mode} | ({"cursor": cursor} if cursor else {})
         body = mapping(self._get("/management/connections", params))
         rows = body.get("connections")
@@ -151,9 +149,9 @@ class ManagementV2:
 
 
 def read_managed(row: Any, oddities: Oddities | None = None) -> ManagedConnection | None:
-    """A row of V2 management from its JSON; None without a user, a vehicle or a mode that can be read.
+    """Parse a row of V2 management; None if its user, vehicle or mode is missing or invalid.
 
-    What is missing or is no id, and members not seen before, are counted as oddities.
+    Such rows, and unknown members, are counted as oddities.
     """
     odd, found = oddities or Oddities(), mapping(row)
     odd.members("managed connection", found, MANAGED)
@@ -170,27 +168,30 @@ def read_managed(row: Any, oddities: Oddities | None = None) -> ManagedConnectio
 
 
 class ManagementV3:
-    """A client of V3 management, asked with the application token."""
+    """A client of V3 management; it uses the application token."""
 
     def __init__(self, transport: Transport, origin: str, token: ApplicationToken) -> None:
         self._transport, self._origin, self._token = transport, origin, token
 
     def feeding(self, mode: str) -> Feeding:
-        """Which of the mode's vehicles are fed; one unit a page of 100 subscriptions, and one for the webhooks.
+        """Return the mode's vehicles with an effective subscription.
 
-        A subscription that names no webhook counts where any feeds.
+        One unit per page of 100 subscriptions or webhooks. A subscription without a webhook id counts if any
+        webhook has an effect.
         """
         webhooks = self.webhooks()
-        feeding = {one.id for one in webhooks if one.feeds}
+        effective = {hook.id for hook in webhooks if hook.feeds}
         rows = self.subscriptions(mode)
-        fed = {row.vehicle_id for row in rows if (row.webhook_id in feeding if row.webhook_id else feeding)}
+        active = {row.vehicle_id for row in rows if (row.webhook_id in effective if row.webhook_id else effective)}
         subscribed = {row.vehicle_id for row in rows}
-        vehicles = frozenset(vehicle_id for vehicle_id in fed if vehicle_id)
-        return Feeding(vehicles, len(subscribed), tuple(one for one in webhooks if not one.feeds))
+        vehicles = frozenset(vehicle_id for vehicle_id in active if vehicle_id)
+        return Feeding(vehicles, len(subscribed), tuple(hook for hook in webhooks if not hook.feeds))
 
     def subscriptions(self, mode: str) -> tuple[Subscription, ...]:
-        """Every webhook subscription of the mode's vehicles; one unit a page of 100. Rows without a vehicle are left
-        out. NotSmartcarError where rows are missing: of the others nobody could say that they are all."""
+        """Return every webhook subscription of the mode's vehicles; one unit per page of 100.
+
+        Rows without a vehicle are left out. NotSmartcarError if rows are missing, because the list must be complete.
+        """
         paged = self._all(
             "subscriptions",
             {"filter[vehicle.mode]": mode},
@@ -200,20 +201,20 @@ class ManagementV3:
         return tuple(row for row in paged if row.vehicle_id)
 
     def webhooks(self) -> tuple[Webhook, ...]:
-        """Every webhook of the application; one unit a page of 100."""
+        """Return every webhook of the application; one unit per page of 100."""
         return tuple(self._all("webhooks", {}, read_webhook, lambda row: row.id))
 
     def _all(
         self, what: str, filters: Mapping[str, str], read: Callable[[Any], RowT], key: Callable[[RowT], Hashable]
     ) -> list[RowT]:
-        """A whole list; NotSmartcarError where its length and its rows don't agree."""
+        """Return a whole list; NotSmartcarError if its rows don't match its ``totalCount``."""
         paged = Pager(lambda address: self._page(what, address, filters), read, key).all()
         if not paged.complete:
             raise NotSmartcarError(f"smartcar: V3 {what} gave fewer rows than their totalCount; run again later.")
         return paged.rows
 
     def subscriptions_page(self, mode: str) -> int:
-        """How many subscriptions there are, from a page of one; one unit."""
+        """Return the number of subscriptions, from a page of size 1; one unit."""
         page = self._page("subscriptions", None, {"filter[vehicle.mode]": mode}, size=1)
         return page.total if page.total is not None else len(page.rows)
 
@@ -225,30 +226,32 @@ class ManagementV3:
 
 
 def read_subscription(row: Any, oddities: Oddities | None = None) -> Subscription:
-    """A subscription from its JSON; whatever is no id, and a row without a vehicle, are counted as oddities."""
+    """Parse a subscription; invalid ids and a missing vehicle are counted as oddities."""
     odd = oddities or Oddities()
     attributes, related = mapping(mapping(row).get("attributes")), mapping(mapping(row).get("relationships"))
 
-    def told(what: str) -> Any:
+    def related_id(what: str) -> Any:
         return mapping(mapping(related.get(what)).get("data")).get("id") or attributes.get(f"{what}Id")
 
-    user_id, vehicle_id = (read_id(told(what), f"subscription {what}", odd) for what in ("user", "vehicle"))
+    user_id, vehicle_id = (read_id(related_id(what), f"subscription {what}", odd) for what in ("user", "vehicle"))
     if not vehicle_id:
         odd.note("subscription: names no vehicle")
-    return Subscription(text(mapping(row).get("id")) or "", text(told("webhook")) or "", user_id, vehicle_id)
+    return Subscription(text(mapping(row).get("id")) or "", text(related_id("webhook")) or "", user_id, vehicle_id)
 
 
 def read_webhook(row: Any) -> Webhook:
-    """A webhook from its JSON. One that does not tell whether it is enabled, or what it sends, is taken to do so: only
-    what is said can be held against it."""
+    """Parse a webhook; it counts as enabled and with data to send unless it says otherwise."""
     found = mapping(row)
     attributes = mapping(found.get("attributes"))
     enabled = attributes.get("isEnabled") is not False
     return Webhook(
-        text(found.get("id")) or "", text(attributes.get("name")) or "", enabled, _says(attributes.get("data", True))
+        text(found.get("id")) or "",
+        text(attributes.get("name")) or "",
+        enabled,
+        _has_data(attributes.get("data", True)),
     )
 
 
-def _says(data: Any) -> bool:
-    """Whether a webhook's ``data`` name anything to send: a list, or an object of lists."""
-    return any(map(_says, data.values())) if isinstance(data, dict) else bool(data)
+def _has_data(data: Any) -> bool:
+    """Return whether a webhook's ``data`` contains anything to send; it is a list, or an object of lists."""
+    return any(map(_has_data, data.values())) if isinstance(data, dict) else bool(data)

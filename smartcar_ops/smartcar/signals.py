@@ -1,4 +1,4 @@
-"""Signals as V3's store has them."""
+"""V3 signals and their parsing."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from smartcar_ops.smartcar.pagination import total_of
 STATUSES = frozenset({"SUCCESS", "ERROR", "UNAVAILABLE"})
 
 IsText = Callable[[str, Any], bool]
-"""Given a signal's code and body: whether the body has text where a number is expected."""
+"""Takes a signal's code and body; returns whether the body has text in place of an expected number."""
 
 
 def never(_code: str, _body: Any) -> bool:
-    """For readers that do not know which numbers to expect."""
+    """Return False: an `IsText` for callers that don't know which values are numbers."""
     return False
 
 
 @cache
 def known_codes() -> frozenset[str]:
-    """The signal codes that Smartcar documents."""
+    """Return the signal codes that Smartcar documents."""
     listed = (files("smartcar_ops.smartcar") / "signal_codes.txt").read_text(encoding="utf-8")
     return frozenset(listed.split())
 
 
 @dataclass
 class Signal:
-    """One signal as the store has it; ``status`` is SUCCESS, ERROR or another word, None where missing."""
+    """One signal; ``status`` is SUCCESS, ERROR or another word, or None if it is missing."""
 
     code: str
     status: str | None
@@ -50,8 +50,8 @@ class Signal:
 class Signals:
     """All signals of a vehicle, by code, and the vehicle's own attributes (make, model, year, …).
 
-    ``untold`` is how many signals the list counted and did not tell: what is missing may be among them.
-    ``connection`` is what the mirror of connections knows of the consent: its user, permissions, that user's vehicles.
+    ``untold`` is how many signals the list counted but did not contain; a missing signal may be among them.
+    ``connection`` is the consent as stored in the ledger: its user, permissions and that user's vehicles.
     """
 
     signals: Mapping[str, Signal]
@@ -61,7 +61,7 @@ class Signals:
 
 
 def _code(row: Any) -> str:
-    """A signal's code in lower case; empty where it names none."""
+    """Return a signal's code in lower case; empty if there is none."""
     try:
         code = row["attributes"]["code"]
     except (TypeError, KeyError):
@@ -70,15 +70,15 @@ def _code(row: Any) -> str:
 
 
 def read_signal(row: Any, oddities: Oddities | None = None, is_text: IsText = never) -> Signal:
-    """A signal from its JSON, in the REST shape (under ``attributes``) or flat.
+    """Parse a signal, in the REST format (under ``attributes``) or flat.
 
-    A code that is not documented is kept, and counted as an oddity like an unknown status and a number sent as text.
+    An undocumented code (which is kept), an unknown status and a number sent as text are counted as oddities.
     """
     outer = row if isinstance(row, dict) else {}
     inner = mapping(outer.get("attributes")) or outer
     status, meta, body = mapping(inner.get("status")), mapping(outer.get("meta")), inner.get("body")
-    error, code, told = status.get("error"), _code(row), status.get("value")
-    value = told.upper() if isinstance(told, str) and told else (text(told) or "").upper() or None
+    error, code, given = status.get("error"), _code(row), status.get("value")
+    value = given.upper() if isinstance(given, str) and given else (text(given) or "").upper() or None
     problem = error if isinstance(error, dict) else {}
     if oddities is not None and code not in known_codes():
         oddities.note("signal: unknown code", code)
@@ -98,22 +98,22 @@ def read_signal(row: Any, oddities: Oddities | None = None, is_text: IsText = ne
 
 
 def read_signals(body: Any, oddities: Oddities | None = None, is_text: IsText = never) -> Signals:
-    """All signals from a list's JSON; NotSmartcarError where it is no list (a captive portal's 200)."""
+    """Parse all signals of a list; NotSmartcarError if it is not a list (a captive portal's 200)."""
     found = mapping(body)
     rows = found.get("data")
     if not isinstance(rows, list):
         raise NotSmartcarError("smartcar: V3 signals answered 200 without a list `data`; check the origin.")
     by_code = {code: row for row in rows if (code := _code(row))}
     read = {code: read_signal(row, oddities, is_text) for code, row in by_code.items()} if oddities else {}
-    signals = _Read(read, by_code)
+    signals = _LazySignals(read, by_code)
     untold = max(0, (total_of(found) or 0) - len(by_code) - sum(not _code(row) for row in rows))
     if untold and oddities:
         oddities.note("signals: fewer than totalCount")
     return Signals(signals, vehicle_attributes(mapping(mapping(found.get("included")).get("vehicle"))), untold=untold)
 
 
-class _Read(Mapping[str, Signal]):
-    """Signals by code, each read when somebody first asks for it: a judgement needs half of them."""
+class _LazySignals(Mapping[str, Signal]):
+    """Signals by code, each parsed on first use, because judging a vehicle needs only half of them."""
 
     def __init__(self, read: dict[str, Signal], rows: dict[str, Any]) -> None:
         self._read, self._rows = read, rows
@@ -125,7 +125,7 @@ class _Read(Mapping[str, Signal]):
         return found
 
     def get(self, code: str, default: Any = None) -> Any:
-        """The signal, or the default where the store has none."""
+        """Return the signal, or the default if there is none."""
         return self[code] if code in self._rows else default
 
     def __iter__(self) -> Iterator[str]:
@@ -136,6 +136,6 @@ class _Read(Mapping[str, Signal]):
 
 
 def vehicle_attributes(vehicle: Mapping[str, Any]) -> dict[str, Any]:
-    """The vehicle resource's attributes with its id, as one flat mapping."""
+    """Return the vehicle resource's attributes and id as one flat mapping."""
     inner = mapping(vehicle.get("attributes"))
     return {"id": vehicle.get("id"), **inner} if inner else dict(vehicle)

@@ -1,4 +1,4 @@
-"""Smartcar's V2: asked with a user's own token, until it answers that it has stopped."""
+"""A client of Smartcar's V2, which uses each user's own token; it sends nothing more once V2 has stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Lacks = Literal["powertrain", "permission", "limit"]
 """Why a path was left out of a batch."""
 
 GONE = 410
-"""The one status that means that V2 has stopped; 401 never does."""
+"""The only status that means that V2 has stopped; 401 never does."""
 
 READABLE = (
     *("/", "/vin", "/permissions", "/odometer", "/location"),
@@ -39,12 +39,12 @@ READABLE = (
     *("/fuel", "/engine/oil", "/tires/pressure", "/security"),
     *("/diagnostics/system_status", "/diagnostics/dtcs", "/service/history"),
 )
-"""Every endpoint of a vehicle that answers a read; there is no /info (the migration guide's slip)."""
+"""Every readable endpoint of a vehicle; /info does not exist, although the migration guide mentions it."""
 
 
 @dataclass
 class BatchItem:
-    """One answer of a batch; ``code`` is its own HTTP status, ``data_age`` the maker's time (UTC)."""
+    """One item of a batch's answer; ``code`` is its own HTTP status, ``data_age`` the maker's time (UTC)."""
 
     path: str
     code: int
@@ -59,16 +59,16 @@ class BatchItem:
 
 @dataclass(frozen=True)
 class BatchAnswer:
-    """A batch's answers by path; ``left_out`` are paths that were not asked, with why."""
+    """A batch's items by path; ``left_out`` are the paths that were not requested, with the reason."""
 
     items: Mapping[str, BatchItem] = field(default_factory=dict)
     left_out: Mapping[str, Lacks] = field(default_factory=dict)
 
 
 class V2:
-    """A client of V2; every method takes the token it acts with and raises SmartcarError.
+    """A client of V2; every method takes the token to use and raises SmartcarError.
 
-    V2StoppedError where V2 has stopped: after its first 410, or where it is ``off``, nothing is sent any more.
+    V2StoppedError, with nothing sent, after the first 410 or if V2 is ``off``.
     """
 
     def __init__(
@@ -80,37 +80,37 @@ class V2:
             self._stop("SMARTCAR_V2 is off")
 
     def user(self, token: str) -> str:
-        """The Smartcar user id the token speaks for, lower case; one unit. NotSmartcarError where it is no id."""
-        told = mapping(body_of(self._send(self._request("GET", "/user", "/user", token)))).get("id")
-        found = read_id(told, "V2 user", self._transport.oddities)
-        if found is None:
-            raise NotSmartcarError("smartcar: V2 /user answered without an id that is one; check SMARTCAR_API_ORIGIN.")
-        return found
+        """Return the Smartcar user id of the token, in lower case; one unit. NotSmartcarError if it is not an id."""
+        value = mapping(body_of(self._send(self._request("GET", "/user", "/user", token)))).get("id")
+        user_id = read_id(value, "V2 user", self._transport.oddities)
+        if user_id is None:
+            raise NotSmartcarError("smartcar: V2 /user answered without a valid id; check SMARTCAR_API_ORIGIN.")
+        return user_id
 
     def vehicles(self, token: str) -> tuple[str, ...]:
-        """The Smartcar vehicle ids the token opens, lower case; one unit a page of 50.
+        """Return the Smartcar ids of the token's vehicles, in lower case; one unit per page of 50.
 
-        NotSmartcarError where one of them is no id: of the others nobody could say that they are all.
+        NotSmartcarError if one of them is not an id, because the list must be complete.
         """
-        found = [
-            read_id(told, "V2 vehicle", self._transport.oddities)
-            for told in self._listed(token, "/vehicles", "vehicles")
+        ids = [
+            read_id(entry, "V2 vehicle", self._transport.oddities)
+            for entry in self._listed(token, "/vehicles", "vehicles")
         ]
-        if not all(found):
-            raise NotSmartcarError("smartcar: V2 /vehicles lists what is no vehicle's id; check SMARTCAR_API_ORIGIN.")
-        return tuple(dict.fromkeys(vehicle_id for vehicle_id in found if vehicle_id))
+        if not all(ids):
+            raise NotSmartcarError("smartcar: V2 /vehicles lists an invalid id; check SMARTCAR_API_ORIGIN.")
+        return tuple(dict.fromkeys(vehicle_id for vehicle_id in ids if vehicle_id))
 
     def read(self, token: str, vehicle_id: str, path: str = "/") -> BatchItem:
-        """One endpoint of a vehicle, in metric units: its body, the maker's time, Smartcar's; one unit.
+        """Read one endpoint of a vehicle, in metric units, with the maker's and Smartcar's times; one unit.
 
-        ``path`` is one of ``READABLE``; ParameterError for another, since V2 answers 404 to a mistyped path.
+        ParameterError if ``path`` is not in ``READABLE``, because V2 answers 404 to a mistyped path.
         """
         if path not in READABLE:
             raise ParameterError(
                 f"parameters: V2 has no endpoint {path[:40]!r}; expected one of {', '.join(READABLE)}."
             )
-        place = f"/vehicles/{quote(vehicle_id, safe='')}{path.rstrip('/')}"
-        request = self._request("GET", place, f"/vehicles/{{id}}{path.rstrip('/')}", token)
+        full_path = f"/vehicles/{quote(vehicle_id, safe='')}{path.rstrip('/')}"
+        request = self._request("GET", full_path, f"/vehicles/{{id}}{path.rstrip('/')}", token)
         response = self._send(replace(request, vehicle=vehicle_id))
         row = {"path": path, "code": response.status_code, "body": body_of(response), "headers": dict(response.headers)}
         item = _item(row)
@@ -118,19 +118,19 @@ class V2:
         return item
 
     def permissions(self, token: str, vehicle_id: str) -> tuple[str, ...]:
-        """What the vehicle's owner granted; one unit a page of 50."""
+        """Return the permissions that the vehicle's owner granted; one unit per page of 50."""
         return self._listed(token, f"/vehicles/{quote(vehicle_id, safe='')}/permissions", "permissions")
 
     def batch(self, token: str, vehicle_id: str, paths: Iterable[str]) -> BatchAnswer:
-        """Several reads of one vehicle in one request, in metric units.
+        """Read several paths of one vehicle in one request, in metric units.
 
-        Costs a unit a path, or one in all, as ``SMARTCAR_ALLOWANCE_BATCH`` says. The HTTP answer is 200 even
-        where items failed: each has its own code.
+        Costs one unit per path, or one in all, depending on ``SMARTCAR_ALLOWANCE_BATCH``. The HTTP status is 200
+        even if items failed; each item has its own code.
         """
         return read_batch(self.batch_document(token, vehicle_id, paths).body)
 
     def batch_document(self, token: str, vehicle_id: str, paths: Iterable[str]) -> Document:
-        """What ``batch`` is read from, as it came; NotSmartcarError where it is about another vehicle."""
+        """Return the unparsed answer of ``batch``; NotSmartcarError if it is about another vehicle."""
         wanted = list(paths)
         request = self._request(
             "POST",
@@ -140,33 +140,33 @@ class V2:
             json={"requests": [{"path": path} for path in wanted]},
             units=self.batch_units(len(wanted)),
         )
-        found = document(self._send(replace(request, vehicle=vehicle_id, reads=len(wanted))))
-        items = read_batch(found.body).items.values()
+        answer = document(self._send(replace(request, vehicle=vehicle_id, reads=len(wanted))))
+        items = read_batch(answer.body).items.values()
         if items and all(item.code == GONE for item in items):
             raise self._stop(f"it answered {GONE}", status=GONE)
         for item in items:
             _refuse_another_car(item, vehicle_id)
-        return found
+        return answer
 
     def paths_now(self, vehicle_id: str, paths: Sequence[str], pages: int = 1) -> int:
-        """How many of the paths one batch may ask now, and V3 still be read again: all where no limit binds.
+        """Return how many of the paths one batch may read now, leaving enough to read V3 again.
 
-        At least one, which VehicleLimitError refuses where nothing is left.
+        All of them if there is no limit; at least one, for which the request raises VehicleLimitError if none is left.
         """
         left = self._transport.meter.left(vehicle_id) if self._transport.meter else None
         return len(paths) if left is None else min(len(paths), max(1, left - pages))
 
     def paths_a_day(self, make: str, paths: int, pages: int = 1) -> int:
-        """How many of so many paths a vehicle of this make is asked for in a day, beside two readings of V3."""
+        """Return how many of these paths are read per day from a vehicle of this make, besides two readings of V3."""
         cap = self._transport.meter.cap(make) if self._transport.meter else None
         return paths if cap is None else min(paths, max(1, cap - 2 * pages))
 
     def batch_units(self, paths: int) -> int:
-        """What a batch of so many paths costs, in units."""
+        """Return the cost of a batch with this number of paths, in units."""
         return paths if self._batch_counts == "paths" else 1
 
     def _listed(self, token: str, path: str, member: str) -> tuple[str, ...]:
-        """A paged list's texts, each once, to its end."""
+        """Return all entries of a paged list as text, each once."""
         ids: list[str] = []
         while True:
             params = {"limit": str(PAGE_SIZE), "offset": str(len(ids))}
@@ -175,15 +175,15 @@ class V2:
             page, count = body.get(member), mapping(body.get("paging")).get("count")
             if not isinstance(page, list):
                 raise NotSmartcarError(f"smartcar: V2 {template} answered without a list; check SMARTCAR_API_ORIGIN.")
-            found = [str(entry).strip() for entry in page]
-            nothing_new = set(found) <= set(ids)
-            ids += found
-            whole = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
-            if nothing_new or whole:
+            entries = [str(entry).strip() for entry in page]
+            nothing_new = set(entries) <= set(ids)
+            ids += entries
+            complete = len(ids) >= count if isinstance(count, int) else len(page) < PAGE_SIZE
+            if nothing_new or complete:
                 return tuple(dict.fromkeys(ids))
 
     def _send(self, request: Request) -> httpx.Response:
-        """A successful answer; V2StoppedError, from the first 410 on without a call."""
+        """Return a successful response; V2StoppedError on a 410, and without a call after the first one."""
         if self._stopped:
             raise self._stopped()
         try:
@@ -193,9 +193,9 @@ class V2:
                 raise
             raise self._stop(f"it answered {GONE}", status=GONE, type=error.type, code=error.code) from None
 
-    def _stop(self, why: str, **told: Any) -> V2StoppedError:
-        """From now on nothing is sent."""
-        self._stopped = partial(has_stopped, why, **told)
+    def _stop(self, why: str, **details: Any) -> V2StoppedError:
+        """Send nothing from now on, and return the error to raise."""
+        self._stopped = partial(has_stopped, why, **details)
         return self._stopped()
 
     def _request(
@@ -209,10 +209,10 @@ class V2:
         json: Any = None,
         units: int = 1,
     ) -> Request:
-        """A request in metric units; AuthenticationError for a token that no header can carry."""
+        """Return a request in metric units; AuthenticationError if the token can't be sent in a header."""
         if not re.fullmatch(r"[!-~]+", token):
             raise AuthenticationError(
-                f"smartcar: the token for V2 {template} can't be sent: expected printable ASCII without blanks. "
+                f"smartcar: the token for V2 {template} can't be sent: expected printable ASCII without spaces. "
                 "Check [vehicles] access_token and open_token."
             )
         headers = {"authorization": f"Bearer {token}", "sc-unit-system": "metric"}
@@ -220,22 +220,22 @@ class V2:
         return Request("v2", method, url, template, headers=headers, params=params or {}, json=json, units=units)
 
 
-def has_stopped(why: str, *, what: str = "V2", **told: Any) -> V2StoppedError:
-    """The error that says so; ``told`` are Smartcar's own status, type and code."""
-    return V2StoppedError(f"smartcar: {what} has stopped ({why}); nothing more is asked of it.", **told)
+def has_stopped(why: str, *, what: str = "V2", **details: Any) -> V2StoppedError:
+    """Return the error for a stopped V2; ``details`` are Smartcar's own status, type and code."""
+    return V2StoppedError(f"smartcar: {what} has stopped ({why}); it gets no more requests.", **details)
 
 
 def read_batch(body: Any) -> BatchAnswer:
-    """A batch's answers from their JSON; NotSmartcarError where they are not a batch (a captive portal's 200)."""
+    """Parse a batch's answer; NotSmartcarError if it is not a batch (a captive portal's 200)."""
     rows = mapping(body).get("responses")
     if not isinstance(rows, list):
-        raise NotSmartcarError("smartcar: a V2 batch answered 200 without `responses`; a proxy may stand in between.")
+        raise NotSmartcarError("smartcar: a V2 batch answered 200 without `responses`; a proxy may be in between.")
     items = (_item(mapping(row)) for row in rows)
     return BatchAnswer({item.path: item for item in items if item.path})
 
 
 def _refuse_another_car(item: BatchItem, vehicle_id: str) -> None:
-    """An error where the vehicle's own attributes are another's."""
+    """NotSmartcarError if the vehicle's attributes are those of another vehicle."""
     if item.path == "/" and 0 < item.code < 400:
         refuse_another_car(mapping(item.body), vehicle_id, "V2")
 

@@ -1,4 +1,4 @@
-"""Smartcar's V3: connections, vehicles and signals, asked with the application token."""
+"""A client of Smartcar's V3, which uses the application token: connections, vehicles and signals."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ VIN = "vehicleidentification-vin"
 
 
 class V3:
-    """A client of V3; every method needs one application token and raises SmartcarError.
+    """A client of V3; every method raises SmartcarError.
 
-    ``is_text`` knows which signals should have numbers, so that those sent as text are counted as oddities.
+    ``is_text`` returns whether a signal has text in place of a number, which is counted as an oddity.
     """
 
     def __init__(self, transport: Transport, origin: str, token: ApplicationToken, is_text: IsText = never) -> None:
         self._transport, self._origin, self._token, self._is_text = transport, origin, token, is_text
 
     def connections(self, mode: str, progress: Callable[[int, int], None] | None = None) -> ConnectionList:
-        """Every connection of the mode, each once, whatever arrives or leaves while the list is paged.
+        """Return every connection of the mode once, even if connections are added or removed while the list is read.
 
-        Rows that contradict each other are all there; those that can't be read are counted. The mode is always sent
-        and checked on every row; no user filter, no ``sc-user-id`` (it would narrow the list). ``progress`` gets
-        (read, total). One unit a page of 100, and one more each time the list grew shorter between two pages.
+        Contradictory rows are all included; rows that can't be read are counted. The mode is always sent, and checked
+        on every row; no user filter and no ``sc-user-id`` is sent, which would narrow the list. ``progress`` gets
+        (read, total). One unit per page of 100, and one more each time the list became shorter between two pages.
         """
         filters = {"filter[vehicle.mode]": mode}
         paged = Pager(
@@ -65,10 +65,10 @@ class V3:
     def connections_of(
         self, mode: str, *, user_id: str = "", vehicle_id: str = "", external_id: str = ""
     ) -> tuple[Connection, ...]:
-        """The connections of one user, one vehicle or one of the company's own ids; one unit a page.
+        """Return the connections of one user, one vehicle or one of the company's own ids; one unit per page.
 
-        NotSmartcarError where a row comes back that was not asked for: a service that ignores a filter would
-        answer with the whole application, and one person's car be taken for another's. Also where rows are missing.
+        NotSmartcarError if rows are missing, or a row does not match the filters: if the service ignored them, it would
+        return the whole application's connections, and one person's car would be taken for another's.
         """
         wanted = {"filter[userId]": user_id, "filter[vehicleId]": vehicle_id, "filter[user.externalId]": external_id}
         filters = {"filter[vehicle.mode]": mode, **{name: value for name, value in wanted.items() if value}}
@@ -82,30 +82,31 @@ class V3:
         return listing_of(paged.rows, mode, complete=True).connections
 
     def connection(self, connection_id: str) -> Connection:
-        """One connection by its own id (not the vehicle's); one unit."""
+        """Return one connection by its own id (not the vehicle's); one unit."""
         body = self._get(f"/connections/{quote(connection_id, safe='')}", "/connections/{id}")
         return read_connection(read_single(body), self._transport.oddities)
 
     def connections_page(self, mode: str) -> int:
-        """The application's number of connections, from a page of one; one unit."""
+        """Return the application's number of connections, from a page of size 1; one unit."""
         page = self._page(None, {"filter[vehicle.mode]": mode}, size=1)
         return page.total if page.total is not None else len(page.rows)
 
     def vehicle(self, vehicle_id: str, user_id: str) -> dict[str, Any]:
-        """The vehicle's attributes with its id; one unit. NotSmartcarError where the answer is about another one."""
+        """Return the vehicle's attributes and id; one unit. NotSmartcarError if the answer is about another vehicle."""
         path = f"/vehicles/{quote(vehicle_id, safe='')}"
-        found = vehicle_attributes(read_single(self._get(path, "/vehicles/{id}", user_id=user_id, vehicle=vehicle_id)))
-        refuse_another_car(found, vehicle_id, "V3")
-        return found
+        body = self._get(path, "/vehicles/{id}", user_id=user_id, vehicle=vehicle_id)
+        vehicle = vehicle_attributes(read_single(body))
+        refuse_another_car(vehicle, vehicle_id, "V3")
+        return vehicle
 
     def signals(self, vehicle_id: str, user_id: str) -> Signals:
-        """All signals of the vehicle; one unit a page, and usually there is one."""
+        """Return all signals of the vehicle; one unit per page, usually one page."""
         return read_signals(self.signals_document(vehicle_id, user_id).body)
 
     def signals_document(self, vehicle_id: str, user_id: str, *, user_token: str = "") -> Document:
-        """What ``signals`` is read from, as it came; ``user_token`` is sent in place of the application's.
+        """Return the unparsed answer of ``signals``, all pages; ``user_token`` is sent in place of the application's.
 
-        A list in pages is followed to its end. NotSmartcarError where the answer is about another vehicle.
+        NotSmartcarError if the answer is about another vehicle.
         """
 
         def page(url: str) -> Document:
@@ -115,26 +116,28 @@ class V3:
             signed = {**request.headers, "authorization": f"Bearer {user_token}"}
             return document(self._transport.send(replace(request, headers=signed)))
 
-        found = joined(page, f"{self._origin}/v3/vehicles/{quote(vehicle_id, safe='')}/signals", "signals")
-        told = read_signals(found.body, self._transport.oddities, self._is_text).vehicle
-        refuse_another_car(told, vehicle_id, "V3")
-        return found
+        answer = joined(page, f"{self._origin}/v3/vehicles/{quote(vehicle_id, safe='')}/signals", "signals")
+        vehicle = read_signals(answer.body, self._transport.oddities, self._is_text).vehicle
+        refuse_another_car(vehicle, vehicle_id, "V3")
+        return answer
 
     def signal(self, vehicle_id: str, user_id: str, code: str) -> Signal:
-        """One signal; NotFoundError where the store has none. One unit.
+        """Return one signal; one unit. NotFoundError if there is none.
 
-        The service can't tell a mistyped code from a missing signal, so a code that is not documented is refused.
+        ParameterError if the code is not documented, because the service does not distinguish a mistyped code from a
+        missing signal.
         """
         if code not in known_codes():
-            raise ParameterError(f"parameters: {code[:40]!r} is no documented signal code; it looks like odometer-….")
+            raise ParameterError(f"parameters: {code[:40]!r} is not a documented signal code such as odometer-….")
         path = f"/vehicles/{quote(vehicle_id, safe='')}/signals/{code}"
         body = self._get(path, f"/vehicles/{{id}}/signals/{code}", user_id=user_id, vehicle=vehicle_id)
         return read_signal(read_single(body), self._transport.oddities, self._is_text)
 
     def vin(self, vehicle_id: str, user_id: str) -> str | None:
-        """The VIN as the maker gave it, upper case; None where V3 can't tell it. One unit.
+        """Return the VIN from the maker, in upper case; None if V3 does not have it. One unit.
 
-        An error that still carries a body tells the VIN too: it does not age. What is not permitted is not used.
+        A VIN in an error's body is used too, because a VIN does not change, unless the error is a missing permission
+        or capability.
         """
         signal = self.signal(vehicle_id, user_id, VIN)
         value = (signal.body or {}).get("value")
@@ -143,7 +146,7 @@ class V3:
         return value.strip().upper() or None
 
     def _page(self, address: str | None, filters: Mapping[str, str], size: int = PAGE_SIZE) -> Page:
-        """A page of connections: the first, or the one a link named, whose own query is kept as given."""
+        """Return a page of connections: the first, or the one at a link's URL, with that URL's own query."""
         url = address or f"{self._origin}/v3/connections"
         params = {} if address else {"page[size]": str(size), "page[number]": "1", **filters}
         return read_page(self._get(url, "/connections", params=params), url, "connections")
@@ -166,12 +169,12 @@ class V3:
 
 
 def _expected(row: ListedRow, user_id: str, vehicle_id: str, external_id: str) -> ListedRow:
-    """The row itself, where it is about nobody but who was asked for."""
+    """Return the row if it matches the requested ids; NotSmartcarError otherwise."""
     wanted = (user_id.lower(), vehicle_id.lower(), external_id)
-    told = [(one.user_id, one.vehicle_id, one.external_id) for one in row.connections]
-    if not told or any(want and want != found for one in told for want, found in zip(wanted, one, strict=True)):
+    given = [(one.user_id, one.vehicle_id, one.external_id) for one in row.connections]
+    if not given or any(want and want != value for ids in given for want, value in zip(wanted, ids, strict=True)):
         raise NotSmartcarError(
-            "smartcar: V3 connections answered a filter with somebody else's connection; nothing of that answer is "
-            "used. The service may have ignored the filter; report it, with the request id of the last call."
+            "smartcar: V3 connections answered a filter with another user's connection; nothing in that answer is "
+            "used. The service may have ignored the filter; report it to Smartcar with the request id of the last call."
         )
     return row

@@ -11,11 +11,11 @@ from smartcar_ops.smartcar.http.rate_limit import Cost
     ("seconds", "words"),
     [
         (0.0, ""),
-        (1.2, "; the allowance makes that last 2 seconds"),
-        (119, "; the allowance makes that last 119 seconds"),
-        (600, "; the allowance makes that last 10 minutes"),
-        (7201, "; the allowance makes that last 3 hours"),
-        (3 * 86400, "; the allowance makes that last 3 days"),
+        (1.2, "; at your allowance this takes 2 seconds"),
+        (119, "; at your allowance this takes 119 seconds"),
+        (600, "; at your allowance this takes 10 minutes"),
+        (7201, "; at your allowance this takes 3 hours"),
+        (3 * 86400, "; at your allowance this takes 3 days"),
     ],
 )
 def test_a_cost_says_how_long_it_lasts(seconds: float, words: str) -> None:

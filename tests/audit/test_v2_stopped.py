@@ -93,7 +93,7 @@ def test_switched_off_by_the_settings(make_house: Callable[..., House]) -> None:
     assert "V2 has stopped (SMARTCAR_V2 is off): tokens are no source any more." == v2_state.sentence(house.ledger)
     assert v2_line(checkup(off, house.now)) == (
         "pass",
-        "V2 has stopped (SMARTCAR_V2 is off); nothing more is asked of it.",
+        "V2 has stopped (SMARTCAR_V2 is off); it gets no more requests.",
         0,
     )
     Clients(auto).close()

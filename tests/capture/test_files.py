@@ -110,7 +110,7 @@ def test_a_packed_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path)
         (f"code=c;user_id={ANN}", "has a user_id inside another parameter"),
         (f"next=%2Fcb%3Fuser_id%3D{ANN}&code=c", "has a user_id inside another parameter"),
         (f"user_id={ANN}#user_id={BEN}", "2 different values"),
-        ("code=c%26user_id%3Dundefined", "no UUID"),
+        ("code=c%26user_id%3Dundefined", "not a UUID"),
     ],
 )
 def test_what_is_odd_about_an_address_is_told(query: str, words: str) -> None:

@@ -56,7 +56,7 @@ def test_a_refill_that_comes_too_late_is_refused_before_waiting():
     """Units that can't come before the end are refused at once, and nothing is taken."""
     clock = Clock()
     low = bucket(clock, level=BucketState(3, clock.now))
-    with pytest.raises(AllowanceSpentError, match=r"5 units wanted, 3 left; the next come in 60 s.*max_minutes"):
+    with pytest.raises(AllowanceSpentError, match=r"5 units needed, 3 left; available in 60 s.*max_minutes"):
         low.take(5, until=clock.now + 59)
     assert (0.0, 3.0) == (clock.slept, low.level().units)
 
@@ -123,7 +123,7 @@ def test_max_calls_ends_an_act():
     full = bucket(clock)
     budget = Budget(full, max_calls=3)
     budget.take(2)
-    with pytest.raises(AllowanceSpentError, match="max_calls is spent; run again"):
+    with pytest.raises(AllowanceSpentError, match="max_calls is used up; run again"):
         budget.take(2)
     budget.take(1)
     assert 117.0 == full.level().units
@@ -134,7 +134,7 @@ def test_no_max_calls_means_what_the_bucket_gives():
     clock = Clock()
     budget = Budget(bucket(clock), max_calls=0, max_minutes=10)
     given = 0
-    with pytest.raises(AllowanceSpentError, match="allowance: 1 units wanted"):
+    with pytest.raises(AllowanceSpentError, match="allowance: 1 unit needed"):
         while given < 1000:
             budget.take(1)
             given += 1
@@ -147,7 +147,7 @@ def test_what_the_bucket_refuses_is_not_counted():
     clock = Clock()
     budget = Budget(bucket(clock, Allowance(burst=2)), max_calls=3, max_minutes=0)
     budget.take(2)
-    with pytest.raises(AllowanceSpentError, match="units wanted"):
+    with pytest.raises(AllowanceSpentError, match="1 unit needed"):
         budget.take(1)
     clock.sleep(60)
     budget.take(1)
@@ -160,7 +160,7 @@ def test_an_act_that_is_ended_stops_waiting_and_gives_back():
     clock = Clock()
     low = bucket(clock, Allowance(burst=4, per_minute=60), BucketState(0, clock.now))
     low.end()
-    with pytest.raises(AllowanceSpentError, match="the act was ended"):
+    with pytest.raises(AllowanceSpentError, match="the run was ended"):
         low.take(3, until=NEVER)
     assert 0.0 == low.level().units
     low.begin()

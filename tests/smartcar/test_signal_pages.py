@@ -41,7 +41,7 @@ def test_every_page_is_read(server: Scripted, transport: Transport, v3: V3) -> N
 def test_pages_of_signals_in_circles(server: Scripted, v3: V3) -> None:
     """A link back to a page that was read is an error, and so is a list without an end."""
     server.play(PATH, Answer(page(CODES[:1], 9, f"{PATH}?page%5Bnumber%5D=1")))
-    with pytest.raises(NotSmartcarError, match="go in circles"):
+    with pytest.raises(NotSmartcarError, match="form a loop"):
         v3.signals("v1", "u1")
     number = iter(range(10**6))
 
@@ -49,7 +49,7 @@ def test_pages_of_signals_in_circles(server: Scripted, v3: V3) -> None:
         return Answer(page(CODES[:1], 10**6, f"{PATH}?page%5Bnumber%5D={next(number) + 2}"))
 
     server.play(PATH, endless)
-    with pytest.raises(NotSmartcarError, match="go in circles"):
+    with pytest.raises(NotSmartcarError, match="form a loop"):
         v3.signals("v1", "u1")
     assert next(number) <= 51
 

@@ -123,7 +123,7 @@ def test_an_ill_service_ends_the_run(server, transport):
         with pytest.raises(NotSmartcarError):
             transport.json(ask(server))
     sent = len(server.asked)
-    with pytest.raises(ServiceIllError, match="10 of the last 10 calls of v3 got no proper answer"):
+    with pytest.raises(ServiceIllError, match="10 of the last 10 calls to v3 failed"):
         transport.json(ask(server))
     assert sent == len(server.asked)
     with pytest.raises(NotSmartcarError):

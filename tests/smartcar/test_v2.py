@@ -37,7 +37,7 @@ NO_IDS = ("undefined", "null", NIL, "ab-1", f"{uid('u')}0", 7, {})
 def test_a_user_without_an_id(server, v2, body):
     """A 200 without an id that is one names nobody."""
     server.play("*", Answer(body))
-    with pytest.raises(NotSmartcarError, match="without an id"):
+    with pytest.raises(NotSmartcarError, match="without a valid id"):
         v2.user("t-1")
 
 
@@ -58,7 +58,7 @@ def test_all_pages_of_vehicles(server, v2):
 def test_a_vehicle_that_is_none_is_counted(server, transport, v2, id):
     """A list with what is no id is not used: of the other vehicle nobody could say that it is the only one."""
     server.play("*", vehicles(uid("v1"), id, count=2))
-    with pytest.raises(NotSmartcarError, match="no vehicle's id"):
+    with pytest.raises(NotSmartcarError, match="an invalid id"):
         v2.vehicles("t-1")
     assert {"V2 vehicle: no id of Smartcar": 1} == transport.oddities.counts
 

@@ -59,10 +59,10 @@ NIL = "00000000-0000-0000-0000-000000000000"
 @pytest.mark.parametrize(
     ("id", "beside", "says"),
     [
-        ("undefined", None, "is no UUID"),
-        (NIL, None, "is no UUID"),
-        (uid("a"), uid("b"), "comes with 2 different values"),
-        (uid("a"), "null", "is no UUID"),
+        ("undefined", None, "is not a UUID"),
+        (NIL, None, "is not a UUID"),
+        (uid("a"), uid("b"), "has 2 different values"),
+        (uid("a"), "null", "is not a UUID"),
         (uid("a"), uid("a").upper(), ""),
         (None, uid("a"), ""),
         (None, None, ""),
@@ -117,5 +117,5 @@ def test_the_challenge_in_both_envelopes(where: str) -> None:
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": {}}', "<html>"])
 def test_what_is_no_event_is_refused(body: str) -> None:
     """A body without an event's type is an error of the tree."""
-    with pytest.raises(NotSmartcarError, match="no event"):
+    with pytest.raises(NotSmartcarError, match="not an event"):
         inbound.read_event(body)

@@ -1,4 +1,4 @@
-"""The allowance's level in the ledger: shared by every process and host on the same database."""
+"""The rate limit's bucket in the ledger, shared by all processes and hosts that use one database."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ from smartcar_ops.database.ledger.ledger import LEVEL, Ledger
 
 
 class SharedStateStore:
-    """Keeps one service's level as a row of the ledger; one transaction an exchange, by the database's clock.
+    """Keeps one service's bucket state in a row of the ledger; each update is one transaction on the database's clock.
 
-    ``level`` makes what is kept from (units, at, held_until): the shape is the caller's.
+    ``state`` builds the caller's state object from (units, at, held_until).
     """
 
-    def __init__(self, ledger: Ledger, level: Callable[[float, float, float], Any]) -> None:
-        self._ledger, self._level = ledger, level
+    def __init__(self, ledger: Ledger, state: Callable[[float, float, float], Any]) -> None:
+        self._ledger, self._state = ledger, state
         self._name = f"{LEVEL}:{ledger.scope.service}"
         self._row = t.meta.c.name == self._name
-        self._made = False
+        self._row_exists = False
 
     @property
     def is_used(self) -> bool:
-        """Whether a level was ever kept; reads only."""
+        """Whether a state was ever stored; only reads."""
         return bool(self._ledger.fact(self._name))
 
-    def exchange(self, change: Callable[[Any, float], Any]) -> None:
-        """Applies the change while nobody else can; DatabaseError where the ledger can't be written."""
+    def update(self, change: Callable[[Any, float], Any]) -> None:
+        """Apply the change while no other caller can; DatabaseError if the ledger can't be written."""
         with engines.failures(self._ledger.engine, "sharing the allowance"):
-            if not self._made:
-                self._make()
+            if not self._row_exists:
+                self._create_row()
             with self._ledger.begin() as connection:
                 locked = sa.select(t.meta.c.value).where(self._row).with_for_update()
                 text = connection.execute(locked).scalar_one()
-                kept = _read(text)
-                new = change(self._level(*kept) if kept else None, engines.clock(connection))
+                stored = _read(text)
+                new = change(self._state(*stored) if stored else None, engines.clock(connection))
                 if new is not None:
-                    written = f"{new.units:.6f}@{new.at:.6f}@{new.held_until:.6f}"
-                    connection.execute(sa.update(t.meta).where(self._row).values(value=written))
+                    value = f"{new.units:.6f}@{new.at:.6f}@{new.held_until:.6f}"
+                    connection.execute(sa.update(t.meta).where(self._row).values(value=value))
 
-    def _make(self) -> None:
-        """Makes the service's row, empty, where it is missing: a row that is not there can't be locked."""
+    def _create_row(self) -> None:
+        """Create the service's row, empty, if it is missing, because only an existing row can be locked."""
         if self._ledger.fact(self._name) is None:
             with suppress(IntegrityError), self._ledger.begin() as connection:
                 connection.execute(sa.insert(t.meta), [{"name": self._name, "value": ""}])
-        self._made = True
+        self._row_exists = True
 
 
-class _Kept(NamedTuple):
+class _StoredState(NamedTuple):
     units: float
     at: float
     held_until: float
 
 
-def _read(text: str) -> _Kept | None:
-    """The numbers of a kept level; one written before there were holds has none. None: never used, or unreadable."""
+def _read(text: str) -> _StoredState | None:
+    """Parse a stored state; the pause may be missing in old rows. None if it is empty or unreadable."""
     try:
-        units, at, *held = (float(part) for part in text.split("@"))
+        units, at, *pause = (float(part) for part in text.split("@"))
     except ValueError:
         return None
-    until = held[0] if held and math.isfinite(held[0]) else 0.0
-    return _Kept(units, at, until) if math.isfinite(units) and math.isfinite(at) else None
+    until = pause[0] if pause and math.isfinite(pause[0]) else 0.0
+    return _StoredState(units, at, until) if math.isfinite(units) and math.isfinite(at) else None

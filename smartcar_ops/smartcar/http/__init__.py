@@ -1,1 +1,1 @@
-"""Requests to Smartcar: limits, retries, the record of calls."""
+"""Requests to Smartcar: limits, retries and the record of calls."""

@@ -1,4 +1,4 @@
-"""What an answer may be at most: so many bytes, unpacked, and so long until its last byte."""
+"""Limits on a response: its size in bytes when decompressed, and the time until its last byte."""
 
 from __future__ import annotations
 
@@ -11,40 +11,43 @@ from dataclasses import dataclass
 import httpx
 
 LARGEST = 32 * 1024 * 1024
-"""Bytes of an answer, unpacked."""
+"""Maximum size of a decompressed response, in bytes."""
 
 LONGEST = 60.0
-"""Seconds from the sending of a request to the last byte of its answer."""
+"""Maximum seconds from sending a request to the last byte of its response."""
 
-PACKED = frozenset({"", "identity", "gzip", "deflate"})
-"""How an answer may be packed: once, and so that a part of it unpacks to a thousand times its size at most."""
+ACCEPTED_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+"""The content encodings accepted: a single compression that expands to at most about a thousand times its size."""
 
 
 class UnboundedError(Exception):
-    """An answer that is larger, or otherwise packed, than any of Smartcar's; its words say which."""
+    """A response that is too large or has an unexpected encoding; the message says which."""
 
 
 def read_whole(response: httpx.Response) -> httpx.Response:
-    """The answer with its body, read part by part; UnboundedError as soon as it is too large."""
-    packed = response.headers.get("content-encoding", "").strip().lower()
-    if packed not in PACKED:
-        raise UnboundedError("is packed in a way that was not asked for")
-    kept = bytearray()
-    for part in response.iter_bytes():
-        kept += part
-        if len(kept) > LARGEST:
+    """Return the response with its body, read in chunks; UnboundedError as soon as it is too large."""
+    encoding = response.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ACCEPTED_ENCODINGS:
+        raise UnboundedError("has a content encoding that was not requested")
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > LARGEST:
             raise UnboundedError(f"is larger than {LARGEST // 1024**2} MiB")
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in UNPACKED_WITHOUT]
-    return httpx.Response(response.status_code, headers=headers, content=bytes(kept), request=response.request)
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in ENCODING_HEADERS]
+    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
-UNPACKED_WITHOUT = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-"""Headers of the body as it came over the wire."""
+ENCODING_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+"""Headers that describe the body as sent; they are dropped because the body is decompressed."""
 
 
 @dataclass(eq=False)
 class Deadline:
-    """When a client's answer has to be whole; ``passed`` says that it was not, and that the client was closed."""
+    """The time by which a client's response must be complete.
+
+    ``passed`` is True if it was not complete by then, so the client was closed.
+    """
 
     client: httpx.Client
     at: float
@@ -52,26 +55,26 @@ class Deadline:
 
 
 class Deadlines:
-    """Closes clients whose answers take too long: a client's own limits begin anew with every byte that comes.
+    """Closes clients whose responses take too long; httpx's own time-outs restart with every byte received.
 
-    One thread watches for all, once a second, and only where something is sent.
+    One thread checks all clients once a second. It starts with the first request.
     """
 
     def __init__(self, longest: float = LONGEST) -> None:
         self._longest = longest
         self._open: set[Deadline] = set()
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def watching(self, client: httpx.Client) -> Iterator[Deadline]:
-        """Within the block, the client is closed once the time is over."""
+        """Close the client if the block takes longer than the limit."""
         deadline = Deadline(client, time.monotonic() + self._longest)
         with self._lock:
             self._open.add(deadline)
             if self._thread is None:
-                self._ended.clear()
+                self._stopping.clear()
                 self._thread = threading.Thread(target=self._watch, name="smartcar-deadlines", daemon=True)
                 self._thread.start()
         try:
@@ -81,17 +84,17 @@ class Deadlines:
                 self._open.discard(deadline)
 
     def end(self) -> None:
-        """Watches no longer, until something is sent again."""
+        """Stop the thread until the next request is sent."""
         with self._lock:
             thread, self._thread = self._thread, None
-        self._ended.set()
+        self._stopping.set()
         if thread is not None:
             thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(min(1.0, self._longest / 4)):
+        while not self._stopping.wait(min(1.0, self._longest / 4)):
             with self._lock:
-                late = [one for one in self._open if time.monotonic() > one.at]
-            for one in late:
-                one.passed = True
-                one.client.close()
+                late = [deadline for deadline in self._open if time.monotonic() > deadline.at]
+            for deadline in late:
+                deadline.passed = True
+                deadline.client.close()

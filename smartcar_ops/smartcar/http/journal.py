@@ -1,4 +1,4 @@
-"""What a run sends, noted as it is sent: so that it is known, whatever ends the run."""
+"""The log of a run's requests, written before each one is sent, so that a killed run's cost is known."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from contextlib import suppress
 from pathlib import Path
 
 RUN_FOLDER = "SMARTCAR_OPS_RUN"
-"""Set by ``smartcar-ops run`` for its notebook: the folder that the run fills."""
+"""Environment variable that ``smartcar-ops run`` sets for its notebook: the run's folder."""
 
 FILE = ".calls"
 
 
 class Journal:
-    """Appends a line a request to a file in the run's folder; keeps nothing outside a run.
+    """Appends one line per request to a file in the run's folder; does nothing outside a run.
 
-    A line is written before its request is sent: of a run that is killed in between, a unit too many is known rather
-    than one too few.
+    The line is written before its request is sent: if the run is killed in between, the journal counts one request
+    too many rather than one too few.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / FILE if folder else None
 
     def note(self, api: str, units: int) -> None:
-        """Notes a request that is about to be sent; on a full disk nothing is noted, and the run's own end tells."""
+        """Record a request that is about to be sent; ignore a full disk, which fails the run later anyway."""
         if self._path is None:
             return
         with suppress(OSError):
@@ -36,13 +36,13 @@ class Journal:
 
 
 def of_this_run() -> Journal:
-    """The journal of the run that this process belongs to."""
+    """Return the journal of the run that this process belongs to."""
     folder = os.environ.get(RUN_FOLDER)
     return Journal(Path(folder) if folder else None)
 
 
 def read(folder: Path) -> dict[str, int]:
-    """Units by API, as far as the journal of a run's folder tells; empty without one."""
+    """Return the units by API from the journal in a run's folder; empty if there is no journal."""
     units: Counter[str] = Counter()
     with suppress(OSError):
         for line in (folder / FILE).read_text(encoding="ascii", errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""Shapes not seen before: counted for the run's record, so that nothing new is dropped in silence."""
+"""Counts unknown data in responses for the run's record, so that nothing new is dropped silently."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-\[\]]{0,63}")
-"""What a member, a word or a code looks like; anything else might be somebody's data and is not repeated."""
+"""The pattern of a member name, keyword or code; anything else may be personal data and is not shown."""
 
 DATA = re.compile(r"(?=.*\d)[A-HJ-NPR-Z0-9]{17}|(.*\d){6}.*", re.IGNORECASE)
-"""What a VIN or an id looks like, though it could be a name."""
+"""The pattern of a VIN or an id, even if it also matches `NAME`."""
 
 MOST = 200
-"""Different oddities kept; a service that went mad would else fill the record."""
+"""Maximum number of different oddities counted, so that a broken service can't flood the record."""
 
 
 class Oddities:
-    """Counts by what was odd, shared by threads: ``connection: unknown member attributes.color`` -> 3."""
+    """Counts by description, shared by threads: ``connection: unknown member attributes.color`` -> 3."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -30,34 +30,34 @@ class Oddities:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What was odd, and how often."""
+        """The counts by description."""
         with self._lock:
             return dict(sorted(self._counts.items()))
 
     def taken(self) -> dict[str, int]:
-        """What was odd so far, and how often; counting begins anew."""
+        """Return the counts so far and reset them."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
         return dict(counts)
 
     def add(self, counts: Mapping[str, int]) -> None:
-        """Adds what another process counted."""
+        """Add the counts of another process."""
         with self._lock:
             for key, count in counts.items():
                 if key in self._counts or len(self._counts) < MOST:
                     self._counts[key] += count
 
     def note(self, what: str, word: Any = "") -> None:
-        """Counts an oddity; ``word`` is shown only where it looks like a name and not like data."""
-        named = isinstance(word, str) and NAME.fullmatch(word) and not DATA.fullmatch(word)
-        shown = str(word) if named else ""
+        """Count an oddity; ``word`` is shown only if it looks like a name and not like data."""
+        is_name = isinstance(word, str) and NAME.fullmatch(word) and not DATA.fullmatch(word)
+        shown = str(word) if is_name else ""
         key = f"{what} {shown}".rstrip() if shown or not word else f"{what} (not shown)"
         with self._lock:
             if key in self._counts or len(self._counts) < MOST:
                 self._counts[key] += 1
 
     def members(self, what: str, found: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-        """The members outside ``known``, counted; they are the caller's to keep."""
+        """Count the members that are not in ``known``, and return them."""
         unknown = {name: value for name, value in found.items() if name not in known}
         for name in unknown:
             self.note(f"{what}: unknown member", name)

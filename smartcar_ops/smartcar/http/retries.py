@@ -1,4 +1,4 @@
-"""Which failed requests are worth repeating, and after how long."""
+"""Which failed requests to retry, and after how long."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from smartcar_ops.errors import (
 )
 
 PASSING = frozenset({429, 502, 503, 504})
-"""Statuses that may be over at the next attempt, unless Smartcar says what else would help."""
+"""Temporary statuses: the next attempt may succeed, unless Smartcar's resolution says otherwise."""
 
 NOT_RETRYABLE = frozenset({"REAUTHENTICATE", "CONTACT_SUPPORT"})
-"""Resolutions that no repetition can replace."""
+"""Resolutions for which a retry can't help."""
 
 LONGEST_WAIT = 60.0
-"""Seconds; a longer ``Retry-After`` ends the call instead of holding the run."""
+"""Maximum ``Retry-After`` in seconds; a longer one fails the call instead of blocking the run."""
 
 
 def wait_before_repeating(error: Exception) -> bool | float:
-    """False: leave it; True: after a back-off with jitter; a number: after so many seconds.
+    """Return False for no retry, True for a retry after a back-off with jitter, or the seconds to wait first.
 
-    A billing answer (430) and a missing permission are never repeated, nor is a 500 (each try may be charged) or
-    the maker's own limit (502 RATE_LIMIT): seconds don't lift it.
+    Never retried: a billing error (430), a missing permission, a 500 (each attempt may be charged) and the maker's
+    own limit (502 RATE_LIMIT), which lasts longer than seconds.
     """
     if isinstance(error, UnreachableError):
         return True
@@ -42,22 +42,24 @@ def wait_before_repeating(error: Exception) -> bool | float:
 
 
 def is_service_failure(error: SmartcarError | None) -> bool:
-    """Whether a call's outcome speaks of a service that is ill, not of one car, one user or one maker."""
+    """Return whether a call's outcome means that the service is failing, not one car, user or maker."""
     if isinstance(error, UnreachableError | NotSmartcarError):
         return True
     return error is not None and error.status in (500, 503, 504)
 
 
 def is_no_answer(error: SmartcarError) -> bool:
-    """Whether a question is still open after this error: it speaks of the service, the plan or the network, and says
-    nothing of what was asked."""
+    """Return whether the error is about the service, the plan or the network, so that the question is still open."""
     if isinstance(error, UnreachableError | NotSmartcarError | RateLimitError | BillingError):
         return True
     return error.status is not None and error.status >= 500
 
 
 def may_pass(error: SmartcarError) -> bool:
-    """Whether the same question may be answered within minutes: not where the plan, the maker or a person must act."""
+    """Return whether the same request may succeed within minutes.
+
+    False if the plan, the maker or a person must act first.
+    """
     if not is_no_answer(error) or isinstance(error, BillingError) or error.resolution in NOT_RETRYABLE:
         return False
     if isinstance(error, RateLimitError):
@@ -66,39 +68,40 @@ def may_pass(error: SmartcarError) -> bool:
 
 
 def in_words(error: SmartcarError) -> str:
-    """An error in Smartcar's few words, such as ``500 SERVER INTERNAL``; the kit's own where it gave none."""
-    told = [str(error.status)] if error.status else []
-    return " ".join([*told, *filter(None, (error.type, error.code))] or [type(error).__name__])[:64]
+    """Return an error as Smartcar's status, type and code, such as ``500 SERVER INTERNAL``; or its class name."""
+    status = [str(error.status)] if error.status else []
+    return " ".join([*status, *filter(None, (error.type, error.code))] or [type(error).__name__])[:64]
 
 
 WINDOW = 20
-"""How many of the last calls of an API are looked at."""
+"""How many of an API's last calls are considered."""
 
 LEAST = 10
-"""Fewer calls than this say nothing."""
+"""Minimum number of calls to judge by."""
 
 SHARE = 0.5
+"""Share of failed calls from which the service counts as failing."""
 
 
 class CircuitBreaker:
-    """Watches the outcomes of calls by API, for all threads of a run."""
+    """Tracks the outcomes of calls by API, for all threads of a run."""
 
     def __init__(self) -> None:
         self._outcomes: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=WINDOW))
         self._lock = threading.Lock()
 
     def note(self, api: str, error: SmartcarError | None) -> None:
-        """Notes how a call ended, after its last attempt."""
+        """Record how a call ended, after its last attempt."""
         with self._lock:
             self._outcomes[api].append(is_service_failure(error))
 
     def check(self, api: str) -> None:
-        """ServiceIllError, before anything is sent, where at least half of the API's last calls say that it is ill."""
+        """ServiceIllError if at least half of the API's last calls failed because of the service."""
         with self._lock:
             outcomes = self._outcomes[api]
-            calls, ill = len(outcomes), sum(outcomes)
-        if calls >= LEAST and ill >= calls * SHARE:
+            calls, failed = len(outcomes), sum(outcomes)
+        if calls >= LEAST and failed >= calls * SHARE:
             raise ServiceIllError(
-                f"smartcar: {ill} of the last {calls} calls of {api} got no proper answer, so the service is ill, not "
-                "a car; the run ends here. What was answered is kept; run again later, it goes on from there."
+                f"smartcar: {failed} of the last {calls} calls to {api} failed, so the service is failing, not one "
+                "car; the run ends here. All answers so far are kept. Run again later to continue."
             )

@@ -1,7 +1,7 @@
-"""One way to send: allowance before, a record after, retries where repeating is safe and useful.
+"""Sends every request: takes from the allowance first, retries if that is safe and useful, records the call.
 
-A sync client per thread: one shared client under 64 threads managed less than half the calls a second,
-and an async client a tenth.
+Each thread has its own synchronous client: with 64 threads, one shared client made less than half as many calls per
+second, and an async client a tenth.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ from smartcar_ops.smartcar.http.retries import CircuitBreaker, in_words, wait_be
 log = logging.getLogger("smartcar_ops.smartcar")
 
 ATTEMPTS = 3
-"""How often one request is sent at most."""
+"""Maximum number of attempts per request."""
 
 
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-"""What means that there was no answer, or no address to ask."""
+"""Errors that mean there was no response, or no valid address."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request; ``template`` is the path with its ids replaced, the only part that is recorded."""
+    """One request; ``template`` is the path without its ids, the only part of the URL that is recorded."""
 
     api: str
     method: str
@@ -63,36 +63,36 @@ class Request:
     json: Any = field(default=None, repr=False)
     units: int = 1
     free: bool = False
-    """True where the request does not draw on the application's bucket (the token endpoints)."""
+    """True if the request does not count against the application's bucket (the token endpoints)."""
     timeout: float | None = None
-    """Seconds; None: the transport's own."""
+    """Seconds; None for the transport's own."""
     vehicle: str = field(default="", repr=False)
-    """Smartcar's id of the vehicle that it asks about; empty where it asks about none."""
+    """Smartcar's id of the vehicle that is read; empty if none is."""
     reads: int = 1
-    """How often it asks that vehicle: each path of a batch, however Smartcar counts it."""
+    """How many reads of that vehicle it makes: one per path of a batch, however Smartcar counts it."""
 
 
 class Meter(Protocol):
-    """Counts what is asked of each vehicle; see `Transport.meter`."""
+    """Counts the reads of each vehicle; see `Transport.meter`."""
 
     def cap(self, make: str) -> int | None:
-        """The most that a vehicle of this make may be asked in a day; None where nothing binds."""
+        """Return the maximum reads per day of a vehicle of this make; None if there is no limit."""
 
     def left(self, vehicle_id: str) -> int | None:
-        """What may still be asked of the vehicle now; None where nothing binds."""
+        """Return how many reads the vehicle has left now; None if there is no limit."""
 
     def take(self, vehicle_id: str, units: int) -> None:
-        """Counts what is about to be asked; VehicleLimitError where it is too much."""
+        """Count reads that are about to be sent; VehicleLimitError if they exceed the limit."""
 
     def give_back(self, vehicle_id: str, units: int) -> None:
-        """Takes back what was counted and not sent."""
+        """Subtract reads that were counted but not sent."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is kept of a request that was sent: no id of a car or a person, no token.
+    """The record of a request that was sent: no id of a car or a person, no token.
 
-    ``at`` is when it was sent (UTC); ``error`` and ``code`` are Smartcar's words, or the kit's where it gave none.
+    ``at`` is when it was sent (UTC); ``error`` and ``code`` are Smartcar's, or the kit's error class if it gave none.
     """
 
     at: datetime
@@ -109,8 +109,8 @@ class Call:
 class Transport:
     """Sends requests for all threads of a run; close it at the end.
 
-    ``calls`` is the record of all that was sent, ``spent`` its sum by API in units; ``oddities`` counts the shapes
-    that the readers had not seen before. Each request is noted in the run's journal, or in ``noted_in``.
+    ``calls`` is the record of all requests sent, ``spent`` their units by API; ``oddities`` counts unknown data in
+    the responses. Each request is also recorded in ``noted_in``, by default the run's journal.
     """
 
     def __init__(
@@ -130,15 +130,15 @@ class Transport:
         self._journal = noted_in or journal.of_this_run()
         self._breaker = CircuitBreaker()
         self.clock_skew: float | None = None
-        """Seconds that this machine's clock is ahead of the last answer's own date; None where none told it."""
+        """Seconds that this machine's clock is ahead of the last response's date; None if no response had one."""
         self.calls: list[Call] = []
         self.oddities = Oddities()
         self.meter: Meter | None = None
-        """What counts, and ends, the asking of one vehicle; nothing does without one."""
+        """Counts and limits the reads of each vehicle; None for no limit."""
 
     @contextmanager
     def spending(self, budget: Budget) -> Iterator[None]:
-        """Within this block, every request is taken from ``budget``, in every thread."""
+        """Take every request in this block from ``budget``, in every thread."""
         before, self._budget = self._budget, budget
         budget.bucket.begin()
         try:
@@ -148,7 +148,7 @@ class Transport:
 
     @property
     def spent(self) -> dict[str, int]:
-        """Units spent so far, by API."""
+        """The units spent so far, by API."""
         units: Counter[str] = Counter()
         with self._lock:
             for call in self.calls:
@@ -156,28 +156,28 @@ class Transport:
         return dict(sorted(units.items()))
 
     def hand_over(self) -> tuple[list[Call], dict[str, int]]:
-        """The calls and the oddities so far, which begin anew: a worker process tells them to the run it works for."""
+        """Return the calls and oddities so far and reset them; a worker process passes them to its run."""
         with self._lock:
             calls, self.calls = self.calls, []
         return calls, self.oddities.taken()
 
     def take_in(self, calls: Iterable[Call], oddities: Mapping[str, int]) -> None:
-        """Adds what a worker process handed over to this record."""
-        taken = list(calls)
-        for call in taken:
+        """Add a worker process's calls and oddities to this record."""
+        added = list(calls)
+        for call in added:
             self._journal.note(call.api, call.units)
         with self._lock:
-            self.calls.extend(taken)
+            self.calls.extend(added)
         self.oddities.add(oddities)
 
     def json(self, request: Request) -> Any:
-        """The JSON body of a successful answer; a SmartcarError otherwise."""
+        """Return the JSON body of a successful response; SmartcarError otherwise."""
         return body_of(self.send(request))
 
     def send(self, request: Request) -> httpx.Response:
-        """A successful answer, after up to three attempts; a SmartcarError otherwise.
+        """Return a successful response, after up to three attempts; SmartcarError otherwise.
 
-        ServiceIllError, with nothing sent, where the last calls of this API say that the service is ill.
+        ServiceIllError, with nothing sent, if the last calls to this API show that the service is failing.
         """
         self._breaker.check(request.api)
         try:
@@ -187,19 +187,19 @@ class Transport:
         except SmartcarError as error:
             self._breaker.note(request.api, error)
             if wait_before_repeating(error):
-                told = request.api, request.method, request.template, self._attempts, in_words(error)
-                log.info("%s %s %s: given up after %d attempts: %s", *told)
+                values = request.api, request.method, request.template, self._attempts, in_words(error)
+                log.info("%s %s %s: given up after %d attempts: %s", *values)
             raise
         self._breaker.note(request.api, None)
         return response
 
     def end(self) -> None:
-        """Lets no call wait for the allowance any longer: the run is being ended."""
+        """Stop all calls from waiting for the allowance, because the run is being ended."""
         if self._budget:
             self._budget.bucket.end()
 
     def close(self) -> None:
-        """Closes every thread's client."""
+        """Close every thread's client."""
         self._deadlines.end()
         with self._lock:
             clients, self._clients = self._clients, []
@@ -222,28 +222,28 @@ class Transport:
         self._record(request, at, time.perf_counter() - started, response, problem)
         self.clock_skew = _skew(response, at) if response is not None else self.clock_skew
         if isinstance(problem, RateLimitError):
-            self._obey(problem)
+            self._pause(problem)
         if problem is not None:
             raise problem
         assert response is not None
         return response
 
     def _take(self, request: Request) -> None:
-        """Takes what the request costs, from its vehicle's own limit and from the budget; both or none."""
-        metered = self.meter if request.vehicle else None
-        if metered:
-            metered.take(request.vehicle, request.reads)
+        """Take the request's cost from its vehicle's limit and from the budget; from both or from neither."""
+        meter = self.meter if request.vehicle else None
+        if meter:
+            meter.take(request.vehicle, request.reads)
         if not self._budget or request.free:
             return
         try:
             self._budget.take(request.units)
         except AllowanceSpentError:
-            if metered:
-                metered.give_back(request.vehicle, request.reads)
+            if meter:
+                meter.give_back(request.vehicle, request.reads)
             raise
 
     def _answer(self, request: Request) -> tuple[httpx.Response | None, SmartcarError | None]:
-        """The answer, and the error that it or its absence means: never neither."""
+        """Return the response, if there was one, and the error, if it failed; at least one of them."""
         with self._deadlines.watching(self._client()) as deadline:
             try:
                 response = self._whole(deadline.client, request, request.timeout or self._timeout)
@@ -251,7 +251,7 @@ class Transport:
                 return None, NotSmartcarError(f"{_no_answer(request)} that can be used: it {error}. Check the origin.")
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ValueError, OSError, RuntimeError) as error:
                 if deadline.passed:
-                    return None, NotSmartcarError(f"{_no_answer(request)} that ended in time. Check the origin.")
+                    return None, NotSmartcarError(f"{_no_answer(request)} that was complete in time. Check the origin.")
                 if not isinstance(error, UNREACHABLE):
                     raise
                 return None, UnreachableError(
@@ -263,7 +263,7 @@ class Transport:
 
     @staticmethod
     def _whole(client: httpx.Client, request: Request, timeout: float) -> httpx.Response:
-        """The answer with all of its body, and how long that took."""
+        """Return the response with its whole body and the time that took."""
         started = time.perf_counter()
         with client.stream(
             request.method,
@@ -274,12 +274,12 @@ class Transport:
             json=request.json,
             timeout=timeout,
         ) as response:
-            found = bounds.read_whole(response)
-        found.elapsed = timedelta(seconds=time.perf_counter() - started)
-        return found
+            complete = bounds.read_whole(response)
+        complete.elapsed = timedelta(seconds=time.perf_counter() - started)
+        return complete
 
-    def _obey(self, error: RateLimitError) -> None:
-        """Holds every caller of the application's bucket; a vehicle's own limit holds nobody else."""
+    def _pause(self, error: RateLimitError) -> None:
+        """Pause the application's bucket for every caller, unless the limit is one vehicle's own."""
         if self._budget and error.code != "VEHICLE" and error.retry_after:
             self._budget.bucket.hold(error.retry_after)
 
@@ -301,7 +301,7 @@ class Transport:
         response: httpx.Response | None,
         problem: SmartcarError | None,
     ) -> None:
-        told = response.headers.get("sc-request-id") if response is not None else None
+        request_id = response.headers.get("sc-request-id") if response is not None else None
         call = Call(
             at=at,
             api=request.api,
@@ -310,59 +310,59 @@ class Transport:
             units=request.units,
             error=(problem.type or type(problem).__name__) if problem else None,
             code=problem.code if problem else None,
-            request_id=problem.request_id if problem else told,
+            request_id=problem.request_id if problem else request_id,
             seconds=seconds,
         )
         with self._lock:
             self.calls.append(call)
-        said = call.api, request.method, call.template, call.status or call.error, call.units, call.seconds * 1000
-        log.debug("%s %s %s: %s, %d units, %.0f ms", *said)
+        values = call.api, request.method, call.template, call.status or call.error, call.units, call.seconds * 1000
+        log.debug("%s %s %s: %s, %d units, %.0f ms", *values)
 
 
 class _Routes(httpx.BaseTransport):
-    """Each host directly or by the proxy that the environment names for it; each way is opened when first used."""
+    """Sends to each host directly or through its proxy from the environment; opens a transport on first use."""
 
     def __init__(self) -> None:
-        self._ways: dict[tuple[str, str, int | None], httpx.HTTPTransport] = {}
+        self._transports: dict[tuple[str, str, int | None], httpx.HTTPTransport] = {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        way = self._ways.get((url.scheme, url.host, url.port))
-        if way is None:
+        transport = self._transports.get((url.scheme, url.host, url.port))
+        if transport is None:
             proxy = network.proxy_for(str(url))
-            checked = _certificates() if url.scheme == "https" else False
-            way = httpx.HTTPTransport(verify=checked, proxy=proxy.url if proxy else None)
-            self._ways[url.scheme, url.host, url.port] = way
-        return way.handle_request(request)
+            verify = _certificates() if url.scheme == "https" else False
+            transport = httpx.HTTPTransport(verify=verify, proxy=proxy.url if proxy else None)
+            self._transports[url.scheme, url.host, url.port] = transport
+        return transport.handle_request(request)
 
     def close(self) -> None:
-        for way in list(self._ways.values()):  # another thread may open one meanwhile
-            way.close()
+        for transport in list(self._transports.values()):  # another thread may open one meanwhile
+            transport.close()
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """What every thread's client trusts; read once, for that takes longer than a call on a near network."""
+    """Return the certificates that every client trusts; read once, because that takes longer than a fast call."""
     return network.trusted() or httpx.create_ssl_context(trust_env=False)
 
 
 def _skew(response: httpx.Response, at: datetime) -> float | None:
-    """Seconds between the moment a request was sent and the date of its answer; to the second, as dates are."""
+    """Return the seconds from the response's date to the time its request was sent; None without a valid date."""
     try:
-        told = email.utils.parsedate_to_datetime(response.headers["date"])
-        return (at - told).total_seconds()
+        date = email.utils.parsedate_to_datetime(response.headers["date"])
+        return (at - date).total_seconds()
     except (KeyError, ValueError, TypeError):
         return None
 
 
 def _no_answer(request: Request) -> str:
-    """That nothing came of a request, for people, and by which proxy it went."""
+    """Return the start of an error message: no answer, from which host and through which proxy."""
     through = f" through {proxy.variable}" if (proxy := network.proxy_for(request.url)) else ""
     return f"smartcar: {_host(request.url)} gave no answer{through} to {request.method} {request.template}"
 
 
 def _host(url: str) -> str:
-    """The host of an address, for people; the address may be none."""
+    """Return the host of an address, for people; the address may be invalid."""
     try:
         return urlsplit(url).hostname or "no host"
     except ValueError:

@@ -75,7 +75,7 @@ def test_the_level_outlives_its_process(make_house: Callable[..., House], kind: 
     left = shared(house, allowance).level()
     assert 20 == pytest.approx(left.units, abs=0.1)
     assert time.time() == pytest.approx(left.at, abs=60)
-    with pytest.raises(AllowanceSpentError, match="21 units wanted, 20 left"):
+    with pytest.raises(AllowanceSpentError, match="21 units needed, 20 left"):
         shared(house, allowance).take(21, until=0)
 
 
@@ -83,7 +83,7 @@ def test_a_pause_that_smartcar_asked_for_holds_everybody(house: House) -> None:
     """After a hold no bucket of the service gives a unit before its end, however much it has."""
     allowance = Allowance(burst=50)
     shared(house, allowance).hold(120)
-    with pytest.raises(AllowanceSpentError, match=r"the next come in 1[12]. s"):
+    with pytest.raises(AllowanceSpentError, match=r"available in 1[12]. s"):
         shared(house, allowance).take(1, until=time.time() + 60)
     assert 50 == shared(house, allowance).level().units
 
