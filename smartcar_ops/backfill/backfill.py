@@ -1,4 +1,4 @@
-"""The backfill as one notebook or one panel drives it: what the parameters say, step by step."""
+"""The backfill as its notebook or panel drives it: plan, apply or undo, according to the parameters."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from smartcar_ops.settings import file_modes
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http.rate_limit import Cost
+from smartcar_ops.text import thousands
 
 PLAN = "plan.parquet"
 NOTEBOOK = acts.NOTEBOOK
 SAMPLE = 10
-CORRECT = "correct the car's row in your table, then plan again"
-"""What is to be done about a car that is for a person."""
+CORRECT = "correct the vehicle's row in your table, then plan again"
+"""What a person does about a vehicle in conflict."""
 
 
 class Backfill:
-    """Plans, applies or undoes, as its parameters say; nothing is written without ``apply``.
+    """Plans, applies or undoes, according to its parameters; writes nothing without ``apply``.
 
-    ``plans`` says whether it makes a plan, rather than carrying one out or undoing a run.
+    ``plans`` is true if it makes a plan, rather than applying one or undoing a run.
 
-    ParameterError for parameters that contradict each other, before anything is asked.
+    ParameterError if the parameters contradict each other, before any query is sent.
     """
 
     def __init__(
@@ -63,19 +64,19 @@ class Backfill:
         self.accept_list = accept_list
         self.plan = plan if isinstance(plan, Plan) else None
         self.to_undo = 0
-        self._way_back = pd.DataFrame()
+        self._undo_preview = pd.DataFrame()
         self.asked = SourceReport()
         self.applied: Applied | None = None
 
     def cost(self) -> Cost:
-        """What asking will cost; applying and undoing ask nobody."""
+        """Return what querying Smartcar will cost; applying and undoing cost nothing."""
         return resolver.cost(self.session, self.sources) if self.plans else Cost({})
 
     def prepare(self, progress: AuditProgress | None = None) -> Backfill:
-        """Asks and plans, or reads the plan or the way back that the parameters name; writes no company row."""
+        """Query the sources and plan, or read the plan or the changes to undo; writes no row of the company's."""
         session = self.session
         if self._undo:
-            self.to_undo, self._way_back = runner.undo_preview(session.ledger, self._undo, SAMPLE)
+            self.to_undo, self._undo_preview = runner.undo_preview(session.ledger, self._undo, SAMPLE)
         elif isinstance(self._plan_given, Plan):
             self.plan = self._plan_given
         elif self._plan_given:
@@ -97,31 +98,33 @@ class Backfill:
         return self
 
     def counts(self) -> pd.DataFrame:
-        """Decisions by table: what would happen."""
+        """Return the number of rows by table and decision; for an undo, of rows to put back."""
         if self.plan is None:
             return pd.DataFrame({"rows to put back": [self.to_undo]}, index=[self._undo])
         return pd.DataFrame({table: self.plan.counts(table) for table in ("users", "vehicles")}).T
 
     def sample(self) -> pd.DataFrame:
-        """The first rows to set, of each table."""
+        """Return the first rows to set in each table; for an undo, the first to put back."""
         if self.plan is None:
-            return self._way_back
-        found = [self.plan.first("set", SAMPLE // 2, table) for table in ("users", "vehicles")]
-        return pd.concat(found)[["table", "row_id", "user_id", "proposed", "evidence"]]
+            return self._undo_preview
+        first_rows = [self.plan.first("set", SAMPLE // 2, table) for table in ("users", "vehicles")]
+        return pd.concat(first_rows)[["table", "row_id", "user_id", "proposed", "evidence"]]
 
     def conflicts(self) -> pd.DataFrame:
-        """The rows for people, with the evidence side by side, and how each is decided; never written."""
+        """Return the conflicts with their evidence and the commands that decide each; they are never written."""
         if self.plan is None:
             return pd.DataFrame()
         rows = self.plan.conflicts()[["table", "row_id", "current", "evidence", "reason"]]
         choices = {one.user_id: commands(one.user_id, one.ids) for one in decisions.conflicts(self.plan)}
-        told = [choices[row.row_id] if row.table == "users" else (CORRECT,) for row in rows.itertuples()]
-        return rows.assign(decide=told)
+        return rows.assign(
+            decide=[choices[row.row_id] if row.table == "users" else (CORRECT,) for row in rows.itertuples()]
+        )
 
     def execute(self, progress: runner.RowProgress | None = None, run_id: str = "") -> pd.DataFrame:
-        """With ``apply``: does the plan, or the undo; without: does nothing. Returns what became of the rows.
+        """Apply the plan or undo the run if ``apply`` is set; return the number of rows by table and outcome.
 
-        The act is recorded as ``run_id``; without one, under the run's own name, in JupyterLab under a new one.
+        It is recorded in the ledger as ``run_id``; the default is the name of the run's folder, or a new name in
+        JupyterLab.
         """
         session = self.session
         run_id = run_id or (session.run_id if session.folder else session.new_run_id())
@@ -139,16 +142,16 @@ class Backfill:
         nothing = pd.DataFrame(columns=["table", "outcome", "rows"])
         if self.applied is None:
             return nothing
-        changes = self.applied.kept()
+        changes = self.applied.changes()
         session.save(changes=changes)
-        found = [part[["table", "outcome"]].value_counts() for part in changes.parts()]
-        if not found:
+        counts = [part[["table", "outcome"]].value_counts() for part in changes.parts()]
+        if not counts:
             return nothing
-        counted = pd.concat(found).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
+        counted = pd.concat(counts).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
         return counted.replace({"outcome": {"written": acts.DID[self._act]}})
 
     def _apply(self, plan: Plan, run_id: str, progress: runner.RowProgress | None) -> Applied:
-        """Applies the plan, which is kept until nothing of it is left to continue."""
+        """Apply the plan; a copy of it is kept until nothing is left to continue."""
         session = self.session
         reports = session.settings.reports
         is_new = keep_plan(reports, plan)
@@ -160,16 +163,16 @@ class Backfill:
             with suppress(SmartcarOpsError, OSError):
                 run = session.runs.one(run_id)
                 if is_new if run is None else not (run.failed or acts.can_continue(run)):
-                    _kept(reports, plan.hash).unlink(missing_ok=True)
+                    _kept_path(reports, plan.hash).unlink(missing_ok=True)
 
     def failures(self) -> pd.DataFrame:
-        """The rows that failed, and why; the same plan applied again tries them again."""
+        """Return the rows that failed, with the reason; applying the same plan again retries them."""
         if self.applied is None or not self.applied.count("failed"):
             return pd.DataFrame()
         return self.applied.table("failed")[["table", "row_id", "column", "after", "reason"]]
 
     def finish(self) -> Outcome:
-        """Ends the session with the verdict, the counts and the exit code of what was done."""
+        """End the session with the verdict, the counts and the exit code."""
         decisions = self.plan.counts() if self.plan else {}
         done: dict[str, Any] = dict.fromkeys(("applied", "skipped", "failed"), 0)
         done |= self.applied.summary if self.applied else {}
@@ -189,12 +192,12 @@ class Backfill:
 
     @property
     def complete(self) -> bool:
-        """False where the allowance ended, or the run was cancelled or stopped, before the end."""
+        """False if a question has no answer yet, or the run was cancelled or stopped before it finished."""
         return self.asked.complete and not (self.applied and (self.applied.cancelled or self.applied.stopped))
 
     @property
     def exit_code(self) -> int:
-        """That of what was done last."""
+        """The exit code of the apply or undo; before that, of the plan or the preview."""
         if self.applied:
             return self.applied.exit_code
         if self.plan:
@@ -203,68 +206,70 @@ class Backfill:
 
     @property
     def verdict(self) -> str:
-        """What was done, or would be, in one sentence; before that, whether an earlier act ended before its end."""
+        """What was done, or would be, in one sentence; a plan or preview adds a run that did not finish."""
         if self.applied and self.applied.exit_code == 3:
-            rest = {
-                "apply": "open: every row of it was carried out",
-                "undo": "left to put back: all of it was put back",
-            }
-            return f"Nothing is {rest[self._act]} before."
+            return {
+                "apply": "Nothing left to write for this plan.",
+                "undo": "Nothing left to undo for this run.",
+            }[self._act]
         if self.applied:
             done = self.applied.summary
             why = "; ".join(f"{rows:,} {reason}" for reason, rows in sorted(self.applied.reasons().items()))
             skipped = f"{done['skipped']:,} skipped" + (f" ({why})" if why else "")
-            told = f"{done['applied']:,} rows {acts.DID[self._act]}, {skipped}, {done['failed']:,} failed."
+            counts = (
+                f"{thousands(done['applied'], 'rows')} {acts.DID[self._act]}, {skipped}, {done['failed']:,} failed."
+            )
             if self.applied.stopped:
-                return f"{told} The {self._act} stopped: {self.applied.stopped}."
-            return f"{told} The {self._act} was cancelled before its end." if self.applied.cancelled else told
+                return f"{counts} The {self._act} stopped: {self.applied.stopped}."
+            return f"{counts} The {self._act} was cancelled before it finished." if self.applied.cancelled else counts
         if self.plan:
             return f"Plan only, nothing written: {self.plan.verdict}{self._unfinished()}"
-        return f"Undo only shown, nothing put back: {self.to_undo:,} rows would be put back.{self._unfinished()}"
+        rows = thousands(self.to_undo, "rows")
+        return f"Preview only, nothing put back: {rows} would be put back.{self._unfinished()}"
 
     @property
     def _act(self) -> str:
         return "undo" if self._undo else "apply"
 
     def _unfinished(self) -> str:
-        """The newest act that writes, if it was killed; empty otherwise."""
+        """Return a sentence about the newest run that writes if it was killed; empty otherwise."""
         run = self.session.runs.writing()
         if run is None or run.status is not RunStatus.INTERRUPTED:
             return ""
-        told = told_to_continue(self.session.runs, run, self.session.settings.reports)
-        return f" Run {run.run_id} is interrupted: {told[:1].lower()}{told[1:]}"
+        advice = told_to_continue(self.session.runs, run, self.session.settings.reports)
+        return f" Run {run.run_id} is interrupted: {advice[:1].lower()}{advice[1:]}"
 
 
 def check_act(*, apply: bool, planned: bool, undo: str) -> None:
-    """ParameterError for an act that can't be meant: to write without saying what, or two things at once."""
+    """ParameterError if there is nothing to apply, or both a plan and an undo."""
     if apply and not planned and not undo:
         raise ParameterError(
-            "parameters: apply=True needs a plan or an undo; run without apply first, then plan=latest."
+            "parameters: apply=True needs a plan or an undo; run without apply first, then with plan=latest."
         )
     if planned and undo:
-        raise ParameterError("parameters: plan and undo are both given; expected one of them.")
+        raise ParameterError("parameters: plan and undo are both set; expected only one of them.")
 
 
 def find_plan(session: Session, given: str) -> Plan:
-    """The plan a parameter names: a run's folder, a file, or ``latest``; PlanError where there is none."""
+    """Return the plan of a parameter: a run's folder, a file, or ``latest``; PlanError if there is none."""
     if given == "latest":
         return _latest(session)
     return Plan.load(plan_file(session.settings, given), session.ledger.plan_key())
 
 
 def plan_file(settings: Settings, given: str) -> Path:
-    """The file of a plan, by the run's folder or its own path; PlanError where there is none."""
+    """Return the path of a plan, given that path or the run's folder; PlanError if there is none."""
     for candidate in (Path(given), settings.reports / given, settings.root / given):
         file = candidate / PLAN if candidate.is_dir() else candidate
         if file.is_file():
             return file
-    raise PlanError(f"plan: {given!r} is no run's folder, plan file or 'latest'; expected one of these.")
+    raise PlanError(f"plan: {given!r} is not a run's folder, a plan file or 'latest'; expected one of these.")
 
 
 def plan_of(ledger: Ledger, reports: Path, hash: str) -> Plan | None:
-    """The plan with this hash among the runs' folders, the newest first, or kept for its apply; None if it is gone."""
+    """Return the plan with this hash, from the copy kept for its apply or from a run's folder; None if it is gone."""
     key, folders = ledger.plan_key(), sorted(reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True)
-    for file in (_kept(reports, hash), *folders):
+    for file in (_kept_path(reports, hash), *folders):
         with suppress(PlanError):
             plan = Plan.load(file, key)
             if plan.hash == hash:
@@ -273,30 +278,30 @@ def plan_of(ledger: Ledger, reports: Path, hash: str) -> Plan | None:
 
 
 def keep_plan(reports: Path, plan: Plan) -> bool:
-    """Keeps a plan that is in no run's folder, so that a killed apply can be continued; True if it was not kept yet."""
-    path, kept = plan.kept.path.resolve(), _kept(reports, plan.hash)
+    """Copy a plan that is in no run's folder, so that a killed apply can be continued; True if a copy was made."""
+    path, copy = plan.table.path.resolve(), _kept_path(reports, plan.hash)
     in_folder = path.parent.parent == reports.resolve() and path.parent.match(f"*__{NOTEBOOK}")
-    if in_folder or kept.exists():
+    if in_folder or copy.exists():
         return False
-    with suppress(OSError):  # the apply does without, and Continue says that the plan is gone
-        kept.touch()
-        file_modes.apply(kept)
-        plan.save(kept)
+    with suppress(OSError):  # the apply works without the copy; Continue then reports that the plan is gone
+        copy.touch()
+        file_modes.apply(copy)
+        plan.save(copy)
     return True
 
 
-def _kept(reports: Path, hash: str) -> Path:
+def _kept_path(reports: Path, hash: str) -> Path:
     return reports / f".plan-{hash}.parquet"
 
 
 def what_next(register: Runs, run: Run, reports: Path) -> str:
-    """What to do about a run that ended before its end, as sentences; empty if there is nothing to do.
+    """Return what to do about a run that did not finish, as sentences; empty if there is nothing to do.
 
-    Only the newest act that writes is continued: what an earlier one left open, a later one may have done.
+    Only the newest run that writes can be continued: a later run may have done what an earlier one left.
     """
     if not acts.can_continue(run):
         stopped = run.status is RunStatus.INTERRUPTED
-        return f"{acts.why(run)} Run {run.notebook} again; it goes on from there." if stopped else ""
+        return f"{acts.why(run)} Run {run.notebook} again; it continues where it stopped." if stopped else ""
     newest = register.writing()
     if newest is not None and newest.run_id != run.run_id:
         return f"{acts.far(run)} {acts.why(run)} Run {newest.run_id} came after it."
@@ -304,18 +309,18 @@ def what_next(register: Runs, run: Run, reports: Path) -> str:
 
 
 def told_to_continue(register: Runs, run: Run, reports: Path) -> str:
-    """How far an act came that ended before its end, why, and the command that continues it, as sentences."""
+    """Return how far an unfinished run came, why it ended, and the command that continues it, as sentences."""
     plan = plan_of(register.ledger, reports, str(run.plan)) if run.act == Act.APPLY else None
-    path = plan.kept.path if plan else None
+    path = plan.table.path if plan else None
     name = (path.parent.name if path.name == PLAN else path.name) if path else None
     return f"{acts.far(run)} {acts.why(run)} {acts.command(run, name)}"
 
 
 def _latest(session: Session) -> Plan:
-    """The newest plan of this database. Where a run has carried it out, nothing is open in it.
+    """Return the newest plan of this database, even if it has already been applied.
 
-    An older plan is never taken in its place, though it was not carried out: what was learnt since may speak
-    against it. It can still be named.
+    An older plan is never used instead, even if it was not applied: newer evidence may contradict it. It can still be
+    given by name.
     """
     here, key = runner.binding(session.company, session.ledger), session.ledger.plan_key()
     for file in sorted(session.settings.reports.glob(f"*__{NOTEBOOK}/{PLAN}"), reverse=True):
@@ -325,6 +330,4 @@ def _latest(session: Session) -> Plan:
             continue
         if plan.binding.database == here.database:
             return plan
-    raise PlanError(
-        "plan: there is no plan of this database in reports/; run 30_backfill_user_ids without apply first."
-    )
+    raise PlanError("plan: reports/ has no plan for this database; run 30_backfill_user_ids without apply first.")

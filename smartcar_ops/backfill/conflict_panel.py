@@ -1,4 +1,4 @@
-"""The users for a person to decide, one at a time: what is stored, what the evidence says, and a choice."""
+"""The conflicts of a plan as widgets, one user at a time: the stored id, the evidence, and a choice."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from smartcar_ops.backfill.decisions import Conflict
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
 from smartcar_ops.session import Session
+from smartcar_ops.text import thousands
 
-SHOWN = 500
-"""Conflicts that are listed at once; planned again, those that were decided make room for the next."""
+MAX_LISTED = 500
+"""Conflicts that are listed at once; a new plan leaves out those decided, so that the next ones are listed."""
 
-NAMED = re.compile(r"([0-9a-f-]{36}) \(([^)]*)\)", re.IGNORECASE)
+ID_AND_SOURCES = re.compile(r"([0-9a-f-]{36}) \(([^)]*)\)", re.IGNORECASE)
 """An id in a plan's evidence, and the sources that name it."""
 
 
 class ConflictQueue:
-    """Shows a plan's conflicts and records a choice with name and reason; the next plan sets it."""
+    """Shows a plan's conflicts and records a decision with name and reason; the next plan sets the id."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -33,14 +34,14 @@ class ConflictQueue:
         wide, narrow = widgets.Layout(width=WIDE), widgets.Layout(width="40px")
         self.title = heading("")
         self.which = widgets.Dropdown(description="Conflict", layout=widgets.Layout(width="340px"))
-        self.back = widgets.Button(icon="arrow-left", tooltip="The conflict before", layout=narrow)
-        self.forward = widgets.Button(icon="arrow-right", tooltip="The next conflict", layout=narrow)
+        self.back = widgets.Button(icon="arrow-left", tooltip="Previous conflict", layout=narrow)
+        self.forward = widgets.Button(icon="arrow-right", tooltip="Next conflict", layout=narrow)
         self.facts = widgets.HTML()
         self.choice = widgets.RadioButtons(layout=widgets.Layout(width=WIDE))
         self.by = widgets.Text(description="Your name", placeholder="who decides", layout=wide)
-        self.reason = widgets.Text(description="Reason", placeholder="why; kept with the choice", layout=wide)
+        self.reason = widgets.Text(description="Reason", placeholder="why; stored with your decision", layout=wide)
         self.decide = widgets.Button(
-            description="Decide", icon="gavel", tooltip="Records the choice; the next plan sets it"
+            description="Decide", icon="gavel", tooltip="Record your decision; the next plan sets the id"
         )
         self.said = widgets.HTML()
         self.which.observe(lambda _: self._show(), "value")
@@ -61,30 +62,30 @@ class ConflictQueue:
 
     @property
     def conflict(self) -> Conflict | None:
-        """The one that is shown."""
+        """The conflict that is shown; None if there is none."""
         place = self.which.value
         return self._conflicts[place] if place is not None and place < len(self._conflicts) else None
 
     def show(self, plan: Plan | None) -> None:
-        """Lists the conflicts of a plan, and which of them were decided after it was made."""
+        """List the conflicts of a plan, and mark those decided after it was made."""
         before, chosen = self.conflict, self.choice.value
-        found = decisions.conflicts(plan) if plan else []
-        self._conflicts = found[:SHOWN]
-        choices = self._session.ledger.choices() if found else {}
-        self._decided = {one.user_id for one in self._conflicts if _is_news(one, choices.get(one.user_id))}
-        more = f" The first {SHOWN:,} are listed: plan again for the next." if len(found) > SHOWN else ""
+        conflicts = decisions.conflicts(plan) if plan else []
+        self._conflicts = conflicts[:MAX_LISTED]
+        choices = self._session.ledger.choices() if conflicts else {}
+        self._decided = {one.user_id for one in self._conflicts if _is_newer(one, choices.get(one.user_id))}
+        more = f" The first {MAX_LISTED:,} are listed; plan again to see more." if len(conflicts) > MAX_LISTED else ""
         total = plan.counts("users")["conflict"] if plan else 0
-        words = f"Conflicts: {total:,} users are for a person to decide.{more}" if total else "Conflicts: none."
-        self.title.value = heading(words if plan else "Conflicts: plan first.").value
+        words = f"Conflicts: {thousands(total, 'users')} to decide on.{more}" if total else "Conflicts: none."
+        self.title.value = heading(words if plan else "Conflicts: make a plan first.").value
         self.said.value = ""
         self.form.layout.display = "" if self._conflicts else "none"
         again = [place for place, one in enumerate(self._conflicts) if one == before]
         self._list(again[0] if again else self._next_open(0))
         if again:
-            self.choice.value = chosen  # whoever is about to decide is not disturbed
+            self.choice.value = chosen  # keep a choice that is about to be submitted
 
     def _list(self, place: int | None) -> None:
-        """Lists them anew, with the marks of those decided, and shows one."""
+        """List the conflicts again, mark those decided, and show one."""
         total, marks = len(self._conflicts), dict.fromkeys(self._decided, " ✓ decided")
         self.which.options = [
             (f"{number} of {total} · user {one.user_id}{marks.get(one.user_id, '')}", number - 1)
@@ -94,10 +95,10 @@ class ConflictQueue:
         self._show()
 
     def _next_open(self, start: int) -> int | None:
-        """The first one from here on that nobody decided; the one here where all are."""
+        """Return the first undecided conflict from ``start`` on; ``start`` itself if all are decided."""
         places = [*range(start, len(self._conflicts)), *range(start)]
-        still = (place for place in places if self._conflicts[place].user_id not in self._decided)
-        return next(still, start if places else None)
+        undecided = (place for place in places if self._conflicts[place].user_id not in self._decided)
+        return next(undecided, start if places else None)
 
     def _move(self, steps: int) -> None:
         if self._conflicts:
@@ -115,26 +116,26 @@ class ConflictQueue:
         self.choice.value = None
 
     def _evidence(self, one: Conflict) -> pd.DataFrame:
-        """The ids side by side: which is stored, what names each, and which other conflict it is in."""
-        named = {id.lower(): sources for id, sources in NAMED.findall(one.evidence)}
+        """Return one row per id: whether it is stored, its sources, and the other users in conflict over it."""
+        sources_by_id = {id.lower(): sources for id, sources in ID_AND_SOURCES.findall(one.evidence)}
         others = {
             id: ", ".join(other.user_id for other in self._conflicts if id in other.ids and other is not one)
             for id in one.ids
         }
         rows = [
-            (id, "yes" if id == (one.current or "").strip().lower() else "no", named.get(id, "nothing"), others[id])
+            (id, "yes" if id == (one.current or "").strip().lower() else "no", sources_by_id.get(id, "–"), others[id])
             for id in one.ids
         ]
-        frame = pd.DataFrame(rows, columns=["id", "stored", "named by", "also of user"])
-        return frame if any(others.values()) else frame.drop(columns="also of user")
+        frame = pd.DataFrame(rows, columns=["id", "stored", "sources", "also for user"])
+        return frame if any(others.values()) else frame.drop(columns="also for user")
 
     def _press(self) -> None:
         with telling(self.said):
             one = self.conflict
             if one is None or self.choice.value is None:
-                self.said.value = "Choose an id, or no id, first."
+                self.said.value = "Choose an id or “no id” first."
                 return
-            told = decisions.decide(
+            decided = decisions.decide(
                 self._session.company,
                 self._session.ledger,
                 one.user_id,
@@ -146,16 +147,16 @@ class ConflictQueue:
             self._decided.add(one.user_id)
             self.reason.value = ""
             self._list(self._next_open(self.which.value))
-            self.said.value = html.escape(told)
+            self.said.value = html.escape(decided)
 
 
-def _is_news(one: Conflict, choice: dict[str, Any] | None) -> bool:
-    """Whether a choice was made that the plan does not know."""
+def _is_newer(one: Conflict, choice: dict[str, Any] | None) -> bool:
+    """Return whether a decision was made after the plan."""
     return choice is not None and not one.reason.startswith(f"{choice['chosen_by']} chose: {choice['reason']}")
 
 
 def _why(one: Conflict) -> str:
-    """Why it is a conflict; the ids themselves stand beside."""
+    """Return why it is a conflict, without the ids, which are shown next to it."""
     words, _, ids = one.reason.partition(": ")
-    told = words if ids.startswith(("stored ", "named ")) else one.reason
-    return told[:1].upper() + told[1:] + "."
+    reason = words if ids.startswith(("stored ", "found ")) else one.reason
+    return reason[:1].upper() + reason[1:] + "."

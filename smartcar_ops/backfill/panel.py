@@ -1,4 +1,4 @@
-"""The operator's panel: buttons over the same functions that papermill calls, in plain ipywidgets."""
+"""The operator's panel in plain ipywidgets: its buttons call the same functions that papermill calls."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from smartcar_ops.database.ledger.runs import Act, Run
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, SmartcarOpsError
 from smartcar_ops.session import Session
+from smartcar_ops.text import thousands
 
 
 class Stopped(SmartcarOpsError):
-    """The operator pressed Stop while Smartcar was being asked; what was answered is kept."""
+    """The operator pressed Stop while Smartcar was being queried; the answers so far are kept."""
 
 
 class BackfillPanel:
-    """Plan, decide, apply, pause, resume, cancel, undo; the work runs in a thread, so that the kernel stays free.
+    """Buttons to plan, decide, apply, pause, resume, cancel and undo; the work runs in a thread of its own.
 
-    A run lives in SQL: a panel opened anew, or elsewhere, shows the one under way and can pause, resume or cancel it.
+    A run is stored in the database: any panel, opened later or on another machine, shows it and can pause, resume or
+    cancel it.
     """
 
     def __init__(self, session: Session, backfill: Backfill) -> None:
@@ -41,19 +43,19 @@ class BackfillPanel:
         self._planned, self._applied = backfill, backfill.plan
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._working, self._own = False, ""
-        self._planned_after = ""  # the act that was the newest when Plan was pressed
+        self._working, self._own_run_id = False, ""
+        self._planned_after = ""  # the newest run when Plan was pressed
         self.where = widgets.HTML(value=f"<div style='line-height:1.4'>{muted(f'Acting on {session.where}.')}</div>")
         self.status = widgets.HTML()
         self.sources = widgets.Text(
             value=",".join(backfill.sources), description="Sources", layout=widgets.Layout(width=WIDE)
         )
-        self.plan = widgets.Button(description="Plan", icon="search", tooltip="Asks Smartcar and plans; writes nothing")
-        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="Stops asking Smartcar")
+        self.plan = widgets.Button(description="Plan", icon="search", tooltip="Query Smartcar and plan; writes nothing")
+        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="Stop querying Smartcar")
         self.asking = widgets.IntProgress(value=0, min=0, max=1, layout=widgets.Layout(width="100%", display="none"))
         self.table = widgets.HTML()
         self.apply = widgets.Button(
-            description="Apply", icon="check", button_style="primary", disabled=True, tooltip="Writes exactly this plan"
+            description="Apply", icon="check", button_style="primary", disabled=True, tooltip="Write exactly this plan"
         )
         self.target = widgets.Text(
             description="Undo of",
@@ -65,9 +67,9 @@ class BackfillPanel:
             description="Undo",
             icon="undo",
             disabled=True,
-            tooltip="Puts back what was changed and nobody changed since",
+            tooltip="Put back the old values; rows changed since then are skipped",
         )
-        self.way_back = widgets.HTML()
+        self.undo_preview = widgets.HTML()
         self.queue = ConflictQueue(session)
         self.watch = RunWatch(
             session,
@@ -80,7 +82,7 @@ class BackfillPanel:
         self.pause, self.resume, self.cancel = self.watch.pause, self.watch.resume, self.watch.cancel
         self.go_on = self.watch.go_on
         self.bar, self.retry, self.decide = self.watch.bar, self.watch.retry, self.queue.decide
-        self.box = self._laid_out()
+        self.box = self._layout()
         for button, work in (
             (self.plan, self._do_plan),
             (self.apply, self._do_apply),
@@ -90,7 +92,7 @@ class BackfillPanel:
         ):
             button.on_click(lambda _, work=work: self._start(work))
         self.stop.on_click(lambda _: self._do_stop())
-        self.target.observe(lambda _: self._show_way_back(), "value")
+        self.target.observe(lambda _: self._show_undo_preview(), "value")
         with telling(self.status):
             self._show_plan()
             self._enable(working=False)
@@ -103,22 +105,22 @@ class BackfillPanel:
         display(self.box)  # type: ignore[no-untyped-call]
 
     def wait(self, seconds: float | None = None) -> None:
-        """Waits for the work that a button started; for scripts and tests."""
+        """Wait for the work that a button started; for scripts and tests."""
         if self._thread is not None:
             self._thread.join(seconds)
 
     def close(self) -> None:
-        """Takes the panel away; a run under way goes on."""
+        """Remove the panel; a running run continues."""
         self.watch.close()
         self.box.close()
 
-    def _laid_out(self) -> widgets.VBox:
+    def _layout(self) -> widgets.VBox:
         part = widgets.Layout(border_top="1px solid var(--jp-border-color2, #ccc)", padding="0 0 8px 0")
         plan = [self.sources, indented(widgets.HBox([self.plan, self.stop]), self.asking, self.table)]
         run = [
             indented(widgets.HBox([self.apply, self.pause, self.resume, self.cancel, self.go_on]), self.watch.box),
             widgets.HBox([self.target, self.undo]),
-            indented(self.way_back),
+            indented(self.undo_preview),
         ]
         parts = [[heading("Plan"), *plan], [heading("Run"), *run], [self.queue.box]]
         return widgets.VBox([self.where, self.status, *(widgets.VBox(children, layout=part) for children in parts)])
@@ -127,7 +129,7 @@ class BackfillPanel:
 
     def _start(self, work: Callable[[], None]) -> None:
         if self._working:
-            return  # pressed twice, before the browser heard that the button is off
+            return  # pressed twice, before the browser disabled the button
         self._stop.clear()
         self._enable(working=True)
         self._thread = threading.Thread(target=self._guarded, args=(work,), daemon=True)
@@ -142,11 +144,11 @@ class BackfillPanel:
                 self.watch.follow()
 
     def _do_plan(self) -> None:
-        self.status.value = "Asking Smartcar…"
+        self.status.value = "Querying Smartcar…"
         self.stop.disabled, self.asking.layout.display = False, ""
         try:
             planned = Backfill(self._session, sources=self.sources.value, **self._options)
-            self.status.value = f"Asking Smartcar: {html.escape(str(planned.cost()))}."
+            self.status.value = f"Querying Smartcar: {html.escape(str(planned.cost()))}."
             self._planned = planned.prepare(self._asking)
         finally:
             self.stop.disabled, self.asking.layout.display = True, "none"
@@ -154,7 +156,7 @@ class BackfillPanel:
         self._show_plan()
         self.status.value = f"Planned: {self.status.value}"
         if not planned.complete:
-            self.status.value += " Not everything was answered: Plan goes on from there."
+            self.status.value += " Some questions have no answer yet; press Plan again to continue."
 
     def _do_apply(self) -> None:
         self._applied = self._planned.plan
@@ -164,40 +166,40 @@ class BackfillPanel:
         self._execute("Putting back", undo=self.target.value.strip())
 
     def _do_continue(self) -> None:
-        """The same act once more, for what is still open: an apply by its own plan, an undo by its own target."""
+        """Run the same act again for the rows that are left: an apply with its own plan, an undo with its target."""
         seen = self.watch.run
         self.watch.look()
         run = self.watch.run
         if run is None:
             return
         if seen is None or run.run_id != seen.run_id:
-            self.status.value = html.escape(f"Run {run.run_id} began meanwhile; nothing was done.")
+            self.status.value = html.escape(f"Run {run.run_id} has started in the meantime; nothing was done.")
         elif run.act == Act.UNDO:
             self._execute("Putting back", undo=run.plan or "")
         else:
             self._execute("Applying", plan=self._plan_of(run))
 
     def _execute(self, doing: str, **given: Any) -> None:
-        """What papermill's ``apply=True`` does with the same parameters, as a run of its own."""
+        """Do what papermill does with ``apply=True`` and the same parameters, as a new run."""
         backfill = Backfill(self._session, apply=True, **given, **self._options).prepare()
-        self._own = run_id = self._session.new_run_id()
+        self._own_run_id = run_id = self._session.new_run_id()
         self.status.value = f"{doing} as run {run_id}…"
         self.watch.follow()
         backfill.execute(run_id=run_id)
-        done = backfill.applied and backfill.applied.count("written")
-        back = "Undo with" if backfill.plan else "Undo this undo with"
-        self.status.value = html.escape(backfill.verdict) + (f" {back} undo={run_id}." if done else "")
+        has_written = backfill.applied and backfill.applied.count("written")
+        how = "Undo with" if backfill.plan else "Undo this undo with"
+        self.status.value = html.escape(backfill.verdict) + (f" {how} undo={run_id}." if has_written else "")
 
     def _plan_of(self, run: Run) -> Plan:
-        """The plan that a run carried out, where it is still at hand; PlanError where not."""
+        """Return the plan that a run applied; PlanError if it is no longer available."""
         for plan in (self._applied, self._planned.plan):
             if plan is not None and plan.hash == run.plan:
                 return plan
         found = plan_of(self._session.ledger, self._session.settings.reports, str(run.plan))
         if found is None:
             raise PlanError(
-                f"plan: the plan of run {run.run_id} is not kept here any more, so it can't be continued; "
-                "press Plan, then Apply: the new plan has what is still open."
+                f"plan: the plan of run {run.run_id} is no longer here, so the run can't be continued; "
+                "press Plan, then Apply: the new plan has the rows that are left."
             )
         return found
 
@@ -207,9 +209,9 @@ class BackfillPanel:
 
     def _asking(self, what: str, done: int, of: int) -> None:
         if self._stop.is_set():
-            raise Stopped("stopped: what was answered is kept; Plan goes on from there.")
+            raise Stopped("stopped: the answers so far are kept; press Plan to continue.")
         self.asking.max, self.asking.value = max(of, 1), done
-        self.status.value = f"Asking {html.escape(what)}: {done:,} of {of:,}"
+        self.status.value = f"Querying {html.escape(what)}: {done:,} of {of:,}"
 
     # --- what is shown -----------------------------------------------------------------------------------
 
@@ -221,7 +223,7 @@ class BackfillPanel:
         self.queue.show(plan)
 
     def _attached(self, run: Run) -> None:
-        """A run that this panel had not seen: Undo would put back it, or the apply that it goes back to."""
+        """Show a run that is new to this panel: preset Undo to this run, or to the apply that it belongs to."""
         if run.act == Act.APPLY or not self.target.value or self._undoes_an_undo(run):
             self.target.value = self._session.runs.chain(run)[-1]
         self._show_apply()
@@ -230,20 +232,22 @@ class BackfillPanel:
         return len(self._session.runs.chain(run)) > 2
 
     def _ended(self, run: Run) -> None:
-        """A run that this panel saw under way is over; its own end with a verdict."""
-        if run.run_id != self._own:
+        """Show that a run which this panel watched has ended; the panel's own runs end with their verdict."""
+        if run.run_id != self._own_run_id:
             self.status.value = html.escape(f"Run {run.run_id} is {run.status}: {', '.join(acts.counts(run))}.")
-        self._show_way_back()
+        self._show_undo_preview()
         self._show_apply()
 
-    def _show_way_back(self) -> None:
-        """What Undo would put back, counted before it is pressed; a run under way would belie the number."""
-        self.undo.disabled = self._working or not self.target.value.strip()
-        self.way_back.value = ""
-        with telling(self.way_back):
-            if self.target.value.strip() and not (self.watch.run and self.watch.run.is_running):
-                count, _ = runner.undo_preview(self._session.ledger, self.target.value.strip(), 0)
-                self.way_back.value = muted(f"{count:,} changes of it stand and would be put back.")
+    def _show_undo_preview(self) -> None:
+        """Show how many changes Undo would put back; nothing during a run, which changes the number."""
+        target = self.target.value.strip()
+        self.undo.disabled = self._working or not target
+        self.undo_preview.value = ""
+        with telling(self.undo_preview):
+            if target and not (self.watch.run and self.watch.run.is_running):
+                count, _ = runner.undo_preview(self._session.ledger, target, 0)
+                nothing = f"Nothing left to undo for {target if ':' in target else 'this run'}."
+                self.undo_preview.value = muted(f"{thousands(count, 'changes')} to put back." if count else nothing)
 
     def _enable(self, *, working: bool) -> None:
         self._working = working
@@ -252,12 +256,12 @@ class BackfillPanel:
         self._show_apply()
         self.undo.disabled = working or not self.target.value.strip()
         if not working:
-            self._show_way_back()
+            self._show_undo_preview()
 
     def _show_apply(self) -> None:
-        """Apply needs a plan, and after an undo that ended before its end a newer one: Continue comes first."""
+        """Enable Apply if there is a plan with rows to set; after an unfinished undo only if the plan is newer."""
         plan, run = self._planned.plan, self.watch.run
-        open_act = run if run is not None and acts.can_continue(run) else None
-        waits = open_act and open_act.act == Act.UNDO and open_act.run_id != self._planned_after
+        unfinished = run if run is not None and acts.can_continue(run) else None
+        waits = unfinished and unfinished.act == Act.UNDO and unfinished.run_id != self._planned_after
         self.apply.disabled = self._working or plan is None or plan.exit_code != 0 or bool(waits)
-        self.apply.button_style = "" if open_act else "primary"
+        self.apply.button_style = "" if unfinished else "primary"

@@ -1,4 +1,4 @@
-"""Decides for every user and every vehicle what a backfill would set, by what the ledger holds; writes nothing."""
+"""Decides for each user and vehicle what a backfill would set, from the evidence in the ledger; writes nothing."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ log = logging.getLogger("smartcar_ops.backfill")
 DECISIONS = {bucket.name: bucket.decision for bucket in buckets.BUCKETS}
 
 DecisionRule = tuple["pd.Series[bool]", buckets.Decision, str]
-"""(where it holds, the decision, why); the first that holds wins."""
+"""(rows it applies to, decision, reason); the first rule that applies to a row decides."""
 
 
 def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = None) -> Plan:
-    """The plan, written to ``path`` as it is made; reads the company's tables only, asks nobody."""
+    """Make a plan from the company's tables and the ledger, and write it to ``path``; makes no API call."""
     company.refuse_shared_ids()
     log.info("planning")
     started = time.perf_counter()
@@ -49,7 +49,7 @@ def plan(company: Company, ledger: Ledger, now: datetime, path: Path | None = No
 
 
 def binding(company: Company, ledger: Ledger) -> Binding:
-    """What a plan made now is tied to: database, schema phase, service, mode."""
+    """Return what a plan made now is for: database, schema phase, service, mode and tables."""
     identity = ledger.fact("database_id") if ledger.in_database else None
     return Binding(
         database=f"{company.fingerprint()}/{identity or '-'}",
@@ -61,7 +61,7 @@ def binding(company: Company, ledger: Ledger) -> Binding:
 
 
 def written_columns(company: Company) -> set[tuple[str, str]]:
-    """(table, column) that hold Smartcar's ids in this company's layout: nothing else is ever written."""
+    """Return the (table, column) pairs that hold Smartcar ids in the company's layout; nothing else is ever written."""
     users, vehicles = company.layout.users, company.layout.vehicles
     columns = {("users", users.smartcar_user_id)}
     if not vehicles.from_:
@@ -70,31 +70,31 @@ def written_columns(company: Company) -> set[tuple[str, str]]:
 
 
 def refuse_foreign_service(ledger: Ledger) -> None:
-    """PlanError where the ledger's evidence came from another service than the settings name now."""
+    """PlanError if the ledger's evidence came from another service than the one in the settings."""
     if ledger.bound_service() != ledger.scope.service:
         raise PlanError(
             "plan: this database's ledger holds evidence from another Smartcar service (other origins or client id); "
-            "plan and apply against that one, or use the database that belongs to this one."
+            "plan and apply with the settings of that service, or use the database that belongs to this one."
         )
 
 
 def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
-    """The rows of a plan, so many at a time: users first, then vehicles."""
+    """Yield the rows of a plan in batches: users first, then vehicles."""
     users, vehicles, choices = company.layout.users, company.layout.vehicles, ledger.choices()
-    with desk(company, ledger, now) as at:
-        facts = UserFacts(at)
-        named = disputed(at, facts)
+    with desk(company, ledger, now) as workspace:
+        facts = UserFacts(workspace)
+        named = disputed(workspace, facts)
         contested: set[str] = set()
-        for part in judged_parts(at, facts, named):
+        for part in judged_parts(workspace, facts, named):
             rows = _user_rows(part, choices, users.smartcar_user_id)
             contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
             yield rows
-        for part in _cars(at, facts):
+        for part in _cars(workspace, facts):
             yield from _vehicle_rows(part, contested, vehicles)
 
 
 def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], column: str) -> pd.DataFrame:
-    """The users' rows of a plan, from their facts."""
+    """Return the users' rows of a plan, from their facts."""
     rows = pd.DataFrame(
         {
             "table": "users",
@@ -112,23 +112,23 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
     for place in part.index[part["malformed"] == 1]:
         rows.at[place, "current"] = shown_id(part.loc[place], "current")
     split = (part["split"] == 1) & (rows["decision"] == "set")
-    rows.loc[split, ["decision", "reason"]] = "skip", "its cars carry two ids, which are kept per vehicle"
+    rows.loc[split, ["decision", "reason"]] = "skip", SPLIT
     for place in part.index[part["chosen"] == 1]:
         choice = choices[str(part.at[place, "user_id"])]
         decision = "set" if part.at[place, "bucket"] in ("invalid", "conflict") else rows.at[place, "decision"]
         if part.at[place, "twinned"] == 1:
-            decision, told = "conflict", "; another local user holds this id: decide for that user, too"
+            decision, more = "conflict", "; another of your users has this id: decide about that user too"
         else:
-            told = ""
-        rows.loc[place, ["decision", "reason"]] = decision, f"{choice['chosen_by']} chose: {choice['reason']}{told}"
+            more = ""
+        rows.loc[place, ["decision", "reason"]] = decision, f"{choice['chosen_by']} chose: {choice['reason']}{more}"
     for name in ("proposed", "cars"):
         rows[name] = rows[name].where(rows["decision"] == "set", None)
     return rows
 
 
-def _cars(at: Workspace, facts: UserFacts) -> Iterator[pd.DataFrame]:
-    """Every car with what ties it, so many at a time; ``sources`` in words."""
-    for table in at.tables(facts.cars()):
+def _cars(workspace: Workspace, facts: UserFacts) -> Iterator[pd.DataFrame]:
+    """Yield all vehicles with their links, in batches; ``sources`` in words."""
+    for table in workspace.tables(facts.cars()):
         part: pd.DataFrame = table.to_pandas()
         masks = part["sources"].fillna(0).astype("int64")
         part["sources"] = masks.map({mask: ", ".join(sources_of(mask)) for mask in masks.unique()})
@@ -136,58 +136,60 @@ def _cars(at: Workspace, facts: UserFacts) -> Iterator[pd.DataFrame]:
 
 
 def _vehicle_rows(part: pd.DataFrame, contested: set[str], names: Vehicles) -> Iterator[pd.DataFrame]:
-    """The cars' rows of a plan: the vehicle's id, and, where it is kept there, the user's."""
+    """Yield the vehicles' rows of a plan: their vehicle ids, then, if stored per vehicle, their user ids."""
     is_contested = part["user_id"].isin(contested)
-    told = part["lowest"] + np.where(part["lowest"] == part["highest"], "", "; " + part["highest"].fillna(""))
-    part["evidence"] = (told + " (" + part["sources"] + ")").fillna("")
+    ids = part["lowest"] + np.where(part["lowest"] == part["highest"], "", "; " + part["highest"].fillna(""))
+    part["evidence"] = (ids + " (" + part["sources"] + ")").fillna("")
     yield _decided(part, "current", "lowest", names.smartcar_vehicle_id, _vehicle_rules(part, is_contested, names))
     if names.smartcar_user_id:
-        yield _decided(part, "current_holder", "holder", names.smartcar_user_id, _holder_rules(part, is_contested))
+        rules = _vehicle_user_rules(part, is_contested)
+        yield _decided(part, "current_holder", "holder", names.smartcar_user_id, rules)
 
 
 def _vehicle_rules(part: pd.DataFrame, contested: pd.Series[bool], names: Vehicles) -> list[DecisionRule]:
     current = part["current"].str.strip().str.lower().fillna("")
     linked, one = part["lowest"].notna(), part["lowest"] == part["highest"]
-    everyone = pd.Series(True, index=part.index)
+    every_row = pd.Series(True, index=part.index)
     return [
-        ((current != "") & one & (current == part["lowest"]), "keep", KEPT),
+        ((current != "") & one & (current == part["lowest"]), "keep", UNCHANGED),
         (
             (current != "") & linked,
             "conflict",
-            "a connection tied to this car names another vehicle id than the stored one",
+            "a connection linked to this vehicle has another vehicle id than the stored one",
         ),
         (current != "", "keep", "a vehicle id is stored; no connection is known for it"),
-        (~linked, "skip", "no connection is tied to this car"),
+        (~linked, "skip", "no connection is linked to this vehicle"),
         (contested, "skip", FOR_A_PERSON),
-        (~one, "conflict", "more than one vehicle id is tied to this car"),
-        (everyone & bool(names.from_), "skip", READ_ONLY),
-        (everyone, "set", "one vehicle id is tied to this car, and a connection names it"),
+        (~one, "conflict", "more than one vehicle id is linked to this vehicle"),
+        (every_row & bool(names.from_), "skip", READ_ONLY),
+        (every_row, "set", "one vehicle id is linked to this vehicle, and a connection has it"),
     ]
 
 
-def _holder_rules(part: pd.DataFrame, contested: pd.Series[bool]) -> list[DecisionRule]:
+def _vehicle_user_rules(part: pd.DataFrame, contested: pd.Series[bool]) -> list[DecisionRule]:
     current = part["current_holder"].str.strip().str.lower().fillna("")
     known = part["holder"].notna()
-    everyone = pd.Series(True, index=part.index)
+    every_row = pd.Series(True, index=part.index)
     return [
-        (known & (current == part["holder"]), "keep", "the stored user id is the one the car is connected under"),
-        (~known & (current != ""), "keep", "a user id is stored; no connection says which of several it is"),
-        (~known, "skip", "no connection says under which one user this car is connected"),
-        (current != "", "conflict", "the car is connected under another user id than the stored one"),
+        (known & (current == part["holder"]), "keep", "the vehicle is connected under the stored user id"),
+        (~known & (current != ""), "keep", "a user id is stored; the connections do not show which user it is"),
+        (~known, "skip", "the connections do not show a single user for this vehicle"),
+        (current != "", "conflict", "the vehicle is connected under another user id than the stored one"),
         (contested, "skip", FOR_A_PERSON),
-        (everyone, "set", "the car is connected under one user id of its user"),
+        (every_row, "set", "the connections show one user id for this vehicle"),
     ]
 
 
-KEPT = "the stored vehicle id is that of the car's connection"
-FOR_A_PERSON = "its user's id is for a person to decide first"
-READ_ONLY = "the cars come from a SELECT ([vehicles] from) and can't be written"
+SPLIT = "the user's vehicles have different Smartcar user ids, which are stored per vehicle"
+UNCHANGED = "the stored vehicle id is that of the vehicle's connection"
+FOR_A_PERSON = "a person must decide the user's id first"
+READ_ONLY = "the vehicles come from a SELECT ([vehicles] from) and can't be written"
 
 
 def _decided(part: pd.DataFrame, current: str, proposed: str, column: str, rules: list[DecisionRule]) -> pd.DataFrame:
-    """Rows of a plan by the first rule that holds for each."""
-    held = [rule[0].to_numpy(dtype=bool) for rule in rules]
-    decision = pd.Series(np.select(held, [rule[1] for rule in rules], ""), index=part.index)
+    """Return rows of a plan, each decided by the first rule that applies to it."""
+    applies = [rule[0].to_numpy(dtype=bool) for rule in rules]
+    decision = pd.Series(np.select(applies, [rule[1] for rule in rules], ""), index=part.index)
     rows = pd.DataFrame(
         {
             "table": "vehicles",
@@ -198,7 +200,7 @@ def _decided(part: pd.DataFrame, current: str, proposed: str, column: str, rules
             "proposed": part[proposed].where(decision == "set", None),
             "decision": decision,
             "evidence": part["evidence"],
-            "reason": np.select(held, [rule[2] for rule in rules], ""),
+            "reason": np.select(applies, [rule[2] for rule in rules], ""),
             "cars": None,
         }
     )

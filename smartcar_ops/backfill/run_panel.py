@@ -1,4 +1,4 @@
-"""The run that lives in SQL, watched: how far it is, who started it, and the three wishes it obeys."""
+"""The newest run that writes, as widgets: its progress, who started it, and buttons to pause, resume or cancel it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from smartcar_ops.database.ledger.runs import Run, RunStatus, pace
 from smartcar_ops.display.widgets import AMBER, BLUE, GREEN, GREY, RED, failure, lasting, muted, pill, table
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.session import Session
+from smartcar_ops.text import thousands
 
-EVERY = 0.5
-"""Seconds between two looks."""
+REFRESH_SECONDS = 0.5
+RETRY_SECONDS = 5.0
+"""Seconds until the next refresh after one that failed."""
 
-AFTER_FAILURE = 5.0
-SHOWN = 20
+MAX_FAILED_ROWS = 20
 """Failed rows that are shown."""
 
 COLOURS = {"running": BLUE, "paused": AMBER, "cancelling": AMBER, "done": GREEN, "cancelled": GREY}
-WISHES = ("pause", "resume", "cancel")
+REQUESTS = ("pause", "resume", "cancel")
 
 
 class RunWatch:
-    """Shows the newest act that writes, whoever started it, and passes on what is wished of it.
+    """Shows the newest run that writes, whoever started it, and requests that it pause, resume or cancel.
 
-    ``busy`` says whether the panel itself is at work, ``closed`` whether nobody can see it any more: `follow` looks
-    until a run is over and neither holds.
+    ``busy`` returns whether the panel itself is at work, ``closed`` whether the panel is gone. `follow` refreshes
+    until the run has ended and the panel is not busy, or until the panel is closed.
     """
 
     def __init__(
@@ -51,44 +52,51 @@ class RunWatch:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         button = {"disabled": True}
-        self.pause = widgets.Button(description="Pause", icon="pause", tooltip="Waits between two batches", **button)
-        self.resume = widgets.Button(description="Resume", icon="play", tooltip="Goes on", **button)
+        self.pause = widgets.Button(
+            description="Pause", icon="pause", tooltip="Pause after the current batch", **button
+        )
+        self.resume = widgets.Button(description="Resume", icon="play", tooltip="Resume the paused run", **button)
         self.cancel = widgets.Button(
-            description="Cancel", icon="stop", tooltip="Ends between two batches; Continue goes on from there", **button
+            description="Cancel",
+            icon="stop",
+            tooltip="Stop after the current batch; you can continue later",
+            **button,
         )
         self.go_on = widgets.Button(
             description="Continue",
             icon="forward",
-            tooltip="The same apply or undo again, from where it ended",
+            tooltip="Run the same apply or undo again for the rows that are left",
             **button,
         )
         self.retry = widgets.Button(
-            description="Retry these", icon="refresh", tooltip="The same plan again: only what is still open is done"
+            description="Retry these",
+            icon="refresh",
+            tooltip="Run the same plan again for the rows that are left",
         )
         self.bar = widgets.IntProgress(value=0, min=0, max=1, layout=widgets.Layout(width="100%"))
         self.line = widgets.HTML(value=muted("No run yet."))
         self.failures = widgets.HTML()
         self.failed = widgets.VBox([self.failures, self.retry], layout=widgets.Layout(display="none"))
-        for word in WISHES:
-            getattr(self, word).on_click(lambda _, word=word: self._wish(word))
+        for request in REQUESTS:
+            getattr(self, request).on_click(lambda _, request=request: self._request(request))
         self.box = widgets.VBox([self.bar, self.line, self.failed])
 
     def look(self) -> bool:
-        """Shows the run as it is now; False where none is under way."""
+        """Show the run as it is now; return False if none is running."""
         with self._looking:
             run = self._session.runs.writing()
             if run is None:
                 return False
-            before, self.run, going = self.run, run, run.is_running
+            before, self.run, is_running = self.run, run, run.is_running
             self._show(run)
             if before is None or before.run_id != run.run_id:
                 self._on_new(run)
-            elif before.is_running and not going:
+            elif before.is_running and not is_running:
                 self._on_over(run)
-            return going
+            return is_running
 
     def follow(self) -> None:
-        """Looks every half second in a thread of its own, until there is nothing to see any more."""
+        """Refresh every half second in a thread of its own, until the run has ended."""
         with self._starting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._follow, daemon=True, name="smartcar-ops watch")
@@ -96,38 +104,38 @@ class RunWatch:
 
     @property
     def following(self) -> bool:
-        """Whether it still looks."""
+        """Whether the refreshing thread is alive."""
         return self._thread is not None
 
     def close(self) -> None:
-        """Ends the looking; the run goes on."""
+        """Stop refreshing; the run continues."""
         self._ended.set()
 
     def _follow(self) -> None:
         while True:
-            going, wait = True, EVERY
+            is_running, wait = True, REFRESH_SECONDS
             try:
-                going = self.look()
+                is_running = self.look()
             except SmartcarOpsError as error:
-                self.line.value, wait = failure(str(error)), AFTER_FAILURE
+                self.line.value, wait = failure(str(error)), RETRY_SECONDS
             except Exception as error:
                 self.line.value = failure(f"The kit failed with {type(error).__name__}.")
-                going = False
+                is_running = False
             with self._starting:
-                if self._ended.is_set() or self._closed() or not (going or self._busy()):
+                if self._ended.is_set() or self._closed() or not (is_running or self._busy()):
                     self._thread = None
                     return
             self._ended.wait(wait)
 
-    def _wish(self, word: str) -> None:
+    def _request(self, request: str) -> None:
         run = self.run
         if run is None:
             return
         try:
-            # before it is asked for: the run's own verdict comes after it
-            self._status.value = html.escape(acts.obeys(run, word))
-            if not self._session.runs.request(run.run_id, word):
-                self._status.value = f"Run {html.escape(run.run_id)} is over."
+            # Shown before the request is made, so that it can't replace the run's verdict.
+            self._status.value = html.escape(acts.obeys(run, request))
+            if not self._session.runs.request(run.run_id, request):
+                self._status.value = f"Run {html.escape(run.run_id)} has already ended."
             self.look()
         except SmartcarOpsError as error:
             self._status.value = failure(str(error))
@@ -135,32 +143,31 @@ class RunWatch:
 
     def _show(self, run: Run) -> None:
         state = acts.state(run)
-        under_way, asked = run.is_running, run.requested
-        self.pause.disabled = not under_way or asked in ("pause", "cancel")
-        self.resume.disabled = not under_way or asked != "pause"
-        self.cancel.disabled = not under_way or asked == "cancel"
+        self.pause.disabled = not run.is_running or run.requested in ("pause", "cancel")
+        self.resume.disabled = not run.is_running or run.requested != "pause"
+        self.cancel.disabled = not run.is_running or run.requested == "cancel"
         self.show_continue()
-        at = pace(run)
-        self.bar.max = max(at.total, at.done, 1)
-        self.bar.value = self.bar.max if run.status is RunStatus.DONE else at.done
+        reached = pace(run)
+        self.bar.max = max(reached.total, reached.done, 1)
+        self.bar.value = self.bar.max if run.status is RunStatus.DONE else reached.done
         self.bar.bar_style = {"done": "success", "paused": "warning", "running": "info"}.get(state, "")
-        told = [f"{at.done:,} of {at.total:,} rows", *acts.counts(run)]
-        if at.per_second is not None:
-            told.append(f"{at.per_second:,.1f} rows/s")
+        details = [f"{reached.done:,} of {thousands(reached.total, 'rows')}", *acts.counts(run)]
+        if reached.per_second is not None:
+            details.append(f"{reached.per_second:,.1f} rows/s")
         if state == "running" and acts.silence(run):
-            told.append(acts.silence(run))
-        elif state == "running" and at.left is not None:
-            told.append(f"{lasting(at.left)} left")
+            details.append(acts.silence(run))
+        elif state == "running" and reached.left is not None:
+            details.append(f"{lasting(reached.left)} left")
         by, since = f"{run.operator}@{run.host}", f"{run.started:%H:%M:%S}"
         who = f"{acts.name(run)} · run {run.run_id} · {by} · since {since} UTC"
         self.line.value = (
-            f"<div>{pill(state, COLOURS.get(state, RED))}&ensp;{html.escape(' · '.join(told))}</div>"
+            f"<div>{pill(state, COLOURS.get(state, RED))}&ensp;{html.escape(' · '.join(details))}</div>"
             f"<div style='font-size:90%'>{muted(who)}</div>{_advice(run)}"
         )
         self._show_failed(run)
 
     def show_continue(self) -> None:
-        """Continue is lit if there is something to continue, and the panel is not at work."""
+        """Enable Continue if there is a run to continue and the panel is not busy."""
         run = self.run
         self.go_on.disabled = run is None or not acts.can_continue(run) or self._busy()
         self.go_on.button_style = "" if self.go_on.disabled else "primary"
@@ -168,21 +175,21 @@ class RunWatch:
     def _show_failed(self, run: Run) -> None:
         now = run.run_id, run.failed or 0
         self.retry.disabled = run.is_running or self._busy()
-        self.retry.layout.display = "none" if acts.can_continue(run) else ""  # Continue does the same, and the rest
+        self.retry.layout.display = "none" if acts.can_continue(run) else ""  # Continue retries these rows too
         if now == self._failed:
             return
         self._failed = now
         self.failed.layout.display = "" if now[1] else "none"
         if not now[1]:
             return
-        rows = change_log.failures(self._session.ledger, run.run_id, SHOWN)
+        rows = change_log.failures(self._session.ledger, run.run_id, MAX_FAILED_ROWS)
         frame = pd.DataFrame.from_records(rows, columns=["table", "row_id", "column", "reason"])
-        left = f"{len(frame)} of {now[1]:,} failed rows" if now[1] > len(frame) else "Failed rows"
-        self.failures.value = f"<div style='font-weight:600'>{left}</div>{table(frame)}"
+        title = f"First {len(frame)} of {now[1]:,} failed rows" if now[1] > len(frame) else "Failed rows"
+        self.failures.value = f"<div style='font-weight:600'>{title}</div>{table(frame)}"
 
 
 def _advice(run: Run) -> str:
-    """Why the act ended before its end, and what to press; empty otherwise."""
+    """Return why the run did not finish, and which button to press; empty if it finished."""
     if not acts.can_continue(run):
         return ""
     why, rest = acts.WHY[run.status], acts.REST[run.act]

@@ -1,4 +1,4 @@
-"""What of an act can be undone: its batches, and its rows, each under the name by which it is undone."""
+"""What can be undone of a run: its batches and rows, each with the target that undoes it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartcar_ops.database.ledger.runs import Runs
 
 @dataclass(frozen=True)
 class UndoRow:
-    """A change that stands: its name (``RUN:BATCH:ROW``), where it is, what was written, what undoing puts back."""
+    """A change that can be undone: its target (``RUN:BATCH:ROW``), its column, the value now and the value before."""
 
     name: str
     column: str
@@ -26,10 +26,10 @@ class UndoRow:
 
 @dataclass(frozen=True)
 class Undoable:
-    """The batches of ``RUN[:BATCH[:ROW]]``, how many of its changes stand, and the first of these.
+    """The batches of ``RUN[:BATCH[:ROW]]``, how many of its changes can be undone, and the first of these.
 
-    A batch is (batch, table, written, skipped, failed, still standing, when it ended). ``refused`` says why nothing of
-    it can be undone here; empty where it can.
+    A batch is (batch, table, written, skipped, failed, changes that can be undone, end time). ``refused`` is the
+    reason why nothing can be undone here; empty if it can.
     """
 
     target: str
@@ -40,27 +40,29 @@ class Undoable:
 
     @property
     def command(self) -> str:
-        """What undoes all of it."""
+        """The command that undoes all of it."""
         return f"smartcar-ops run {NOTEBOOK} -p undo {shlex.quote(self.target)} -p apply True"
 
 
 def undoable(ledger: Ledger, target: str, most: int) -> Undoable:
-    """What can be undone of ``RUN[:BATCH[:ROW]]``, its first ``most`` rows; PlanError for an unknown run."""
+    """Return what can be undone of ``RUN[:BATCH[:ROW]]`` and its first ``most`` rows; PlanError if unknown."""
     run, _, rest = target.partition(":")
     batch, register = rest.partition(":")[0], Runs(ledger)
     batches = change_log.batches(ledger, run, change_log.standing(run, undoing=register.undoing(run)))
     wanted, known = [one for one in batches if batch in ("", str(one[0]))], register.one(run)
     if known and known.layout != ledger.scope.layout:
         tables = ledger.tables_of(known.layout)
-        return Undoable(target, wanted, refused=f"It is undone where smartcar_ops.toml names its tables, {tables}.")
-    count, found = change_log.first_standing(ledger, standing(ledger, target, as_noted=True), most)
-    return Undoable(target, wanted, count, [_row(*one) for one in found])
+        return Undoable(
+            target, wanted, refused=f"It can only be undone with a smartcar_ops.toml that has its tables: {tables}."
+        )
+    count, rows = change_log.first_standing(ledger, standing(ledger, target, as_noted=True), most)
+    return Undoable(target, wanted, count, [_row(*one) for one in rows])
 
 
 def _row(run: str, batch: int, table: str, row_id: str, column: str, before: str | None, after: str | None) -> UndoRow:
-    return UndoRow(f"{run}:{batch}:{row_id}", f"{table}.{column}", _told(after), _told(before))
+    return UndoRow(f"{run}:{batch}:{row_id}", f"{table}.{column}", _shown(after), _shown(before))
 
 
-def _told(value: str | None) -> str:
-    """A value as people may see it; a dash for none."""
+def _shown(value: str | None) -> str:
+    """Return a value as it may be shown; a dash if there is none."""
     return "–" if value is None else shown(value) or "–"

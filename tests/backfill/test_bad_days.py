@@ -115,10 +115,10 @@ def test_a_file_replaced_after_it_was_read_is_refused(asked: House) -> None:
     asked.plan().save(path)
     asked.execute("UPDATE users SET smartcar_user_id = NULL WHERE id = (SELECT min(id) FROM users)")
     before = company_rows(asked)
-    with pytest.raises(PlanError, match="another plan is in its file"):
+    with pytest.raises(PlanError, match="its file now holds a different plan"):
         apply(asked, plan)
     pd.DataFrame({"table": ["users"], "row_id": ["1"]}).to_parquet(path)
-    with pytest.raises(PlanError, match="no plan of this kit"):
+    with pytest.raises(PlanError, match="not a plan of this kit"):
         apply(asked, plan)
     path.unlink()
     with pytest.raises(PlanError, match="can't be read as a plan"):
@@ -137,7 +137,7 @@ def test_a_plan_that_is_none_is_exit_5_on_the_command_line(asked: House, monkeyp
     pd.DataFrame({"a": [1]}).to_parquet(path)
     result = notebook_runs.run("30", [("plan", str(path)), ("apply", "True")])
     assert (5, None) == (result.exit_code, result.folder)
-    assert "plan.parquet is no plan of this kit" in result.verdict
+    assert "plan.parquet is not a plan of this kit" in result.verdict
 
 
 # --- rights --------------------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_an_ill_company_stops_a_run_between_batches(make_house: Callable[..., Ho
             house.execute("UPDATE company_health SET well = 0")
 
     applied = apply(house, plan, progress=fall_ill)
-    assert (1, 10, "the [health] query says no") == (applied.exit_code, applied.done, applied.stopped)
+    assert (1, 10, "the [health] query failed") == (applied.exit_code, applied.done, applied.stopped)
     assert carried_out(before, plan.changes()[:10]) == company_rows(house)
     house.execute("ALTER TABLE company_health RENAME TO gone")
     assert (1, 0) == (lambda again: (again.exit_code, again.done))(apply(house, plan, "still ill"))

@@ -23,7 +23,7 @@ BATCH = 5
 def house(make_house: Callable[..., House], monkeypatch: pytest.MonkeyPatch) -> House:
     """A company on PostgreSQL, everything asked; five rows are no small batch here, and every batch is quick."""
     monkeypatch.setattr(batches, "FIRST_BATCH", BATCH)
-    monkeypatch.setattr(batches, "QUICK", 60)
+    monkeypatch.setattr(batches, "FAST_BATCH_SECONDS", 60)
     house = make_house("postgresql", users=60).expand().play_callbacks()
     house.ask()
     return house
@@ -105,7 +105,7 @@ def test_where_one_fails_the_other_ends_its_batch(house: House, monkeypatch: pyt
 
 def test_one_alone_where_the_database_is_not_quick(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """One batch after the other, the users' first."""
-    monkeypatch.setattr(batches, "QUICK", 0)
+    monkeypatch.setattr(batches, "FAST_BATCH_SECONDS", 0)
     applied = runner.apply(house.company, house.ledger, house.plan(), "run", batch_size=BATCH)
     tables = applied.table()["table"].to_list()
     assert sorted(tables) == tables

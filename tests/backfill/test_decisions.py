@@ -118,7 +118,7 @@ def test_an_id_that_another_holds_wants_both_decided(asked: House) -> None:
     (id,) = next(found.ids for found in decisions.conflicts(asked.plan()) if found.user_id == one)
     decide(asked, one, id)
     assert "conflict" == planned(asked, one)["decision"] == planned(asked, two)["decision"]
-    assert "decide for that user, too" in planned(asked, one)["reason"]
+    assert "decide about that user too" in planned(asked, one)["reason"]
     decide(asked, two, "none")
     runner.apply(asked.company, asked.ledger, asked.plan(), "run")
     assert (id, None) == (stored(asked, one), stored(asked, two))
@@ -139,7 +139,7 @@ def test_the_last_choice_counts_and_all_are_known(asked: House) -> None:
     [
         ({"user": "999999"}, "no user '999999'"),
         ({"user": "ada'; --"}, "there is no user"),
-        ({"id": "ada@example.com"}, "is no UUID"),
+        ({"id": "ada@example.com"}, "is not a UUID"),
         ({"id": "00000000-0000-0000-0000-000000000000"}, "is the nil UUID"),
         ({"by": " "}, "the name has 0 characters"),
         ({"reason": ""}, "the reason has 0 characters"),

@@ -104,7 +104,7 @@ def test_plan_writes_nothing_and_apply_writes_the_plan(house: House, session: Se
     before = house.rows("users")
     press(panel, "plan")
     assert before == house.rows("users")
-    assert "user ids and" in panel.status.value
+    assert " to set; " in panel.status.value
     press(panel, "apply")
     assert right_ids(house) == stored_ids(house)
     assert "Undo with undo=" in panel.status.value
@@ -160,7 +160,7 @@ def test_a_paused_run_is_cancelled_and_apply_goes_on(
     panel.cancel.click()
     panel.wait(60)
     assert 4 == hand_written(house)
-    assert "cancelled before its end" in panel.status.value
+    assert "cancelled before it finished" in panel.status.value
     assert "cancelled" in panel.watch.line.value
     press(panel, "apply")
     assert right_ids(house) == stored_ids(house)
@@ -190,7 +190,7 @@ def test_a_panel_attaches_to_a_run_started_elsewhere(
     until(lambda: not panel.watch.following)
     assert "done" in panel.watch.line.value
     assert "Run elsewhere is done: " in panel.status.value
-    assert f"{len(plan.changes()):,} changes of it stand" in panel.way_back.value
+    assert f"{len(plan.changes()):,} changes to put back" in panel.undo_preview.value
     assert right_ids(house) == stored_ids(house)
     assert "elsewhere" == panel.target.value
 
@@ -241,7 +241,7 @@ def test_a_killed_undo_is_told_as_an_undo_and_continued(house: House, session: S
     assert f"{put_back} of {total} rows · {put_back} put back · 0 skipped · 0 failed" in told
     assert "interrupted" in told and "Undo of run · run undo" in told and "written" not in told and "left" not in told
     assert "The process that ran this has stopped. Press Continue to put back the rest." in told
-    assert f"{total - put_back} changes of it stand" in panel.way_back.value
+    assert f"{total - put_back} changes to put back" in panel.undo_preview.value
     assert ("run", "primary", False) == (panel.target.value, panel.go_on.button_style, panel.go_on.disabled)
     assert ("", True) == (panel.apply.button_style, panel.apply.disabled)
     assert {True} == {button.disabled for button in (panel.pause, panel.resume, panel.cancel)}
@@ -287,15 +287,15 @@ def test_a_killed_undo_of_an_undo_counts_what_stands_again(house: House, session
     again = killed(house, "undo", "back", "forth", 3)
     panel = BackfillPanel(session, Backfill(session))
     assert "run" == panel.target.value
-    assert f"{again} changes of it stand" in panel.way_back.value
+    assert f"{again} changes to put back" in panel.undo_preview.value
     assert total - again == runner.undo_preview(house.ledger, "back", 1)[0]
     press(panel, "go_on")
     assert after == company_rows(house)
     assert "run" == panel.target.value
-    assert f"{total} changes of it stand" in panel.way_back.value
+    assert f"{total} changes to put back" in panel.undo_preview.value
     panel.target.value = "back"
     press(panel, "undo")
-    assert "Nothing is left to put back" in panel.status.value
+    assert "Nothing left to undo for this run." in panel.status.value
 
 
 def test_an_apply_killed_with_its_kernel_is_continued(house: House, session: Session) -> None:
@@ -328,11 +328,11 @@ def test_a_plan_applied_in_the_panel_is_kept_while_it_is_open(
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2).prepare()), Gate(monkeypatch, 2)
     panel.apply.click()
     paused(panel, gate)
-    assert "Pausing the apply: what is under way is written first." in panel.status.value
+    assert "Pausing the apply: the current batch is written first." in panel.status.value
     panel.cancel.click()
     panel.wait(60)
     other = BackfillPanel(session, Backfill(session))
-    assert "It was cancelled before its end. Press Continue to write the rest." in other.watch.line.value
+    assert "It was cancelled before it finished. Press Continue to write the rest." in other.watch.line.value
     press(other, "go_on")
     assert right_ids(house) == stored_ids(house)
     assert [] == list(house.settings.reports.glob(".plan-*"))
@@ -347,7 +347,7 @@ def test_a_killed_apply_without_its_plan_says_so(house: House, session: Session)
     path.unlink()
     before, panel = company_rows(house), BackfillPanel(session, Backfill(session))
     press(panel, "go_on")
-    assert "the plan of run killed is not kept here any more, so it can&#x27;t be continued" in panel.status.value
+    assert "the plan of run killed is no longer here, so the run can&#x27;t be continued" in panel.status.value
     assert "press Plan, then Apply" in panel.status.value
     assert before == company_rows(house)
     press(panel, "plan")
@@ -363,13 +363,13 @@ def test_an_undo_is_paused_and_cancelled_in_its_own_words(
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2)), Gate(monkeypatch, 2)
     panel.undo.click()
     paused(panel, gate)
-    assert "Pausing the undo: what is under way is put back first." in panel.status.value
+    assert "Pausing the undo: the current batch is put back first." in panel.status.value
     until(lambda: "4 put back" in panel.watch.line.value)
     panel.cancel.click()
     assert "Cancelling the undo" in panel.status.value or "was cancelled" in panel.status.value
     panel.wait(60)
-    assert "4 rows put back, 0 skipped, 0 failed. The undo was cancelled before its end." in panel.status.value
-    assert "It was cancelled before its end. Press Continue to put back the rest." in panel.watch.line.value
+    assert "4 rows put back, 0 skipped, 0 failed. The undo was cancelled before it finished." in panel.status.value
+    assert "It was cancelled before it finished. Press Continue to put back the rest." in panel.watch.line.value
     press(panel, "go_on")
     assert before == company_rows(house)
 
@@ -392,16 +392,16 @@ def test_one_row_is_undone(house: House, session: Session) -> None:
     before = house.rows("users")
     press(panel, "apply")
     after, user = house.rows("users"), next(iter(right_ids(house)))
-    assert "changes of it stand" in panel.way_back.value
+    assert "changes to put back" in panel.undo_preview.value
     panel.target.value += f":1:{user}"
-    assert "1 changes of it stand" in panel.way_back.value
+    assert "1 change to put back" in panel.undo_preview.value
     press(panel, "undo")
-    assert "1 rows put back" in panel.status.value
+    assert "1 row put back" in panel.status.value
     expected = [old if str(old["id"]) == user else new for old, new in zip(before, after, strict=True)]
     assert expected == house.rows("users")
-    assert "0 changes of it stand" in panel.way_back.value
+    assert f"Nothing left to undo for {panel.target.value}." in panel.undo_preview.value
     panel.target.value = "nobody"
-    assert "no run &#x27;nobody&#x27;" in panel.way_back.value
+    assert "no run &#x27;nobody&#x27;" in panel.undo_preview.value
     press(panel, "undo")
     assert "no run &#x27;nobody&#x27;" in panel.status.value
 
@@ -423,7 +423,7 @@ def test_failed_rows_are_listed_and_tried_again(house: House, session: Session) 
     house.execute("UPDATE users SET smartcar_user_id = NULL WHERE id = :id", id=int(other))
     written = hand_written(house)
     press(panel, "retry")
-    assert "1 rows written, 0 skipped, 0 failed" in panel.status.value
+    assert "1 row written, 0 skipped, 0 failed" in panel.status.value
     assert (written + 1, right_ids(house)) == (hand_written(house), stored_ids(house))
     assert "none" == panel.watch.failed.layout.display
 
@@ -448,7 +448,7 @@ def test_a_conflict_is_decided_and_planned_again(house: House, session: Session)
     assert "the name has 0 characters" in queue.said.value
     queue.by.value, queue.reason.value = "<b>Ada</b>", "asked them"
     panel.decide.click()
-    assert "&lt;b&gt;Ada&lt;/b&gt; chose. Plan again" in queue.said.value
+    assert f"&lt;b&gt;Ada&lt;/b&gt; chose the Smartcar id {chosen}. Plan again" in queue.said.value
     assert user != queue.conflict.user_id
     assert [f"user {user} ✓ decided"] == [name.split(" · ")[1] for name, _ in queue.which.options if "✓" in name]
     other = BackfillPanel(session, Backfill(session, plan=panel._planned.plan).prepare())
@@ -582,12 +582,12 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         walk.fill("Your name", "Ada")
         walk.fill("Reason", "asked them")
         walk.press("Decide")
-        walk.sees("Ada chose. Plan again to set it.")
+        walk.sees("Plan again to set it.")
         (choice,) = crowd.rows("smartcar_ops_choices")
         assert ("Ada", "asked them") == (choice["chosen_by"], choice["reason"])
         assert {} == changed_rows(crowd, before)
         walk.press("Plan")
-        walk.panel.get_by_text("Ada chose.").wait_for(state="hidden", timeout=MINUTE)
+        walk.panel.get_by_text("Plan again to set it.").wait_for(state="hidden", timeout=MINUTE)
 
         walk.press("Apply")
         walk.press("Pause")
@@ -611,9 +611,9 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         first = crowd.rows("smartcar_ops_changes")[0]
         walk.fill("Undo of", f"{run.run_id}:{first['batch']}:{first['row_id']}")
         walk.panel.locator("input").last.press("Tab")
-        walk.sees("1 changes of it stand")
+        walk.sees("1 change to put back")
         walk.press("Undo")
-        walk.sees("1 rows put back, 0 skipped, 0 failed.")
+        walk.sees("1 row put back, 0 skipped, 0 failed.")
         look_at_a_vehicle(chromium.new_page(viewport={"width": 1400, "height": 1500}), lab(COMPARE))
     assert [(first["table_name"], first["row_id"])] == list(changed_rows(crowd, after))
     assert run.total - 1 == len(changed_rows(crowd, before))

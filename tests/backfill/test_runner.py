@@ -179,7 +179,8 @@ def test_undo_keeps_rows_changed_since(asked: House) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "says"), [("nobody", "no run 'nobody'"), ("run:x", "names the batch 'x'"), ("run:one:2", "batch 'one'")]
+    ("target", "says"),
+    [("nobody", "no run 'nobody'"), ("run:x", "is 'x', not a number"), ("run:one:2", "is 'one', not a number")],
 )
 def test_an_undo_of_nothing_known_is_refused(one: House, target: str, says: str) -> None:
     """A run the ledger does not know, or a batch that is no number, is exit 5."""
@@ -271,7 +272,7 @@ def test_an_edited_plan_is_refused(one: House, tmp_path: Path) -> None:
         Plan.load(path, one.ledger.plan_key())
     assert 5 == raised.value.exit_code
     frame.to_parquet(path)
-    with pytest.raises(PlanError, match="no plan of this kit"):
+    with pytest.raises(PlanError, match="not a plan of this kit"):
         Plan.load(path, one.ledger.plan_key())
     path.write_text("no parquet")
     with pytest.raises(PlanError, match="can't be read as a plan"):

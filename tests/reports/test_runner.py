@@ -183,7 +183,7 @@ KNOWN_EARLY = [
     ("10", ("-p", "replay=nowhere"), "replay is 'nowhere', and there is no such folder"),
     ("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo"),
     ("30", ("-p", "apply=True", "-p", "plan=latest", "-p", "undo=RUN"), "plan and undo are both given"),
-    ("30", ("-p", "plan=nowhere"), "'nowhere' is no run's folder"),
+    ("30", ("-p", "plan=nowhere"), "'nowhere' is not a run's folder"),
     ("30", ("-p", "batch_size=0"), "batch_size is 0; expected 1 or more"),
     ("40", ("-p", "phase=expnd"), "phase is 'expnd' (did you mean expand?)"),
     ("40", ("-p", "phase=contract"), "can't be carried out by this version"),
@@ -267,7 +267,7 @@ def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
 @pytest.mark.parametrize(
     ("notebook", "arguments", "words"),
     [
-        ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "there is no plan of this database"),
+        ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "has no plan for this database"),
         ("10", ("-p", "vehicle_id", "nothing"), "is no linked vehicle"),
     ],
 )
@@ -651,7 +651,7 @@ def test_runs_lists_what_of_a_run_can_be_undone(house: House, command: Callable[
     _, printed = command(house, "runs", "run")
     assert "None of its rows is left to undo." in printed and [] == told("run")
     code, printed = command(house, "runs", "run:x")
-    assert (5, True) == (code, "names the batch 'x'" in printed)
+    assert (5, True) == (code, "is 'x', not a number" in printed)
 
 
 def test_runs_tells_a_killed_apply_and_its_own_plan(house: House, command: Callable[..., tuple[int, str]]) -> None:
@@ -667,7 +667,7 @@ def test_runs_tells_a_killed_apply_and_its_own_plan(house: House, command: Calla
     assert f"-p plan {folder} -p apply True`" in printed
     path.unlink()
     _, printed = command(house, "runs", KILLED)
-    assert "Its plan is not kept here any more: plan again" in printed
+    assert "Its plan is no longer here: plan again" in printed
 
 
 def test_runs_tells_a_run_that_is_silent(house: House, command: Callable[..., tuple[int, str]]) -> None:
@@ -693,7 +693,7 @@ def test_runs_tells_a_paused_act_in_its_own_words(house: House, command: Callabl
         runs_of.start(KILLED, BACKFILL, "undo", plan="run")
         code, printed = command(house, "runs", "pause", KILLED)
         assert 0 == code
-        assert "Pausing the undo: what is under way is put back first." in printed
+        assert "Pausing the undo: the current batch is put back first." in printed
         assert " paused " in line_of(command(house, "runs")[1], KILLED)
         assert " running " not in line_of(command(house, "runs")[1], KILLED)
 
