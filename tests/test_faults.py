@@ -245,7 +245,7 @@ def test_what_nobody_feeds_is_said_so(make_house: Callable[..., House]) -> None:
         said[fault] = set(table.loc[table["v2_value"].notna() & (table["verdict"] == "unavailable"), "reason"])
         assert unfed and {} == reached.unanswered
         assert all(found.answered for found in recordings)
-    assert {"no webhook subscription feeds this vehicle, so V3 has nothing of it"} == set.union(*said.values())
+    assert {"this vehicle has no webhook subscription, so V3 has no data for it"} == set.union(*said.values())
 
 
 def test_a_page_of_html_for_a_token(play: Callable[..., Clients]) -> None:

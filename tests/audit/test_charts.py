@@ -182,7 +182,7 @@ def test_the_worst_field_comes_first_and_one_without_readings_says_so():
     """Fields are sorted by the share of readings lost or different."""
     shown = words(verdicts_by_field(VERDICTS))
     assert [text for text in shown if text in VERDICTS.index] == ["battery-percent", "odometer", "oil-life"]
-    assert "– no reading" in shown
+    assert "– no readings" in shown
 
 
 def test_sample_sizes_and_shares_of_the_families_are_told():
@@ -195,7 +195,7 @@ def test_sample_sizes_and_shares_of_the_families_are_told():
 
 def test_a_verdict_that_does_not_exist_is_refused_by_name():
     """A column outside the contract would be left out of the sums, so it raises."""
-    with pytest.raises(ValueError, match=r"'same' is no compare verdict"):
+    with pytest.raises(ValueError, match=r"'same' is not a compare verdict"):
         verdicts_by_field(pd.DataFrame({"same": [1]}, index=["odometer"]))
 
 

@@ -1,4 +1,4 @@
-"""Whether two values of one field are the same, and in words how far they are apart."""
+"""Whether two values of one field agree, and otherwise how far apart they are, in words."""
 
 from __future__ import annotations
 
@@ -14,44 +14,46 @@ EXACT = 1e-6
 """Relative difference below which two numbers are the same number."""
 
 TOGETHER = timedelta(seconds=60)
-"""Makers' times no further apart than this are of one moment."""
+"""Makers' times this close count as the same time."""
 
 EARTH = 6_371_008.8
-"""Metres: the mean radius."""
+"""The Earth's mean radius in meters."""
 
 RATIOS = {
-    "percent": (100.0, "a hundredfold: a share told as a percentage?"),
-    "km": (MILE, "miles told as km?"),
-    "km/h": (MILE, "miles told as km?"),
-    "kPa": (PSI, "psi told as kPa?"),
-    "liters": (GALLON, "gallons told as litres?"),
-    "watts": (1000.0, "a thousandfold: kW told as W?"),
+    "percent": (100.0, "a fraction sent as a percentage?"),
+    "km": (MILE, "miles sent as km?"),
+    "km/h": (MILE, "mph sent as km/h?"),
+    "kPa": (PSI, "psi sent as kPa?"),
+    "liters": (GALLON, "gallons sent as liters?"),
+    "watts": (1000.0, "kW sent as W?"),
 }
-"""Unit compared in -> the ratio that makes one suspect another scale, and which; 80% is no number of miles."""
+"""Unit compared in -> (the ratio that suggests another scale, the suspicion in words)."""
 
-NAMED = 5
-"""Entries of a list that a reason names at most."""
+MAX_NAMED = 5
+"""Most entries of a list that a reason names."""
 
 Agreement = tuple[Literal["equal", "converted", "within_tolerance"], str]
 
 
 def agreement(field: Field, v2: Reading, v3: Reading) -> Agreement | None:
-    """How two values agree, and why; None where they differ. Any of V3's further values may be the one that does."""
+    """Return how two values agree and why; None if they differ. Any of V3's other values may be the one that agrees."""
     found = _agreement(field, v2, v3)
     if found is None:
         for other in v3.others:
             if found := _agreement(field, v2, other):
-                return found[0], f"{found[1]}, by another of V3's values (its first one differs)"
+                return found[0], f"{found[1]} (another of V3's values; its first one differs)"
     return found
 
 
 def gap(field: Field, v2: Reading, v3: Reading) -> str:
-    """How far two values are apart, in words."""
+    """Return how far apart two values are, in words; a private field's numbers are not shown."""
     a, b = v2.value, v3.value
     if isinstance(a, float) and isinstance(b, float):
         if v2.unit != v3.unit and v2.unit and v3.unit:
-            return f"{v2.unit} on V2, {v3.unit} on V3"
-        return f"{float(f'{abs(a - b):.4g}'):,.10g} {v3.unit or ''} apart".replace("  ", " ") + _suspicion(v2, v3)
+            return f"different units: {v2.unit} on V2, {v3.unit} on V3"
+        unit = v3.unit or v2.unit
+        both = "" if field.private else f"{_amount(a, unit)} on V2, {_amount(b, unit)} on V3: "
+        return f"{both}{_difference(float(f'{abs(a - b):.4g}'), unit)} apart{_suspicion(v2, v3)}"
     if field.rule == "place":
         return f"{metres(a, b):,.0f} m apart"
     if isinstance(a, tuple):
@@ -60,7 +62,7 @@ def gap(field: Field, v2: Reading, v3: Reading) -> str:
 
 
 def metres(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """The great-circle distance of two places, each (latitude, longitude) in degrees."""
+    """Return the great-circle distance in meters of two places, each (latitude, longitude) in degrees."""
     (lat1, lon1), (lat2, lon2) = (tuple(map(math.radians, point)) for point in (a, b))
     inner = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
     return 2 * EARTH * math.asin(min(1.0, math.sqrt(inner)))
@@ -72,14 +74,14 @@ def _agreement(field: Field, v2: Reading, v3: Reading) -> Agreement | None:
         return _numbers(field, v2, v3)
     if a == b:
         if v2.converted or v3.converted:
-            return "converted", "the same, said in other words"
+            return "converted", "the same value, written differently"
         return "equal", "the same"
     if field.rule == "place":
         distance = metres(a, b)
         if distance <= field.absolute:
             return "within_tolerance", f"{distance:.0f} m apart, {field.absolute:g} m allowed"
     elif field.v3_may_add and set(a) <= set(b):
-        return "equal", f"all of V2's are there; {_some(sorted(set(b) - set(a)))} more on V3"
+        return "equal", f"V3 has all of V2's entries, and also {_some(sorted(set(b) - set(a)))}"
     return None
 
 
@@ -95,7 +97,9 @@ def _numbers(field: Field, v2: Reading, v3: Reading) -> Agreement | None:
     if field.apart is not None and not _together(v2, v3):
         allowed = max(allowed, field.apart)
     if apart <= allowed:
-        return "within_tolerance", f"{apart:.3g} apart, {allowed:.3g} allowed ({v3.unit or 'no unit'})"
+        unit = v3.unit or v2.unit
+        shown = [_difference(float(f"{number:.3g}"), unit) for number in (apart, allowed)]
+        return "within_tolerance", f"{shown[0]} apart, {shown[1]} allowed"
     return None
 
 
@@ -103,8 +107,21 @@ def _together(v2: Reading, v3: Reading) -> bool:
     return v2.at is not None and v3.at is not None and abs(v2.at - v3.at) <= TOGETHER
 
 
+def _amount(value: float, unit: str | None) -> str:
+    return f"{value:,.10g}%" if unit == "percent" else f"{value:,.10g}{_unit(unit)}"
+
+
+def _difference(value: float, unit: str | None) -> str:
+    """Return a difference with its unit; percentages are so many points apart."""
+    return f"{value:,.10g} points" if unit == "percent" else f"{value:,.10g}{_unit(unit)}"
+
+
+def _unit(unit: str | None) -> str:
+    return f" {unit}" if unit and unit != "count" else ""
+
+
 def _suspicion(v2: Reading, v3: Reading) -> str:
-    """Which scale of their unit would explain two numbers, in words; empty where none would."""
+    """Return which scale of their unit would explain two numbers, in words; empty if none would."""
     ratio, words = RATIOS.get(v3.unit or v2.unit or "", (0.0, ""))
     small, large = sorted((abs(v2.value), abs(v3.value)))
     if not ratio or not small:
@@ -113,14 +130,14 @@ def _suspicion(v2: Reading, v3: Reading) -> str:
 
 
 def _lists(a: tuple[str, ...], b: tuple[str, ...]) -> str:
-    told = []
+    differences = []
     if missing := sorted(set(a) - set(b)):
-        told.append(f"V3 lacks {_some(missing)}")
+        differences.append(f"V3 lacks {_some(missing)}")
     if added := sorted(set(b) - set(a)):
-        told.append(f"V3 alone has {_some(added)}")
-    return "; ".join(told) or "the numbers of entries differ"
+        differences.append(f"only V3 has {_some(added)}")
+    return "; ".join(differences) or "the numbers of entries differ"
 
 
 def _some(names: list[str]) -> str:
-    left = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(name[:60] for name in names[:NAMED]) + left
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(name[:60] for name in names[:MAX_NAMED]) + more

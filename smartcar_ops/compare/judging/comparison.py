@@ -1,4 +1,4 @@
-"""What comparing a fleet came to: tables on disk, their counts, and what the gate says."""
+"""The result of a comparison: tables on disk, their counts, and the gate's decision per make and powertrain."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ import pandas as pd
 from smartcar_ops.compare.judging.verdicts import JUDGED, LOST
 from smartcar_ops.settings.layout import Gate, Waiver
 from smartcar_ops.storage.parquet import ParquetTable
+from smartcar_ops.text import thousands
 
 BOTH_REFUSED = "not_permitted_by_both"
-"""In a table of verdicts, those ``not_permitted`` that V2 is not permitted either: no loss on V3."""
+"""The column, in a table of verdicts, for ``not_permitted`` on both versions: no loss on V3."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The judged fields and vehicles as tables on disk, their counts, and the gate's strata.
+    """The judged fields and vehicles as tables on disk, their counts, and the strata (make and powertrain groups).
 
-    ``counts`` has a row a make, powertrain, field and verdict: how many, and how many of them the gate counts;
-    ``lost`` are the first differences, ``seconds`` how long V2's and V3's calls took; ``batches`` says how many V2
-    batches of so many paths were answered.
+    ``counts`` has one row per make, powertrain, field and verdict: how many fields, and how many of them the gate
+    counts as lost. ``lost`` holds the first differences, ``seconds`` the times of V2's and V3's calls, ``batches`` the
+    number of answered V2 batches by their number of paths.
     """
 
     fields: ParquetTable
@@ -42,34 +43,34 @@ class Comparison:
     gate: Gate
     expired: tuple[Waiver, ...] = ()
     in_part: int = 0
-    """Vehicles of which V2 was asked only a part: what [limits] allows them ended first."""
+    """Vehicles for which only a part of V2's paths was requested, because of [limits]."""
 
     def __repr__(self) -> str:
         return f"<Comparison: {self.verdict}>"
 
     @property
     def complete(self) -> bool:
-        """False where the allowance, or a vehicle's own limit, ended before every chosen vehicle was read whole."""
+        """False if the allowance or a vehicle's own limit ran out before every chosen vehicle was read in full."""
         return not (self.not_read or self.in_part)
 
     @cached_property
     def verdicts(self) -> dict[str, int]:
-        """Fields by verdict, the most frequent first."""
+        """Number of fields by verdict, the most frequent first."""
         return _verdicts(self.counts)
 
     @property
     def scored(self) -> int:
-        """Fields that count."""
+        """Number of fields that count."""
         return int(self._scored["fields"].sum())
 
     @property
     def judged(self) -> int:
-        """Fields that count and were judged."""
+        """Number of fields that count and were judged."""
         return int(self._scored.loc[self._scored["verdict"].isin(JUDGED), "fields"].sum())
 
     @property
     def lost_fields(self) -> int:
-        """Fields that differ or are lost on V3."""
+        """Number of fields that differ or are lost on V3."""
         return int(self.counts["lost"].sum())
 
     @property
@@ -79,36 +80,41 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0; 1 where the gate says no."""
+        """1 if the gate says no, otherwise 0."""
         return int(bool(self.refused))
 
     @property
     def verdict(self) -> str:
         """The comparison in one sentence."""
-        judged = int((self.strata["vehicles"] > 0).sum())
-        says = (
-            f"the gate says no for {len(self.refused)} of {judged} strata"
-            if self.refused
-            else f"the gate is open for all {judged} strata"
-        )
-        vehicles = "1 vehicle" if self.read == 1 else f"{self.read:,} vehicles"
         return (
-            f"{vehicles} read on both versions: {self.lost_fields:,} of {self.scored:,} scored fields "
-            f"differ or are lost on V3; {says}.{self._in_part()}"
+            f"{thousands(self.read, 'vehicles')} read on both versions: {self.lost_fields:,} of "
+            f"{thousands(self.scored, 'scored fields')} differ or are lost on V3; {self._readiness()}.{self._in_part()}"
         )
+
+    def _readiness(self) -> str:
+        """Return how many make and powertrain groups are ready to switch, in words."""
+        groups, refused = int((self.strata["vehicles"] > 0).sum()), len(self.refused)
+        if not groups:
+            return "no make and powertrain group was compared"
+        if groups == 1:
+            return f"its make and powertrain group is {'not ' if refused else ''}ready to switch"
+        if not refused:
+            return f"all {groups:,} make and powertrain groups are ready to switch"
+        verb = "is" if refused == 1 else "are"
+        return f"{refused:,} of {groups:,} make and powertrain groups {verb} not ready to switch"
 
     def _in_part(self) -> str:
         if not self.in_part:
             return ""
-        many = "1 vehicle was" if self.in_part == 1 else f"{self.in_part:,} vehicles were"
-        return f" {many} read in part, for [limits] allows no more a day; the rest is read on another."
+        vehicles = "1 vehicle was" if self.in_part == 1 else f"{self.in_part:,} vehicles were"
+        return f" {vehicles} read in part because of [limits]; a run on another day reads the rest."
 
     def by_field(self) -> pd.DataFrame:
-        """Counts: a row a field in the map's order, a column a verdict."""
+        """Return the counts with one row per field, in the map's order, and one column per verdict."""
         return _by_field(self.counts, self.order)
 
     def scored_by_field(self) -> pd.DataFrame:
-        """The same for the fields that count, what is lost and what is not told apart (`with_both_refused`)."""
+        """Return `by_field` of the fields that count, with a column for `BOTH_REFUSED`."""
         scored = self._scored
         table = _by_field(scored, self.order)
         return with_both_refused(table, scored.groupby("field")["lost"].sum().to_dict())
@@ -123,7 +129,7 @@ class Comparison:
         return self.counts.loc[self.counts["scored"].astype(bool)]
 
     def lost_cells(self) -> dict[str, dict[str, int]]:
-        """make and powertrain -> field -> how many differ or are lost; only where some do."""
+        """Return make and powertrain -> field -> how many differ or are lost; counts of 0 are left out."""
         cells: dict[str, dict[str, int]] = defaultdict(dict)
         for row in self.counts[self.counts["lost"] > 0].itertuples():
             cell = cells[f"{row.make} {row.powertrain}"]
@@ -131,7 +137,7 @@ class Comparison:
         return dict(cells)
 
     def summary(self) -> dict[str, Any]:
-        """The contract's keys of summary.json."""
+        """Return the contract's keys of summary.json."""
         return {
             "vehicles": self.read,
             "verdicts": self.verdicts,
@@ -145,13 +151,13 @@ class Comparison:
 
 
 def with_both_refused(by_field: pd.DataFrame, lost: Mapping[str, int]) -> pd.DataFrame:
-    """A table of verdicts by field that says what is lost: its columns of `LOST` sum to ``lost`` in each field.
+    """Return a table of verdicts by field in which the columns of `LOST` sum to ``lost`` for each field.
 
-    Of ``not_permitted``, what V2 is not permitted either goes to a column of its own, `BOTH_REFUSED`.
+    The ``not_permitted`` that V2 is not permitted either moves to a column of its own, `BOTH_REFUSED`.
     """
     table = by_field.reindex(columns=[*dict.fromkeys([*by_field.columns, *LOST])], fill_value=0)
-    told = table[list(LOST)].sum(axis=1)
-    both = told - pd.Series(dict(lost), dtype="int64").reindex(table.index, fill_value=0)
+    verdicts = table[list(LOST)].sum(axis=1)
+    both = verdicts - pd.Series(dict(lost), dtype="int64").reindex(table.index, fill_value=0)
     return table.assign(not_permitted=table["not_permitted"] - both, **{BOTH_REFUSED: both})
 
 
@@ -163,6 +169,5 @@ def _by_field(counts: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
 
 
 def _verdicts(counts: pd.DataFrame) -> dict[str, int]:
-    """Fields by verdict, the most frequent first."""
     counted = counts.groupby("verdict")["fields"].sum().sort_values(ascending=False, kind="stable")
     return {str(name): int(count) for name, count in counted.items()}

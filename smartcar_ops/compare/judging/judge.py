@@ -1,4 +1,4 @@
-"""V2 beside V3 over a fleet: recordings judged as they come, in memory that does not grow with the fleet."""
+"""Judge the recordings of a fleet one by one, in memory that does not grow with the fleet."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ VEHICLE_TYPES = {
     **dict.fromkeys(("scored", "lost", "judged", "requests"), "Int64"),
     **dict.fromkeys(("v2_seconds", "v3_seconds"), "float64"),
 }
-"""What a column holds whatever the rows are, and when there is none."""
+"""The column types, fixed whatever the rows are."""
 
 COUNTED = ["make", "powertrain", "field", "scored", "verdict"]
 FIELD_COLUMNS = list(FIELD_TYPES)
 ROWS = 10_000
-"""Rows of fields that are held before they go to the file."""
+"""Rows held in memory before they are written to the file."""
 
 SHOWN = 500
-"""Differences that are held for people to look at; the table of fields has them all."""
+"""Differences held in memory for the page; the table of fields has all of them."""
 
 AGEING = frozenset({"stale", "moved", "mismatch", "cached_error"})
-"""Verdicts that old data can explain."""
+"""Verdicts that old data may explain."""
 
 JSON = json.JSONEncoder(ensure_ascii=False).encode
 WRITERS: dict[type, Callable[[Any], str]] = {
@@ -69,19 +69,20 @@ WRITERS: dict[type, Callable[[Any], str]] = {
     int: int.__repr__,
     float: lambda raw: float.__repr__(raw) if math.isfinite(raw) else JSON(raw),
 }
-"""What is written most, as JSON writes it, in a fifth of the time."""
+"""The most frequent types, written as JSON writes them in a fifth of the time."""
 
-NOBODY_FEEDS = "no webhook subscription feeds this vehicle"
-"""What an empty list of V3's, and 404 in its place, mean where nobody is subscribed."""
+NO_SUBSCRIPTION = "this vehicle has no webhook subscription"
+"""The reason for an empty list of V3 signals, or 404 instead, without a subscription."""
 
 HIDDEN = '"…"'
-"""In place of a private value."""
+"""Replaces a private value."""
 
 
 class Judge:
-    """Judges recordings one by one; ``done`` gives the comparison. Calls nobody.
+    """Judges recordings one by one; ``done`` returns the comparison. Makes no calls.
 
-    VINs and places are masked unless ``show_private``; the tables grow in ``folder``, or in a folder of their own.
+    VINs and places are masked unless ``show_private``. The tables are written to ``folder``, by default a temporary
+    one.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Judge:
         self._seconds = {"v2": array("d"), "v3": array("d")}
         self._requests = self._not_read = self._open = 0
         self.pages = 1
-        """In how many requests V3's signals came, at most."""
+        """The most requests that V3's signals took for one vehicle."""
         self._batches: Counter[int] = Counter()
         self._tables = {
             "fields": _Table(FIELD_TYPES, folder and folder / "fields.parquet", self._count),
@@ -106,34 +107,34 @@ class Judge:
         self._lost: list[pd.DataFrame] = []
 
     def add(self, recording: Recording) -> None:
-        """Judges every field of one vehicle; what a limit left for another day does not count yet."""
-        pair, rows = recording.pair, []
+        """Judge every field of one vehicle; paths that a limit left for another day do not count yet."""
+        vehicle, rows = recording.pair, []
         open_paths = recording.open_paths
         self._open += len(open_paths) > 0
         v2, v3, later = recording.batch, recording.signals, recording.signals_again
         scored = lost = judged = 0
-        for row in self._rows_for(pair.make):
-            if recording.earlier and row.v2:
-                part = recording.part_of(row.v2.source)
+        for field in self._fields_for(vehicle.make):
+            if recording.earlier and field.v2:
+                part = recording.part_of(field.v2.source)
                 v2, v3, later = part.batch, part.signals, part.signals_again
-            told = read_v2(row, v2)
-            again = read_v3(row, later) if later is not None and row.compared else None
-            judgement = judge(row, told, read_v3(row, v3), again)
+            on_v2 = read_v2(field, v2)
+            again = read_v3(field, later) if later is not None and field.compared else None
+            judgement = judge(field, on_v2, read_v3(field, v3), again)
             if self._waivers and judgement.verdict in WAIVABLE:
-                judgement = _waived(row, pair, judgement, self._waivers)
-            counts = row.scored and not (open_paths and row.v2 and row.v2.source in open_paths)
+                judgement = _waived(field, vehicle, judgement, self._waivers)
+            counts = field.scored and not (open_paths and field.v2 and field.v2.source in open_paths)
             if counts:
                 scored, lost = scored + 1, lost + judgement.lost
                 judged += judgement.verdict in JUDGED
-            rows.append(self._told(row, recording, told, judgement, scored=counts))
+            rows.append(self._row(field, recording, on_v2, judgement, scored=counts))
         self._tables["fields"].extend(rows)
-        self.tallies[pair.stratum].add(
-            pair.vehicle_id, scored=scored, lost=lost, judged=judged, answered=recording.answered
+        self.tallies[vehicle.stratum].add(
+            vehicle.vehicle_id, scored=scored, lost=lost, judged=judged, answered=recording.answered
         )
-        self._vehicle(recording, scored, lost, judged)
+        self._add_vehicle(recording, scored, lost, judged)
 
-    def skip(self, pairs: Iterable[LinkedVehicle], reason: str = "the allowance ended before this vehicle") -> None:
-        """Vehicles that were chosen and not read."""
+    def skip(self, pairs: Iterable[LinkedVehicle], reason: str = "the allowance ran out before this vehicle") -> None:
+        """List vehicles that were chosen and not read, with the reason."""
         rows = [
             (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum, "not_read", reason, *[None] * 7) for pair in pairs
         ]
@@ -141,11 +142,11 @@ class Judge:
         self._tables["vehicles"].extend(rows)
 
     def closed(self, linked: Mapping[Stratum, int]) -> set[Stratum]:
-        """The strata of which enough is known: under 1% of their vehicles lose something, at 95%, or not under."""
+        """Return the strata of which enough is known: at 95%, whether under 1% of their vehicles have a loss."""
         return {name for name, tally in self.tallies.items() if tally.sample(linked.get(name, 0)).state != "open"}
 
     def done(self, linked: Mapping[Stratum, int] | None = None) -> Comparison:
-        """The comparison of all that was judged; ``linked`` are the vehicles there are, by stratum."""
+        """Return the comparison of everything judged; ``linked`` is the number of linked vehicles by stratum."""
         tables = {name: table.done() for name, table in self._tables.items()}
         return Comparison(
             **tables,
@@ -164,7 +165,7 @@ class Judge:
         )
 
     def _count(self, table: pa.Table) -> None:
-        """Counts rows of fields as they go to the file, and holds the first differences."""
+        """Count rows of fields as they are written to the file, and hold the first differences."""
         grouped = table.group_by(COUNTED).aggregate([("field", "count"), ("lost", "sum")])
         self._counts.append(grouped.to_pandas())
         if sum(map(len, self._lost)) < SHOWN and pc.any(table["lost"]).as_py():
@@ -177,47 +178,47 @@ class Judge:
         counted = pd.concat(self._counts).groupby(COUNTED, sort=False, observed=True)[list(names)].sum()
         return counted.rename(columns=names).reset_index().astype(dict.fromkeys(names.values(), "int64"))
 
-    def _rows_for(self, make: str) -> tuple[Field, ...]:
+    def _fields_for(self, make: str) -> tuple[Field, ...]:
         if make not in self._of_make:
             self._of_make[make] = self._fields.of(make)
         return self._of_make[make]
 
-    def _told(
-        self, row: Field, recording: Recording, v2: Reading, judgement: Judgement, *, scored: bool
+    def _row(
+        self, field: Field, recording: Recording, v2: Reading, judgement: Judgement, *, scored: bool
     ) -> tuple[Any, ...]:
-        """A row of the table of fields."""
-        pair, v3, hide = recording.pair, judgement.v3, row.private and not self._show_private
+        """Return one row of the table of fields."""
+        vehicle, v3, hide = recording.pair, judgement.v3, field.private and not self._show_private
         return (
-            pair.vehicle_id, pair.local_vehicle_id, pair.make, pair.powertrain, row.id, scored,
+            vehicle.vehicle_id, vehicle.local_vehicle_id, vehicle.make, vehicle.powertrain, field.id, scored,
             _json(v2, hide), _number(v2), v2.unit, _json(v3, hide), _number(v3), v3.unit,
             judgement.verdict, _reason(judgement, recording), v2.at, v3.at, scored and judgement.lost,
         )  # fmt: skip
 
-    def _vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:
-        pair, seconds = recording.pair, list[float | None]()
+    def _add_vehicle(self, recording: Recording, scored: int, lost: int, judged: int) -> None:
+        vehicle, seconds = recording.pair, list[float | None]()
         if isinstance(recording.batch, BatchAnswer):
             self._batches[sum(path not in TOKEN_PATHS for path in recording.batch.items)] += 1
-        for name, told in (("v2", recording.v2), ("v3", recording.v3)):
-            seconds.append(told.seconds if isinstance(told, Document) else None)
-            if isinstance(told, Document):
-                self._seconds[name].append(told.seconds)
+        for name, answer in (("v2", recording.v2), ("v3", recording.v3)):
+            seconds.append(answer.seconds if isinstance(answer, Document) else None)
+            if isinstance(answer, Document):
+                self._seconds[name].append(answer.seconds)
         requests = recording.requests
         self._requests += requests
         self.pages = max(self.pages, recording.pages)
-        failed = next((told for told in (recording.v2, recording.v3) if not isinstance(told, Document)), "")
-        trouble = NOBODY_FEEDS if recording.is_unfed else str(failed)
-        names = (pair.vehicle_id, pair.local_vehicle_id, *pair.stratum)
+        failed = next((answer for answer in (recording.v2, recording.v3) if not isinstance(answer, Document)), "")
+        reason = NO_SUBSCRIPTION if recording.is_unfed else str(failed)
+        names = (vehicle.vehicle_id, vehicle.local_vehicle_id, *vehicle.stratum)
         counts = (scored, lost, judged, requests)
-        self._tables["vehicles"].extend([(*names, "read", trouble, recording.at, *counts, *seconds)])
+        self._tables["vehicles"].extend([(*names, "read", reason, recording.at, *counts, *seconds)])
 
 
 class _Table:
-    """Rows that go to a file so many at a time; ``seen`` gets each part of them."""
+    """Rows that are written to a file in batches; ``seen`` is called with each batch."""
 
     def __init__(
         self, types: Mapping[str, str], path: Path | None, seen: Callable[[pa.Table], None] | None = None
     ) -> None:
-        self._spool, self._seen = ParquetTable(types, path), seen
+        self._parquet, self._seen = ParquetTable(types, path), seen
         self._rows: list[tuple[Any, ...]] = []
 
     def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -227,22 +228,22 @@ class _Table:
 
     def done(self) -> ParquetTable:
         self._flush()
-        return self._spool.close()
+        return self._parquet.close()
 
     def _flush(self) -> None:
         if self._rows:
-            table = self._spool.append_rows(self._rows)
+            table = self._parquet.append_rows(self._rows)
             self._rows = []
             if self._seen:
                 self._seen(table)
 
 
 def _reason(judgement: Judgement, recording: Recording) -> str:
-    """Why, in words; where the values are apart or V3 has none at all, also that no webhook feeds the vehicle."""
+    """Return the reason in words; if a missing webhook subscription may be the cause, it is named."""
     if recording.is_unfed and judgement.verdict == "unavailable":
-        return f"{NOBODY_FEEDS}, so V3 has nothing of it"
+        return f"{NO_SUBSCRIPTION}, so V3 has no data for it"
     if recording.pair.fed is False and judgement.verdict in AGEING:
-        return f"{judgement.reason}; no webhook subscription feeds this vehicle, so V3 may be a day old"
+        return f"{judgement.reason}; {NO_SUBSCRIPTION}, so V3's data may be a day old"
     return judgement.reason
 
 
@@ -259,10 +260,10 @@ def _number(reading: Reading) -> float | None:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _waived(row: Field, pair: LinkedVehicle, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
-    """The judgement, turned into `waived` where a waiver in force covers its field and make."""
+def _waived(field: Field, vehicle: LinkedVehicle, judgement: Judgement, waivers: Sequence[Waiver]) -> Judgement:
+    """Return the judgement as `waived` if a waiver in force covers its field and make, otherwise unchanged."""
     for waiver in waivers:
-        if waiver.field == row.id and waiver.make.upper() in ("", pair.make):
+        if waiver.field == field.id and waiver.make.upper() in ("", vehicle.make):
             reason = f"{judgement.reason}; waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
             return Judgement("waived", reason, judgement.v3)
     return judgement

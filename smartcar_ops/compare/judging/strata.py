@@ -1,4 +1,4 @@
-"""A fleet by make and powertrain: what was lost, what was judged, what the gate says, and what is still unknown."""
+"""A fleet by stratum (make and powertrain): fields lost and judged, the gate's decision, and what is still unknown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLUMNS = [
     *("linked", "with_loss", "least", "most", "state", "missing", "examples"),
 ]
 EXAMPLES = 3
-"""Vehicles that a stratum names for somebody who wants to look at one."""
+"""Vehicles with a loss that are listed for each stratum."""
 
 
 @dataclass
 class Tally:
-    """What was seen of one stratum so far: fields by verdict family, vehicles that answered, those with a loss."""
+    """The counts of one stratum so far: its fields, its vehicles that answered, and those with a loss (``bad``)."""
 
     scored: int = 0
     lost: int = 0
@@ -35,7 +35,7 @@ class Tally:
     examples: list[str] = field(default_factory=list)
 
     def add(self, vehicle_id: str, *, scored: int, lost: int, judged: int, answered: bool) -> None:
-        """One more vehicle."""
+        """Count one more vehicle."""
         self.scored, self.lost, self.judged = self.scored + scored, self.lost + lost, self.judged + judged
         self.read += 1
         self.answered += answered
@@ -44,27 +44,27 @@ class Tally:
             self.examples.append(vehicle_id)
 
     def refusal(self, gate: Gate) -> str:
-        """Why the gate says no to this stratum; empty where it does not."""
+        """Return why the gate says no to this stratum; empty if it does not."""
         lost, judged, why = self.lost / self.scored, self.judged / self.scored, []
         if lost > gate.lost_share:
-            why.append(f"{lost:.1%} lost or differing, {gate.lost_share:.1%} allowed")
+            why.append(f"{lost:.1%} of fields lost or different, {gate.lost_share:.1%} allowed")
         if judged < gate.min_judged:
-            why.append(f"{judged:.0%} judged, {gate.min_judged:.0%} needed")
+            why.append(f"{judged:.0%} of fields judged, {gate.min_judged:.0%} needed")
         return "; ".join(why)
 
     def sample(self, linked: int) -> Sample:
-        """The vehicles that answered, as a sample of all that are linked."""
+        """Return the vehicles that answered, as a sample of all linked ones."""
         return Sample(max(linked, self.answered), self.answered, self.bad)
 
 
 def frame(tallies: Mapping[Stratum, Tally], linked: Mapping[Stratum, int], gate: Gate) -> pd.DataFrame:
-    """A row a stratum, by name: shares, the gate's refusal, bounds, what closing it takes."""
+    """Return one row per stratum, sorted by name: shares, the gate's refusal, bounds, vehicles still needed."""
     rows = [_row(name, tallies.get(name, Tally()), linked.get(name, 0), gate) for name in sorted({*tallies, *linked})]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def population(linked: Iterable[Stratum]) -> dict[Stratum, int]:
-    """Vehicles by stratum."""
+    """Return the number of vehicles by stratum."""
     return dict(Counter(linked))
 
 
@@ -89,18 +89,18 @@ def _row(name: Stratum, tally: Tally, linked: int, gate: Gate) -> dict[str, obje
 
 
 LIMIT = 0.01
-"""The share of vehicles with a loss that people call none."""
+"""The question for each stratum: do fewer than this share of its vehicles have a loss?"""
 
 CONFIDENCE = 0.95
-"""Of each bound, taken alone."""
+"""The confidence of each bound on its own."""
 
 RARE = 1 - CONFIDENCE + 1e-9
-"""A chance of no more than this is rare; so much above, since logarithms are not exact."""
+"""The largest probability that counts as rare; the small extra is for rounding of the logarithms."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Of ``population`` vehicles, ``read`` were read and ``bad`` of these lost something."""
+    """A sample of a stratum: of ``population`` vehicles ``read`` were read, and ``bad`` of these have a loss."""
 
     population: int
     read: int
@@ -108,24 +108,24 @@ class Sample:
 
     @property
     def most(self) -> int:
-        """The most bad vehicles that the stratum may hold, at 95%."""
+        """The upper bound of bad vehicles in the stratum, at 95%."""
         return most_bad(self.population, self.read, self.bad)
 
     @property
     def least(self) -> int:
-        """The fewest bad vehicles that the stratum may hold, at 95%."""
+        """The lower bound of bad vehicles in the stratum, at 95%."""
         return least_bad(self.population, self.read, self.bad)
 
     @property
     def state(self) -> Literal["under", "over", "open"]:
-        """``under``: fewer than 1% of the stratum are bad, at 95%; ``over``: not fewer; else ``open``."""
+        """``under``: fewer than 1% of the stratum are bad, at 95%; ``over``: 1% or more; ``open``: not known yet."""
         if self.population and self.most / self.population < LIMIT:
             return "under"
         return "over" if self.population and self.least / self.population >= LIMIT else "open"
 
     @property
     def missing(self) -> int:
-        """How many more vehicles close the stratum if none of them is bad; 0 where it is closed."""
+        """How many more vehicles close the stratum if none of them is bad; 0 if it is closed."""
         if self.state != "open":
             return 0
         few, many = 1, self.population - self.read
@@ -140,7 +140,7 @@ class Sample:
 
 @lru_cache(maxsize=4096)
 def most_bad(population: int, read: int, bad: int) -> int:
-    """The largest number of bad vehicles with which so few bad ones are seen in more than 5% of samples."""
+    """Return the largest number of bad vehicles for which over 5% of samples have at most ``bad`` bad ones."""
     few, many = bad, population - read + bad
     while few < many:
         middle = (few + many + 1) // 2
@@ -153,7 +153,7 @@ def most_bad(population: int, read: int, bad: int) -> int:
 
 @lru_cache(maxsize=4096)
 def least_bad(population: int, read: int, bad: int) -> int:
-    """The smallest number of bad vehicles with which so many bad ones are seen in more than 5% of samples."""
+    """Return the smallest number of bad vehicles for which over 5% of samples have at least ``bad`` bad ones."""
     few, many = bad, population - read + bad
     while few < many:
         middle = (few + many) // 2
@@ -165,11 +165,11 @@ def least_bad(population: int, read: int, bad: int) -> int:
 
 
 def _at_most(bad: int, population: int, all_bad: int, read: int) -> float:
-    """The chance of at most ``bad`` bad ones among ``read`` of ``population``, of which ``all_bad`` are bad."""
-    whole = _log_choose(population, read)
+    """Return the probability of at most ``bad`` bad ones in a sample of ``read``, if ``all_bad`` are bad in total."""
+    all_samples = _log_choose(population, read)
     lowest, highest = max(0, read - (population - all_bad)), min(bad, all_bad, read)
     terms = (
-        _log_choose(all_bad, seen) + _log_choose(population - all_bad, read - seen) - whole
+        _log_choose(all_bad, seen) + _log_choose(population - all_bad, read - seen) - all_samples
         for seen in range(lowest, highest + 1)
     )
     return min(1.0, math.fsum(map(math.exp, terms)))

@@ -1,4 +1,4 @@
-"""The verdict on one field of one vehicle: V2's reading beside V3's, judged in the contract's order."""
+"""The verdict on one field of one vehicle: V2's and V3's readings, judged in the contract's order."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ FieldVerdict = Literal[
 ]
 JUDGED: tuple[FieldVerdict, ...] = ("equal", "converted", "within_tolerance", "mismatch")
 LOST: tuple[FieldVerdict, ...] = ("mismatch", "v2_only", "not_permitted")
-"""What the gate counts; ``not_permitted`` only where V3 alone is not permitted."""
+"""What the gate counts; ``not_permitted`` only if V3 alone is not permitted."""
 WAIVABLE: tuple[FieldVerdict, ...] = LOST
 
 WORST: tuple[FieldVerdict, ...] = (
     *("mismatch", "v2_only", "not_permitted", "cached_error", "stale", "moved", "unavailable"),
     *("within_tolerance", "converted", "equal"),
 )
-"""Of a field's many parts, the first of these verdicts speaks for the field."""
+"""A many-valued field gets the first of these verdicts that one of its parts has."""
 
 CLOCK_STEP = timedelta(seconds=1)
-"""Some makers' times are cut off to the second: nearer times don't tell which reading is the later one."""
+"""Some makers' times are truncated to the second: if two times are closer, it is not known which is later."""
 
 APART = {"volatile": TOGETHER, "slow": timedelta(hours=24)}
 
 
 @dataclass
 class Judgement:
-    """A verdict and why; ``v3`` is the reading that was kept; ``lost`` says that the gate counts it."""
+    """A verdict and its reason; ``v3`` is the reading it is based on; ``lost`` is true if the gate counts it."""
 
     verdict: FieldVerdict
     reason: str
@@ -54,14 +54,14 @@ class Judgement:
 
 
 def judge(field: Field, v2: Reading, v3: Reading, again: Reading | None = None) -> Judgement:
-    """The first verdict of the contract's order that holds.
+    """Return the first verdict of the contract's order that holds.
 
-    ``again`` is V3 read once more after V2; of the two, the one nearer to V2's time is kept. A field of many parts
-    takes the worst verdict of its parts.
+    ``again`` is a second V3 reading, taken after V2; the one nearer to V2's time is used. A many-valued field takes
+    the worst verdict of its parts.
     """
     if "failed" in (v2.state, v3.state):
-        silent = v2 if v2.state == "failed" else v3
-        return Judgement("failed", silent.reason, v3)
+        failed = v2 if v2.state == "failed" else v3
+        return Judgement("failed", failed.reason, v3)
     if not field.compared:
         return _unscored(field, v2, v3)
     if v3.state != "value" or v2.state != "value":
@@ -70,7 +70,7 @@ def judge(field: Field, v2: Reading, v3: Reading, again: Reading | None = None) 
 
 
 def wants_another_read(field: Field, v2: Reading, v3: Reading) -> bool:
-    """True where a volatile field differs at the same time: the car may be moving, so V3 is worth one more read."""
+    """True if a volatile field differs at the same time: the car may be moving, so V3 is read once more."""
     if field.change != "volatile" or v2.at is None or v3.at is None or abs(v2.at - v3.at) > APART["volatile"]:
         return False
     return judge(field, v2, v3).verdict == "mismatch"
@@ -80,7 +80,7 @@ def _unscored(field: Field, v2: Reading, v3: Reading) -> Judgement:
     side = v2 if field.v3 is None else v3
     if side.state == "value":
         only: FieldVerdict = "v2_only" if field.v3 is None else "v3_only"
-        return Judgement(only, "the other version has no such field", v3)
+        return Judgement(only, f"{'V3' if field.v3 is None else 'V2'} does not have this field", v3)
     return _one_sided(v2, v3)
 
 
@@ -108,12 +108,12 @@ def _either(v2: Reading, v3: Reading, state: str) -> str:
 
 
 def _two_sided(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judgement:
-    kept = _nearer(v2, v3, again)
-    alike = agreement(field, v2, kept)
-    if alike is not None:
-        return Judgement(*alike, kept)
+    nearest = _nearer(v2, v3, again)
+    agrees = agreement(field, v2, nearest)
+    if agrees is not None:
+        return Judgement(*agrees, nearest)
     moved = again is not None and again.state == "value" and again.value != v3.value
-    return _differ(field, v2, kept, gap(field, v2, kept), moved=moved)
+    return _differ(field, v2, nearest, gap(field, v2, nearest), moved=moved)
 
 
 def _nearer(v2: Reading, v3: Reading, again: Reading | None) -> Reading:
@@ -126,21 +126,21 @@ def _nearer(v2: Reading, v3: Reading, again: Reading | None) -> Reading:
 
 def _differ(field: Field, v2: Reading, v3: Reading, apart_by: str, *, moved: bool = False) -> Judgement:
     if field.change == "stable":
-        return Judgement("mismatch", f"{apart_by}; this field does not change", v3, lost=True)
-    if field.grows and _ran_back(field, v2, v3):
-        reason = f"{apart_by}; the later reading is smaller, and this field only grows"
+        return Judgement("mismatch", f"{apart_by}; this field never changes", v3, lost=True)
+    if field.grows and _decreased(field, v2, v3):
+        reason = f"{apart_by}; the later reading is lower, but this field only increases"
         return Judgement("mismatch", reason, v3, lost=True)
     if moved:
         return Judgement("moved", f"{apart_by}; V3 itself changed between two reads", v3)
     if v2.at is None or v3.at is None:
-        return Judgement("stale", f"{apart_by}; a maker's time is missing, so the pair can't be judged", v3)
+        return Judgement("stale", f"{apart_by}; a maker's time is missing, so the two can't be compared", v3)
     apart = abs(v2.at - v3.at)
     if apart > APART[field.change]:
         return Judgement("stale", f"{apart_by}; the makers' times are {_span(apart)} apart", v3)
     return Judgement("mismatch", f"{apart_by}, at the same time", v3, lost=True)
 
 
-def _ran_back(field: Field, v2: Reading, v3: Reading) -> bool:
+def _decreased(field: Field, v2: Reading, v3: Reading) -> bool:
     if v2.at is None or v3.at is None or abs(v2.at - v3.at) < CLOCK_STEP:
         return False
     older, newer = (v2, v3) if v2.at < v3.at else (v3, v2)
@@ -156,20 +156,20 @@ def _span(apart: timedelta) -> str:
 
 
 def _in_parts(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judgement:
-    pairs, alone, added = matched(v2.parts, v3.parts)
+    matches, v2_only, v3_only = matched(v2.parts, v3.parts)
     later = {part.name: part.reading for part in again.parts} if again is not None else {}
-    judged = [(part.name, _part(field, part.reading, other, later.get(name))) for part, name, other in pairs]
+    judged = [(part.name, _part(field, part.reading, other, later.get(name))) for part, name, other in matches]
     if field.lacking == "differs":
-        judged += [(part.name, _differ(field, part.reading, v3, "V3 does not list it")) for part in alone]
-        alone = []
+        judged += [(part.name, _differ(field, part.reading, v3, "V3 does not list it")) for part in v2_only]
+        v2_only = []
     if not judged:
         return _nothing_in_common(v2, v3)
     worst = min((judgement.verdict for _, judgement in judged), key=WORST.index)
-    found = [(name, judgement) for name, judgement in judged if judgement.verdict == worst]
-    first = found[0][1]
-    names = "all" if len(found) == len(judged) > 1 else ", ".join(name for name, _ in found)
-    beside = [f"; {words} {', '.join(sorted(left))}" for words, left in _left(alone, added) if left]
-    return Judgement(worst, f"{names}: {first.reason}{''.join(beside)}", replace(v3, at=first.v3.at), first.lost)
+    with_worst = [(name, judgement) for name, judgement in judged if judgement.verdict == worst]
+    first = with_worst[0][1]
+    names = "all" if len(with_worst) == len(judged) > 1 else ", ".join(name for name, _ in with_worst)
+    others = [f"; {label} {', '.join(sorted(rest))}" for label, rest in _unmatched(v2_only, v3_only) if rest]
+    return Judgement(worst, f"{names}: {first.reason}{''.join(others)}", replace(v3, at=first.v3.at), first.lost)
 
 
 def _part(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judgement:
@@ -178,29 +178,32 @@ def _part(field: Field, v2: Reading, v3: Reading, again: Reading | None) -> Judg
 
 def _nothing_in_common(v2: Reading, v3: Reading) -> Judgement:
     if not v2.parts and not v3.parts:
-        return Judgement("equal", "both list none", v3)
+        return Judgement("equal", "both lists are empty", v3)
     if not v2.parts:
-        return Judgement("v3_only", "V2 lists none", v3)
-    return Judgement("unavailable", "V3 tells none of what V2 tells", v3)
+        return Judgement("v3_only", "V2's list is empty", v3)
+    return Judgement("unavailable", "V3 has none of the parts that V2 has", v3)
 
 
-def _left(alone: list[Part], added: list[Part]) -> tuple[tuple[str, list[str]], ...]:
-    told = [part.name for part in added if part.reading.state == "value"]
-    return ("not judged:", [part.name for part in alone]), ("only on V3:", told)
+def _unmatched(v2_only: list[Part], v3_only: list[Part]) -> tuple[tuple[str, list[str]], ...]:
+    with_value = [part.name for part in v3_only if part.reading.state == "value"]
+    return ("not judged:", [part.name for part in v2_only]), ("only on V3:", with_value)
 
 
 def matched(
     v2: tuple[Part, ...], v3: tuple[Part, ...]
 ) -> tuple[list[tuple[Part, str, Reading]], list[Part], list[Part]]:
-    """(V2's parts with a value beside V3's name and reading, V2's alone, V3's alone), by the first key they share."""
-    left, open_ = list(v3), [part for part in v2 if part.reading.state == "value"]
-    pairs: list[tuple[Part, str, Reading]] = []
-    for level in range(max((len(part.keys) for part in open_), default=0)):
-        by_key = {part.keys[level]: part for part in reversed(left) if part.keys[level] is not None}
-        for part in list(open_):
+    """Match the parts of both versions by the first key they share; V2's parts without a value are ignored.
+
+    Returns (V2's part with V3's name and reading, parts on V2 only, parts on V3 only).
+    """
+    v3_left, v2_left = list(v3), [part for part in v2 if part.reading.state == "value"]
+    matches: list[tuple[Part, str, Reading]] = []
+    for level in range(max((len(part.keys) for part in v2_left), default=0)):
+        by_key = {part.keys[level]: part for part in reversed(v3_left) if part.keys[level] is not None}
+        for part in list(v2_left):
             other = by_key.pop(part.keys[level], None)
             if other is not None:
-                pairs.append((part, other.name, other.reading))
-                left.remove(other)
-                open_.remove(part)
-    return pairs, open_, left
+                matches.append((part, other.name, other.reading))
+                v3_left.remove(other)
+                v2_left.remove(part)
+    return matches, v2_left, v3_left

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: what became of every field, and which field is lost on which make."""
+"""The charts of a comparison: verdicts by field, and losses by field and make."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ FAMILIES: dict[str, dict[str, str]] = {
     },
     LOST: {"mismatch": "#b4480f", "v2_only": "#e08230", "not_permitted": "#f3b878"},
 }  # fmt: skip
-"""The compare verdicts in the order of the bars: each family one hue, and each its own lightness.
+"""The compare verdicts in the order of the bars: one hue per family, one lightness per verdict.
 
-Lost or differing is what the gate counts, and nothing else: what neither version is permitted is not judged.
+"Lost or differs" is exactly what the gate counts: a field that neither version is permitted to read is not judged.
 """
 
 COLORS = {verdict: color for family in FAMILIES.values() for verdict, color in family.items()}
 
 MAX_MAKES = 7
-"""Columns of the heat map that fit; of more makes the worst are drawn."""
+"""Columns that fit in the heat map; if there are more makes, the worst are drawn."""
 
 STEPS = (
     (0.02, "#f6c894", "to 2%"),
@@ -42,7 +42,7 @@ STEPS = (
     (0.25, "#cf5f17", "to 25%"),
     (1, "#97360a", "over 25%"),
 )
-"""Shares lost from light to dark: told apart without their hue, on a light and on a dark page."""
+"""Shares lost, from light to dark: distinguishable without hue, on a light or a dark page."""
 
 NO_LOSS = f"{PALE_BLUE}47"
 
@@ -64,10 +64,10 @@ HEAT_STYLE = Markup(
 
 
 def verdicts_by_field(counts: pd.DataFrame) -> Picture:
-    """One bar of 100% per field (the index) out of readings per verdict (the columns), the worst field first.
+    """Return one 100% bar per field, the worst field first.
 
-    A verdict without a column counts 0, a field without a reading is a dash. An unknown verdict or a
-    count below 0 raises ``ValueError``.
+    ``counts`` has one row per field and one column per verdict; a missing column counts as 0, and a field without a
+    reading is drawn as a dash. ValueError for an unknown verdict or a negative count.
     """
     table = _checked(counts)
     totals = {verdict: sum(row[verdict] for row in table.values()) for verdict in COLORS}
@@ -89,22 +89,22 @@ def verdicts_by_field(counts: pd.DataFrame) -> Picture:
 
 
 def _checked(counts: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Field -> verdict -> count, every verdict present, in the caller's order of fields."""
+    """Return field -> verdict -> count with every verdict, in the caller's order of fields."""
     unknown = sorted(set(map(str, counts.columns)) - set(COLORS))
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no compare verdict; expected some of {', '.join(COLORS)}")
+        raise ValueError(f"{unknown[0]!r} is not a compare verdict; expected one or more of {', '.join(COLORS)}")
     filled = counts.reindex(columns=list(COLORS)).fillna(0).astype(int)
     if (filled < 0).any(axis=None):
         raise ValueError("a verdict's count is below 0; expected a count of 0 or more")
     if not filled.index.is_unique:
-        raise ValueError("a field stands in two rows; expected one row per field")
+        raise ValueError("a field has two rows; expected one row per field")
     rows = zip(filled.index, filled.itertuples(index=False), strict=True)
     return {str(field): dict(zip(COLORS, map(int, row), strict=True)) for field, row in rows}
 
 
 def _field_bar(row: dict[str, int]) -> Markup:
     if not any(row.values()):
-        return Markup('<span class="soft">– no reading</span>')
+        return Markup('<span class="soft">– no readings</span>')
     return stack((count, COLORS[verdict]) for verdict, count in row.items())
 
 
@@ -169,19 +169,19 @@ class Losses:
         return self.cells.get((field, make), Cell())
 
     def of_make(self, make: str) -> Cell:
-        """All fields of a make."""
+        """All fields of one make."""
         return sum((self.at(field, make) for field in self.fields), Cell())
 
     def of_field(self, field: str) -> Cell:
-        """A field over all makes."""
+        """One field over all makes."""
         return sum((self.at(field, make) for make in self.makes), Cell())
 
 
 def loss_by_make(counts: pd.DataFrame, order: Sequence[str]) -> Picture:
-    """A cell per scored field and make: the share that differs or is lost, and of how many readings.
+    """Return one cell per scored field and make: the share that differs or is lost, and the number of readings.
 
-    ``counts`` are a comparison's. Fields without a loss are a sentence; of more than ``MAX_MAKES`` makes the worst
-    are drawn, and the picture says so.
+    ``counts`` are those of a `Comparison`. Fields without a loss are listed in a sentence; of more than ``MAX_MAKES``
+    makes only the worst are drawn, and the picture says so.
     """
     losses = _losses(counts, order)
     makes = losses.makes[:MAX_MAKES]
@@ -208,13 +208,13 @@ def loss_by_make(counts: pd.DataFrame, order: Sequence[str]) -> Picture:
 def _losses(counts: pd.DataFrame, order: Sequence[str]) -> Losses:
     cells: dict[tuple[str, str], Cell] = {}
     for row in counts[counts["scored"]].itertuples():
-        place = str(row.field), str(row.make)
+        cell_key = str(row.field), str(row.make)
         cell = Cell(int(row.lost), int(row.fields if row.verdict in JUDGED else row.lost))
-        cells[place] = cells.get(place, Cell()) + cell
+        cells[cell_key] = cells.get(cell_key, Cell()) + cell
     fields = [field for field in order if field in {field for field, _ in cells}]
-    found = Losses(cells, fields, sorted({make for _, make in cells}))
-    worst = {make: found.of_make(make).share for make in found.makes}
-    return Losses(cells, fields, sorted(found.makes, key=lambda make: (-worst[make], make)))
+    losses = Losses(cells, fields, sorted({make for _, make in cells}))
+    shares = {make: losses.of_make(make).share for make in losses.makes}
+    return Losses(cells, fields, sorted(losses.makes, key=lambda make: (-shares[make], make)))
 
 
 def _row(name: Markup, cells: Sequence[Cell]) -> Markup:
@@ -231,7 +231,7 @@ def _cell(cell: Cell) -> Markup:
 
 
 def _short(count: int) -> str:
-    """A sample's size in at most five letters."""
+    """Return a sample size in at most five characters."""
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if count >= size:
             return f"{count / size:.1f}{unit}" if count < 9.95 * size else f"{count / size:,.0f}{unit}"
@@ -239,32 +239,34 @@ def _short(count: int) -> str:
 
 
 def _left_out(losses: Losses, makes: Sequence[str], drawn: Sequence[str]) -> Iterator[str]:
-    """What is not drawn, one sentence per line."""
+    """Yield what is not drawn, one sentence per line."""
     rest = [field for field in losses.fields if field not in drawn]
-    silent = [field for field in rest if not any(losses.at(field, make).of for make in makes)]
-    fine = len(rest) - len(silent)
+    unjudged = [field for field in rest if not any(losses.at(field, make).of for make in makes)]
+    fine = len(rest) - len(unjudged)
+    any_of = "any of these makes" if len(makes) > 1 else makes[0] if makes else "any make"
     if fine:
-        any_of = "any of these makes" if len(makes) > 1 else makes[0] if makes else "any make"
         yield f"{thousands(fine, 'more fields' if drawn else 'fields')}: no loss on {any_of}."
-    if silent:
-        yield f"Judged nowhere: {', '.join(silent)}."
-    if left := losses.makes[len(makes) :]:
-        others = sum((losses.of_make(make) for make in left), Cell())
+    if unjudged:
+        yield f"Not judged on {any_of}: {', '.join(unjudged)}."
+    if not_drawn := losses.makes[len(makes) :]:
+        others = sum((losses.of_make(make) for make in not_drawn), Cell())
         yield (
-            f"The {len(makes)} worst of {len(losses.makes):,} makes; "
+            f"The {len(makes)} worst of {len(losses.makes):,} makes are shown; "
             f"the others lose {others.lost:,} of {thousands(others.of, 'readings')}."
         )
 
 
 def _losses_title(losses: Losses) -> str:
     lost = [field for field in losses.fields if losses.of_field(field).lost]
-    of = f"{len(lost):,} of {thousands(len(losses.fields), 'fields')}"
+    fields = thousands(len(losses.fields), "fields")
     if not lost:
-        return f"None of {thousands(len(losses.fields), 'fields')} differs or is lost on any make"
+        return f"None of {fields} differs or is lost on any make"
     field, make = max(
-        ((field, make) for field in lost for make in losses.makes), key=lambda place: losses.at(*place).share
+        ((field, make) for field in lost for make in losses.makes), key=lambda cell: losses.at(*cell).share
     )
-    return f"{of} differ or are lost on some make; worst: {field} of {make}, {losses.at(field, make)}"
+    return (
+        f"{len(lost):,} of {fields} differ or are lost on some make; worst: {field} on {make}, {losses.at(field, make)}"
+    )
 
 
 def _losses_description(losses: Losses) -> str:

@@ -1,4 +1,4 @@
-"""A comparison of many vehicles in words and tables: the strata, what only one side has, what changed, what it took."""
+"""The report of a fleet: make and powertrain groups, differences, one-sided fields, changes since the last run."""
 
 from __future__ import annotations
 
@@ -18,83 +18,90 @@ if TYPE_CHECKING:
     from smartcar_ops.compare.judging.comparison import Comparison
 
 WORST, DIFFERENCES = 10, 30
-"""Strata that are listed as the worst, and fields that are listed as lost or differing."""
+"""How many of the worst strata, and of the lost or different fields, are listed."""
 
 NARROW = 18
-"""Letters of a value in a table."""
+"""Characters of a value in a table."""
 
 
 class FleetReport(Report):
     """The sections of a comparison of many vehicles."""
 
     def verdicts(self) -> Shown:
-        """What became of every field that counts, a bar a field."""
+        """Return the verdicts of every field that counts, one bar per field."""
         table = self.compare.result.scored_by_field()
         return charts.verdicts_by_field(table) if len(table) else tables.sentence("No vehicle was read")
 
     def not_counted(self) -> Shown:
-        """What became of the fields that the gate does not count; the picture leaves them out."""
-        found = self.compare.result
-        rest = {name: count - found.scored_verdicts.get(name, 0) for name, count in found.verdicts.items()}
-        told = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in rest.items() if count)
-        if not told:
+        """Return the verdicts of the fields that the gate does not count; the picture leaves them out."""
+        result = self.compare.result
+        rest = {name: count - result.scored_verdicts.get(name, 0) for name, count in result.verdicts.items()}
+        verdicts = ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in rest.items() if count)
+        if not verdicts:
             return None
+        total = sum(rest.values())
         return tables.sentence(
-            f"{thousands(sum(rest.values()), 'more readings')} are of fields that do not count, since only one version "
-            f"has them or they are told for information: {told}"
+            f"{thousands(total, 'more readings')} {'does' if total == 1 else 'do'} not count, because only one version "
+            f"has the field or it is shown for information only: {verdicts}"
         )
 
     def losses(self) -> Shown:
-        """The heat map, make by field."""
-        found = self.compare.result
+        """Return the heat map of losses by field and make."""
+        result = self.compare.result
         return (
-            charts.loss_by_make(found.counts, found.order) if found.scored else tables.sentence("No vehicle was read")
+            charts.loss_by_make(result.counts, result.order)
+            if result.scored
+            else tables.sentence("No vehicle was read")
         )
 
     def gate(self) -> Shown:
-        """Every stratum that was read: its shares, and what the gate says."""
+        """Return every stratum that was read, with its shares and whether it is ready to switch."""
         return tables.whole(_shares(_read(self.compare.result)))
 
     def worst_strata(self) -> Shown:
-        """The strata that lose most, with vehicles to look at."""
+        """Return the strata with the largest share of losses, each with vehicles to look at."""
         read = _read(self.compare.result)
         worst = read[read["lost"] > 0].sort_values("lost", ascending=False, kind="stable").head(WORST)
         if worst.empty:
-            return tables.sentence("No stratum loses anything")
+            return tables.sentence("No make and powertrain group has a lost or different field")
         examples = [tuple(ids.split(", ")) for ids in worst["examples"]]
         return tables.whole(_shares(worst).drop(columns="judged").assign(**{"for example": examples}))
 
     def open_strata(self) -> Shown:
-        """The strata of which too little is known: the bounds at 95%, and what closing each takes."""
+        """Return the strata that need more vehicles: their bounds at 95%, and how many vehicles and units."""
         strata = self.compare.result.strata
         open_ = strata[(strata["state"] == "open") & (strata["linked"] > 0)]
         if strata.empty or open_.empty:
             return tables.sentence(
-                "Of every stratum enough is known to say, at 95%, whether under 1% of its vehicles lose something"
+                "Enough vehicles of every make and powertrain were compared to be 95% sure whether fewer than 1% of "
+                "them lose something"
                 if len(strata)
                 else "No vehicle is linked"
             )
         rows = [
             _open_row(row, self.compare.units_per_vehicle((row["make"], row["powertrain"]))) for row in _records(open_)
         ]
-        total = sum(row["units"] or 0 for row in rows)
-        told = (
-            f"{thousands(int(open_['missing'].sum()), 'more vehicles')} without a loss would close "
-            f"{thousands(len(open_), 'strata') if len(open_) > 1 else 'the one stratum'} still open"
-            f"{f', for at most {total:,} units' if total else ''}. A stratum is closed once it is known, at 95%, "
-            "whether under 1% of its vehicles lose something"
+        units = sum(row["units"] or 0 for row in rows)
+        first = rows[0]
+        groups = (
+            f"{first['make']} {first['powertrain']}" if len(rows) == 1 else f"{len(rows):,} make and powertrain groups"
         )
-        return tables.together(tables.sentence(told), tables.first(pd.DataFrame(rows).convert_dtypes(), 50))
+        sentence = (
+            f"{groups}: compare {thousands(int(open_['missing'].sum()), 'more vehicles')}"
+            f"{f' (at most {units:,} units)' if units else ''} to be 95% sure whether fewer than 1% of a group's "
+            "vehicles lose something. That is enough if none of them does"
+        )
+        return tables.together(tables.sentence(sentence), tables.first(pd.DataFrame(rows).convert_dtypes(), 50))
 
     def differences(self) -> Shown:
-        """The first fields that differ or are lost: the vehicle by Smartcar's id and yours, both values, the reason."""
-        found = self.compare.result
-        place = {name: number for number, name in enumerate(found.order)}
-        rows = sorted(_records(found.lost), key=lambda row: (place[row["field"]], row["make"], row["vehicle_id"]))
+        """Return the first lost or different fields: the vehicle (Smartcar's id and yours), both values, the reason."""
+        result = self.compare.result
+        position = {name: number for number, name in enumerate(result.order)}
+        rows = sorted(_records(result.lost), key=lambda row: (position[row["field"]], row["make"], row["vehicle_id"]))
         table = [
             {
                 "field": row["field"],
-                "vehicle": (row["vehicle_id"], f"{row['make']}, yours {row['local_vehicle_id']}"),
+                "vehicle": (row["vehicle_id"], f"{row['make']}, your id {row['local_vehicle_id']}"),
                 "verdict": row["verdict"].replace("_", " "),
                 "V2": values.shown_value(row, "v2", NARROW),
                 "V3": values.shown_value(row, "v3", NARROW),
@@ -104,20 +111,20 @@ class FleetReport(Report):
         ]
         return tables.together(
             tables.first(pd.DataFrame(table), DIFFERENCES),
-            tables.sentence(f"{thousands(found.lost_fields, 'fields')} in all")
-            if found.lost_fields > len(table)
+            tables.sentence(f"{thousands(result.lost_fields, 'lost or different fields')} in total")
+            if result.lost_fields > len(table)
             else None,
         )
 
     def one_sided(self) -> Shown:
-        """The fields that have no counterpart: how many vehicles have them, and one value, unless it is private."""
+        """Return the fields that only one version has: how many vehicles have them, and one value unless private."""
         counts = self.compare.result.counts
-        alone = counts[~counts["scored"] & counts["verdict"].isin(["v2_only", "v3_only"])]
-        if alone.empty:
-            return tables.sentence("Neither version has a field that the other lacks")
-        vehicles = alone.groupby(["field", "verdict"])["fields"].sum()
+        one_sided = counts[~counts["scored"] & counts["verdict"].isin(["v2_only", "v3_only"])]
+        if one_sided.empty:
+            return tables.sentence("No field is on one version only")
+        vehicles = one_sided.groupby(["field", "verdict"])["fields"].sum()
         examples = _examples(self.compare.result, set(vehicles.index))
-        order = {name: place for place, name in enumerate(self.compare.result.order)}
+        order = {name: position for position, name in enumerate(self.compare.result.order)}
         rows = [
             {
                 "only on": verdict[:2].upper(),
@@ -130,29 +137,29 @@ class FleetReport(Report):
         return tables.whole(pd.DataFrame(rows))
 
     def since_last_run(self) -> Shown:
-        """What is newly broken and what healed since the last comparison of the fleet; waivers that have expired."""
+        """Return what broke and what was fixed since the last comparison of the fleet, and expired waivers."""
         expired = [tables.sentence(_expired(waiver)) for waiver in self.compare.result.expired]
         if self.compare.before is None:
-            return tables.together(tables.sentence("There is no earlier comparison to look back at"), *expired)
+            return tables.together(tables.sentence("There is no earlier comparison"), *expired)
         read = {f"{row['make']} {row['powertrain']}" for row in _records(_read(self.compare.result))}
         changes = changed(self.compare.before, self.compare.result.lost_cells(), read)
         counted = changes["since then"].value_counts()
-        told = (
+        sentence = (
             f"{thousands(int(counted.get('newly broken', 0)), 'fields')} newly broken and "
-            f"{int(counted.get('healed', 0)):,} healed, by make and powertrain; vehicles read since then count too"
+            f"{int(counted.get('fixed', 0)):,} fixed, by make and powertrain; this includes vehicles read since then"
         )
-        return tables.together(tables.sentence(told), tables.first(changes, 50) if len(changes) else None, *expired)
+        return tables.together(tables.sentence(sentence), tables.first(changes, 50) if len(changes) else None, *expired)
 
     def _speed(self) -> HTML:
         timed = [
             {
-                "answers of": words,
+                "call": call,
                 "timed": len(seconds),
                 "median, ms": quantile_in_ms(seconds, 0.5),
                 "95th percentile, ms": quantile_in_ms(seconds, 0.95),
             }
-            for words, seconds in (
-                ("a V2 batch", self.compare.result.seconds["v2"]),
+            for call, seconds in (
+                ("V2 batch", self.compare.result.seconds["v2"]),
                 ("V3 signals", self.compare.result.seconds["v3"]),
             )
             if len(seconds)
@@ -160,8 +167,8 @@ class FleetReport(Report):
         return tables.whole(pd.DataFrame(timed))
 
 
-def _read(found: Comparison) -> pd.DataFrame:
-    return found.strata[found.strata["vehicles"] > 0]
+def _read(result: Comparison) -> pd.DataFrame:
+    return result.strata[result.strata["vehicles"] > 0]
 
 
 def _shares(strata: pd.DataFrame) -> pd.DataFrame:
@@ -174,11 +181,11 @@ def _shares(strata: pd.DataFrame) -> pd.DataFrame:
                 "vehicles": row["vehicles"],
                 "lost": f"{row['lost']:.1%}",
                 "judged": f"{row['judged']:.0%}",
-                "the gate": f"refuses: {row['why']}" if row["why"] else "is open",
+                "ready to switch": f"no: {row['why']}" if row["why"] else "yes",
             }
             for row in rows
         ],
-        columns=["make", "powertrain", "vehicles", "lost", "judged", "the gate"],
+        columns=["make", "powertrain", "vehicles", "lost", "judged", "ready to switch"],
     )
 
 
@@ -196,39 +203,44 @@ def _open_row(row: Mapping[str, Any], units: float | None) -> dict[str, Any]:
     }
 
 
-def _examples(found: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """A value for each (field, verdict), in a few words; reads on only until each has one."""
-    told: dict[tuple[str, str], str] = {}
-    for part in found.fields.parts():
+def _examples(result: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return one short value for each (field, verdict); stops reading once each has one."""
+    examples: dict[tuple[str, str], str] = {}
+    for part in result.fields.parts():
         for row in part.drop_duplicates(["field", "verdict"]).itertuples():
             key = str(row.field), str(row.verdict)
-            if key in wanted and key not in told:
-                told[key] = values.shown_value(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
-        if len(told) == len(wanted):
+            if key in wanted and key not in examples:
+                examples[key] = values.shown_value(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
+        if len(examples) == len(wanted):
             break
-    return told
+    return examples
 
 
 def changed(
     before: Mapping[str, Mapping[str, int]], now: Mapping[str, Mapping[str, int]], read: Iterable[str]
 ) -> pd.DataFrame:
-    """The cells that lose something only now, or did only before; a stratum that was not read heals nothing."""
-    were = {(stratum, field): count for stratum, cells in before.items() for field, count in cells.items()}
-    are = {(stratum, field): count for stratum, cells in now.items() for field, count in cells.items()}
-    broken = [(*cell, were.get(cell, 0), count, "newly broken") for cell, count in are.items() if not were.get(cell)]
+    """Return the (stratum, field) cells with losses only now or only before.
+
+    ``read`` names the strata that were read: a field of any other stratum is never called fixed.
+    """
+    lost_before = {(stratum, field): count for stratum, cells in before.items() for field, count in cells.items()}
+    lost_now = {(stratum, field): count for stratum, cells in now.items() for field, count in cells.items()}
+    broken = [(*cell, 0, count, "newly broken") for cell, count in lost_now.items() if not lost_before.get(cell)]
     known = set(read)
-    healed = [
-        (*cell, count, 0, "healed") for cell, count in were.items() if count and cell not in are and cell[0] in known
+    fixed = [
+        (*cell, count, 0, "fixed")
+        for cell, count in lost_before.items()
+        if count and cell not in lost_now and cell[0] in known
     ]
     columns = ["make and powertrain", "field", "lost before", "lost now", "since then"]
-    return pd.DataFrame([*broken, *healed], columns=columns)
+    return pd.DataFrame([*broken, *fixed], columns=columns)
 
 
 def _expired(waiver: Waiver) -> str:
-    of = f" of {waiver.make}" if waiver.make else ""
+    make = f" ({waiver.make})" if waiver.make else ""
     return (
-        f"The waiver of {waiver.field}{of} by {waiver.owner} has expired ({waiver.expires}: {waiver.reason}); "
-        "its differences count again"
+        f"The waiver for {waiver.field}{make} expired on {waiver.expires} (owner: {waiver.owner}; reason: "
+        f"{waiver.reason}); its differences count again"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a comparison's notebook shows, section by section; a section that shows nothing is left out of the page."""
+"""The sections of a comparison's notebook; a section that returns None is left out of the page."""
 
 from __future__ import annotations
 
@@ -19,60 +19,60 @@ Shown = Picture | HTML | None
 
 
 class Report:
-    """The sections of every comparison; those that only a fleet or only one vehicle has show nothing here."""
+    """The sections of every comparison; those that only a fleet or only one vehicle has return None here."""
 
     def __init__(self, compare: Compare) -> None:
         self.compare = compare
 
     def verdicts(self) -> Shown:
-        """What became of every field that counts, one bar per field."""
+        """Return the verdicts of every field that counts, one bar per field."""
 
     def not_counted(self) -> Shown:
-        """What became of the fields that the gate does not count."""
+        """Return the verdicts of the fields that the gate does not count."""
 
     def losses(self) -> Shown:
-        """The heat map, make by field."""
+        """Return the heat map of losses by field and make."""
 
     def gate(self) -> Shown:
-        """Every stratum that was read: its shares, and what the gate says."""
+        """Return every stratum that was read, with its shares and whether it is ready to switch."""
 
     def worst_strata(self) -> Shown:
-        """The strata that lose most, with vehicles to look at."""
+        """Return the strata with the largest share of losses, each with vehicles to look at."""
 
     def differences(self) -> Shown:
-        """The first fields that differ or are lost."""
+        """Return the first lost or different fields."""
 
     def one_sided(self) -> Shown:
-        """The fields that only one version has."""
+        """Return the fields that only one version has."""
 
     def since_last_run(self) -> Shown:
-        """What is newly broken and what healed since the last comparison of the fleet."""
+        """Return what broke and what was fixed since the last comparison of the fleet."""
 
     def open_strata(self) -> Shown:
-        """The strata of which too little is known."""
+        """Return the strata that need more vehicles."""
 
     def one_vehicle(self) -> Shown:
-        """One vehicle, field by field."""
+        """Return one vehicle, field by field."""
 
     def calls_and_speed(self) -> Shown:
-        """How long each version took to answer, and what a vehicle took in requests and units."""
-        found = self.compare.result
-        if not any(len(seconds) for seconds in found.seconds.values()):
+        """Return how long each version took to answer, and the requests and units per vehicle."""
+        result = self.compare.result
+        if not any(len(seconds) for seconds in result.seconds.values()):
             return tables.sentence("Neither version answered for any vehicle")
-        units = sum(self.compare.session.v2.batch_units(paths) * many for paths, many in found.batches.items())
-        units += found.requests - found.read
-        told = (
-            f"{thousands(found.read, 'vehicles')} took {thousands(found.requests, 'requests')} and "
-            f"{thousands(units, 'units')}: {found.requests / found.read:.1f} requests and {units / found.read:.1f} "
-            "units a vehicle, new tokens left out"
+        units = sum(self.compare.session.v2.batch_units(paths) * count for paths, count in result.batches.items())
+        units += result.requests - result.read
+        sentence = (
+            f"{thousands(result.read, 'vehicles')} took {thousands(result.requests, 'requests')} and "
+            f"{thousands(units, 'units')}: {result.requests / result.read:.1f} requests and {units / result.read:.1f} "
+            "units per vehicle, not counting new tokens"
         )
         user_token = self.compare.user_token_sentence()
         return tables.together(
-            self._speed(), tables.sentence(told), tables.sentence(user_token) if user_token else None
+            self._speed(), tables.sentence(sentence), tables.sentence(user_token) if user_token else None
         )
 
     def _speed(self) -> HTML | None:
-        """How long the answers took, over many vehicles."""
+        """Return how long the answers took; None except for a fleet."""
         return None
 
 

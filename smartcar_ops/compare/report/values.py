@@ -1,4 +1,4 @@
-"""A field's values on both versions side by side, as HTML: with units, makers' times, and part by part where many."""
+"""A field's values on both versions as HTML: with units and makers' times, and part by part if it has many values."""
 
 from __future__ import annotations
 
@@ -25,51 +25,51 @@ FieldValues = Mapping[str, Any]
 ApiVersion = Literal["v2", "v3"]
 
 LINES = 6
-"""Of a value with many parts, so many are shown at once; more are folded."""
+"""Parts of a many-valued field that are shown; the rest are folded."""
 
 
 def side(row: FieldValues, version: ApiVersion, field: Field | None) -> str:
-    """One version's value, and the maker's time."""
+    """Return one version's value with the maker's time."""
     at = row[f"{version}_at"]
-    told = "" if pd.isna(at) else f"<small>{at.day} {at:%b, %H:%M:%S}</small>"
+    time = "" if pd.isna(at) else f"<small>{at.day} {at:%b, %H:%M:%S}</small>"
     value = _value(row, version, field)
-    return f'<div><span class="which">{version.upper()}</span><span class="value">{value}</span>{told}</div>'
+    return f'<div><span class="which">{version.upper()}</span><span class="value">{value}</span>{time}</div>'
 
 
 def _value(row: FieldValues, version: ApiVersion, field: Field | None) -> str:
     text, amount = row[f"{version}_value"], row[f"{version}_number"]
     if pd.isna(text) or text == HIDDEN:
         return f'<span class="soft">{"no value" if pd.isna(text) else "private"}</span>'
-    came = json.loads(text)
+    sent = json.loads(text)
     if pd.isna(amount):
-        return _many(came) if isinstance(came, list | dict) else escape(in_short(_named(field, came)))
+        return _many(sent) if isinstance(sent, list | dict) else escape(in_short(_named(field, sent)))
     shown = escape(number(amount, row[f"{version}_unit"]))
-    other = isinstance(came, int | float) and came != amount
-    return f"{shown}<small>sent as {came:.6g}</small>" if other else shown
+    was_converted = isinstance(sent, int | float) and sent != amount
+    return f"{shown}<small>sent as {sent:.6g}</small>" if was_converted else shown
 
 
-def _many(came: list[Any] | dict[str, Any]) -> str:
-    """A list or an object, a line a part; folded where it is long."""
-    lines = in_lines(came)
+def _many(sent: list[Any] | dict[str, Any]) -> str:
+    """Return a list or an object, one line per part; folded if it is long."""
+    lines = in_lines(sent)
     shown = "<br>".join(map(escape, lines))
     if len(lines) <= LINES and sum(map(len, lines)) <= 2 * SHORT:
         return shown
-    return f"<details><summary>{len(came):,} entries</summary>{shown}</details>"
+    return f"<details><summary>{len(sent):,} entries</summary>{shown}</details>"
 
 
 def _named(field: Field | None, raw: Any) -> Any:
-    """What V3 says with yes and no, V2 says in a word."""
+    """Return V3's true or false as V2's word."""
     if field is not None and field.rule == "open" and isinstance(raw, bool):
         return "open" if raw else "closed"
     return raw
 
 
 def apart(row: FieldValues) -> str:
-    """How far the makers' times are apart, in words."""
+    """Return how far apart the makers' times are, in words; empty if one is missing."""
     if pd.isna(row["v2_at"]) or pd.isna(row["v3_at"]):
         return ""
     seconds = abs((row["v2_at"] - row["v3_at"]).total_seconds())
-    return "both of one moment" if seconds < 1 else f"makers’ times {lasting(seconds)} apart"
+    return "both at the same time" if seconds < 1 else f"makers’ times {lasting(seconds)} apart"
 
 
 # --- many values ------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ NOT_LISTED = "not listed"
 
 @dataclass(frozen=True)
 class ShownPart:
-    """One of a field's many values on both versions, and whether the two agree (None: one side is silent)."""
+    """One of a field's many values on both versions, and whether they agree (None: one version has no value)."""
 
     name: str
     v2: str
@@ -88,7 +88,7 @@ class ShownPart:
 
 
 def parts_of(field: Field, row: FieldValues, recording: Recording) -> list[ShownPart]:
-    """A field's many values side by side, those that differ first."""
+    """Return a field's many values on both versions, different ones first."""
     recording = recording.part_of(field.v2.source) if field.v2 else recording
     v2, v3 = read_v2(field, recording.batch), read_v3(field, recording.signals)
     later = recording.signals_again
@@ -98,25 +98,25 @@ def parts_of(field: Field, row: FieldValues, recording: Recording) -> list[Shown
     def words(reading: Reading) -> str:
         return in_short(_named(field, reading.raw)) if reading.state == "value" else "no value"
 
-    pairs, alone, added = matched(v2.parts, v3.parts)
-    found = [
+    matches, v2_only, v3_only = matched(v2.parts, v3.parts)
+    shown = [
         ShownPart(
             part.name,
             words(part.reading),
             words(other),
             agreement(field, part.reading, other) is not None if other.state == "value" else None,
         )
-        for part, _, other in pairs
+        for part, _, other in matches
     ]
-    found += [ShownPart(part.name, words(part.reading), NOT_LISTED, None) for part in alone]
-    found += [
-        ShownPart(part.name, NOT_LISTED, words(part.reading), None) for part in added if part.reading.state == "value"
+    shown += [ShownPart(part.name, words(part.reading), NOT_LISTED, None) for part in v2_only]
+    shown += [
+        ShownPart(part.name, NOT_LISTED, words(part.reading), None) for part in v3_only if part.reading.state == "value"
     ]
-    return sorted(found, key=lambda part: (part.same is not False, part.same is True))
+    return sorted(shown, key=lambda part: (part.same is not False, part.same is True))
 
 
 def part_by_part(parts: Sequence[ShownPart]) -> str:
-    """The parts that do not agree, and the others as far as there is room; the rest is folded."""
+    """Return the parts that do not agree, then others up to `LINES`; the rest are folded."""
     first = max(LINES, sum(part.same is not True for part in parts))
     lines = [
         f'<div class="part{"" if part.same else " differs" if part.same is False else ""}">'
@@ -124,13 +124,13 @@ def part_by_part(parts: Sequence[ShownPart]) -> str:
         for part in parts
     ]
     head = '<div class="part soft"><span></span><span>V2</span><span>V3</span></div>'
-    left = lines[first:]
-    more = f"<details><summary>{len(left):,} more, the same</summary>{''.join(left)}</details>" if left else ""
+    folded = lines[first:]
+    more = f"<details><summary>{len(folded):,} more that agree</summary>{''.join(folded)}</details>" if folded else ""
     return f'<div class="parts">{head}{"".join(lines[:first])}{more}</div>'
 
 
 SHORT = 72
-"""Letters of a value that is told in short."""
+"""Most characters of a shortened value."""
 
 UNITS = {"percent": "%", "fraction": "", "count": "", "liters": "l"}
 NAMES = ("type", "systemId", "code", "name", "taskId", "id")
@@ -138,7 +138,7 @@ NAMES = ("type", "systemId", "code", "name", "taskId", "id")
 
 
 def shown_value(row: Mapping[str, Any], side: Literal["v2", "v3"], letters: int = SHORT) -> str:
-    """A version's value in a row of the table of fields, on one line; empty where it has none."""
+    """Return a version's value in one row of the table of fields, on one line; empty if it has none."""
     text, value = row[f"{side}_value"], row[f"{side}_number"]
     if pd.isna(text):
         return ""
@@ -148,13 +148,13 @@ def shown_value(row: Mapping[str, Any], side: Literal["v2", "v3"], letters: int 
 
 
 def in_short(value: Any, letters: int = SHORT) -> str:
-    """A value on one line, cut where it is long."""
+    """Return a value on one line, cut to ``letters`` characters."""
     words = "; ".join(in_lines(value))
     return words if len(words) <= letters else words[: letters - 1].rstrip() + "…"
 
 
 def in_lines(value: Any) -> list[str]:
-    """A value on as many lines as it has parts."""
+    """Return a value as lines, one per part."""
     if isinstance(value, list):
         if all(not isinstance(entry, Mapping | list) for entry in value):
             return [", ".join(map(plain, value)) or "none"]
@@ -165,14 +165,14 @@ def in_lines(value: Any) -> list[str]:
 
 
 def plain(value: Any) -> str:
-    """A single value as it came; true and false as yes and no."""
+    """Return a single value as it was sent; true and false as yes and no."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "–" if value is None else str(value)
 
 
 def number(value: float, unit: object) -> str:
-    """A number with its unit; without one it may be a year, so that it gets no commas."""
+    """Return a number with its unit; without a unit it may be a year, so it gets no commas."""
     if not isinstance(unit, str) or not unit:
         return f"{value:.10g}"
     shown = UNITS.get(unit, unit)
@@ -180,7 +180,7 @@ def number(value: float, unit: object) -> str:
 
 
 def _entry(entry: Any) -> str:
-    """An entry of a list, or the body of a signal: its name first, then what it says."""
+    """Return an entry of a list, or a signal's body: its name first, then its values."""
     if isinstance(entry, list):
         return ", ".join(_entry(part) for part in entry) or "none"
     if not isinstance(entry, Mapping):

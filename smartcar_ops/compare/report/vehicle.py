@@ -1,6 +1,7 @@
-"""One vehicle, field by field: V2 beside V3, coloured and worded by verdict, with the raw bodies beneath.
+"""One vehicle on V2 and V3, field by field, grouped by verdict, with the raw bodies below.
 
-Plain HTML that a report and JupyterLab show alike; no token, and no VIN or place unless private values were asked for.
+Plain HTML that looks the same in a report and in JupyterLab. It never has a token, and has a VIN or place only if
+private values were requested.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
     from smartcar_ops.compare.live import VehicleComparison
     from smartcar_ops.compare.replayed import ReplayedVehicle
 
-UNCOUNTED, ONE_SIDED = "Differs, and is not counted", "Only on one side"
+UNCOUNTED, ONE_SIDED = "Different but not counted", "On one version only"
 GROUPS = (LOST, UNCOUNTED, NOT_JUDGED, AGREES, ONE_SIDED)
 COUNTED = {
-    LOST: "lost or differing",
-    UNCOUNTED: "differing that are not counted",
+    LOST: "lost or different",
+    UNCOUNTED: "different but not counted",
     NOT_JUDGED: "not judged",
     AGREES: "agree",
-    ONE_SIDED: "only on one side",
+    ONE_SIDED: "on one version only",
 }
 MARKS = {
     LOST: ("lost", "✕"),
@@ -48,30 +49,30 @@ MARKS = {
     AGREES: ("agrees", "✓"),
     ONE_SIDED: ("open", "○"),
 }
-"""Each group's class and sign: a verdict can be told without its colour."""
+"""Each group's CSS class and sign: a verdict is readable without its color."""
 
 
 class VehicleReport(Report):
-    """The sections of a look at one vehicle."""
+    """The report of one vehicle."""
 
     compare: VehicleComparison | ReplayedVehicle
 
     def one_vehicle(self) -> HTML:
-        """The vehicle that was asked for, once for each of the company's cars that it is."""
+        """Return the requested vehicle, once for each of the company's vehicles linked to it."""
         compare = self.compare
         if not compare.looked:
-            return tables.sentence(f"Vehicle {compare.vehicle_id} was not read: no answer, no recording of it")
+            return tables.sentence(f"Vehicle {compare.vehicle_id} was not read: there is no answer and no recording")
         rows = compare.result.fields.frame()
         origins = compare.session.settings.origins
         views = [
-            view(rows[rows["local_vehicle_id"] == found.pair.local_vehicle_id], found, compare.fields, origins)
-            for found in compare.looked
+            view(rows[rows["local_vehicle_id"] == recording.pair.local_vehicle_id], recording, compare.fields, origins)
+            for recording in compare.looked
         ]
         return tables.together(*views)
 
 
 def view(rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Origins) -> HTML:
-    """One recording's judged fields, grouped; beneath them, folded, the raw bodies and how to ask again by hand."""
+    """Return one recording's judged fields in groups, then folded: the raw bodies and how to repeat the calls."""
     by_id = {field.id: field for field in fields.of(recording.pair.make)}
     groups = _grouped([{str(name): value for name, value in row.items()} for row in rows.to_dict("records")])
     shown = "".join(_group(name, groups[name], by_id, recording) for name in GROUPS if groups[name])
@@ -107,22 +108,22 @@ def _group_of(row: FieldValues) -> str:
 
 
 def _head(recording: Recording, groups: Mapping[str, Sequence[FieldValues]]) -> str:
-    pair = recording.pair
-    told = {name: words for name, words in COUNTED.items() if groups[name] or name != UNCOUNTED}
-    counts = ", ".join(f"{len(groups[name]):,} {words}" for name, words in told.items())
+    vehicle = recording.pair
+    labels = {name: label for name, label in COUNTED.items() if groups[name] or name != UNCOUNTED}
+    counts = ", ".join(f"{len(groups[name]):,} {label}" for name, label in labels.items())
     return (
-        f'<p class="head"><strong>{escape(f"{pair.make} {pair.powertrain}".strip())}</strong> · Smartcar’s '
-        f"<code>{escape(pair.vehicle_id)}</code> · yours <code>{escape(pair.local_vehicle_id)}</code> · "
+        f'<p class="head"><strong>{escape(f"{vehicle.make} {vehicle.powertrain}".strip())}</strong> · Smartcar id '
+        f"<code>{escape(vehicle.vehicle_id)}</code> · your id <code>{escape(vehicle.local_vehicle_id)}</code> · "
         f"read {recording.at.day} {recording.at:%b %Y, %H:%M:%S} (all times UTC)"
-        f"<br>{escape(counts)}{_took(recording)}</p>"
+        f"<br>{escape(counts)}{_times(recording)}</p>"
     )
 
 
-def _took(recording: Recording) -> str:
-    timed = (("V2", recording.v2), ("V3", recording.v3))
-    told = [f"{name} took {told.seconds * 1000:,.0f} ms" for name, told in timed if isinstance(told, Document)]
-    failed = [f"{name} failed: {told}" for name, told in timed if not isinstance(told, Document)]
-    return "".join(f"<br>{escape(words)}" for words in (", ".join(told), *failed) if words)
+def _times(recording: Recording) -> str:
+    answers = (("V2", recording.v2), ("V3", recording.v3))
+    times = [f"{name} took {answer.seconds * 1000:,.0f} ms" for name, answer in answers if isinstance(answer, Document)]
+    failed = [f"{name} failed: {answer}" for name, answer in answers if not isinstance(answer, Document)]
+    return "".join(f"<br>{escape(line)}" for line in (", ".join(times), *failed) if line)
 
 
 def _group(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], recording: Recording) -> str:
@@ -134,87 +135,86 @@ def _group(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], 
 
 
 def _lines(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], recording: Recording) -> Iterator[str]:
-    """A line a field; those without a value on either side share one for each reason."""
-    silent: dict[tuple[str, str], list[str]] = {}
+    """Yield one line per field; fields without a value on either version share one line per reason."""
+    without_value: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if pd.isna(row["v2_value"]) and pd.isna(row["v3_value"]):
-            silent.setdefault((row["verdict"], row["reason"]), []).append(row["field"])
+            without_value.setdefault((row["verdict"], row["reason"]), []).append(row["field"])
         else:
             yield _line(name, row, fields.get(row["field"]), recording)
-    for (verdict, reason), names in silent.items():
-        told = _why(name, verdict, reason, "")
-        yield f'<div class="row"><div class="several name">{escape(", ".join(names))}</div>{told}</div>'
+    for (verdict, reason), names in without_value.items():
+        why = _why(name, verdict, reason, "")
+        yield f'<div class="row"><div class="several name">{escape(", ".join(names))}</div>{why}</div>'
 
 
 def _line(name: str, row: FieldValues, field: Field | None, recording: Recording) -> str:
     parts = parts_of(field, row, recording) if field and field.parts else []
     values = part_by_part(parts) if parts else f"{side(row, 'v2', field)}{side(row, 'v3', field)}"
-    beside = " · ".join(filter(None, [apart(row), "" if row["scored"] or name == ONE_SIDED else "not counted"]))
-    told = _why(name, row["verdict"], row["reason"], beside)
+    note = " · ".join(filter(None, [apart(row), "" if row["scored"] or name == ONE_SIDED else "not counted"]))
+    why = _why(name, row["verdict"], row["reason"], note)
     cls = "row lost" if name == LOST else "row"
-    return f'<div class="{cls}"><div class="name">{escape(row["field"])}</div>{values}{told}</div>'
+    return f'<div class="{cls}"><div class="name">{escape(row["field"])}</div>{values}{why}</div>'
 
 
-def _why(group: str, verdict: str, reason: str, beside: str) -> str:
+def _why(group: str, verdict: str, reason: str, note: str) -> str:
     cls, sign = MARKS[group]
     pill = f'<span class="pill {cls}">{sign} {escape(verdict.replace("_", " "))}</span>'
-    small = f"<small>{escape(beside)}</small>" if beside else ""
+    small = f"<small>{escape(note)}</small>" if note else ""
     return f'<div class="why">{pill} {escape(reason)}{small}</div>'
 
 
 def bodies(recording: Recording) -> str:
-    """The bodies of a redacted recording as JSON, each folded; in place of a missing one, its error."""
+    """Return the bodies of a redacted recording as folded JSON; an error instead of a missing body."""
     return "".join(
-        f"<details><summary>{name}, without what is private</summary><pre>{escape(_text(told))}</pre></details>"
-        for name, told in _answers(recording)
+        f"<details><summary>{name} (private values removed)</summary><pre>{escape(_text(answer))}</pre></details>"
+        for name, answer in _answers(recording)
     )
 
 
 def by_hand(recording: Recording, origins: Origins) -> str:
-    """The two calls for a terminal, tokens as variables, and the request ids for a support ticket; folded."""
+    """Return, folded, both calls as shell commands (tokens as variables) and the request ids for a support ticket."""
     ids = "".join(
-        f"<li>{name}: <code>{escape(told.request_id or 'none was given')}</code></li>"
-        for name, told in _answers(recording)
+        f"<li>{name}: <code>{escape(answer.request_id or 'none')}</code></li>" for name, answer in _answers(recording)
     )
     return (
-        "<details><summary>Ask again by hand, or ask Smartcar’s support</summary>"
+        "<details><summary>Repeat these calls, or contact Smartcar support</summary>"
         f"<pre>{escape(curl_v2(recording, origins))}\n\n{escape(curl_v3(recording, origins))}</pre>"
-        f"<p>Request ids of what is shown above:</p><ul>{ids}</ul></details>"
+        f"<p>Request ids of the answers above:</p><ul>{ids}</ul></details>"
     )
 
 
 def curl_v2(recording: Recording, origins: Origins) -> str:
-    """The V2 batch as a command; ``$V2_TOKEN`` is the user's."""
+    """Return the V2 batch as a shell command; ``$V2_TOKEN`` is the user's token."""
     paths = [str(mapping(row).get("path")) for row in _responses(recording)]
-    asked = json.dumps({"requests": [{"path": path} for path in paths or ["/"]]})
+    body = json.dumps({"requests": [{"path": path} for path in paths or ["/"]]})
     url = f"{origins.api}/v2.0/vehicles/{quote(recording.pair.vehicle_id, safe='')}/batch"
     return (
         f"curl -i {shlex.quote(url)} \\\n"
         '  -H "Authorization: Bearer $V2_TOKEN" \\\n'
         "  -H 'sc-unit-system: metric' -H 'Content-Type: application/json' \\\n"
-        f"  -d {shlex.quote(asked)}"
+        f"  -d {shlex.quote(body)}"
     )
 
 
 def curl_v3(recording: Recording, origins: Origins) -> str:
-    """The V3 signals as a command; ``$APPLICATION_TOKEN`` is the application's."""
-    pair = recording.pair
-    url = f"{origins.vehicle_api_v3}/v3/vehicles/{quote(pair.vehicle_id, safe='')}/signals"
+    """Return the V3 signals call as a shell command; ``$APPLICATION_TOKEN`` is the application's token."""
+    vehicle = recording.pair
+    url = f"{origins.vehicle_api_v3}/v3/vehicles/{quote(vehicle.vehicle_id, safe='')}/signals"
     return (
         f"curl -i {shlex.quote(url)} \\\n"
         '  -H "Authorization: Bearer $APPLICATION_TOKEN" \\\n'
-        f"  -H {shlex.quote(f'sc-user-id: {pair.smartcar_user_id}')}"
+        f"  -H {shlex.quote(f'sc-user-id: {vehicle.smartcar_user_id}')}"
     )
 
 
 def _answers(recording: Recording) -> Iterator[tuple[str, Answer]]:
     for part in recording.earlier:
-        yield f"V2’s batch of {part.at.day} {part.at:%b}", part.v2
-        yield f"V3’s signals of {part.at.day} {part.at:%b}", part.v3
-    yield "V2’s batch", recording.v2
-    yield "V3’s signals", recording.v3
+        yield f"V2 batch, {part.at.day} {part.at:%b}", part.v2
+        yield f"V3 signals, {part.at.day} {part.at:%b}", part.v3
+    yield "V2 batch", recording.v2
+    yield "V3 signals", recording.v3
     if recording.again is not None:
-        yield "V3’s signals, read again", recording.again
+        yield "V3 signals, second read", recording.again
 
 
 def _responses(recording: Recording) -> list[object]:
@@ -222,5 +222,5 @@ def _responses(recording: Recording) -> list[object]:
     return rows if isinstance(rows, list) else []
 
 
-def _text(told: Answer) -> str:
-    return json.dumps(told.body, indent=2, ensure_ascii=False) if isinstance(told, Document) else str(told)
+def _text(answer: Answer) -> str:
+    return json.dumps(answer.body, indent=2, ensure_ascii=False) if isinstance(answer, Document) else str(answer)

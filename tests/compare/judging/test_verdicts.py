@@ -137,15 +137,15 @@ def test_the_nearer_reading_is_kept() -> None:
     ("unit", "v2", "v3", "words"),
     [
         ("percent", 80.0, 50.0, ""),  # 1.6, as miles are to kilometres
-        ("percent", 0.5, 50.0, "a hundredfold"),
-        ("km", 160.9344, 100.0, "miles told as km?"),
+        ("percent", 0.5, 50.0, "a fraction sent as a percentage?"),
+        ("km", 160.9344, 100.0, "miles sent as km?"),
         ("km", 5000.0, 50.0, ""),
-        ("km/h", 160.9344, 100.0, "miles told as km?"),
-        ("kPa", 6.9, 1.0, "psi told as kPa?"),
+        ("km/h", 160.9344, 100.0, "mph sent as km/h?"),
+        ("kPa", 6.9, 1.0, "psi sent as kPa?"),
         ("kPa", 160.0, 100.0, ""),
-        ("liters", 37.85, 10.0, "gallons told as litres?"),
+        ("liters", 37.85, 10.0, "gallons sent as liters?"),
         ("liters", 160.9, 100.0, ""),
-        ("watts", 11.0, 11000.0, "kW told as W?"),
+        ("watts", 11.0, 11000.0, "kW sent as W?"),
         ("kWh", 6.9, 1.0, ""),
         (None, 160.9344, 100.0, ""),
         ("count", 100.0, 1.0, ""),
@@ -157,6 +157,15 @@ def test_a_scale_is_guessed_only_of_a_unit_that_can_have_it(unit: str | None, v2
     reason = judge(field, value(v2, unit=unit), value(v3, unit=unit)).reason
     assert words in reason
     assert bool(words) == ("?" in reason)
+
+
+def test_a_difference_shows_both_numbers_unless_they_are_private() -> None:
+    """A reason names both values and how far apart they are; a private field's reason only how far."""
+    v2, v3 = value(80.0, unit="percent"), value(50.0, unit="percent")
+    shown = judge(replace(STABLE, absolute=0.0), v2, v3).reason
+    assert shown.startswith("80% on V2, 50% on V3: 30 points apart")
+    hidden = judge(replace(STABLE, absolute=0.0, private=True), v2, v3).reason
+    assert hidden.startswith("30 points apart") and "80" not in hidden
 
 
 def test_an_impossible_share_of_v2_is_no_loss_of_v3() -> None:

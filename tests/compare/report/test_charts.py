@@ -52,13 +52,13 @@ def test_fields_without_a_loss_are_a_sentence() -> None:
     shown = words(charts.loss_by_make(lost, ORDER))
     assert ["vin", "odometer"] == [text for text in shown if text in ORDER]
     assert "1 more field: no loss on any of these makes." not in shown
-    assert "Judged nowhere: fuel-range." in shown
+    assert "Not judged on any of these makes: fuel-range." in shown
     assert "1 more field: no loss on any of these makes." in words(charts.loss_by_make(SMALL, ORDER))
 
 
 def test_the_title_names_the_worst_cell() -> None:
     """The title says how many fields lose something, and where most."""
-    assert "1 of 3 fields differ or are lost on some make; worst: odometer of BMW, 25% of 8" == (
+    assert "1 of 3 fields differ or are lost on some make; worst: odometer on BMW, 25% of 8" == (
         charts.loss_by_make(SMALL, ORDER).title
     )
 
@@ -76,7 +76,7 @@ def test_of_many_makes_the_worst_are_drawn() -> None:
     rows = [(make, "vin", "mismatch", number + 1, number + 1) for number, make in enumerate(makes)]
     picture = charts.loss_by_make(counts(*rows, *((make, "vin", "equal", 10, 0) for make in makes)), ORDER)
     assert makes[:1:-1] == [text for text in words(picture) if text.startswith("MAKE-")]
-    assert "The 7 worst of 9 makes; the others lose 3 of 23 readings." in words(picture)
+    assert "The 7 worst of 9 makes are shown; the others lose 3 of 23 readings." in words(picture)
     assert "MAKE-0 9% of 11" in picture.description
 
 

@@ -17,6 +17,7 @@ from smartcar_ops.compare.report import fleet
 from smartcar_ops.compare.report.fleet import FleetReport
 from smartcar_ops.compare.tokens_on_v3 import sentence
 from smartcar_ops.settings.layout import Waiver
+from smartcar_ops.text import thousands
 from tests.compare.report.conftest import Compared
 
 
@@ -38,11 +39,11 @@ def changed(compare: Compare, **other: Any) -> Any:
 
 
 def test_the_gate_has_a_row_a_stratum(compared: Compared) -> None:
-    """Every stratum that was read is listed, and says whether the gate is open or why it refuses."""
+    """Every stratum that was read is listed, and says whether it is ready to switch, or why not."""
     found = compared.fleet.result
     read = found.strata[found.strata["vehicles"] > 0]
     assert read["make"].tolist() == [row[0] for row in rows(FleetReport(compared.fleet).gate())]
-    assert len(found.refused) == sum(row[5].startswith("refuses: ") for row in rows(FleetReport(compared.fleet).gate()))
+    assert len(found.refused) == sum(row[5].startswith("no: ") for row in rows(FleetReport(compared.fleet).gate()))
 
 
 def test_the_worst_strata_name_vehicles_to_look_at(compared: Compared) -> None:
@@ -60,7 +61,7 @@ def test_open_strata_tell_what_closes_them(compared: Compared) -> None:
     open_ = strata[strata["state"] == "open"]
     assert len(open_)
     shown = FleetReport(compared.fleet).open_strata()
-    assert f"{open_['missing'].sum():,} more vehicles without a loss would close" in text(shown)
+    assert f"compare {thousands(int(open_['missing'].sum()), 'more vehicles')} (at most " in text(shown)
     told = {(row[0], row[1]): row for row in rows(shown)}
     for row in open_.itertuples():
         units = compared.fleet.units_per_vehicle((row.make, row.powertrain))
@@ -78,20 +79,20 @@ def test_what_one_side_alone_has_is_counted_with_an_example(compared: Compared) 
     assert str(alone["service-details"]) == told["V2", "service-details"][0]
 
 
-def test_since_the_last_run_cells_break_and_heal() -> None:
-    """A cell that loses only now is newly broken, one only before healed; a stratum not read heals nothing."""
+def test_since_the_last_run_cells_break_and_are_fixed() -> None:
+    """A cell that loses only now is newly broken, one only before is fixed; a stratum not read fixes nothing."""
     before = {"BMW BEV": {"vin": 2, "odometer": 1}, "FORD ICE": {"vin": 1}}
     now = {"BMW BEV": {"vin": 1, "user": 3}}
-    expected = [("BMW BEV", "user", 0, 3, "newly broken"), ("BMW BEV", "odometer", 1, 0, "healed")]
+    expected = [("BMW BEV", "user", 0, 3, "newly broken"), ("BMW BEV", "odometer", 1, 0, "fixed")]
     assert expected == [*fleet.changed(before, now, ["BMW BEV"]).itertuples(index=False, name=None)]
 
 
 def test_without_an_earlier_run_nothing_is_looked_back_at(compared: Compared) -> None:
     """The first comparison says that there is none before it; with one, what changed is counted."""
-    assert "There is no earlier comparison to look back at." == text(FleetReport(compared.fleet).since_last_run())
+    assert "There is no earlier comparison." == text(FleetReport(compared.fleet).since_last_run())
     same = {name: Counter(cells) for name, cells in compared.fleet.result.lost_cells().items()}
     shown = FleetReport(changed(compared.fleet, before=same)).since_last_run()
-    assert text(shown).startswith("0 fields newly broken and 0 healed")
+    assert text(shown).startswith("0 fields newly broken and 0 fixed")
 
 
 def test_an_expired_waiver_is_named(compared: Compared) -> None:
@@ -99,7 +100,7 @@ def test_an_expired_waiver_is_named(compared: Compared) -> None:
     waiver = Waiver(field="oil-life", make="FORD", reason="spelt <otherwise>", owner="Ada", expires=date(2026, 1, 31))
     fields = {**vars(compared.fleet.result), "expired": (waiver,)}
     result = SimpleNamespace(**fields, lost_cells=compared.fleet.result.lost_cells)
-    assert "The waiver of oil-life of FORD by Ada has expired (2026-01-31: spelt <otherwise>)" in text(
+    assert "The waiver for oil-life (FORD) expired on 2026-01-31 (owner: Ada; reason: spelt <otherwise>)" in text(
         FleetReport(changed(compared.fleet, result=result)).since_last_run()
     )
 
@@ -110,7 +111,7 @@ def test_calls_and_speed_are_what_the_recordings_took(compared: Compared) -> Non
     signals = sum(call.template.endswith("/signals") for call in compared.calls) - 2
     shown = FleetReport(compared.fleet).calls_and_speed()
     assert f"and {batches + signals:,} units" in text(shown)
-    assert [["a V2 batch"], ["V3 signals"]] == [row[:1] for row in rows(shown)]
+    assert [["V2 batch"], ["V3 signals"]] == [row[:1] for row in rows(shown)]
 
 
 def test_what_a_user_token_is_worth_is_a_sentence(compared: Compared) -> None:
@@ -138,7 +139,7 @@ def test_differences_have_their_units(compared: Compared) -> None:
 def test_a_difference_names_its_vehicle(compared: Compared) -> None:
     """Beside its field each row has the vehicle, by Smartcar's id and the company's own."""
     lost = compared.fleet.result.fields.frame().query("lost")
-    known = {(one.field, f"{one.vehicle_id} {one.make}, yours {one.local_vehicle_id}") for one in lost.itertuples()}
+    known = {(one.field, f"{one.vehicle_id} {one.make}, your id {one.local_vehicle_id}") for one in lost.itertuples()}
     told = [tuple(row[:2]) for row in rows(FleetReport(compared.fleet).differences())]
     assert told and {*told} <= known
 
@@ -174,8 +175,8 @@ def test_nobody_read_is_said(compared: Compared) -> None:
     """Before anything is read, every section is a sentence, not an error."""
     empty = open_comparison(compared.fleet.session, vehicles=1, fresh=True)
     assert "No vehicle was read." == text(FleetReport(empty).losses()) == text(FleetReport(empty).verdicts())
-    assert "No stratum loses anything." == text(FleetReport(empty).worst_strata())
+    assert "No make and powertrain group has a lost or different field." == text(FleetReport(empty).worst_strata())
     assert FleetReport(empty).not_counted() is None
     assert "None." == text(FleetReport(empty).gate()) == text(FleetReport(empty).differences())
     assert "Neither version answered for any vehicle." == text(FleetReport(empty).calls_and_speed())
-    assert "Neither version has" in text(FleetReport(empty).one_sided())
+    assert "No field is on one version only." == text(FleetReport(empty).one_sided())

@@ -64,7 +64,7 @@ def test_looking_shows_the_vehicle_and_costs_what_was_said(session: Session) -> 
 def test_a_failure_is_one_sentence(house: House, session: Session) -> None:
     """Where V2 can't answer, the panel says so before and after, and Look works again."""
     panel = VehiclePanel(session, open_comparison(session, vehicles=1))
-    silent = next(place for place, pair in enumerate(panel._found) if pair.token is None)
+    silent = next(place for place, pair in enumerate(panel._matching) if pair.token is None)
     panel.which.value = silent
     assert "it has no" not in panel.cost.value and "no V2 token younger than two hours" in panel.cost.value
     press(panel)
@@ -83,7 +83,7 @@ def test_a_replay_is_looked_at_without_a_call(session: Session, house: House) ->
     replayed = open_comparison(session, replay=str(folder))
     replayed.read()
     panel = VehiclePanel(session, replayed)
-    assert {pair.vehicle_id for pair in first.chosen} == {pair.vehicle_id for pair in panel._found}
+    assert {pair.vehicle_id for pair in first.chosen} == {pair.vehicle_id for pair in panel._matching}
     before = len(session.transport.calls)
     press(panel)
     assert "smartcar-vehicle" in panel.shown.value

@@ -50,7 +50,7 @@ def test_what_is_lost_comes_first(looked: Compare) -> None:
     """The groups come in a reader's order, what is only on one side folded; each says how many fields it has."""
     shown = soup(looked)
     groups = [tag.get_text().partition(":")[0] for tag in shown.select("[role=heading], details > summary")]
-    assert ["Lost or differs", "Not judged", "Agrees", "Only on one side"] == [
+    assert ["Lost or differs", "Not judged", "Agrees", "On one version only"] == [
         name for name in groups if name in vehicle.GROUPS
     ]
     lost = looked.result.fields.frame().query("lost")["field"].tolist()
@@ -66,11 +66,11 @@ def test_what_differs_and_is_not_counted_is_no_loss(looked: Compare) -> None:
         found = BeautifulSoup(shown.data, "html.parser").select_one(".head")
         return found.get_text() if found else ""
 
-    assert f"{rows['lost'].sum()} lost or differing, " in head()
+    assert f"{rows['lost'].sum()} lost or different, " in head()
     differing = int((rows["verdict"] == "mismatch").sum())
     rows["lost"] = False
     assert 0 < differing
-    assert f"0 lost or differing, {differing} differing that are not counted, " in head()
+    assert f"0 lost or different, {differing} different but not counted, " in head()
 
 
 def test_a_verdict_is_a_word_and_a_sign(looked: Compare) -> None:
@@ -90,7 +90,7 @@ def test_values_have_units_and_times(looked: Compare) -> None:
     for side in ("v2", "v3"):
         assert values.number(row[f"{side}_number"], row[f"{side}_unit"]) in told
         assert f"{row[f'{side}_at']:%H:%M:%S}" in told
-    assert "makers’ times" in told or "of one moment" in told
+    assert "makers’ times" in told or "at the same time" in told
 
 
 def test_many_values_stand_side_by_side(looked: Compare) -> None:
@@ -133,8 +133,8 @@ def test_the_call_can_be_made_again_by_hand(looked: Compare) -> None:
     assert f"sc-user-id: {recording.pair.smartcar_user_id}" in told
     assert '"$V2_TOKEN"' not in told and "Bearer $V2_TOKEN" in told and "Bearer $APPLICATION_TOKEN" in told
     assert '{"path": "/odometer"}' in told
-    assert f"V2’s batch: {recording.v2.request_id}" in told
-    assert f"V3’s signals: {recording.v3.request_id or 'none was given'}" in told
+    assert f"V2 batch: {recording.v2.request_id}" in told
+    assert f"V3 signals: {recording.v3.request_id or 'none'}" in told
 
 
 def test_a_side_that_failed_is_told(looked: Compare) -> None:
