@@ -96,7 +96,7 @@ def test_a_notebook_that_was_cut_off_is_no_crash(house: House, left: str) -> Non
         (partial / "run.ipynb").write_text(left)
     folder = endings.conclude(partial, AUDIT, Ending(2, {"verdict": "It failed."}, {}, problem="It failed."))
     assert nbformat.read(folder / "run.ipynb", as_version=4).cells == nbformat.read(AUDIT, as_version=4).cells
-    assert "Who still lacks" in (folder / "report.html").read_text()
+    assert "Which users have no Smartcar user id?" in (folder / "report.html").read_text()
 
 
 def test_two_runs_never_share_a_name(house: House) -> None:

@@ -95,7 +95,7 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     assert "staging &lt;1&gt;" in (folder / "report.html").read_text()
     assert folder == (house.settings.reports / "latest" / AUDIT).resolve()
     assert str(folder / "report.html") in printed
-    for step in ("What asking costs", "At most ", "Users by bucket"):
+    for step in ("Cost of the queries", "At most ", "Users by bucket"):
         assert step in printed  # on stderr, while it is at work
     assert "smartcar_ops." not in printed  # a log only where it is asked for
 
