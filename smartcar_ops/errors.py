@@ -1,31 +1,31 @@
-"""Everything that can go wrong, as one tree; each error knows the exit code it means.
+"""All errors of the kit as one tree; each class has the exit code that it leads to.
 
 ::
 
-    SmartcarOpsError                2  the world failed
-    ├── SettingsError               5  a missing, ill-formed or contradictory setting
-    │   ├── ParameterError          5  an unknown or ill-typed notebook parameter
-    │   └── PlanError               5  an edited or foreign plan
+    SmartcarOpsError                2  something outside the kit failed
+    ├── SettingsError               5  a missing, malformed or contradictory setting
+    │   ├── ParameterError          5  an unknown notebook parameter, or a wrong type
+    │   └── PlanError               5  a plan that was edited or made elsewhere
     ├── LockedError                 4  another run holds the lock
     ├── DatabaseError               2  the company's database: unreachable, a table or a right missing
-    ├── NotebookError               2  a cell failed or ran out of time
+    ├── NotebookError               2  a cell failed or timed out
     │   └── StoppedError            2  the run was ended from outside: a signal, a killed kernel
-    └── SmartcarError               2  an answer of Smartcar, or none
-        ├── UnreachableError           no answer at all
-        ├── NotSmartcarError           an answer that is not Smartcar's (a proxy page, a broken body)
+    └── SmartcarError               2  an error response of Smartcar, or no response
+        ├── UnreachableError           no response at all
+        ├── NotSmartcarError           a response that is not Smartcar's (a proxy page, a truncated body)
         ├── AuthenticationError        401
-        │   └── RefusedAlikeError      every V2 token that was asked is refused alike
+        │   └── RefusedAlikeError      V2 refuses every token in the same way
         ├── NotPermittedError          403
         ├── NotFoundError              404
         ├── RateLimitError             429
-        ├── V2StoppedError             410 of V2, or SMARTCAR_V2=off: nothing more is asked of it
-        ├── AllowanceSpentError        the act's own budget of units is spent; nothing was sent
-        ├── VehicleLimitError          what [limits] allows a vehicle is used up; nothing was sent
-        ├── ServiceIllError            so many calls failed that the service is ill; the run ends
+        ├── V2StoppedError             410 from V2, or SMARTCAR_V2=off; V2 gets no more calls
+        ├── AllowanceSpentError        the run's budget of units is spent; nothing was sent
+        ├── VehicleLimitError          the vehicle's [limits] are used up; nothing was sent
+        ├── ServiceIllError            so many calls failed that the service must be down; the run ends
         └── BillingError               430
 
-Messages name the value, what was expected, and the next step, and never hold a token, a secret,
-a VIN or a place.
+Messages name the value, what was expected and the next step. They never contain a token, a secret,
+a VIN or a location.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ import re
 
 
 class SmartcarOpsError(Exception):
-    """The root; catching it catches all that the kit raises on purpose."""
+    """The root of the tree: catch it to catch every error that the kit raises on purpose."""
 
     exit_code = 2
 
 
 class SettingsError(SmartcarOpsError):
-    """Known wrong before any connection: a setting is missing, ill-formed or contradictory."""
+    """A setting is missing, malformed or contradictory; found before any connection is made."""
 
     exit_code = 5
 
 
 class ParameterError(SettingsError):
-    """A notebook parameter is unknown or has the wrong type or value."""
+    """A notebook parameter is unknown, or has a wrong type or value."""
 
 
 class PlanError(SettingsError):
@@ -61,22 +61,22 @@ class LockedError(SmartcarOpsError):
 
 
 class DatabaseError(SmartcarOpsError):
-    """The company's database is unreachable, or lacks a table, a column or a right."""
+    """The company's database can't be reached, or a table, a column or a permission is missing."""
 
 
 class NotebookError(SmartcarOpsError):
-    """A notebook's cell failed for a reason outside the tree, or ran out of time."""
+    """A notebook's cell failed with an error outside this tree, or timed out."""
 
 
 class StoppedError(NotebookError):
-    """A run was ended from outside: by SIGTERM or Ctrl-C, or its kernel was killed."""
+    """A run was stopped from outside: by SIGTERM or Ctrl-C, or because its kernel was killed."""
 
 
 class SmartcarError(SmartcarOpsError):
-    """Smartcar answered with an error, or not at all.
+    """Smartcar returned an error, or did not respond.
 
-    ``status`` is the HTTP status (None without an answer); ``type``, ``code``, ``request_id`` and
-    ``resolution`` are Smartcar's own words, None where it gave none. ``retry_after`` is in seconds.
+    ``status`` is the HTTP status (None if there was no response). ``type``, ``code``, ``request_id`` and
+    ``resolution`` come from Smartcar's response, None if they are missing. ``retry_after`` is in seconds.
     """
 
     def __init__(
@@ -100,23 +100,23 @@ class SmartcarError(SmartcarOpsError):
 
 
 class UnreachableError(SmartcarError):
-    """No answer at all: the host is unknown, refuses, or is too slow."""
+    """No response at all: the host is unknown, refuses the connection or is too slow."""
 
 
 class NotSmartcarError(SmartcarError):
-    """An answer that is not Smartcar's: a proxy's page, a truncated body."""
+    """A response that is not Smartcar's: a proxy's page, a truncated body."""
 
 
 class AuthenticationError(SmartcarError):
-    """401: the credentials or the token are not, or no longer, accepted."""
+    """401: the credentials or the token are not accepted, or no longer."""
 
 
 class RefusedAlikeError(AuthenticationError):
-    """V2 refuses every token that was asked, and alike: that says something of the asking, not of the tokens."""
+    """V2 refuses every token in the same way, so the cause is not the single token."""
 
 
 class NotPermittedError(SmartcarError):
-    """403: the application or the user has not granted this."""
+    """403: the application or the user has no permission for this."""
 
 
 class NotFoundError(SmartcarError):
@@ -128,19 +128,19 @@ class RateLimitError(SmartcarError):
 
 
 class V2StoppedError(SmartcarError):
-    """V2 has stopped: it answered 410, or SMARTCAR_V2 is off. Nothing more is asked of it."""
+    """V2 has stopped: it returned 410, or SMARTCAR_V2 is off. It gets no more calls."""
 
 
 class AllowanceSpentError(SmartcarError):
-    """The act's budget of units is spent; nothing was sent, and the next run goes on from here."""
+    """The run's budget of units is spent. Nothing was sent; the next run continues here."""
 
 
 class VehicleLimitError(SmartcarError):
-    """What ``[limits]`` allows one vehicle is used up; nothing was sent, and a later run goes on from here."""
+    """The units that ``[limits]`` allows for one vehicle are used up. Nothing was sent; a later run continues here."""
 
 
 class ServiceIllError(SmartcarError):
-    """So many calls failed that the service is ill, not a car; nothing was sent, and the run ends."""
+    """So many calls failed that the cause is the service, not one vehicle. Nothing was sent, and the run ends."""
 
 
 class BillingError(SmartcarError):
@@ -148,7 +148,7 @@ class BillingError(SmartcarError):
 
 
 def by_name(name: str) -> type[SmartcarOpsError] | None:
-    """The class of the tree with this name, or None: how a notebook's failure finds its exit code."""
+    """Return the class of the tree with this name, or None: gives a notebook's failure its exit code."""
     classes: list[type[SmartcarOpsError]] = [SmartcarOpsError]
     while classes:
         found = classes.pop()
@@ -158,10 +158,11 @@ def by_name(name: str) -> type[SmartcarOpsError] | None:
     return None
 
 
-def told(error: BaseException) -> tuple[int, str]:
-    """(exit code, sentence) for whatever ended a command: what is not in the tree is 2, the world failed.
+def outcome_of(error: BaseException) -> tuple[int, str]:
+    """Return (exit code, sentence) for the error that ended a command; 2 if it is not in the tree.
 
-    Never the text of a foreign error, which may hold a secret or people's data; only what and where it was.
+    The text of any other error is left out, because it may contain secrets or personal data; only its kind and place
+    are named.
     """
     if isinstance(error, SmartcarOpsError):
         return error.exit_code, str(error)
@@ -171,28 +172,28 @@ def told(error: BaseException) -> tuple[int, str]:
 
 
 def in_words(error: BaseException) -> str:
-    """A foreign error in words: the system's own for a full disk and its like, else the kind and the place."""
+    """Return an error outside the tree in words: the system's message if it has one, otherwise its kind and place."""
     if isinstance(error, MemoryError):
         return "there is not enough memory"
     if isinstance(error, ImportError):
-        return f"the package {error.name or 'it needs'} can't be loaded; install the kit anew"
+        return f"{f'the package {error.name}' if error.name else 'a package'} can't be loaded; reinstall the kit"
     if isinstance(error, OSError) and error.errno:
         return f"{error.filename}: {os.strerror(error.errno)}" if error.filename else os.strerror(error.errno)
     place = _place(error)
-    return f"it failed with {type(error).__name__}{f' in {place}' if place else ''}; that is a fault of the kit itself"
+    return f"it failed with {type(error).__name__}{f' in {place}' if place else ''}; this is a bug in the kit"
 
 
 def of_cell(name: str, text: str) -> str:
-    """A foreign error of a notebook's cell, in words: its kind, and the system's own words where it has a number."""
+    """Return the error of a notebook's cell in words: its kind, and the system's message if it has an error number."""
     number = re.match(r"\[Errno (\d+)\]", text)
     return f"{name} ({os.strerror(int(number[1]))})" if number else name
 
 
 def _place(error: BaseException) -> str:
-    """The last line of the kit that an error passed through, as ``cli.py, line 12``; empty if none."""
-    found, trace = "", error.__traceback__
+    """Return the innermost line of the kit in the traceback, as ``cli.py, line 12``; empty if there is none."""
+    place, trace = "", error.__traceback__
     while trace is not None:
         _, kit, path = trace.tb_frame.f_code.co_filename.replace(os.sep, "/").rpartition("/smartcar_ops/")
-        found = f"{path}, line {trace.tb_lineno}" if kit else found
+        place = f"{path}, line {trace.tb_lineno}" if kit else place
         trace = trace.tb_next
-    return found
+    return place

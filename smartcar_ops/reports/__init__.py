@@ -1,1 +1,1 @@
-"""Running a notebook from outside, and the folder and page that a run leaves."""
+"""Run a notebook from outside, and write its run folder and report page."""

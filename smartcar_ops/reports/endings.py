@@ -1,4 +1,4 @@
-"""How a run's folder becomes whole: its page, its JSON files, its name; for runs that were killed, too."""
+"""Complete a run's folder: its page, its JSON files and its final name. Also for runs that were killed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from smartcar_ops.smartcar.http import journal
 from smartcar_ops.storage import run_folder, run_log
 
 GOOD = (0, 1, 3)
-"""Exit codes of whole runs, which `latest` may point to, unless they look back to an earlier day."""
+"""Exit codes of successful runs. `latest` may point to these, unless they show an earlier day (`as_of`)."""
 
 if TYPE_CHECKING:
     from smartcar_ops.reports import page
@@ -31,9 +31,9 @@ NOTEBOOK, RUN, SUMMARY, PAGE = "run.ipynb", "run.json", "summary.json", "report.
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended; ``problem`` is the sentence of one that failed.
+    """How a run ended. ``problem`` is the error sentence of a failed run, otherwise empty.
 
-    ``as_of`` is the day that a run looks back to, if it does: then it is nobody's newest.
+    ``as_of`` is the earlier day that the run shows, otherwise empty. Such a run never becomes `latest`.
     """
 
     exit_code: int
@@ -43,7 +43,7 @@ class Ending:
     problem: str = ""
     as_of: str = ""
     in_mid_cell: bool = False
-    """Whether the kernel died, or was ended, while a cell ran."""
+    """True if the kernel died or was ended while a cell was running."""
 
     @property
     def verdict(self) -> str:
@@ -51,14 +51,14 @@ class Ending:
         return str(self.summary["verdict"])
 
     def failed(self, problem: str) -> Ending:
-        """The same, but that it failed in the end."""
+        """Return a copy of this ending, marked as failed with this sentence."""
         return Ending(2, {**self.summary, "verdict": problem, "complete": False}, self.calls, self.oddities, problem)
 
 
 def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings: Settings, started: datetime) -> None:
-    """Makes a run's folder, with the notebook as it is and what is known of the run now: `run.json`.
+    """Create a run's folder with a copy of the notebook and a first `run.json`.
 
-    OSError, and no folder, if it can't be written.
+    OSError if it can't be written; no folder remains then.
     """
     partial.mkdir(parents=True)
     facts = {
@@ -81,9 +81,9 @@ def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings
 
 
 def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
-    """Writes what a run's folder still lacks, and gives it its name; OSError if it can't be written.
+    """Complete a run's folder, give it its final name, and return it. OSError if it can't be written.
 
-    ``source`` takes the place of an executed notebook that was cut off.
+    ``source`` is the original notebook. It is used if the executed one is missing or truncated.
     """
     ended, facts = datetime.now(UTC), run_folder.read_json(partial / RUN)
     notebook = _notebook(partial / NOTEBOOK, source)
@@ -107,16 +107,16 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
         html = page.render(notebook, header)
     (partial / PAGE).write_text(html, encoding="utf-8")
     run_folder.write_json(partial / SUMMARY, ending.summary)
-    told = {
+    final_facts = {
         "ended": iso(ended),
         "status": "done" if ending.exit_code in GOOD else "failed",
         "exit_code": ending.exit_code,
         "calls": ending.calls,
         "oddities": ending.oddities,
     }
-    run_folder.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | told)
-    for left in (run_folder.OUTCOME, journal.FILE, run_log.FILE):
-        (partial / left).unlink(missing_ok=True)
+    run_folder.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | final_facts)
+    for name in (run_folder.OUTCOME, journal.FILE, run_log.FILE):
+        (partial / name).unlink(missing_ok=True)
     folder = run_folder.whole_of(partial)
     partial.rename(folder)
     if ending.exit_code in GOOD and not ending.as_of:
@@ -125,32 +125,32 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
 
 
 def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path]:
-    """Makes the folders of this company's runs whole that were killed, and notes in the ledger what they had spent.
+    """Complete the folders of this company's killed runs, record in the ledger what they spent, and return them.
 
-    Those of other companies in the same reports are left for a day, for their own next run. Gives the folders that
-    were made whole; what was killed before it was anything is taken away.
+    Folders of other companies among the same reports are left for a day, so that their own next run can complete
+    them. Folders of runs that were killed before they wrote anything are removed.
     """
-    whole = []
+    completed = []
     for partial in run_folder.dead(reports):
         facts = run_folder.read_json(partial / RUN)
         mine, old = facts.get("where") == where, run_folder.is_old(partial)
         if facts and (mine or old):
             try:
-                whole.append(_conclude_dead(partial, str(facts["notebook"]), register if mine else None))
-            except Exception:  # what can't be made whole is not in the way of the next run
+                completed.append(_conclude_dead(partial, str(facts["notebook"]), register if mine else None))
+            except Exception:  # a folder that can't be completed must not block the next run
                 if old:
                     shutil.rmtree(partial, ignore_errors=True)
         elif not facts and (old or not (partial / NOTEBOOK).exists()):
             shutil.rmtree(partial, ignore_errors=True)
-    return whole
+    return completed
 
 
 def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
-    """Killed while it ran, or after its notebook had ended: then only the folder was missing."""
+    """Complete one folder. If its notebook had already ended, only the folder was missing: the run counts as done."""
     outcome, calls = run_folder.read_json(partial / run_folder.OUTCOME), journal.read(partial)
     if outcome:
         return conclude(partial, None, of_outcome(outcome))
-    problem = f"notebook: {notebook} was killed; run it again, it goes on from there."
+    problem = f"notebook: {notebook} was killed; run it again to continue."
     summary = {"verdict": problem, "complete": False}
     if register is not None:
         note(register, run_folder.whole_of(partial).name, RunStatus.STOPPED, summary, calls)
@@ -158,7 +158,7 @@ def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
 
 
 def of_outcome(outcome: Mapping[str, Any]) -> Ending:
-    """The ending that a notebook handed on."""
+    """Return the ending that the notebook recorded in its outcome."""
     return Ending(
         int(outcome["exit_code"]),
         outcome["summary"],
@@ -169,9 +169,9 @@ def of_outcome(outcome: Mapping[str, Any]) -> Ending:
 
 
 def note(register: Runs, run_id: str, status: RunStatus, summary: Mapping[str, Any], calls: Mapping[str, int]) -> None:
-    """Notes the end of a run that could not note it itself.
+    """Record in the ledger the end of a run that could not do so itself.
 
-    Not of an act that writes: the next one does, under the writer's lock.
+    Skips a run that writes to the company's tables: the next such run does it, under the writer lock.
     """
     run = register.one(run_id)
     if run is not None and run.is_running and not run.writes:
@@ -179,12 +179,12 @@ def note(register: Runs, run_id: str, status: RunStatus, summary: Mapping[str, A
 
 
 def iso(moment: datetime) -> str:
-    """A moment as `run.json` has it."""
+    """Return a moment in the format of `run.json`."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _notebook(executed: Path, source: Path | None) -> nbformat.NotebookNode:
-    """The notebook as it ran; as it is, where a full disk or a kill cut that off; without any, an empty one."""
+    """Return the executed notebook; if it is truncated or missing, the original; if there is none, an empty one."""
     for path in filter(None, (executed, source)):
         with suppress(Exception):
             notebook: nbformat.NotebookNode = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
@@ -201,7 +201,7 @@ def _title(notebook: nbformat.NotebookNode, stem: str) -> str:
 
 
 def _failed_cell(notebook: nbformat.NotebookNode, *, in_mid_cell: bool) -> str | None:
-    """The cell that raised; where the kernel died or was ended, which leaves no error, the last one that had begun."""
+    """Return the cell that raised an error; if the kernel died or was ended (no error output), the last one started."""
     for cell in notebook.cells:
         if any(output.output_type == "error" for output in cell.get("outputs", ())):
             return str(cell.source)

@@ -1,4 +1,4 @@
-"""A run's kernel: the interpreter that the kit itself runs on, in a folder of its own, ended with the run."""
+"""The kernel of a run: the interpreter that runs the kit, with a folder of its own. It ends with the run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from smartcar_ops.storage.run_folder import LOCK, claimed
 
 NAME = "smartcar-kernel-"
 LONGEST = 90
-"""Bytes of a socket's path: the systems take 103 or 107, and answer longer ones with an error of their own."""
+"""Bytes that a socket's path may have: operating systems allow 103 or 107 and reject longer ones."""
 
 SAID = "kernel.log"
 ENDING = 5.0
-"""Seconds that a killed kernel may take to be gone."""
+"""Seconds to wait until a killed kernel has ended."""
 
 
 class OwnInterpreter(KernelSpecManager):
-    """Knows one kernel, the interpreter that runs this: no other that is installed under the same name."""
+    """Offers one kernel, the interpreter that runs this process, and no other kernel installed under the same name."""
 
     @default("kernel_dirs")
     def _nowhere_else(self) -> list[str]:
@@ -41,23 +41,23 @@ class OwnInterpreter(KernelSpecManager):
 
 
 class Kernel:
-    """What papermill needs to start a kernel here, and how it fared; give ``options`` to the engine."""
+    """What papermill needs to start a kernel here (``options`` for the engine), and how the kernel ended."""
 
     def __init__(self, folder: Path, temporary: Path) -> None:
         self._folder, self._processes = folder, list[subprocess.Popen[bytes]]()
         own = {"connection_file": str(folder / "kernel.json")}
         if os.name == "posix":
-            # Sockets of this user alone, not TCP that others could listen to.
+            # Sockets that only this user can open, not TCP ports that others could connect to.
             own |= {"transport": "ipc", "ip": str(folder / "k")}
         self.environment = {"TMPDIR": str(temporary)}
-        """What the kernel needs to know: what it keeps for a while goes with it, however it ends."""
+        """Environment variables for the kernel: its temporary files go into its folder and are removed with it."""
         self.options: dict[str, Any] = {
             "config": Config({"KernelManager": own}),
             "kernel_manager_class": _manager(folder / SAID, self._processes),
         }
 
     def end(self) -> None:
-        """Ends what of it still runs: an interrupted start leaves a process that nobody else knows of."""
+        """End its processes that still run: an interrupted start leaves one that papermill does not know."""
         for process in self._processes:
             if process.poll() is not None:
                 continue
@@ -68,15 +68,15 @@ class Kernel:
 
     @property
     def died(self) -> str:
-        """How its process ended, in words."""
+        """How its process ended, in words for a message."""
         code = next((process.returncode for process in self._processes if process.returncode), 0)
         if code == -signal.SIGKILL:
-            return "it was killed; is memory short?"
+            return "killed, perhaps for lack of memory"
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     @property
     def last_words(self) -> str:
-        """The last line that it wrote before it could be spoken to; empty if none."""
+        """The last line that the kernel printed before it was ready; empty if none."""
         with suppress(OSError):
             lines = (self._folder / SAID).read_text(encoding="utf-8", errors="replace").split("\n")
             return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -85,7 +85,7 @@ class Kernel:
 
 @contextmanager
 def own_kernel(reports: Path) -> Iterator[Kernel]:
-    """A kernel with a folder for this run alone, and its end; NotebookError if there is no place for its sockets."""
+    """Yield a kernel with a folder of its own, and end it afterwards. NotebookError if no folder is usable."""
     with ExitStack() as stack:
         places = _places(reports)
         temporary = _own_folder(stack, places)
@@ -97,7 +97,7 @@ def own_kernel(reports: Path) -> Iterator[Kernel]:
 
 
 def _own_folder(stack: ExitStack, places: Sequence[Path]) -> Path:
-    """A new folder of this user's; what runs left there that were killed is taken away before."""
+    """Return a new private folder in the first usable place, after removing folders that killed runs left there."""
     for place in places:
         _sweep(place)
         folder = place / f"{NAME}{secrets.token_hex(4)}"
@@ -108,25 +108,25 @@ def _own_folder(stack: ExitStack, places: Sequence[Path]) -> Path:
                 stack.push(tried.pop_all())
                 return folder
     raise NotebookError(
-        "notebook: there is no place for the kernel's sockets and temporary files; expected a folder that can be "
-        "written and whose path is short. Set TMPDIR to one."
+        "notebook: no folder can hold the kernel's sockets and temporary files; set TMPDIR to a writable folder with a "
+        "short path."
     )
 
 
 def _has_room(place: Path) -> bool:
-    """Whether the path of a socket in a folder here is short enough."""
+    """True if the path of a socket in a folder here is short enough."""
     return len(os.fsencode(place / f"{NAME}12345678" / "k-5")) <= LONGEST
 
 
 def _places(reports: Path) -> list[Path]:
-    """Where such a folder may be: for temporary files, else beside the reports."""
+    """Return where such a folder may be: the folders for temporary files, then the reports folder."""
     temporary = [os.environ.get("TMPDIR"), "/tmp", "/var/tmp"] if os.name == "posix" else [tempfile.gettempdir()]
     found = [Path(place).absolute() for place in temporary if place and Path(place).is_dir()]
     return list(dict.fromkeys([*found, reports.absolute()]))
 
 
 def _sweep(place: Path) -> None:
-    """Takes away the folders of this user's runs whose process has ended; others' are left alone."""
+    """Remove the folders of this user's runs whose process has ended; leave those of other users alone."""
     for found in place.glob(f"{NAME}*"):
         folder = found.with_name(found.name.removesuffix(LOCK))
         with suppress(OSError):
@@ -144,7 +144,7 @@ def _manager(said: Path, processes: list[subprocess.Popen[bytes]]) -> type[Async
             return OwnInterpreter(parent=self)
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            """What it writes before it can be spoken to is kept: it says why it can't start."""
+            """Keep what the kernel prints before it is ready: it says why the kernel can't start."""
             own: Any = self.provisioner
             ready = standby.become_kernel(kernel_cmd, options["env"], options.get("cwd") or str(Path.cwd()), said)
             if ready is None:
@@ -160,5 +160,5 @@ def _manager(said: Path, processes: list[subprocess.Popen[bytes]]) -> type[Async
 
 
 def interpreter() -> str:
-    """The interpreter that a kernel is started with, for people."""
+    """Return the path of the interpreter that kernels are started with, for messages."""
     return sys.executable or "this Python"

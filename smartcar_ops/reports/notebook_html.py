@@ -1,4 +1,4 @@
-"""A notebook's words and outputs as HTML that asks for nothing and runs nothing."""
+"""A notebook's text and outputs as HTML that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def cells_html(notebook: NotebookNode) -> str:
 @cache
 def _exporter() -> HTMLExporter:
     quiet = logging.getLogger("smartcar_ops.reports.nbconvert")
-    quiet.setLevel(logging.ERROR)  # it warns of pictures without a text, which nobody at a terminal can mend
+    quiet.setLevel(logging.ERROR)  # it warns of images without alternative text, which the reader can't fix
     return HTMLExporter(  # type: ignore[no-untyped-call]
         template_name="basic",
         exclude_input=True,
@@ -59,14 +59,15 @@ def _shown(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type == "code":
             hidden = HIDDEN.intersection(cell.metadata.get("tags", []))
             cell.outputs = [] if hidden else [kept for output in cell.outputs if (kept := _output(output))]
-    shown.cells = [cell for cell in _told(shown.cells) if not HIDDEN.intersection(cell.metadata.get("tags", []))]
+    sections = _without_empty_sections(shown.cells)
+    shown.cells = [cell for cell in sections if not HIDDEN.intersection(cell.metadata.get("tags", []))]
     _untitle(shown)
     shown.cells = [c for c in shown.cells if (c.outputs if c.cell_type == "code" else c.source.strip())]
     return shown
 
 
-def _told(cells: list[NotebookNode]) -> list[NotebookNode]:
-    """The cells without the sections of which nothing is to be seen: a heading whose code cells show nothing."""
+def _without_empty_sections(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Return the cells without the headings whose code cells all show nothing."""
     kept: list[NotebookNode] = []
     for place, cell in enumerate(cells):
         below = list(takewhile(lambda after: after.cell_type == "code", cells[place + 1 :]))
@@ -77,7 +78,7 @@ def _told(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def _output(output: NotebookNode) -> NotebookNode | None:
-    """Return what a report shows of an output: no widget, script or stderr, of an error its last line."""
+    """Return what a report shows of an output: no widget, script or stderr; of an error, its last line."""
     if output.output_type == "error":
         output.output_type, output.name = "stream", "stdout"
         output.text = f"{output.ename}: {output.evalue}\n"
@@ -98,7 +99,7 @@ def _untitle(notebook: NotebookNode) -> None:
 
 
 def _disarm(soup: BeautifulSoup) -> None:
-    """Take out what could run or load; the page's own policy forbids it too."""
+    """Remove everything that could run or load; the page's content security policy forbids it too."""
     for tag in soup.select(_ACTIVE):
         tag.decompose()
     for style in soup.find_all("style"):
@@ -108,7 +109,7 @@ def _disarm(soup: BeautifulSoup) -> None:
         for name in [name for name, value in tag.attrs.items() if not _harmless(tag, name, str(value))]:
             del tag[name]
     for image in soup.select("img:not([src])"):
-        image.replace_with("(a picture from outside, left out)")
+        image.replace_with("(external image left out)")
 
 
 def _squeezed(text: str) -> str:
@@ -127,7 +128,7 @@ def _harmless(tag: Tag, name: str, value: str) -> bool:
 
 
 def _dress(table: Tag) -> None:
-    """Let a table scroll by itself, numbers stand to the right, and long texts wrap."""
+    """Make a table scroll on its own, align numbers to the right, and wrap long texts."""
     table.attrs.pop("border", None)
     scrolls = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "table"}
     table.wrap(Tag(name="div", attrs=scrolls))
@@ -147,7 +148,7 @@ def _cells(row: Tag) -> list[Tag]:
 
 
 def _one_head(rows: Sequence[Tag]) -> None:
-    """Write the names of pandas' index, which stand in a row of their own, beside those of the columns."""
+    """Merge the header row with the names of pandas' index into the row of column names."""
     if len(rows) != 2:
         return
     above, below = map(_cells, rows)

@@ -1,4 +1,4 @@
-"""A run as one HTML page that loads nothing: its verdict, the notebook's outputs, its parameters."""
+"""A run as one self-contained HTML page: its verdict, the notebook's outputs and its parameters."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ BADGES: dict[State, str] = {
 
 @dataclass(frozen=True)
 class Header:
-    """What stands above a report. Every text in it is shown as text, never as markup.
+    """The top of a report. Every value is shown as text, never as markup.
 
-    ``where`` says which Smartcar and which database; ``environment`` may be empty. ``started`` and
-    ``ended`` are moments with a zone, or ISO text as in ``run.json``; without a zone they are UTC.
+    ``where`` names the Smartcar service and the database; ``environment`` may be empty. ``started`` and
+    ``ended`` are datetimes, or ISO text as in ``run.json``; without a time zone they are UTC.
     ``calls`` counts units per API.
     """
 
@@ -49,11 +49,10 @@ class Header:
 
 
 def render(notebook: NotebookNode, header: Header) -> str:
-    """Return the page of a run that ended; the notebook is not changed, same input gives same bytes.
+    """Return the page of a completed run. The notebook is not changed; the same input gives the same bytes.
 
-    Left out: inputs, widgets, what went to stderr, tracebacks but for their last line, and the cells tagged
-    ``panel``, ``parameters``, ``injected-parameters`` or ``not-in-report``. An unknown state raises
-    ``ValueError``.
+    Left out: inputs, widgets, stderr, tracebacks except for their last line, and the cells tagged ``panel``,
+    ``parameters``, ``injected-parameters`` or ``not-in-report``. ValueError if the state is unknown.
     """
     return _page(header, cells_html(notebook))
 
@@ -61,14 +60,14 @@ def render(notebook: NotebookNode, header: Header) -> str:
 _FAILURE = """<section class="failure">
 {% if cell %}<p>The run stopped in this cell:</p>
 <pre><code>{{ cell }}</code></pre>
-{% else %}<p>The run stopped before or between its cells.</p>
-{% endif %}<p>The notebook, marked where it stopped and with what it had shown until then, is
+{% else %}<p>The run stopped before its first cell or between two cells.</p>
+{% endif %}<p>The notebook with its outputs up to this point, and a mark where it stopped, is
 <a href="run.ipynb">run.ipynb</a> in the same folder as this page.</p>
 </section>"""
 
 
 def failure(header: Header, sentence: str, cell: str | None) -> str:
-    """Return the page of a failed run: the sentence says what failed, the cell (its text or name) where."""
+    """Return the page of a failed run. ``sentence`` says what failed, ``cell`` is the text of the failed cell."""
     body = _environment().from_string(_FAILURE).render(cell=cell)
     return _page(replace(header, verdict=sentence, state="failed"), body)
 
@@ -130,10 +129,10 @@ def _calls(calls: Mapping[str, int]) -> str:
     spent = {api: units for api, units in calls.items() if units}
     if not spent:
         return "none"
-    told = " · ".join(f"{api} {units:,}" for api, units in spent.items())
-    return told if len(spent) == 1 else f"{told} · in all {sum(spent.values()):,}"
+    parts = " · ".join(f"{api} {units:,}" for api, units in spent.items())
+    return parts if len(spent) == 1 else f"{parts} · total {sum(spent.values()):,}"
 
 
 def _value(value: object) -> str:
-    """Return a parameter as JSON, so that an empty text can be told from no text."""
+    """Return a parameter as JSON, so that an empty string looks different from no value."""
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,4 +1,4 @@
-"""A notebook's parameters: what it declares, and the values a run gives, read by the declared type."""
+"""A notebook's parameters: those it declares, and the values given to a run, converted to the declared types."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Declared:
 
 
 def declared(notebook: Path) -> dict[str, Declared]:
-    """The parameters of a notebook, by name."""
+    """Return the parameters of a notebook, by name."""
     return {
         name: Declared(name, row["inferred_type_name"], row["default"], row["help"])
         for name, row in papermill.inspect_notebook(str(notebook)).items()
@@ -34,7 +34,7 @@ def declared(notebook: Path) -> dict[str, Declared]:
 
 
 def read(notebook: Path, given: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Typed values for papermill; ParameterError for an unknown name or a value of another type."""
+    """Return the typed values for papermill. ParameterError if a name is unknown or a value has the wrong type."""
     known = declared(notebook)
     return {name: _value(notebook.stem, known, name, value) for name, value in given}
 

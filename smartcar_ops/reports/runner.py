@@ -1,4 +1,4 @@
-"""A run from outside: checks first, then papermill, then the folder with its report; exit codes that mean something."""
+"""Run a notebook from outside: check its parameters, execute it with papermill, and write its folder and report."""
 
 from __future__ import annotations
 
@@ -37,49 +37,49 @@ from smartcar_ops.smartcar.http import journal
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.storage import run_folder, run_log
 from smartcar_ops.storage.run_log import StepProgress
-from smartcar_ops.text import nearest
+from smartcar_ops.text import nearest, thousands
 
 NO_FOLDER = (4, 5)
-"""Exit codes that leave nothing behind."""
+"""Exit codes of runs that leave no folder."""
 
-ASKING = ("10", "20", "30")
-"""Notebooks that draw on the allowance."""
+QUERYING = ("10", "20", "30")
+"""Numbers of the notebooks that spend the allowance."""
 
 OWN_CHECKS = ("00_start_here",)
-"""Notebooks that must run although the database can't be reached: they say so themselves."""
+"""Notebooks that run even if the database can't be reached, and report it themselves."""
 
 GRACE = 900
-"""Seconds a cell may take beyond the run's own max_minutes; a cell that hangs is ended."""
+"""Seconds that a cell may take in addition to the run's max_minutes, before it is ended."""
 
 APPLYING = 24 * 3600
-"""Seconds an apply may take: it may be paused by an operator, and is safe to go on with."""
+"""Seconds that an apply may take: an operator may pause it, and it can always be continued."""
 
 SAY_EVERY = 60.0
-"""Seconds after which a run says that it is still at work, and what it has spent."""
+"""Seconds between two messages that a run is still working, and what it has spent."""
 
-HEAR_EVERY = 0.25
-"""Seconds between two looks at what the notebook tells while a cell runs."""
+POLL_EVERY = 0.25
+"""Seconds between two reads of the notebook's log while a cell runs."""
 
 SENTENCE = re.compile(r"<p>(?:(?!<p>|<table).)*</p>", re.DOTALL)
-"""An output that is one sentence."""
+"""Matches an output that is one sentence."""
 
 log = logging.getLogger("smartcar_ops.reports")
 
 Announce = Callable[[str], object]
 
 OnProgress = Callable[[StepProgress | None], object]
-"""Given how far a step is; None where the next one begins."""
+"""Called with the progress of a step; with None when the next step begins."""
 
 Check = Callable[[str, Mapping[str, Any], Settings], None]
-"""Given a notebook, its values and the settings: raises an error of exit code 5 for values that make no sense."""
+"""Called with a notebook, its parameter values and the settings; raises an error of exit code 5 if they are invalid."""
 
 Advise = Callable[[Runs, Run, Path], str]
-"""Given a run that ended before its end, and the folder of reports: what to do about it, as sentences."""
+"""Called with an interrupted run and the reports folder; returns sentences that say what to do next."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended. ``folder`` is None where nothing was written (exit codes 4 and 5)."""
+    """How a run ended. ``folder`` is None if nothing was written (exit codes 4 and 5)."""
 
     notebook: str
     exit_code: int
@@ -91,30 +91,30 @@ class RunResult:
 
     @property
     def report(self) -> Path | None:
-        """The page to open."""
+        """The path of the report page; None if there is no folder."""
         return self.folder / "report.html" if self.folder else None
 
 
 def notebooks(root: Path | None = None) -> list[Path]:
-    """The kit's notebooks, in the order of their numbers."""
+    """Return the paths of the kit's notebooks, by number."""
     folder = (root or home()) / "notebooks"
     return sorted(path for path in folder.glob("*.ipynb") if path.stem[:2].isdigit())
 
 
 def find(name: str, root: Path | None = None) -> Path:
-    """The notebook of this name, number or path; ParameterError where there is none."""
+    """Return the path of the notebook with this name, number or path. ParameterError if there is none."""
     if (given := Path(name).expanduser()).suffix == ".ipynb" and given.is_file():
         files.refuse_foreign(given.absolute())
-        return given.absolute()  # not where a link leads: its settings are beside it
+        return given.absolute()  # a symlink is not resolved: the settings are beside the link
     known = notebooks(root)
     stem = name.removesuffix(".ipynb").rpartition("/")[2]
     for path in known:
         if stem in (path.stem, path.stem[:2]):
             files.refuse_foreign(path)
             return path
-    names = ", ".join(path.stem for path in known) or "none here or above: go to the kit's own folder"
+    names = ", ".join(path.stem for path in known) or "none in this folder or above it; go to the kit's own folder"
     near = nearest(stem, (path.stem for path in known))
-    raise ParameterError(f"run: there is no notebook {name!r}{near}; there are {names}.")
+    raise ParameterError(f"run: there is no notebook {name!r}{near}; available: {names}.")
 
 
 def run(
@@ -128,11 +128,12 @@ def run(
     watch: OnProgress = lambda far: None,
     log_level: str = DEFAULT,
 ) -> RunResult:
-    """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
+    """Run a notebook, write its folder and return how it ended. Never raises: errors become exit codes.
 
-    ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell
-    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes. ``watch`` gets how
-    far a long step is. What the notebook logs from ``log_level`` on comes from this process's own loggers.
+    ``announce`` is called with a sentence before the run starts and with one for each step. ``watch`` is called with
+    the progress of a long step. ``cell_minutes`` limits the time of each cell; the default is the run's
+    ``max_minutes`` plus 15, or a day with ``apply=True``. What the notebook logs at ``log_level`` or above is passed
+    to the loggers of the same names in this process.
     """
     stem = name
     try:
@@ -147,17 +148,18 @@ def run(
         return _Run(path, values, chosen, announce, advise, minutes, watch, log_level).execute()
     except KeyboardInterrupt:
         interrupts.end()
-        return RunResult(stem, 2, "Stopped before anything was done.")
+        return RunResult(stem, 2, "Stopped before the run started.")
     except Exception as error:
-        code, sentence = errors.told(error)
+        code, sentence = errors.outcome_of(error)
         return RunResult(stem, code, sentence)
 
 
 def _announcement(notebook: str, values: Mapping[str, Any], chosen: Settings) -> str:
-    """Where the run will act, and how long it may wait for calls."""
-    waits = chosen.allowance.limited and notebook[:2] in ASKING and not values.get("apply")
-    patience = f"; it may wait {values.get('max_minutes', 10)} minutes for calls (max_minutes)" if waits else ""
-    return f"Running {notebook} on {chosen.where}{patience}."
+    """Return a sentence: where the run acts, and how long it may wait for the allowance."""
+    waits = chosen.allowance.limited and notebook[:2] in QUERYING and not values.get("apply")
+    minutes = values.get("max_minutes", 10)
+    waiting = f"; it may wait up to {minutes} min for the allowance (max_minutes)" if waits else ""
+    return f"Running {notebook} on {chosen.where}{waiting}."
 
 
 class _Run:
@@ -177,13 +179,13 @@ class _Run:
         self.path, self.values, self.settings = path, dict(values), chosen
         self._announce, self._advise, self._cell_minutes = announce, advise, cell_minutes
         self._watch, self._log_level = watch, log_level
-        self._hearing = threading.Lock()
+        self._polling = threading.Lock()
         self._done: dict[str, Any] = {}
         self._in_mid_cell = False
         self.folder = self.partial = Path()
 
     def execute(self) -> RunResult:
-        """Runs under the lock, and renames the folder when it is whole; once it has ended, nothing interrupts that."""
+        """Run under the lock and complete the folder; once the notebook has ended, signals no longer interrupt that."""
         with interrupts.finishing() as finish, ExitStack() as stack:
             problem: SmartcarOpsError | None
             ledger: Ledger | None = None
@@ -200,13 +202,13 @@ class _Run:
                 finish()
             except KeyboardInterrupt:
                 finish()
-                problem = StoppedError(f"notebook: {self.path.stem} was stopped; run it again, it goes on from there.")
+                problem = StoppedError(f"notebook: {self.path.stem} was stopped; run it again to continue.")
             return self._end(problem, ledger)
 
     # --- beginning ---------------------------------------------------------------------------------------
 
     def _claim(self, stack: ExitStack, moment: datetime | None = None) -> None:
-        """Takes a name that no other process has; DatabaseError, in words, where the reports can't be written."""
+        """Reserve a folder name that no other process has. SmartcarOpsError if the reports folder can't be written."""
         try:
             self.settings.reports.mkdir(parents=True, exist_ok=True)
             moment = moment or datetime.now(UTC)
@@ -216,7 +218,7 @@ class _Run:
         self.partial = run_folder.partial_of(self.folder)
 
     def _lock(self, stack: ExitStack) -> Ledger | None:
-        """The ledger, with this notebook's lock taken; None if the notebook does without a database."""
+        """Open the ledger and take this notebook's lock; None if the notebook can do without the database."""
         try:
             company = Company.connect(self.settings.database_url.get_secret_value(), self.settings.layout)
             scope = Scope(self.settings.service, self.settings.mode)
@@ -226,17 +228,17 @@ class _Run:
                 return None
             raise
         register, moment = Runs(ledger), datetime.now(UTC)
-        while register.one(self.folder.name):  # another's, from another folder of reports
+        while register.one(self.folder.name):  # taken by a run with another reports folder
             moment += timedelta(seconds=1)
             self._claim(stack, moment)
         stack.enter_context(lock(ledger, self.path.stem, self.folder.name))
         return ledger
 
     def _begin(self, ledger: Ledger | None) -> None:
-        """Makes whole what runs left that were killed, then this run's own folder."""
+        """Complete the folders that killed runs left, then create the folder of this run."""
         register = Runs(ledger) if ledger else None
-        for whole in endings.conclude_dead(self.settings.reports, self.settings.where, register):
-            self._announce(f"{whole.name} was killed; its folder says what it had spent.")
+        for killed in endings.conclude_dead(self.settings.reports, self.settings.where, register):
+            self._announce(f"{killed.name} was killed; its folder shows what it spent.")
         self._make_folder()
         if register is not None:
             register.start(self.folder.name, self.path.stem, act_of(self.path.stem))
@@ -248,18 +250,18 @@ class _Run:
             raise self._unwritable(error) from None
 
     def _unwritable(self, error: OSError) -> SmartcarOpsError:
-        """The reports can't be written: a full disk, a missing right."""
+        """Return the error for a reports folder that can't be written (disk full, no permission)."""
         return SmartcarOpsError(
             f"reports: {self.settings.reports} can't be written ({error.strerror or type(error).__name__}); "
-            "see SMARTCAR_OPS_REPORTS."
+            "check the folder, or set SMARTCAR_OPS_REPORTS to another one."
         )
 
     # --- running -----------------------------------------------------------------------------------------
 
     def _papermill(self, kernel: Kernel) -> SmartcarOpsError | None:
-        """Executes the notebook; the error it ended with, or None."""
+        """Execute the notebook and return the error that it ended with, or None."""
         try:
-            with _environment(self._names | kernel.environment), _quiet(), self._saying():
+            with _environment(self._names | kernel.environment), _quiet(), self._reporting():
                 self._execute(kernel)
         except PapermillExecutionError as error:
             known = errors.by_name(error.ename)
@@ -270,8 +272,8 @@ class _Run:
         except CellTimeoutError:
             self._in_mid_cell = True
             return NotebookError(
-                f"notebook: {self.path.stem} stopped answering: a cell took longer than {self._allowed:,} s; run it "
-                f"again, or set a longer time (--cell-minutes, {environment.CELL_MINUTES})."
+                f"notebook: {self.path.stem} timed out: a cell took longer than {self._allowed:,} s; run it "
+                f"again, or allow more time (--cell-minutes, {environment.CELL_MINUTES})."
             )
         except DeadKernelError:
             self._in_mid_cell = True
@@ -283,7 +285,7 @@ class _Run:
 
     @property
     def _names(self) -> dict[str, str]:
-        """What the notebook has to know: its folder, and whose settings it acts by."""
+        """Environment variables for the notebook: its folder, the folder of its settings, its log level."""
         return {
             RUN_FOLDER: str(self.partial),
             environment.ROOT: str(self.settings.root),
@@ -300,89 +302,89 @@ class _Run:
             progress_bar=False,
             execution_timeout=self._allowed,
             shutdown_kernel="immediate",  # every cell has ended, and the session closed what it held
-            cwd=str(Path.cwd()),  # the kernel must find the same settings as this process
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # an idle kernel that is ended says so as an error
-            on_cell_start=self._say_step,
-            on_cell_executed=self._say_sentence,
+            cwd=str(Path.cwd()),  # so that the kernel finds the same settings as this process
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # an idle kernel logs an error when it is ended
+            on_cell_start=self._announce_step,
+            on_cell_executed=self._announce_sentences,
             **kernel.options,
         )
 
     @property
     def _allowed(self) -> int:
-        """Seconds that a cell may take."""
+        """Seconds that a cell may take before the run is ended."""
         if self._cell_minutes:
             return self._cell_minutes * 60
         return APPLYING if self.values.get("apply") else int(self.values.get("max_minutes", 10)) * 60 + GRACE
 
     def _not_run(self, kernel: Kernel, error: Exception) -> SmartcarOpsError:
-        """Why papermill could not carry the notebook out: the system's own words, else the kernel's last ones."""
+        """Return why papermill could not run the notebook: the system's error, or the last line of the kernel."""
         if isinstance(error, OSError) and error.errno:
-            return NotebookError(f"notebook: {self.path.stem} could not be run: {errors.in_words(error)}.")
+            return NotebookError(f"notebook: {self.path.stem} could not run: {errors.in_words(error)}.")
         kernel.end()
         if words := kernel.last_words:
-            started = f"its kernel ({kernels.interpreter()}) can't start: {words.rstrip('.')}"
-            return NotebookError(f"notebook: {self.path.stem} could not be run: {started}.")
-        return NotebookError(f"notebook: {self.path.stem} could not be run: {errors.in_words(error)}.")
+            problem = f"its kernel ({kernels.interpreter()}) could not start: {words.rstrip('.')}"
+            return NotebookError(f"notebook: {self.path.stem} could not run: {problem}.")
+        return NotebookError(f"notebook: {self.path.stem} could not run: {errors.in_words(error)}.")
 
-    # --- saying what it does -----------------------------------------------------------------------------
+    # --- reporting progress ------------------------------------------------------------------------------
 
-    def _say_step(self, cell: Mapping[str, Any], **_: Any) -> None:
-        """Says the heading of what comes next; before each cell, an interrupt that was swallowed is heard."""
+    def _announce_step(self, cell: Mapping[str, Any], **_: Any) -> None:
+        """Announce a heading; first raise an interrupt that other code has swallowed."""
         interrupts.check()
         self._watch(None)
         if cell["cell_type"] == "markdown" and cell["source"].startswith("#"):
             self._announce(cell["source"].splitlines()[0].lstrip("# "))
 
-    def _say_sentence(self, cell: Mapping[str, Any], **_: Any) -> None:
-        """Passes a cell's own sentence on, after its log: where it acts, what it costs, what came of it."""
-        self._hear()
+    def _announce_sentences(self, cell: Mapping[str, Any], **_: Any) -> None:
+        """Announce the sentences that a cell shows (where it acts, its cost, its result), after its log."""
+        self._pass_on_log()
         for output in cell.get("outputs", ()):
             shown = str(output.get("data", {}).get("text/html", ""))
             if SENTENCE.fullmatch(shown):
                 self._announce(html.unescape(re.sub(r"<[^>]+>", "", shown)))
 
     @contextmanager
-    def _saying(self) -> Iterator[None]:
-        """While the block runs, passes on what the notebook tells, and says every minute what was spent."""
+    def _reporting(self) -> Iterator[None]:
+        """While the block runs, pass on the notebook's log and progress, and announce every minute what was spent."""
         done, began = threading.Event(), time.monotonic()
         self._listener = run_log.Listener(self.partial)
 
-        def attend() -> None:
+        def poll() -> None:
             minutes = 0
-            while not done.wait(HEAR_EVERY):
-                self._hear()
+            while not done.wait(POLL_EVERY):
+                self._pass_on_log()
                 if time.monotonic() - began >= (minutes + 1) * SAY_EVERY:
                     minutes += 1
                     spent = sum(journal.read(self.partial).values())
-                    self._announce(f"At work for {minutes:,} min; {spent:,} units spent so far.")
+                    self._announce(f"Running for {minutes:,} min; {thousands(spent, 'units')} spent so far.")
 
-        thread = threading.Thread(target=attend, daemon=True)
+        thread = threading.Thread(target=poll, daemon=True)
         thread.start()
         try:
             yield
         finally:
             done.set()
             thread.join()
-            self._hear()
+            self._pass_on_log()
             self._watch(None)
 
-    def _hear(self) -> None:
-        """Passes on what the notebook has told since: its log by the loggers of the same names in this process."""
-        with self._hearing:
-            for heard in self._listener.heard():
-                if isinstance(heard, StepProgress):
-                    self._watch(heard)
-                elif (logger := logging.getLogger(heard.name)).isEnabledFor(heard.levelno):
-                    logger.handle(heard)
+    def _pass_on_log(self) -> None:
+        """Pass on the notebook's new log records to the loggers of the same names here, and its progress."""
+        with self._polling:
+            for message in self._listener.heard():
+                if isinstance(message, StepProgress):
+                    self._watch(message)
+                elif (logger := logging.getLogger(message.name)).isEnabledFor(message.levelno):
+                    logger.handle(message)
 
     # --- ending ------------------------------------------------------------------------------------------
 
     def _end(self, problem: SmartcarOpsError | None, ledger: Ledger | None) -> RunResult:
-        """Notes the end in the ledger and writes the folder; where the disk is full, what it can of both."""
+        """Record the end in the ledger and complete the folder, as far as possible if the disk is full."""
         outcome = run_folder.read_json(self.partial / run_folder.OUTCOME) if self.folder.name else {}
         if outcome and isinstance(problem, StoppedError):
-            problem = None  # the notebook had come to its end before
-        problem = problem or self._odd_outcome(outcome)
+            problem = None  # the notebook had already finished
+        problem = problem or self._outcome_problem(outcome)
         if problem is not None and ledger is not None:
             with suppress(SmartcarOpsError):
                 problem = self._with_advice(ledger, problem)
@@ -401,41 +403,41 @@ class _Run:
             log.info("%s: page written in %.1f s", folder.name, seconds_since(started))
             return self._result(ending, folder)
         except (OSError, SmartcarOpsError) as error:
-            # No folder rather than half of one; and what is taken away may be the room that the ledger lacked.
+            # No folder rather than half of one. Removing it may also free the space that the ledger needs.
             shutil.rmtree(self.partial, ignore_errors=True)
             self._note(ledger, problem, ending)
             sentence = str(self._unwritable(error) if isinstance(error, OSError) else error)
             return self._result(Ending(2, {"verdict": sentence}, ending.calls))
-        except Exception as error:  # the tables are whole, and stay
-            sentence = f"notebook: the page of {self.path.stem} could not be made: {errors.in_words(error)}."
+        except Exception as error:  # the tables are complete and are kept
+            sentence = f"notebook: the page of {self.path.stem} could not be written: {errors.in_words(error)}."
             failed = ending.failed(sentence)
             return self._result(failed, endings.conclude(self.partial, self.path, failed))
 
     def _leaves_a_folder(self, problem: SmartcarOpsError | None) -> bool:
-        """Whether a run that failed before its folder was made has one: not one that was stopped, or has no place."""
+        """True if a run that failed before its folder was created gets one: if it has a name and was not stopped."""
         return bool(self.folder.name) and not isinstance(problem, StoppedError)
 
-    def _odd_outcome(self, outcome: Mapping[str, Any]) -> SmartcarOpsError | None:
-        """What is wrong with a notebook that ended without an error."""
+    def _outcome_problem(self, outcome: Mapping[str, Any]) -> SmartcarOpsError | None:
+        """Return what is wrong with the outcome of a notebook that ended without an error, or None."""
         if not outcome:
-            return NotebookError(f"notebook: {self.path.stem} ended without an outcome; its last cell must finish.")
+            return NotebookError(f"notebook: {self.path.stem} has no outcome; its last cell must call finish().")
         if outcome.get("where") != self.settings.where:
             return NotebookError(
                 f"notebook: {self.path.stem} acted on {outcome.get('where')}, not on {self.settings.where}; "
-                "settings changed while it started. Run it again."
+                "the settings changed while it was starting. Run it again."
             )
         return None
 
     def _with_advice(self, ledger: Ledger, problem: SmartcarOpsError) -> SmartcarOpsError:
-        """The same problem, and how the act is continued that it ended: an act that writes, and was killed."""
+        """Return the problem, with advice on how to continue if it ended a run that writes to the company's tables."""
         register = Runs(ledger)
         run = register.one(self.folder.name)
         if run is None or not run.writes:
             return problem
         run = register.seen(run)
         self._done = {"applied": run.written, "skipped": run.skipped, "failed": run.failed}
-        told = self._advise(register, run, self.settings.reports)
-        return type(problem)(f"{problem} {told}") if told and isinstance(problem, NotebookError) else problem
+        advice = self._advise(register, run, self.settings.reports)
+        return type(problem)(f"{problem} {advice}") if advice and isinstance(problem, NotebookError) else problem
 
     def _ending(self, problem: SmartcarOpsError | None, outcome: Mapping[str, Any]) -> Ending:
         if problem is None:
@@ -448,7 +450,7 @@ class _Run:
         )
 
     def _note(self, ledger: Ledger | None, problem: SmartcarOpsError | None, ending: Ending) -> None:
-        """A run that failed is noted as such, with what it spent; one that was known wrong never was."""
+        """Record a failed run in the ledger with what it spent; remove one with exit code 4 or 5."""
         if problem is None or ledger is None:
             return
         register, name = Runs(ledger), self.folder.name
@@ -465,14 +467,14 @@ class _Run:
         return RunResult(self.path.stem, ending.exit_code, ending.verdict, where, folder, summary, dict(ending.calls))
 
     def _all_values(self) -> dict[str, Any]:
-        """The given values, and the defaults of the others as the notebook writes them."""
+        """Return the value of every parameter: the given one, otherwise the notebook's default."""
         names = parameters.declared(self.path)
         return {name: self.values.get(name, _literal(known.default)) for name, known in names.items()}
 
 
 @contextmanager
 def _environment(names: Mapping[str, str]) -> Iterator[None]:
-    """These names set in this process, for the kernel to inherit."""
+    """Set these environment variables while the block runs, so that the kernel inherits them."""
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     try:
@@ -487,9 +489,9 @@ def _environment(names: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Below the kit's own words, no library's: a kernel that is ended in mid-cell leaves tracebacks in their logs.
+    """Silence the libraries' loggers while the block runs: a kernel ended in mid-cell leaves tracebacks in them.
 
-    After an interrupt for good: what was under way then is told when it is collected, whenever that is.
+    After an interrupt they stay silent, because an unfinished task logs an error later, when it is garbage-collected.
     """
     loggers = [logging.getLogger(name) for name in ("asyncio", "nbclient", "papermill", "traitlets")]
     before = [logger.level for logger in loggers]

@@ -72,5 +72,5 @@ def test_where_there_is_no_place_it_says_so(tmp_path: Path, monkeypatch: pytest.
     """One sentence that names the variable, not "is the disk full?"."""
     nowhere = tmp_path / "gone"
     monkeypatch.setattr(kernels, "_places", lambda _: [nowhere])
-    with pytest.raises(NotebookError, match="Set TMPDIR"), own_kernel(tmp_path):
+    with pytest.raises(NotebookError, match="set TMPDIR"), own_kernel(tmp_path):
         raise AssertionError("there is no place")

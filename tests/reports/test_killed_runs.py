@@ -211,7 +211,7 @@ def test_a_full_disk_is_a_whole_run_or_a_sentence(
     running = Running(house, disk / "t", "20", SMARTCAR_OPS_REPORTS=str(disk / "reports"), HOME=str(disk / "home"))
     code = running.end()
     assert code == 1 if kib >= 400 else code in (1, 2)
-    assert running.told["verdict"].count("\n") == 0 and "fault of the kit" not in running.told["verdict"]
+    assert running.told["verdict"].count("\n") == 0 and "bug in the kit" not in running.told["verdict"]
     assert [] == [path.name for path in disk.rglob("*") if ".partial" in path.name or "kernel" in path.name]
     if running.told["folder"]:
         files = {path.name for path in Path(running.told["folder"]).iterdir()}
@@ -241,4 +241,4 @@ def test_a_read_only_checkout_is_no_hindrance(house: House, mounted: Callable[..
     assert 1 == Running(house, tmp_path / "t", "20", SMARTCAR_OPS_REPORTS=str(outside)).end()
     running = Running(house, tmp_path / "t", "20", SMARTCAR_OPS_REPORTS=str(checkout / "reports"))
     assert 2 == running.end()
-    assert "can't be written (Read-only file system); see SMARTCAR_OPS_REPORTS" in running.told["verdict"]
+    assert "can't be written (Read-only file system); check the folder" in running.told["verdict"]

@@ -104,7 +104,7 @@ def test_the_page_holds_no_reference_to_the_outside(full):
     names = {"src", "srcset", "href", "xlink:href", "data"}
     loads = [(tag, value) for tag, name, value in page.attributes if name in names]
     assert [value for tag, value in loads if tag != "a" and not value.startswith("data:image/")] == []
-    assert "(a picture from outside, left out)" in page.words
+    assert "(external image left out)" in page.words
     assert ("rect", "fill", "url(#kept)") in page.attributes
     assert [value for tag, value in loads if tag == "a"] == ["https://smartcar.com/docs"]
     assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
@@ -203,7 +203,7 @@ def test_the_head_says_where_when_and_what_it_spent():
         "Sandbox",
         "staging",
         "23 Nov 2026, 14:01 UTC, took 2 min 10 s",
-        "V3 1,214 · V2 36 · in all 1,250",
+        "V3 1,214 · V2 36 · total 1,250",
     ):
         assert part in words
 
@@ -257,7 +257,7 @@ def test_a_failed_run_says_what_failed_and_where_the_notebook_is():
 
 def test_a_failure_without_a_cell_says_so():
     """A run can fail before its first cell."""
-    assert "before or between its cells" in Page(failure(HEADER, "Disk full.", None)).words
+    assert "before its first cell or between two cells" in Page(failure(HEADER, "Disk full.", None)).words
 
 
 @pytest.fixture(scope="module")

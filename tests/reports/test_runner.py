@@ -356,7 +356,7 @@ def test_a_cell_that_hangs_is_ended(
     monkeypatch.setattr(runner, "GRACE", -10 * 60 + 2)
     code, printed = command(house, "run", "95")
     assert 2 == code
-    assert "stopped answering" in printed and "--cell-minutes" in printed
+    assert "timed out" in printed and "--cell-minutes" in printed
     assert 1 == len(folders(house))
 
 
@@ -396,7 +396,7 @@ def test_a_kernel_that_can_not_start_says_why(
     monkeypatch.setattr(sys, "executable", str(broken))
     code, printed = command(house, "run", AUDIT)
     assert 2 == code
-    assert f"its kernel ({broken}) can't start: No module named ipykernel_launcher." in printed
+    assert f"its kernel ({broken}) could not start: No module named ipykernel_launcher." in printed
     monkeypatch.setattr(sys, "executable", str(tmp_path / "gone"))
     code, printed = command(house, "run", AUDIT)
     assert (2, True) == (code, "gone: No such file or directory" in printed)
@@ -411,7 +411,7 @@ def test_a_page_that_can_not_be_made_loses_no_table(
     monkeypatch.setattr(page, "render", lambda *_: {}["no such template"])
     code, printed = command(house, "run", AUDIT, "-p", "confirm=False")
     assert 2 == code
-    assert "the page of 20_audit_user_ids could not be made" in printed
+    assert "the page of 20_audit_user_ids could not be written" in printed
     assert (folders(house)[0] / "users.parquet").is_file()
 
 
