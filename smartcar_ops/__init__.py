@@ -1,7 +1,7 @@
 """Operations notebooks for Smartcar's move from V2 to V3.
 
-``load`` gives a finished run's tables as DataFrames; everything else is in the folders below.
-Importing this loads neither pandas nor SQLAlchemy nor ipywidgets.
+``load`` returns the tables of a finished run as DataFrames; everything else is in the subfolders.
+Importing this package loads neither pandas nor SQLAlchemy nor ipywidgets.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 moved.install()
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # who wants the kit's log says where and how much
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the application configures where the kit's log goes
 
 
 def load(folder: str | os.PathLike[str]) -> Bundle:
-    """The tables of a run, from any folder, such as ``load("20_audit_user_ids")["users"]`` for the latest audit.
+    """Return the tables of a run: ``load("20_audit_user_ids")["users"]`` is the users table of the latest audit.
 
-    A run's folder or its name will do too; SettingsError where there is no run.
+    ``folder`` may be a notebook's name (its latest run), a run's name or a run's folder; works from any working folder.
+    SettingsError if there is no such run.
     """
     from smartcar_ops.storage.run_folder import load as load_bundle
 

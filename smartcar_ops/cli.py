@@ -1,4 +1,4 @@
-"""The command line: one command a person, one exit code a meaning."""
+"""The command line: the commands and their exit codes."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from smartcar_ops.settings.environment import Settings
 
 KERNELS = "smartcar_ops.reports.kernels.OwnInterpreter"
-"""What tells JupyterLab which kernels there are."""
+"""The class that lists the kernels for JupyterLab."""
 
 QUIET = ("warning", "error")
-"""Levels that leave out what a run is doing, where they are asked for."""
+"""Log levels at which ``run`` does not print its steps, if given explicitly."""
 
 
 class _Commands(click.Group):
-    """A group that names the nearest command for one that it does not have."""
+    """A group that suggests the nearest command if a command does not exist."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of this name; click.UsageError, naming the nearest, if there is none."""
+        """Return the command with this name. click.UsageError, with the nearest name, if there is none."""
         found = super().get_command(ctx, cmd_name)
         if found is None:
             known = self.list_commands(ctx)
             raise click.UsageError(
-                f"there is no command {cmd_name!r}{nearest(cmd_name, known)}; there are {', '.join(known)}."
+                f"there is no command {cmd_name!r}{nearest(cmd_name, known)}; available: {', '.join(known)}."
             )
         return found
 
@@ -48,12 +48,12 @@ class _Running(click.Command):
     """A command whose parameters may be written ``-p NAME VALUE`` or ``-p NAME=VALUE``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """The arguments as click reads them, each parameter's name and value apart."""
-        return super().parse_args(ctx, list(_apart(args)))
+        """Split each NAME=VALUE into two arguments, then parse as usual."""
+        return super().parse_args(ctx, list(_split_parameters(args)))
 
 
-def _apart(arguments: Sequence[str]) -> Iterator[str]:
-    """The same arguments with ``-p NAME=VALUE`` as ``-p NAME VALUE``; no parameter's name has an equals sign."""
+def _split_parameters(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments with ``-p NAME=VALUE`` as ``-p NAME VALUE``; no parameter name contains an equals sign."""
     given = iter(arguments)
     for word in given:
         if word not in ("-p", "--parameter"):
@@ -66,31 +66,29 @@ def _apart(arguments: Sequence[str]) -> Iterator[str]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def cli() -> None:
-    """Takes a company through Smartcar's move from V2 to V3.
+    """Migrate your company from Smartcar's V2 to V3.
 
-    Exit codes: 0 done · 1 done, and a gate says no · 2 the world failed · 3 nothing to do · 4 another run
-    holds the lock · 5 known wrong before any connection.
+    Exit codes: 0 done · 1 done, but a gate says no · 2 something outside failed · 3 nothing to do · 4 another run
+    holds the lock · 5 wrong before any connection.
     """
 
 
 @cli.command()
 def demo() -> None:
-    """Takes a pretend fleet through audit, compare and backfill to a report; touches nothing real."""
+    """Try everything on a pretend fleet. Runs audit, comparison, backfill and report; touches nothing real."""
     from smartcar_ops.demo import demonstrate
 
     demonstrate()
 
 
 @cli.command()
-@click.option("--port", default=0, show_default="any free one")
-@click.option("--users", default=300, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--fault", "faults", multiple=True, metavar="NAME …", help="What Smartcar does wrong; several may follow."
-)
+@click.option("--port", default=0, show_default="any free port", help="The port to serve on.")
+@click.option("--users", default=300, show_default=True, help="How many users the company has.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same data.")
+@click.option("--fault", "faults", multiple=True, metavar="NAME …", help="A fault to simulate; you may name several.")
 @click.argument("more_faults", nargs=-1, metavar="")
 def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faults: tuple[str, ...]) -> None:
-    """Serves a pretend Smartcar until Ctrl-C, and prints the settings that use it."""
+    """Serve a pretend Smartcar until Ctrl-C. First prints the settings that use it."""
     from smartcar_ops.sandbox.server import serve
 
     try:
@@ -98,13 +96,16 @@ def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faul
     except ValueError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:
-        raise SmartcarOpsError(f"sandbox: port {port} can't be served ({error.strerror}); choose another.") from None
+        raise SmartcarOpsError(f"sandbox: port {port} can't be used ({error.strerror}); choose another one.") from None
 
 
 @cli.command()
 @click.pass_context
 def doctor(context: click.Context) -> None:
-    """Is everything in place? At most 5 calls; notes what it spent, and ends a pause of Smartcar's that is over."""
+    """Check whether everything is set up, with at most 5 calls.
+
+    The ledger records what it spent. If Smartcar asked for a pause and V3 responds again, the doctor ends the pause.
+    """
     from smartcar_ops import terminal
     from smartcar_ops.doctor import CALLS, checkup, note
     from smartcar_ops.settings import startup
@@ -126,15 +127,19 @@ def doctor(context: click.Context) -> None:
     nargs=2,
     multiple=True,
     metavar="NAME VALUE",
-    help="A parameter, or NAME=VALUE; repeat.",
+    help="A notebook parameter, also as NAME=VALUE; repeatable.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The outcome as one line of JSON, for scripts.")
-@click.option("--cell-minutes", type=click.IntRange(1), help="How long a cell may take; else max_minutes and more.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one line of JSON.")
+@click.option(
+    "--cell-minutes",
+    type=click.IntRange(1),
+    help="Most minutes that a cell may take. Default: max_minutes plus 15, or a day with apply True.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(logs.LEVELS, case_sensitive=False),
-    help="What stderr tells besides warnings: debug and info the log with each step, warning and error no steps; "
-    "without it, each step.",
+    help="debug and info print the log and the steps on stderr, warning and error leave out the steps. "
+    "Default: steps and warnings.",
 )
 @click.pass_context
 def run(
@@ -145,7 +150,7 @@ def run(
     cell_minutes: int | None,
     log_level: str | None,
 ) -> None:
-    """Runs a notebook by name, number or path, and writes its folder under reports/."""
+    """Run a notebook and write its report. NOTEBOOK is a name, a number or a path; the run's folder is in reports/."""
     from smartcar_ops.reports import standby
 
     standby.start()
@@ -170,7 +175,7 @@ def _run(
     watch = terminal.RunDisplay(quiet=log_level in QUIET)
     with watch, logs.heard(watch.log, level):
         result = run_notebook(notebook, given, watch.say, cell_minutes=cell_minutes, watch=watch.show, log_level=level)
-        interrupts.end()  # it has ended: what came of it is told
+        interrupts.end()  # the run has ended; printing its outcome must not be interrupted
     if as_json:
         content = {
             **entry_point.nothing_but(result.exit_code, result.verdict, result.notebook),
@@ -193,9 +198,9 @@ def _run(
 @click.argument("user")
 @click.argument("smartcar_user_id", metavar="ID")
 @click.option("--by", "name", required=True, metavar="NAME", help="Who decides.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why.")
+@click.option("--reason", required=True, metavar="TEXT", help="The reason for the decision.")
 def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
-    """Decides which Smartcar id a user has (ID, or none) where the evidence can't; the next plan sets it."""
+    """Decide which Smartcar id a user has. ID is a Smartcar user id or none; the next plan uses the decision."""
     from datetime import UTC, datetime
 
     from smartcar_ops.backfill import decisions
@@ -209,24 +214,24 @@ def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
 @cli.command()
 @click.argument("words", nargs=-1, metavar="[RUN[:BATCH] | pause RUN | resume RUN | cancel RUN]")
 def runs(words: tuple[str, ...]) -> None:
-    """Lists the runs, shows one with what of it can be undone, or asks a running one to pause, resume or cancel."""
+    """List, show, pause, resume or cancel runs. RUN shows one run, its batches and the rows you can undo."""
     from smartcar_ops.database.ledger.runs import Runs
 
-    wish, run_id = _wished(words)
+    command, run_id = _parse(words)
     chosen, _, ledger = _opened()
     register = Runs(ledger)
     click.echo(f"Acting on {chosen.where}.")
-    _make_whole(register, chosen)
+    _complete_killed_runs(register, chosen)
     if run_id is None:
         _list(register, ledger, chosen)
-    elif wish is None:
+    elif command is None:
         _show(register, run_id, ledger, chosen)
     else:
-        _ask(register, run_id, wish, chosen)
+        _request(register, run_id, command, chosen)
 
 
-def _make_whole(register: Runs, chosen: Settings) -> None:
-    """Notes what runs had spent that were killed, so that it is told now."""
+def _complete_killed_runs(register: Runs, chosen: Settings) -> None:
+    """Complete the folders of killed runs and record what they spent, so that the list shows it."""
     from smartcar_ops.storage import run_folder
 
     if run_folder.unfinished(chosen.reports):
@@ -235,24 +240,23 @@ def _make_whole(register: Runs, chosen: Settings) -> None:
         endings.conclude_dead(chosen.reports, chosen.where, register)
 
 
-def _wished(words: tuple[str, ...]) -> tuple[str | None, str | None]:
-    """(wish, run) as the words of `runs` have them; SettingsError for other words."""
-    wishes = ("pause", "resume", "cancel")
-    if len(words) == 1 and words[0] in wishes:
+def _parse(words: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return (command, run) from the arguments of `runs`. SettingsError if they make no sense."""
+    commands = ("pause", "resume", "cancel")
+    if len(words) == 1 and words[0] in commands:
         raise SettingsError(f"runs: {words[0]} needs the run's name; `smartcar-ops runs` lists them.")
-    if len(words) == 2 and words[0] not in wishes:
+    if len(words) == 2 and words[0] not in commands:
         raise SettingsError(
-            f"runs: {words[0]!r} is no wish{nearest(words[0], wishes)}; expected one of {', '.join(wishes)}, then a "
-            "run's name."
+            f"runs: {words[0]!r} is not a command{nearest(words[0], commands)}; expected {', '.join(commands)}, then "
+            "the run's name."
         )
     if len(words) > 2:
-        raise SettingsError(f"runs: {len(words)} words are given; expected a run's name, or a wish and a run's name.")
+        raise SettingsError(f"runs: got {len(words)} arguments; expected a run's name, or a command and a run's name.")
     return (words[0] if len(words) == 2 else None), (words[-1] if words else None)
 
 
 def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
-    """All runs, whether Smartcar asked for a pause, and what to do about the newest act that writes if it ended before
-    its end."""
+    """Print all runs, any pause that Smartcar asked for, and how to continue the newest writing run if it stopped."""
     from smartcar_ops import terminal
     from smartcar_ops.backfill.backfill import told_to_continue
     from smartcar_ops.clients import paused_bucket
@@ -262,8 +266,8 @@ def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
     terminal.runs(register.seen(run) for run in register.all())
     if bucket := paused_bucket(chosen, ledger):
         click.echo(
-            f"Smartcar asked for a pause, {duration(bucket.paused())} more: no run asks it anything until then. "
-            "`smartcar-ops doctor` ends the pause where Smartcar answers again."
+            f"Smartcar asked for a pause ({duration(bucket.paused())} left); until then no run makes calls. "
+            "`smartcar-ops doctor` ends the pause if Smartcar responds again."
         )
     newest = register.writing()
     if newest is not None and acts.can_continue(newest):
@@ -271,7 +275,7 @@ def _list(register: Runs, ledger: Ledger, chosen: Settings) -> None:
 
 
 def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None:
-    """One run with its batches and rows that can be undone, or one batch of it, and what to do about it."""
+    """Print one run (or one batch of it) with the rows you can undo, and how to continue it."""
     from smartcar_ops import terminal
     from smartcar_ops.backfill.backfill import what_next
     from smartcar_ops.backfill.undo_preview import undoable
@@ -283,12 +287,12 @@ def _show(register: Runs, target: str, ledger: Ledger, chosen: Settings) -> None
         raise SettingsError(f"runs: the ledger has no run {run_id!r}{known}; `smartcar-ops runs` lists them.")
     run = register.seen(run)
     terminal.run(run, undoable(ledger, target, terminal.ROWS if target == run_id else terminal.BATCH_ROWS))
-    if told := what_next(register, run, chosen.reports):
-        click.echo(told)
+    if advice := what_next(register, run, chosen.reports):
+        click.echo(advice)
 
 
-def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
-    """Passes a wish on to an act that lives; SettingsError if none does under this name."""
+def _request(register: Runs, run_id: str, command: str, chosen: Settings) -> None:
+    """Send a command to a run in progress. SettingsError if no such run is in progress."""
     from smartcar_ops.backfill.backfill import what_next
     from smartcar_ops.database.ledger import acts
     from smartcar_ops.database.ledger.runs import RunStatus
@@ -296,29 +300,29 @@ def _ask(register: Runs, run_id: str, wish: str, chosen: Settings) -> None:
     run = register.one(run_id)
     run = register.seen(run) if run else None
     if run is not None and run.status is RunStatus.INTERRUPTED:
-        told = what_next(register, run, chosen.reports)
-        raise SettingsError(f"runs: {run_id} can't {wish}, it is interrupted. {told}")
-    if run is None or not register.request(run_id, wish):
-        raise SettingsError(f"runs: no run {run_id!r} is under way; `smartcar-ops runs` lists them.")
-    click.echo(f"Asked {run_id} to {wish}; it obeys between two batches. {acts.obeys(run, wish)}")
+        advice = what_next(register, run, chosen.reports)
+        raise SettingsError(f"runs: {run_id} is interrupted, so it can't {command}. {advice}")
+    if run is None or not register.request(run_id, command):
+        raise SettingsError(f"runs: no run {run_id!r} is in progress; `smartcar-ops runs` lists all runs.")
+    click.echo(f"Asked {run_id} to {command}, which takes effect between two batches. {acts.obeys(run, command)}")
 
 
 @cli.command()
 @click.argument("arguments", nargs=-1)
 @click.pass_context
 def lab(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Opens JupyterLab on the notebooks; their kernel is the interpreter that runs this."""
+    """Open the notebooks in JupyterLab. Their kernel is the Python that runs this command."""
     from smartcar_ops.settings.home import home
 
     own = f"--ServerApp.kernel_spec_manager_class={KERNELS}"
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home()}", own, *arguments]
     if os.name == "posix":
-        os.execv(sys.executable, command)  # JupyterLab itself answers to Ctrl-C then
+        os.execv(sys.executable, command)  # so that Ctrl-C goes to JupyterLab itself
     context.exit(subprocess.call(command))
 
 
 def _opened() -> tuple[Settings, Company, Ledger]:
-    """The settings in force, the company's database, and the ledger where it is."""
+    """Return the settings in force, the company's database and the ledger."""
     from smartcar_ops.database.ledger.ledger import Ledger, Scope
     from smartcar_ops.database.tables import Company
     from smartcar_ops.settings import startup
@@ -329,7 +333,7 @@ def _opened() -> tuple[Settings, Company, Ledger]:
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """The exit code of a command line; what click finds wrong with it is a SettingsError."""
+    """Run a command line and return its exit code. SettingsError if click rejects it."""
     try:
         with cli.make_context("smartcar-ops", list(arguments)) as context:
             cli.invoke(context)
@@ -343,7 +347,7 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """The entry point: whatever happens is one sentence and its exit code, never a traceback."""
+    """The entry point: every failure ends as one sentence and an exit code, never as a traceback."""
     entry_point.main(arguments)
 
 

@@ -1,4 +1,4 @@
-"""Everything that acts on one company, opened from its settings: the same in a notebook and in a worker process."""
+"""All clients for one company, opened from its settings; used by notebooks and worker processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smartcar_ops.smartcar.v3 import V3
 
 
 class SmartcarClients:
-    """Every client of Smartcar over one transport; nothing is asked yet."""
+    """All Smartcar clients over one transport; creating them makes no call."""
 
     def __init__(self, settings: Settings, transport: Transport) -> None:
         origins, credentials, off = settings.origins, settings.credentials, settings.v2 == "off"
@@ -36,10 +36,11 @@ class SmartcarClients:
 
 
 class Clients:
-    """The database, the ledger, the allowance and every client; ``close`` them at the end.
+    """The database, the ledger, the allowance and all Smartcar clients; call ``close`` at the end.
 
-    SettingsError or DatabaseError if the database can't be used; nothing is asked of Smartcar yet. ``to_upgrade`` takes
-    an older ledger as it is, for whoever will upgrade it. ``noted_in``: another journal of what is sent than the run's.
+    Makes no call to Smartcar. SettingsError or DatabaseError if the database can't be used. ``to_upgrade`` accepts a
+    ledger of an older version, for the notebook that upgrades it. ``noted_in`` is the journal that records what is
+    sent; by default the run's own.
     """
 
     def __init__(self, settings: Settings, *, to_upgrade: bool = False, noted_in: Journal | None = None) -> None:
@@ -54,20 +55,20 @@ class Clients:
         self.v2, self.v3 = self.smartcar.v2, self.smartcar.v3
 
     def close(self) -> None:
-        """Closes every connection, to Smartcar and to the database."""
+        """Close all connections to Smartcar and to the database."""
         self.transport.close()
         self.company.engine.dispose()
         self.ledger.engine.dispose()
 
 
 def shared_bucket(settings: Settings, ledger: Ledger) -> TokenBucket:
-    """The allowance, shared through the ledger where one binds."""
+    """Return the allowance; if it is limited, all processes share it through the ledger."""
     shared = SharedStateStore(ledger, BucketState) if settings.allowance.limited else None
     return TokenBucket(settings.allowance, shared)
 
 
 def paused_bucket(settings: Settings, ledger: Ledger) -> TokenBucket | None:
-    """The allowance, where Smartcar asked for a pause that is not over; writes nothing."""
+    """Return the allowance if Smartcar asked for a pause that is not over, otherwise None; writes nothing."""
     if not settings.allowance.limited or not SharedStateStore(ledger, BucketState).is_used:
         return None
     bucket = shared_bucket(settings, ledger)

@@ -1,4 +1,4 @@
-"""Threads: read one batch ahead of the work on it, and map a function over many items within bounds."""
+"""Threads: prefetch parts while earlier ones are processed, and map a function with a limit on pending items."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ from smartcar_ops.errors import AuthenticationError, ServiceIllError, SmartcarEr
 
 PartT = TypeVar("PartT")
 
-AHEAD = 4
-"""How many parts wait to be read: few, so that memory does not grow."""
+MAX_PREFETCHED = 4
+"""Most parts that wait to be read; few, so that memory does not grow."""
 
-LOOK = 0.1
-"""Seconds between two looks whether a part is still wanted."""
+DRAIN_SECONDS = 0.1
+"""Seconds between two attempts to empty the queue when a reader has left early."""
 
 
 @contextmanager
 def prefetch(parts: Generator[PartT]) -> Iterator[Iterator[PartT]]:
-    """The same parts, made in a thread from now on, at most 4 before the one that is read.
+    """Yield the same parts, produced in a thread that runs at most 4 parts ahead of the reader.
 
-    What fails in the making is raised where the next part is read. A block that is left before the last part waits
-    for the one that is being made.
+    An error of the generator is raised when the next part is read. If the block ends early, it waits for the part that
+    is being produced.
     """
-    made: Queue[PartT | BaseException | None] = Queue(AHEAD)
-    unwanted = Event()
-    thread = Thread(target=_make, args=(parts, made, unwanted), daemon=True)
+    queue: Queue[PartT | BaseException | None] = Queue(MAX_PREFETCHED)
+    stop = Event()
+    thread = Thread(target=_produce, args=(parts, queue, stop), daemon=True)
     thread.start()
     try:
-        yield _read(made)
+        yield _read(queue)
     finally:
-        unwanted.set()
+        stop.set()
         while thread.is_alive():
-            _drop(made)
-            thread.join(LOOK)
+            _drain(queue)
+            thread.join(DRAIN_SECONDS)
 
 
-def _make(parts: Generator[PartT], made: Queue[PartT | BaseException | None], unwanted: Event) -> None:
+def _produce(parts: Generator[PartT], queue: Queue[PartT | BaseException | None], stop: Event) -> None:
     try:
         with closing(parts):
             for part in parts:
-                made.put(part)
-                if unwanted.is_set():
+                queue.put(part)
+                if stop.is_set():
                     break
-        made.put(None)
+        queue.put(None)
     except BaseException as error:  # raised again by `_read`
-        made.put(error)
+        queue.put(error)
 
 
-def _read(made: Queue[PartT | BaseException | None]) -> Iterator[PartT]:
-    while (part := made.get()) is not None:
+def _read(queue: Queue[PartT | BaseException | None]) -> Iterator[PartT]:
+    while (part := queue.get()) is not None:
         if isinstance(part, BaseException):
             raise part
         yield part
 
 
-def _drop(made: Queue[PartT | BaseException | None]) -> None:
-    """Makes room for a part that nobody reads."""
+def _drain(queue: Queue[PartT | BaseException | None]) -> None:
+    """Empty the queue, so that the thread can put its last part and end."""
     try:
         while True:
-            made.get_nowait()
+            queue.get_nowait()
     except Empty:
         return
 
@@ -72,7 +72,7 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 IN_FLIGHT = 32
-"""How many items wait or run at once: enough to fill the threads, few enough to stop soon."""
+"""Most items submitted at once: enough to keep the threads busy, few enough to stop soon."""
 
 
 def bounded_map(
@@ -83,11 +83,11 @@ def bounded_map(
     stop_on: type[SmartcarError] | tuple[type[SmartcarError], ...],
     in_flight: int = IN_FLIGHT,
 ) -> Iterator[ResultT | SmartcarError]:
-    """Each item's result, or the SmartcarError it ended with, as they come.
+    """Yield each item's result, or the SmartcarError that it ended with, in order of completion.
 
-    An error of a class of ``stop_on`` ends the submitting and is not given: those items count as not done.
-    AuthenticationError and ServiceIllError are raised: the application's own credentials are refused, or the
-    service is ill, and every item would fare alike.
+    After an error of a class in ``stop_on`` no more items are submitted; that error is not yielded, and its item counts
+    as not done. AuthenticationError and ServiceIllError are raised, because every other item would fail in the same
+    way: the application's credentials are refused, or the service is down.
     """
     waiting = iter(items)
     running: set[Future[ResultT]] = set()

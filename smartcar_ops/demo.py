@@ -1,4 +1,4 @@
-"""The whole way on a pretend fleet: what ``smartcar-ops demo`` runs and prints."""
+"""The whole migration on a pretend fleet: what ``smartcar-ops demo`` runs and prints."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ STEPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("90_progress_report", ()),
 )
 CALLBACKS_AFTER = "40_schema_phases"
-"""Once the column is there, the pretend application's own Connect callback begins to fill it."""
+"""After this step the column exists, and the pretend company's own Connect callback begins to fill it."""
 
 
 def demonstrate() -> None:
-    """Runs every step, prints what came of it and where the report is; SmartcarOpsError where a step failed."""
+    """Run every step, then print the results and the report's path. SmartcarOpsError if a step fails."""
     start = time.monotonic()
     with _sandbox_alone():
         root = home()
@@ -52,7 +52,7 @@ def _steps(address: Address) -> Iterator[RunResult]:
     with Progress(*columns, TimeElapsedColumn()) as bar:
         task = bar.add_task("", total=len(STEPS))
         for notebook, given in STEPS:
-            bar.update(task, description=_words(notebook, given))
+            bar.update(task, description=_label(notebook, given))
             result = notebook_runs.run(notebook, given)
             if result.exit_code not in GOOD:
                 raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
@@ -62,13 +62,13 @@ def _steps(address: Address) -> Iterator[RunResult]:
             bar.advance(task)
 
 
-def _words(notebook: str, given: tuple[tuple[str, str], ...]) -> str:
+def _label(notebook: str, given: tuple[tuple[str, str], ...]) -> str:
     return " ".join([notebook, *(value for _, value in given[:1])])
 
 
 @contextmanager
 def _sandbox_alone() -> Iterator[None]:
-    """Within this block, for this process and its notebooks, nothing but the sandbox is known."""
+    """While the block runs, hide all settings but the sandbox from this process and its notebooks."""
     before = dict(os.environ)
     for name in [name for name in os.environ if name.startswith("SMARTCAR_")]:
         del os.environ[name]
@@ -91,13 +91,13 @@ def _print(results: list[RunResult], seconds: float) -> None:
         ("", "before", "after"),
         [(name, audits[0][name], audits[-1][name]) for name in buckets.NAMES] + [("total", *map(_total, audits))],
     )
-    scored, every = compared["scored_verdicts"], compared["verdicts"]
+    scored, verdicts = compared["scored_verdicts"], compared["verdicts"]
     terminal.counts(
         "\nFields by verdict",
         ("", "counted", "beside"),
         [
-            *((name, scored.get(name, 0), fields - scored.get(name, 0)) for name, fields in every.items()),
-            ("total", compared["scored"], sum(every.values()) - compared["scored"]),
+            *((name, scored.get(name, 0), fields - scored.get(name, 0)) for name, fields in verdicts.items()),
+            ("total", compared["scored"], sum(verdicts.values()) - compared["scored"]),
             ("lost or differs", compared["lost_fields"], ""),
         ],
     )

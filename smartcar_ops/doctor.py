@@ -1,4 +1,4 @@
-"""Is everything in place? A line a question: pass, fail or unknown, with the next step."""
+"""Is everything set up? Checks settings, database and Smartcar, one line per check with its next step."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ from smartcar_ops.session import Outcome, hand_on, run_folder, run_id
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http.rate_limit import TokenBucket, duration, units_to_come
 from smartcar_ops.smartcar.http.transport import Transport
+from smartcar_ops.text import thousands
 
 NOTEBOOK = "00_start_here"
 CheckState = Literal["pass", "fail", "unknown"]
-CALLS = "at most 5 calls: one token, a page of connections, of subscriptions, of V2 management, one V2 /user"
+CALLS = "at most 5 calls: a token, V3 connections, webhook subscriptions, V2 management and one V2 /user"
 SKEW = 60.0
-"""Seconds a clock may be wrong: ages of tokens and readings are judged by it."""
+"""Seconds that this machine's clock may be off; the ages of tokens and readings depend on it."""
 
-OPTIONAL = "40_schema_phases adds the ids' columns; name others in smartcar_ops.toml, [{}], or do without"
+OPTIONAL = "40_schema_phases adds the id columns; other columns are optional, name yours in smartcar_ops.toml, [{}]"
 
-AHEAD = timedelta(days=30)
-"""For how long the allowance is reckoned."""
+FORECAST = timedelta(days=30)
+"""The period for which the allowance is forecast."""
 
 PACKAGES = ("pandas", "httpx", "sqlalchemy", "papermill", "jupyterlab")
 
 
 @dataclass(frozen=True)
 class CheckLine:
-    """One answer; ``world`` says that a failure is the world's (a host, a credential, a right), not a finding."""
+    """The result of one check. ``world`` is True if its failure means exit code 2: a host, a credential, a right."""
 
     question: str
     state: CheckState
@@ -50,40 +51,41 @@ class CheckLine:
 
 @dataclass(frozen=True)
 class Checkup:
-    """All answers, in the order they were asked."""
+    """The results of all checks, in order."""
 
     lines: tuple[CheckLine, ...]
     calls: dict[str, int]
 
     @property
     def exit_code(self) -> int:
-        """0; 2 where the world failed (unreachable, refused); 1 where another line fails."""
+        """0 if no check failed; 2 if something outside failed (unreachable, refused); otherwise 1."""
         failed = [line for line in self.lines if line.state == "fail"]
         return 2 if any(line.world for line in failed) else int(bool(failed))
 
     @property
     def verdict(self) -> str:
-        """The checkup in one sentence; the first failure's own words where there is one."""
+        """The checkup in one sentence, with the text of the first failure if there is one."""
         failed = [line for line in self.lines if line.state == "fail"]
         if not failed:
             unknown = sum(line.state == "unknown" for line in self.lines)
-            rest = f", {unknown} could not be told" if unknown else ""
-            return f"Everything asked is in place ({len(self.lines) - unknown} of {len(self.lines)} lines pass{rest})."
-        return f"{len(failed)} of {len(self.lines)} lines fail; first ({failed[0].question}): {failed[0].found}"
+            rest = f", {unknown} unknown" if unknown else ""
+            return f"Everything is set up ({len(self.lines) - unknown} of {len(self.lines)} checks pass{rest})."
+        verb = "fails" if len(failed) == 1 else "fail"
+        return f"{len(failed)} of {len(self.lines)} checks {verb}; first ({failed[0].question}): {failed[0].found}"
 
     def table(self) -> pd.DataFrame:
-        """A row a line, for people."""
+        """Return one row per check."""
         rows = [(line.question, line.state, line.found, line.next_step) for line in self.lines]
         return pd.DataFrame(rows, columns=["question", "state", "found", "next_step"])
 
 
 def checkup(settings: Settings, now: datetime | None = None) -> Checkup:
-    """Asks everything once, at most 5 calls; a failing line does not stop the others."""
+    """Run every check once, with at most 5 calls. A failing check does not stop the others."""
     return _Checkup(settings, now or datetime.now(UTC)).run()
 
 
 def note(settings: Settings, verdict: str, calls: Mapping[str, int], run_id: str = "") -> None:
-    """Notes in the ledger what a checkup spent, so that every total knows it; not where no ledger can be kept."""
+    """Record in the ledger what a checkup spent, so that all totals include it; do nothing without a usable ledger."""
     with suppress(SmartcarOpsError, OSError):
         company = Company.connect(settings.database_url.get_secret_value(), settings.layout)
         register = Runs(Ledger.open(company, Scope(settings.service, settings.mode), settings.reports))
@@ -93,7 +95,7 @@ def note(settings: Settings, verdict: str, calls: Mapping[str, int], run_id: str
 
 
 def conclude(settings: Settings, verdict: str, *, exit_code: int, calls: dict[str, int]) -> Outcome:
-    """Ends a notebook that opened no session; what it spent is noted where the database can be reached."""
+    """End a notebook that has no session; record what it spent if the database can be reached."""
     folder = run_folder()
     note(settings, verdict, calls, run_id(folder) if folder else "")
     hand_on(settings.where, exit_code, {"verdict": verdict, "complete": True}, calls)
@@ -109,16 +111,16 @@ class _Checkup:
         self._v3_answers = False
 
     def run(self) -> Checkup:
-        """The lines, each from its own question."""
-        questions: tuple[tuple[str, Callable[[], CheckLine]], ...] = (
+        """Run all checks."""
+        checks: tuple[tuple[str, Callable[[], CheckLine]], ...] = (
             ("settings", self._where),
             ("credentials", self._optional_credentials),
             ("database", self._database),
             ("users' columns", lambda: self._columns("users")),
             ("vehicles' columns", lambda: self._columns("vehicles")),
             ("schema phase", self._phase),
-            ("rights", self._rights),
-            ("acts that write", self._acts),
+            ("permissions", self._permissions),
+            ("writing runs", self._writing_runs),
             ("users", self._users),
             ("application token", self._application_token),
             ("V3 connections", self._connections),
@@ -132,12 +134,12 @@ class _Checkup:
         )
         lines = []
         try:
-            for question, ask in questions:
+            for question, check in checks:
                 try:
-                    lines.append(ask())
+                    lines.append(check())
                 except SmartcarOpsError as error:
                     lines.append(CheckLine(question, "fail", str(error), world=True))
-                except Exception as error:  # a checkup that ends at its first surprise tells nothing of the rest
+                except Exception as error:  # one unexpected error must not hide the other checks
                     lines.append(CheckLine(question, "fail", in_words(error), world=True))
         finally:
             self._transport.close()
@@ -158,7 +160,9 @@ class _Checkup:
         ]
         if missing:
             return CheckLine(
-                "credentials", "pass", f"client id and secret are set; {', '.join(missing)} not needed yet"
+                "credentials",
+                "pass",
+                f"client id and secret are set; not set, and not needed yet: {', '.join(missing)}",
             )
         return CheckLine("credentials", "pass", "client id and secret, application id and management token are set")
 
@@ -168,55 +172,53 @@ class _Checkup:
         self._company = Company.connect(url, known.layout, vault=known.vault)
         users, vehicles = self._settings.layout.users.table, self._settings.layout.vehicles
         cars = "[vehicles] from" if vehicles.from_ else vehicles.table
-        return CheckLine(
-            "database", "pass", f"{self._company.engine.dialect.name}, tables {users} and {cars} are there"
-        )
+        return CheckLine("database", "pass", f"{self._company.engine.dialect.name}, has the tables {users} and {cars}")
 
     def _columns(self, section: Literal["users", "vehicles"]) -> CheckLine:
-        """Each name that the layout gives, and whether the table has it; those that every act needs are there."""
+        """Check which columns of the layout the table has; those that every notebook needs exist here."""
         question = f"{section}' columns"
         if self._company is None:
             return _no_database(question)
-        there, missing = self._company.columns(section)
-        found = ", ".join(there)
+        present, missing = self._company.columns(section)
+        found = ", ".join(present)
         if not missing:
             return CheckLine(question, "pass", found)
         named = ", ".join(f"{column} ({key})" for key, column in missing.items())
-        return CheckLine(question, "pass", f"{found}; not there: {named}", OPTIONAL.format(section))
+        return CheckLine(question, "pass", f"{found}; missing: {named}", OPTIONAL.format(section))
 
     def _phase(self) -> CheckLine:
         if self._company is None:
             return _no_database("schema phase")
         phase = self._company.phase
         ledger = in_database(self._company.engine)
-        found = f"{phase}, the kit's tables are {'there' if ledger else 'not there'}"
+        found = f"{phase}, the kit's tables {'exist' if ledger else 'do not exist yet'}"
         if phase in ("before", "partial") or not ledger:
-            return CheckLine("schema phase", "pass", found, "before a backfill: 40_schema_phases -p apply True")
+            return CheckLine("schema phase", "pass", found, "before a backfill, run 40_schema_phases -p apply True")
         return CheckLine("schema phase", "pass", found)
 
-    def _rights(self) -> CheckLine:
+    def _permissions(self) -> CheckLine:
         if self._company is None:
-            return _no_database("rights")
+            return _no_database("permissions")
         if not in_database(self._company.engine):
-            return CheckLine("rights", "unknown", "reading works; writing is not tried before expand")
+            return CheckLine("permissions", "unknown", "reading works; writing is not tested before expand")
         scope = Scope(self._settings.service, self._settings.mode)
         if Ledger.of_database(self._company, scope).writable():
-            return CheckLine("rights", "pass", "reading works, the kit's tables can be written")
-        return CheckLine("rights", "pass", "reading works, writing does not: audits and reports only")
+            return CheckLine("permissions", "pass", "reading works, and so does writing to the kit's tables")
+        return CheckLine("permissions", "pass", "reading works, writing does not: only audits and reports are possible")
 
-    def _acts(self) -> CheckLine:
-        """The act that writes now, or the newest one: it may have ended before its end."""
-        question = "acts that write"
+    def _writing_runs(self) -> CheckLine:
+        """Check the newest run that writes to the company's tables: it may be interrupted."""
+        question = "writing runs"
         if self._company is None:
             return _no_database(question)
         if not in_database(self._company.engine):
-            return CheckLine(question, "pass", "none yet: nothing is written before expand")
+            return CheckLine(question, "pass", "none yet; nothing is written before expand")
         scope = Scope(self._settings.service, self._settings.mode)
         run = Runs(Ledger.of_database(self._company, scope)).writing()
         if run is None:
             return CheckLine(question, "pass", "none yet")
         found = f"{acts.name(run)}, {acts.state(run)}: {', '.join(acts.counts(run))}"
-        step = "`smartcar-ops runs` says how it is continued" if acts.can_continue(run) else ""
+        step = "`smartcar-ops runs` shows how to continue it" if acts.can_continue(run) else ""
         return CheckLine(question, "fail" if run.status is RunStatus.INTERRUPTED else "pass", found, step)
 
     def _users(self) -> CheckLine:
@@ -224,56 +226,62 @@ class _Checkup:
             return _no_database("users")
         count = self._company.count()
         return CheckLine(
-            "users", "pass" if count else "fail", f"{count:,} users", "" if count else "is this the right table?"
+            "users", "pass" if count else "fail", thousands(count, "users"), "" if count else "is this the right table?"
         )
 
     def _application_token(self) -> CheckLine:
         self._smartcar.token()
-        return CheckLine("application token", "pass", f"given by {self._settings.origins.iam}")
+        return CheckLine("application token", "pass", f"issued by {self._settings.origins.iam}")
 
     def _connections(self) -> CheckLine:
         total = self._smartcar.v3.connections_page(self._settings.mode)
         self._v3_answers = True
-        step = "" if total else f"none in mode {self._settings.mode}: is SMARTCAR_MODE right?"
-        return CheckLine("V3 connections", "pass" if total else "fail", f"{total:,} connections", step)
+        step = "" if total else f"there are none in mode {self._settings.mode}; check SMARTCAR_MODE"
+        return CheckLine("V3 connections", "pass" if total else "fail", thousands(total, "connections"), step)
 
     def _subscriptions(self) -> CheckLine:
         try:
             total = self._smartcar.management_v3.subscriptions_page(self._settings.mode)
         except SmartcarError as error:
             return CheckLine(
-                "webhook subscriptions", "unknown", str(error), "an audit then can't tell which cars are fresh"
+                "webhook subscriptions",
+                "unknown",
+                str(error),
+                "without them, an audit can't tell which cars have current V3 data",
             )
-        found = f"{total:,} subscriptions; V3 data of vehicles without one may be a day old"
+        found = f"{thousands(total, 'subscriptions')}; V3 data of vehicles without one may be a day old"
         return CheckLine("webhook subscriptions", "pass", found)
 
     def _management(self) -> CheckLine:
         management = self._smartcar.management_v2
         if management is None:
             return CheckLine(
-                "management token", "unknown", "SMARTCAR_MANAGEMENT_TOKEN is not set", "only webhooks need it"
+                "management token",
+                "unknown",
+                "SMARTCAR_MANAGEMENT_TOKEN is not set",
+                "only needed for V2 management and webhook signatures",
             )
         try:
             management.connections_page(self._settings.mode)
         except AuthenticationError:
-            step = 'is it the application management token, and current? README, "Credentials"'
+            step = 'check that it is the current application management token; see README, "Credentials"'
             return CheckLine(
                 "management token", "fail", "V2 management refused SMARTCAR_MANAGEMENT_TOKEN", step, world=True
             )
         except V2StoppedError as error:
-            return CheckLine("management token", "pass", _plain(error), "only webhook signatures need the token now")
+            return CheckLine("management token", "pass", _plain(error), "now only webhook signatures need the token")
         except SmartcarError as error:
             return CheckLine("management token", "unknown", str(error))
-        return CheckLine("management token", "pass", "V2 management takes it")
+        return CheckLine("management token", "pass", "V2 management accepts it")
 
     def _clock(self) -> CheckLine:
-        """How far this machine's clock is from Smartcar's, by the dates of its answers; no call."""
+        """Compare this machine's clock with the dates of Smartcar's responses; makes no call."""
         apart = self._transport.clock_skew
         if apart is None:
-            return CheckLine("clock", "unknown", "no answer told the time")
+            return CheckLine("clock", "unknown", "no response contained a date")
         if abs(apart) <= SKEW:
             return CheckLine("clock", "pass", "within a minute of Smartcar's")
-        step = "set the clock: ages of tokens and readings are judged by it"
+        step = "set the clock: the ages of tokens and readings depend on it"
         return CheckLine(
             "clock", "fail", f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} Smartcar's", step
         )
@@ -282,17 +290,17 @@ class _Checkup:
         if self._company is None:
             return _no_database("V2 tokens")
         living, all_cars = self._company.count_tokens(self._now)
-        found = f"{living:,} of {all_cars:,} vehicles have a token younger than two hours"
+        found = f"{living:,} of {thousands(all_cars, 'vehicles')} have a token younger than two hours"
         unopened = self._company.count_unopened(self._now)
         if unopened:
-            step = "is [vehicles] open_token the right function?"
-            return CheckLine("V2 tokens", "fail", f"{found}; {unopened:,} young ones can't be opened", step)
+            step = "check the function [vehicles] open_token"
+            return CheckLine("V2 tokens", "fail", f"{found}; {unopened:,} such tokens can't be decrypted", step)
         if self._settings.layout.vehicles.refresh:
-            dead = sum(car.refreshable and not car.token_alive for car in self._company.cars_to_ask(self._now))
-            found = f"{found}; {dead:,} others can be refreshed"
+            refreshable = sum(car.refreshable and not car.token_alive for car in self._company.cars_to_ask(self._now))
+            found = f"{found}; {refreshable:,} other tokens can be refreshed"
         if not living:
             return CheckLine(
-                "V2 tokens", "unknown", found, "linking by VIN works without; comparing needs living tokens"
+                "V2 tokens", "unknown", found, "linking by VIN works without them; a comparison needs living tokens"
             )
         return CheckLine("V2 tokens", "pass", found)
 
@@ -305,51 +313,53 @@ class _Checkup:
         ledger = self._ledger()
         if living is None and self._settings.v2 != "off":
             known = v2_state.sentence(ledger) if ledger else ""
-            return CheckLine("V2 answers", "unknown", known or "no living token to ask with")
+            return CheckLine("V2 answers", "unknown", known or "there is no living token to query V2 with")
         try:
             self._smartcar.v2.user(living or "none")
         except V2StoppedError as error:
             if ledger and self._settings.v2 != "off":
                 v2_state.note(ledger, self._now)
-            step = "linking goes by connections and VINs; a comparison is replayed from an earlier recording"
+            step = "vehicles are linked by connections and VINs; a comparison can only replay an earlier recording"
             return CheckLine("V2 answers", "pass", _plain(error), step)
         except SmartcarOpsError as error:
-            return CheckLine("V2 answers", "unknown", str(error), "one token may be revoked; an audit asks the others")
+            return CheckLine(
+                "V2 answers", "unknown", str(error), "this token may be revoked; an audit also tries the others"
+            )
         if ledger:
             v2_state.clear(ledger, self._now)
         return CheckLine("V2 answers", "pass", f"{self._settings.origins.api} answered with a user's token")
 
     def _ledger(self) -> Ledger | None:
-        """The ledger that may be written, where there is one: the doctor makes none."""
+        """Return the writable ledger, or None if there is none; the doctor does not create one."""
         if self._company is None:
             return None
         scope, reports = Scope(self._settings.service, self._settings.mode), self._settings.reports
         ledger = Ledger.of_database(self._company, scope) if in_database(self._company.engine) else None
         if ledger is None or not ledger.writable():
-            there = file_path(self._company, reports).exists()
-            ledger = Ledger.file(self._company, scope, reports) if there else None
+            has_file = file_path(self._company, reports).exists()
+            ledger = Ledger.file(self._company, scope, reports) if has_file else None
         return ledger
 
     def _allowance(self) -> CheckLine:
         allowance = self._settings.allowance
         if not allowance.limited:
-            return CheckLine("allowance", "pass", "not limited against the sandbox")
-        coming = units_to_come(allowance, self._now, self._now + AHEAD)
-        said = f"{allowance.burst:,} units at once, {allowance.per_minute:g} a minute"
-        found = f"{said}: {coming:,} in the next {AHEAD.days} days"
+            return CheckLine("allowance", "pass", "the sandbox has no limit")
+        coming = units_to_come(allowance, self._now, self._now + FORECAST)
+        limits = f"{allowance.burst:,} units at once, {allowance.per_minute:g} per minute"
+        found = f"{limits}: {coming:,} in the next {FORECAST.days} days"
         bucket = self._paused()
         if bucket is None:
             return CheckLine("allowance", "pass", found)
-        asked = f"{found}; Smartcar asked for a pause, {duration(bucket.paused())} more"
+        paused = f"{found}; Smartcar asked for a pause ({duration(bucket.paused())} left)"
         if not self._v3_answers:
             return CheckLine(
-                "allowance", "fail", asked, "wait, or run the doctor again once V3 answers: it ends the pause"
+                "allowance", "fail", paused, "wait, or run the doctor again once V3 responds: it ends the pause"
             )
         bucket.release()
-        return CheckLine("allowance", "pass", f"{asked}; it has just answered, so the pause is ended")
+        return CheckLine("allowance", "pass", f"{paused}; V3 has just responded, so the pause is over")
 
     def _paused(self) -> TokenBucket | None:
-        """The allowance that Smartcar told to pause, if it did."""
+        """Return the allowance if Smartcar requested a pause that is not over."""
         ledger = self._ledger()
         return paused_bucket(self._settings, ledger) if ledger else None
 
@@ -359,7 +369,7 @@ class _Checkup:
 
 
 def _plain(error: V2StoppedError) -> str:
-    """The error's own words: here it is a finding."""
+    """Return the error's message without its prefix, because here it is a result."""
     return str(error).removeprefix("smartcar: ")
 
 

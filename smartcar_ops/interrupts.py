@@ -1,6 +1,6 @@
-"""Being asked to end, by SIGTERM, SIGHUP or Ctrl-C: an exception the first time, and never in the middle of tidying up.
+"""Turns SIGTERM, SIGHUP and Ctrl-C into one KeyboardInterrupt that never interrupts the cleanup.
 
-Imports nothing that takes time: this is in force before anything else of the kit is.
+Imports nothing slow, because it must be active before the rest of the kit is loaded.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 AT_ONCE = 3
-"""The how manieth request ends the process wherever it is: whoever asks so often does not wait for tidiness."""
+"""The number of signals after which the process ends at once, without any cleanup."""
 
 AGAIN = 0.02
-"""Seconds until a request that was lost is made again."""
+"""Seconds after which a lost signal is sent again."""
 
 
 class _Requests:
-    """What this process was asked, and whether it is ending already, so that nothing has to be interrupted any more."""
+    """The signals received so far, and whether the process is already ending, so that nothing more is interrupted."""
 
     count = 0
     lost = False
@@ -31,22 +31,22 @@ class _Requests:
 
 @contextmanager
 def heeded(*, for_good: bool = False) -> Iterator[None]:
-    """While the block runs, a request to end is KeyboardInterrupt, whichever signal it is.
+    """While the block runs, raise KeyboardInterrupt at the first SIGINT, SIGTERM or SIGHUP.
 
-    The first one only: the second would end the tidying up that the first began. The third ends the process at once,
-    with exit code 2. What the shell made this process ignore (``nohup``, ``&``) stays ignored. After the block all is
-    as before; with ``for_good`` the process ends, and no signal changes any more what it came to.
+    The second signal is ignored, because it would interrupt the cleanup; the third ends the process at once with exit
+    code 2. Signals that the shell told this process to ignore (``nohup``, ``&``) stay ignored. After the block the
+    previous handlers are restored; with ``for_good`` the process is about to end and the signals are ignored instead.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.getsignal(number) for number in heard}
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in handled}
     unraisable = sys.unraisablehook
     _Requests.count, _Requests.lost, _Requests.ending = 0, False, False
-    for number in heard:
-        signal.signal(number, _hear)
-    sys.unraisablehook = lambda told: _hear_again(told, unraisable)
+    for number in handled:
+        signal.signal(number, _handle)
+    sys.unraisablehook = lambda unraised: _repeat_if_lost(unraised, unraisable)
     try:
         yield
     finally:
@@ -57,15 +57,15 @@ def heeded(*, for_good: bool = False) -> Iterator[None]:
 
 
 def end() -> None:
-    """From here on nothing is interrupted: the command is ending, because it was asked to or by itself."""
+    """Interrupt nothing from now on: the command is ending."""
     _Requests.ending = True
 
 
 @contextmanager
 def finishing() -> Iterator[Callable[[], None]]:
-    """Gives a function: from its call to the end of the block, a request to end is passed over.
+    """Yield a function; from its call to the end of the block, signals interrupt nothing.
 
-    For what has to be written whole, and comes to its end by itself.
+    For work that must be written completely and that ends by itself.
     """
     before = _Requests.ending
     try:
@@ -75,12 +75,12 @@ def finishing() -> Iterator[Callable[[], None]]:
 
 
 def check() -> None:
-    """KeyboardInterrupt if this process was asked to end and somebody else's code has swallowed that."""
+    """Raise KeyboardInterrupt if a signal was received but other code has swallowed the exception."""
     if _Requests.count and not _Requests.ending:
         raise KeyboardInterrupt
 
 
-def _hear(_number: int, _frame: object) -> None:
+def _handle(_number: int, _frame: object) -> None:
     again, _Requests.lost = _Requests.lost, False
     _Requests.count += not again
     if _Requests.count >= AT_ONCE:
@@ -89,17 +89,17 @@ def _hear(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
 
-def _hear_again(told: Any, otherwise: Callable[[Any], object]) -> None:
-    """A request that was heard while an object was being finalized is lost there: it is made once more, outside."""
-    if told.exc_type is not KeyboardInterrupt:
-        otherwise(told)
+def _repeat_if_lost(unraised: Any, otherwise: Callable[[Any], object]) -> None:
+    """Send a signal again whose KeyboardInterrupt was lost because it was raised while an object was finalized."""
+    if unraised.exc_type is not KeyboardInterrupt:
+        otherwise(unraised)
         return
-    again = threading.Timer(AGAIN, _ask_again)
+    again = threading.Timer(AGAIN, _send_again)
     again.daemon = True
     again.start()
 
 
-def _ask_again() -> None:
+def _send_again() -> None:
     if not _Requests.ending:
         _Requests.lost = True
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Where modules are that notebooks of users' own may still import by an earlier name."""
+"""The new names of modules that users' own notebooks may still import by an earlier name."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ smartcar.fields        fields.field_map
 smartcar.transport     smartcar.http.transport
 """
 MOVED = {f"{KIT}.{old}": f"{KIT}.{new}" for old, new in (line.split() for line in _PLACES.strip().splitlines())}
-"""Earlier name -> name now."""
+"""Earlier name -> current name."""
 
 GONE = {f"{KIT}.{folder}" for folder in ("company", "migration", "reporting")}
-"""Folders that are no more. Each is imported as an empty package, so that the name behind it can be told."""
+"""Removed folders. Each imports as an empty package, so that an import from it can be answered with the new name."""
 
 
-class _Signpost:
-    """The last of the import system's finders: it is asked only for what nobody else has found."""
+class _MovedFinder:
+    """The last finder of the import system: it gets only the names that no other finder knows."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """SettingsError for a module that has moved, which names its new place."""
+        """Return an empty package for a removed folder. SettingsError, with the new name, if the module has moved."""
         if name in MOVED:
             raise SettingsError(f"settings: {name} has moved; import {MOVED[name]} instead.")
         return ModuleSpec(name, None, is_package=True) if name in GONE else None
 
 
 def install() -> None:
-    """From now on an import by an earlier name is one sentence."""
-    if not any(isinstance(finder, _Signpost) for finder in sys.meta_path):
-        sys.meta_path.append(_Signpost())
+    """From now on, an import by an earlier name fails with one sentence."""
+    if not any(isinstance(finder, _MovedFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_MovedFinder())

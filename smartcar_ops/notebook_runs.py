@@ -1,4 +1,4 @@
-"""Run a notebook from outside: checks its parameters by the acts' own rules before a kernel starts."""
+"""Run a notebook from outside; its parameters are checked before a kernel starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartcar_ops.settings.environment import Settings
 from smartcar_ops.settings.logs import DEFAULT
 
 ParameterCheck = Callable[[Settings, Any], object]
-"""Raises an error of exit code 5 for a value that makes no sense."""
+"""Called with the settings and a value; raises an error with exit code 5 if the value is invalid."""
 
 
 def _number(name: str, least: int = 0) -> ParameterCheck:
@@ -79,7 +79,7 @@ RULES: dict[str, ParameterCheck] = {
     "plan": _plan,
     "replay": _replay,
 }
-"""By parameter; one that is left empty is not given."""
+"""The check for each parameter. An empty text counts as not given and is not checked."""
 
 
 def run(
@@ -91,11 +91,12 @@ def run(
     watch: OnProgress = lambda far: None,
     log_level: str = DEFAULT,
 ) -> RunResult:
-    """Runs a notebook and writes its folder; never raises, but tells the exit code of whatever ended it.
+    """Run a notebook, write its folder and return how it ended. Never raises: errors become exit codes.
 
-    ``announce`` gets a sentence before anything is done, and one for each step. ``cell_minutes`` is how long a cell
-    may take; without it, the run's own ``max_minutes`` and 15 more, a day for an act that writes. ``watch`` gets how
-    far a long step is. What the notebook logs from ``log_level`` on comes from this process's own loggers.
+    ``announce`` is called with a sentence before the run starts and with one for each step. ``watch`` is called with
+    the progress of a long step. ``cell_minutes`` limits the time of each cell; the default is the run's
+    ``max_minutes`` plus 15, or a day with ``apply=True``. What the notebook logs at ``log_level`` or above is passed
+    to the loggers of the same names in this process.
     """
     return runner.run(
         name,
@@ -110,7 +111,7 @@ def run(
 
 
 def check(notebook: str, values: Mapping[str, Any], settings: Settings) -> None:
-    """SettingsError or one of its kinds for values that make no sense, each alone and together."""
+    """Check the parameter values of a notebook, one by one and together. SettingsError if one is wrong."""
     for name, value in values.items():
         if value != "" and name in RULES:
             RULES[name](settings, value)

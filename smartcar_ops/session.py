@@ -1,4 +1,4 @@
-"""One notebook's session: where it acts, its clients and tables, what it spent, what it leaves behind."""
+"""The session of a notebook: where it acts, its clients, what it spent, and the outcome that it leaves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ THREADS = 16
 
 
 class Session:
-    """Everything a notebook needs, opened once; shows where it acts."""
+    """Everything a notebook needs: settings, database, ledger and clients. Displays where it acts."""
 
     def __init__(self, notebook: str, settings: Settings) -> None:
         self.notebook, self.settings = notebook, settings
@@ -57,22 +57,22 @@ class Session:
 
     @property
     def now(self) -> datetime:
-        """This moment: a session may stay open for hours, and tokens do not."""
+        """The current time (a session may stay open for hours, but tokens expire)."""
         return datetime.now(UTC)
 
     @property
     def where(self) -> str:
-        """Which Smartcar, which database, which environment."""
-        named = f" [{self.settings.environment}]" if self.settings.environment else ""
-        return self.settings.where + named
+        """The Smartcar service, the database and the environment, in one line."""
+        environment = f" [{self.settings.environment}]" if self.settings.environment else ""
+        return self.settings.where + environment
 
     def priced(self, units: dict[str, int]) -> Cost:
-        """A cost of so many units, and how long the allowance makes it last."""
+        """Return the cost of these units per API, with the time that the allowance makes it take."""
         return Cost(units, self.bucket.seconds_for(sum(units.values())))
 
     @contextmanager
     def spending(self, max_calls: int, max_minutes: float) -> Iterator[Budget]:
-        """Within this block every call is taken from the allowance and from this act's own budget, which it gives."""
+        """While the block runs, charge every call to the allowance and to this run's own budget; yield the budget."""
         for name, value in (("max_calls", max_calls), ("max_minutes", max_minutes)):
             at_least(name, value, 0)
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
@@ -81,16 +81,16 @@ class Session:
 
     @contextmanager
     def threads(self) -> Iterator[ThreadPoolExecutor]:
-        """The executor for side-by-side calls; any other `concurrent.futures.Executor` would do."""
+        """Yield an executor for parallel calls; any other `concurrent.futures.Executor` would also work."""
         with ThreadPoolExecutor(THREADS, thread_name_prefix="smartcar") as executor:
             try:
                 yield executor
             except BaseException:
-                self.transport.end()  # or leaving would wait for calls that wait for the allowance
+                self.transport.end()  # otherwise leaving the block would wait for calls that wait for the allowance
                 raise
 
     def save(self, **tables: pd.DataFrame | ParquetTable) -> None:
-        """Keeps tables in the run's folder; in JupyterLab, without one, they are shown and not kept."""
+        """Write tables to the run's folder; do nothing in JupyterLab, where there is no folder."""
         if self.folder:
             for name, frame in tables.items():
                 write_table(self.folder, name, frame)
@@ -105,12 +105,12 @@ class Session:
         as_of: str = "",
         **summary: Any,
     ) -> Outcome:
-        """Ends the session: notes the run in the ledger, hands the outcome on, closes the clients.
+        """End the session: record the run in the ledger, pass on the outcome and close the clients.
 
-        ``as_of`` is the day that the run looks back to, if it does: its page says so, and it is nobody's newest.
+        ``as_of`` is the earlier day that the run shows, if any: the page names it, and the run never becomes `latest`.
         """
         if not complete:
-            verdict = f"{verdict} Not everything was answered; run again to go on from there."
+            verdict = f"{verdict} This run is not complete; run it again to continue."
         verdict = " ".join(filter(None, (verdict, v2_state.sentence(self.ledger))))
         content = {"verdict": verdict, "complete": complete, **summary}
         calls = self.transport.spent
@@ -125,7 +125,7 @@ class Session:
         return Outcome(verdict, exit_code)
 
     def reopen_ledger(self) -> None:
-        """Looks again for where the ledger is, after the schema changed."""
+        """Open the ledger again after a schema change: it may have moved into the database."""
         scope = self.ledger.scope
         self.ledger = Ledger.open(self.company, scope, self.settings.reports)
         self.runs = Runs(self.ledger)
@@ -134,13 +134,13 @@ class Session:
         self._registered = self._registered and self.runs.one(self.run_id) is not None
 
     def new_run_id(self) -> str:
-        """A name for one more act of this session: no other act has it, so that each can be undone alone."""
+        """Return an unused run id for one more run of this session, so that each can be undone separately."""
         return self.runs.free_name(self.now, self.notebook)
 
     def register(self) -> None:
-        """Notes in the ledger that this run began, if it is not noted yet.
+        """Record in the ledger that this run has begun, unless it is already recorded.
 
-        A run of this name that somebody else began in the same second, or an act of this session, is left alone.
+        If another run with this name began in the same second, this one gets a new name.
         """
         if self._registered:
             return
@@ -151,7 +151,7 @@ class Session:
 
 
 class Outcome:
-    """How a notebook ended, shown as its last output."""
+    """How a notebook ended; displayed as its last output."""
 
     def __init__(self, sentence: str, exit_code: int) -> None:
         self.sentence, self.exit_code = sentence, exit_code
@@ -161,7 +161,7 @@ class Outcome:
 
 
 def run_folder() -> Path | None:
-    """The folder that ``smartcar-ops run`` gave this kernel; None in JupyterLab."""
+    """Return the folder that ``smartcar-ops run`` gave this kernel; None in JupyterLab."""
     return Path(os.environ[RUN_FOLDER]) if os.environ.get(RUN_FOLDER) else None
 
 
@@ -173,7 +173,7 @@ def hand_on(
     oddities: dict[str, int] | None = None,
     as_of: str = "",
 ) -> None:
-    """Leaves the outcome for whoever runs the notebook; does nothing in JupyterLab."""
+    """Write the outcome for the process that runs the notebook; do nothing in JupyterLab."""
     folder = run_folder()
     if folder:
         outcome = {
@@ -188,14 +188,14 @@ def hand_on(
 
 
 def run_id(folder: Path) -> str:
-    """A run's name: that of its folder once it is whole."""
+    """Return a run's id: the final name of its folder."""
     return folder.name.removesuffix(".partial").lstrip(".")
 
 
 def open_session(notebook: str) -> Session:
-    """The session of a notebook; from here on the kit's errors show as one sentence.
+    """Open the session of a notebook. From now on the kit's errors are shown as one sentence.
 
-    SettingsError, DatabaseError or SmartcarOpsError where it can't be opened.
+    SettingsError, DatabaseError or SmartcarOpsError if it can't be opened.
     """
     session = Session(notebook, open_settings())
     if session.folder:
@@ -204,10 +204,10 @@ def open_session(notebook: str) -> Session:
 
 
 def open_settings() -> Settings:
-    """The settings alone, for a notebook that must run although the database can't be reached.
+    """Return only the settings, for a notebook that must run even if the database can't be reached.
 
-    Of a notebook that ``smartcar-ops run`` did not check, the parameters are checked here, and the settings found by
-    where it lies. ParameterError or SettingsError.
+    If the notebook was not started by ``smartcar-ops run``, this checks its parameters and reads the settings that
+    belong to its folder. ParameterError or SettingsError if something is wrong.
     """
     show_errors_plainly()
     if folder := run_folder():
@@ -219,7 +219,7 @@ def open_settings() -> Settings:
 
 
 def show_errors_plainly() -> None:
-    """From now on, in this kernel, the kit's errors show as their message; outside a kernel, does nothing."""
+    """Show the kit's errors in this kernel as their message from now on; do nothing outside a kernel."""
     try:
         from IPython import get_ipython
     except ImportError:
@@ -230,7 +230,7 @@ def show_errors_plainly() -> None:
 
 
 def _show_sentence(shell: Any, kind: type[BaseException], error: BaseException, _traceback: Any, **_: Any) -> list[str]:
-    """Sends the error's output with its one sentence; the cell still counts as failed."""
+    """Output the error as its one sentence; the cell still counts as failed."""
     lines = [f"\x1b[31m{error}\x1b[0m"]
     shell._showtraceback(kind, error, lines)
     return lines

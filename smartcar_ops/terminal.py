@@ -1,4 +1,4 @@
-"""Tables for a terminal, and a run as it shows it."""
+"""Tables and progress displays for the terminal."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from smartcar_ops.database.ledger.runs import Act, Run, pace
 from smartcar_ops.doctor import Checkup
 from smartcar_ops.settings.logs import LogLine
 from smartcar_ops.storage.run_log import StepProgress
+from smartcar_ops.text import thousands
 
 WIDEST = 160
-"""Columns a list of runs needs: a name that is cut off can be neither undone nor cancelled."""
+"""Characters per line that a list of runs needs: a truncated run name can be neither undone nor cancelled."""
 
 ROWS, BATCH_ROWS = 20, 10_000
-"""Rows of a run, and of one batch of it, that are listed."""
+"""Most rows listed for a run, and for one batch of it."""
 
 MOMENT = "%Y-%m-%d %H:%M:%S"
 MARKS = {"pass": "[green]pass[/]", "fail": "[red]fail[/]", "unknown": "[yellow]unknown[/]"}
 
 
 def lines(found: Checkup) -> None:
-    """A checkup, a row a line, and its verdict."""
+    """Print a checkup, one row per check, and its verdict."""
     table = Table(box=None, pad_edge=False)
-    for name in ("", "", "found", "next"):
+    for name in ("", "", "found", "next step"):
         table.add_column(name)
     for line in found.lines:
         table.add_row(MARKS[line.state], line.question, escape(line.found), escape(line.next_step))
@@ -42,7 +43,7 @@ def lines(found: Checkup) -> None:
 
 
 def runs(found: Iterable[Run]) -> None:
-    """The runs of a ledger, newest last."""
+    """Print the runs of a ledger, newest last."""
     table = Table(box=None, pad_edge=False)
     for name in ("run", "act", "status", "started (UTC)", "by", "units", "rows"):
         table.add_column(name, no_wrap=True)
@@ -54,20 +55,20 @@ def runs(found: Iterable[Run]) -> None:
 
 
 def far(run: Run) -> str:
-    """How far a run is, in its act's own words, and how long the rest takes, or for how long it has been silent."""
-    told = []
-    at = pace(run)
+    """Return the progress of a run in words: its rows, and the time left or how long it has given no sign of life."""
+    parts = []
+    progress = pace(run)
     if run.total is not None:
-        told += [f"{at.done:,} of {at.total:,}", f"{run.written:,} {acts.did(run)}"]
+        parts += [f"{progress.done:,} of {progress.total:,}", f"{run.written:,} {acts.did(run)}"]
     if quiet := acts.silence(run):
-        told.append(quiet)
-    elif acts.state(run) == "running" and at.left is not None:
-        told.append(f"{at.left:,.0f} s left")
-    return ", ".join(told)
+        parts.append(quiet)
+    elif acts.state(run) == "running" and progress.left is not None:
+        parts.append(f"{progress.left:,.0f} s left")
+    return ", ".join(parts)
 
 
 def run(found: Run, undoable: Undoable) -> None:
-    """One run, a line a fact, its batches, and the rows of it that can be undone."""
+    """Print one run: its facts, one per line, its batches, and its rows that can be undone."""
     facts = Table(box=None, pad_edge=False, show_header=False)
     ended = f"{found.ended:{MOMENT}}" if found.ended else ""
     for name, value in (
@@ -91,8 +92,8 @@ def run(found: Run, undoable: Undoable) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("batch", "table", acts.did(found), "skipped", "failed", "can be undone", "ended (UTC)"):
         table.add_column(name, justify="left" if name in ("table", "ended (UTC)") else "right")
-    for batch, of, *numbers, at in undoable.batches:
-        table.add_row(str(batch), of, *(f"{number:,}" for number in numbers), f"{at:{MOMENT}}")
+    for batch, table_name, *numbers, ended_at in undoable.batches:
+        table.add_row(str(batch), table_name, *(f"{number:,}" for number in numbers), f"{ended_at:{MOMENT}}")
     console.print()
     console.print(table)
     console.print()
@@ -100,25 +101,25 @@ def run(found: Run, undoable: Undoable) -> None:
 
 
 def _undoable(console: Console, undoable: Undoable) -> None:
-    """The rows that can be undone, each by its name, and how."""
+    """Print the rows that can be undone, each with its name, and the command that undoes them."""
     if undoable.refused or not undoable.count:
-        console.print(undoable.refused or "None of its rows is left to undo.", highlight=False, markup=False)
+        console.print(undoable.refused or "Nothing left to undo for this run.", highlight=False, markup=False)
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("can be undone", "column", "holds", "held before"):
+    for name in ("can be undone", "column", "current value", "previous value"):
         table.add_column(name, no_wrap=True)
     lines = [(row.name, row.column, row.now, row.back) for row in undoable.rows]
     for line in lines:
         table.add_row(*map(escape, line))
     Console(width=max(console.width, *(sum(map(len, line)) + 8 for line in lines))).print(table)
     is_run = undoable.count > len(lines) and ":" not in undoable.target
-    more = f"; `smartcar-ops runs {undoable.target}:BATCH` lists a batch's" if is_run else ""
-    told = f"{undoable.count:,} in all{more}. Undo one by its name, or all of them: `{undoable.command}`."
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    more = f"; `smartcar-ops runs {undoable.target}:BATCH` lists those of one batch" if is_run else ""
+    hint = f"{thousands(undoable.count, 'rows')}{more}. Undo one by its name, or all of them: `{undoable.command}`."
+    console.print(hint, highlight=False, markup=False, soft_wrap=True)
 
 
 def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A small table of words and numbers."""
+    """Print a small table of labels and numbers."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for place, name in enumerate(names):
         table.add_column(name, justify="left" if place == 0 else "right")
@@ -128,9 +129,9 @@ def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -
 
 
 class RunDisplay:
-    """A run on stderr while it is at work: a line for each step, its log, and in a terminal a bar for a long step.
+    """Shows a run on stderr while it works: one line per step, its log, and in a terminal a bar for a long step.
 
-    ``quiet`` leaves out steps and bar. Whether anybody can hear it is not the run's concern.
+    ``quiet`` leaves out the steps and the bar. If stderr can't be written, the output is lost and the run continues.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -148,12 +149,12 @@ class RunDisplay:
         self.show(None)
 
     def say(self, words: str) -> None:
-        """Says what is done now."""
+        """Print the step that begins now."""
         if not self._quiet:
             self._print(words)
 
     def show(self, far: StepProgress | None) -> None:
-        """Shows how far a step is, until it is done or the next one begins."""
+        """Show the progress of a step, until it is done or the next one begins."""
         if not self._has_bar:
             return
         with suppress(OSError, ValueError):
@@ -174,7 +175,7 @@ class RunDisplay:
 
 
 class _Log(logging.Handler):
-    """Prints each record as one line."""
+    """Prints each log record as one line."""
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
         super().__init__()

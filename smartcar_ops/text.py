@@ -1,4 +1,4 @@
-"""What a UUID looks like, numbers in words, and words for people who mistyped."""
+"""Text helpers: UUID patterns, counts and percentages in words, and suggestions for typing errors."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean max_calls?)`` where a known word is near the given one; empty otherwise."""
+    """Return `` (did you mean max_calls?)`` if a known word is similar to the given one, otherwise an empty string."""
     by_lower = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[found[0]]}?)" if found else ""
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=1)
+    return f" (did you mean {by_lower[matches[0]]}?)" if matches else ""
 
 
 SHAPE = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-"""A UUID in lower case, as a regular expression."""
+"""The regular expression of a UUID in lower case."""
 
 NIL = "00000000-0000-0000-0000-000000000000"
-"""The UUID that stands for none: whoever sends it has lost an id."""
+"""The nil UUID: a sender uses it in place of a missing id."""
 
 UUID = re.compile(SHAPE, re.IGNORECASE)
 
 
 def thousands(count: int, noun: str = "") -> str:
-    """Return 1204 as ``1,204``; with a noun in the plural as ``1,204 users``, ``1 user``."""
+    """Return 1204 as ``1,204``; with a plural noun as ``1,204 users``, or ``1 user``."""
     return f"{count:,} {noun if count != 1 else noun.removesuffix('s')}".strip()
 
 
 def percent(part: int, whole: int) -> str:
-    """Return a share in words that never says 0% of some or 100% of not quite all; no whole is an en dash."""
+    """Return a percentage that never rounds some to 0% or not quite all to 100%; an en dash if the whole is 0."""
     return percents([part, whole - part])[0] if whole > 0 else "–"
 
 
 def percents(parts: list[int]) -> list[str]:
-    """Return the share of each part in words; whole percents are rounded so that they add up to 100."""
+    """Return the percentage of each part in words, rounded so that they add up to 100."""
     whole = sum(parts)
     if whole <= 0:
         return ["–"] * len(parts)

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from smartcar_ops.concurrency import AHEAD, prefetch
+from smartcar_ops.concurrency import MAX_PREFETCHED, prefetch
 
 
 class Numbers:
@@ -23,7 +23,7 @@ class Numbers:
         try:
             for number in range(self.last):
                 self.made += 1
-                if self.made > AHEAD:
+                if self.made > MAX_PREFETCHED:
                     self.enough.set()
                 yield number
             if self.fails:
@@ -46,7 +46,7 @@ def test_few_are_made_before_they_are_read() -> None:
     numbers = Numbers(100)
     with prefetch(iter(numbers)) as parts:
         assert numbers.enough.wait(10)
-        assert AHEAD + 1 == numbers.made
+        assert MAX_PREFETCHED + 1 == numbers.made
         assert 0 == next(parts)
 
 

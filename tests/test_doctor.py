@@ -29,7 +29,7 @@ def test_a_house_in_order_passes_every_line_in_five_calls(house: House) -> None:
     assert {"pass"} == set(states(found).values())
     assert 0 == found.exit_code
     assert 5 == len(house.sandbox.arrivals) == sum(found.calls.values())
-    assert f"({len(found.lines)} of {len(found.lines)} lines pass)" in found.verdict
+    assert f"({len(found.lines)} of {len(found.lines)} checks pass)" in found.verdict
 
 
 def test_before_expand_the_rights_are_unknown(make_house: Callable[..., House]) -> None:
@@ -38,7 +38,7 @@ def test_before_expand_the_rights_are_unknown(make_house: Callable[..., House]) 
         house = make_house(kind, users=40)
         before = {name: house.rows(name) for name in house.tables()}
         found = asked(house)
-        assert ("unknown", 0) == (states(found)["rights"], found.exit_code)
+        assert ("unknown", 0) == (states(found)["permissions"], found.exit_code)
         line = next(line for line in found.lines if line.question == "schema phase")
         assert "before" in line.found and "40_schema_phases" in line.next_step
         assert before == {name: house.rows(name) for name in house.tables()}
@@ -119,7 +119,7 @@ def test_columns_are_listed_by_name(make_house: Callable[..., House]) -> None:
     """Each table's line has the columns it reads, by the layout's names, and those that are not there yet."""
     house = make_house(users=40, toml='[vehicles]\nvin = "chassis"\n')
     lines = {line.question: line for line in asked(house).lines}
-    assert ("pass", "id; not there: smartcar_user_id (smartcar_user_id)") == (
+    assert ("pass", "id; missing: smartcar_user_id (smartcar_user_id)") == (
         lines["users' columns"].state,
         lines["users' columns"].found,
     )
@@ -133,11 +133,11 @@ def test_an_act_that_was_killed_fails_its_line(house: House) -> None:
     runs = Runs(house.ledger)
     runs.start("undo", "30_backfill_user_ids", "undo", plan="run")
     found = asked(house)
-    (line,) = (line for line in found.lines if line.question == "acts that write")
+    (line,) = (line for line in found.lines if line.question == "writing runs")
     assert ("fail", "Undo of run, interrupted: 0 put back, 0 skipped, 0 failed") == (line.state, line.found)
     assert (1, True) == (found.exit_code, "`smartcar-ops runs`" in line.next_step)
     runs.finish("undo", "done", {})
-    assert "pass" == states(asked(house))["acts that write"]
+    assert "pass" == states(asked(house))["writing runs"]
 
 
 @pytest.mark.parametrize("expanded", [False, True])
@@ -170,7 +170,7 @@ def test_a_pause_is_shown_and_ended_once_smartcar_answers(make_house: Callable[.
     assert bucket and 2900 < bucket.paused() <= 3000
     line = next(line for line in asked(house).lines if line.question == "allowance")
     assert "pass" == line.state
-    assert "Smartcar asked for a pause, 50 minutes more; it has just answered, so the pause is ended" in line.found
+    assert "Smartcar asked for a pause (50 minutes left); V3 has just responded, so the pause is over" in line.found
     assert paused_bucket(house.settings, house.ledger) is None
 
 

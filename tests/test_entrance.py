@@ -94,7 +94,7 @@ def test_words_that_make_no_sense_are_exit_5(
 )
 def test_a_parameter_may_be_written_with_an_equals_sign(given: list[str], apart: list[str]) -> None:
     """``-p name=value`` and ``-p name value`` are the same; a value may hold an equals sign itself."""
-    assert apart == list(cli._apart(given))
+    assert apart == list(cli._split_parameters(given))
 
 
 # --- asked to end --------------------------------------------------------------------------------------------

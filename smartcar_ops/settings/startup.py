@@ -17,7 +17,7 @@ SANDBOX = ".sandbox"
 """The folder beside `notebooks` in which the embedded sandbox leaves its address."""
 
 UPGRADES = "40_schema_phases"
-"""The notebook that upgrades the ledger, so that it alone opens an older one."""
+"""The notebook that upgrades the ledger; only this one opens a ledger of an older version."""
 
 
 def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from smartcar_ops.storage.parquet import ParquetTable
 
 OUTCOME = ".outcome.json"
-"""What the notebook hands to whoever runs it: exit code, summary, calls."""
+"""The file in which a notebook passes exit code, summary and calls to the process that runs it."""
 
 STAMP = "%Y%m%dT%H%M%SZ"
 """How a run's start is written in its name (UTC)."""

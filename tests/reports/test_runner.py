@@ -559,10 +559,10 @@ def test_runs_lists_what_was_done(house: House, command: Callable[..., tuple[int
     code, printed = command(house, "runs")
     assert 0 == code
     assert "audit" in printed
-    assert "Smartcar asked for a pause, 50 minutes more" in printed
+    assert "Smartcar asked for a pause (50 minutes left)" in printed
     code, printed = command(house, "runs", "cancel", "nothing")
     assert 5 == code
-    assert "no run 'nothing' is under way" in printed
+    assert "no run 'nothing' is in progress" in printed
 
 
 KILLED = "20260102T000000Z__30_backfill_user_ids"
@@ -617,7 +617,7 @@ def test_runs_tells_a_killed_undo_and_how_it_goes_on(house: House, command: Call
     for wish in ("pause", "resume", "cancel"):
         code, printed = command(house, "runs", wish, KILLED)
         assert 5 == code
-        assert f"can't {wish}, it is interrupted" in printed and goes_on in printed
+        assert f"is interrupted, so it can't {wish}" in printed and goes_on in printed
     backfill_runner.undo(house.company, house.ledger, "run", "rest")
     _, printed = command(house, "runs")
     assert "interrupted" in line_of(printed, KILLED) and "Continue" not in printed
@@ -640,7 +640,7 @@ def test_runs_lists_what_of_a_run_can_be_undone(house: House, command: Callable[
     assert 5 == len(rows) and rows == told("run:1") == told("run")[:5]
     assert 20 == len(told("run"))
     _, printed = command(house, "runs", "run")
-    assert f"{len(done)} in all; `smartcar-ops runs run:BATCH` lists a batch's." in printed
+    assert f"{len(done)} rows; `smartcar-ops runs run:BATCH` lists those of one batch." in printed
     assert f"`smartcar-ops run {BACKFILL} -p undo run -p apply True`" in printed
     backfill_runner.undo(house.company, house.ledger, rows[0][0], "back")
     assert rows[1:] == told("run:1")
@@ -649,7 +649,7 @@ def test_runs_lists_what_of_a_run_can_be_undone(house: House, command: Callable[
     assert ["1", "users", "5", "0", "0", "4"] == batch[:6]
     backfill_runner.undo(house.company, house.ledger, "run", "all")
     _, printed = command(house, "runs", "run")
-    assert "None of its rows is left to undo." in printed and [] == told("run")
+    assert "Nothing left to undo for this run." in printed and [] == told("run")
     code, printed = command(house, "runs", "run:x")
     assert (5, True) == (code, "is 'x', not a number" in printed)
 
@@ -711,8 +711,8 @@ def test_runs_tells_a_killed_audit(house: House, command: Callable[..., tuple[in
     [
         (("nothing",), "the ledger has no run 'nothing'"),
         (("pause",), "pause needs the run's name"),
-        (("stop", "run"), "'stop' is no wish; expected one of pause, resume, cancel"),
-        (("pause", "run", "now"), "3 words are given"),
+        (("stop", "run"), "'stop' is not a command; expected pause, resume, cancel"),
+        (("pause", "run", "now"), "got 3 arguments"),
     ],
 )
 def test_runs_refuses_other_words(
