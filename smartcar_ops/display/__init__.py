@@ -1,1 +1,1 @@
-"""Pictures, tables and widgets that several acts show."""
+"""Pictures, tables and widgets that several notebooks show."""

@@ -1,6 +1,6 @@
-"""Pictures of bars and cells in HTML and CSS: they follow the page's width, its text colour and its font.
+"""Bar charts in HTML and CSS that adapt to the page's width, text color and font.
 
-The hues are middle tones that read on a light and on a dark page, told apart by lightness as well.
+The colors are medium tones that are readable on light and dark pages and also differ in lightness.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 BLUE, PALE_BLUE, TEAL, ORANGE, GREY = "#2f7bbd", "#7fb4de", "#2a9d8f", "#dd741a", "#8d98a5"
-"""Done, its weaker kin, safe to do, needs a person, nothing to do."""
+"""Done, partly done, safe to do, needs a person, nothing to do."""
 
 MIN_BAR_PIXELS = 3
-"""Width of the smallest bar, so that one among a million can still be seen."""
+"""Width of the smallest bar in pixels, so that one in a million is still visible."""
 
 STYLE = Markup(
     """<style>
@@ -41,7 +41,7 @@ STYLE = Markup(
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """A drawing with its title, and a description for people who do not see it. A notebook cell shows it."""
+    """A drawing with a title, and a description for screen readers. A notebook cell displays it."""
 
     drawing: Markup
     title: str
@@ -58,14 +58,14 @@ class Picture:
 
 
 def joined(parts: Iterable[Markup]) -> Markup:
-    """Put parts one below the other."""
+    """Join parts with line breaks."""
     return Markup("\n").join(parts)
 
 
 def bar(share: float, color: str, label: str, *, room: int = 0, opacity: float = 1.0, bold: bool = True) -> Markup:
-    """Draw a bar with its number beside it.
+    """Draw a bar with its number next to it.
 
-    ``share`` is the bar's part of the width that is left beside ``room`` characters; a share of 0 draws no bar.
+    ``share`` (0 to 1) is relative to the width without ``room`` characters; a share of 0 draws no bar.
     """
     width = f"calc((100% - {max(room, len(label)) + 1}ch - .4rem) * {share:.6f})"
     drawn = block(color, width, opacity=opacity) if share else Markup()
@@ -74,7 +74,7 @@ def bar(share: float, color: str, label: str, *, room: int = 0, opacity: float =
 
 
 def stack(parts: Iterable[tuple[int, str]], *, share: float = 1.0) -> Markup:
-    """Draw counts end to end, each with its colour, over a share of the width; a count stands in it if it has room."""
+    """Draw counts end to end, each in its color, over a share of the width; each segment shows its count if it fits."""
     drawn = [(count, color) for count, color in parts if count]
     total = sum(count for count, _ in drawn)
     segments = (_segment(count, color, share * count / total) for count, color in drawn)
@@ -82,7 +82,7 @@ def stack(parts: Iterable[tuple[int, str]], *, share: float = 1.0) -> Markup:
 
 
 def _segment(count: int, color: str, part: float) -> Markup:
-    """A part of a stack; on a phone the whole has about 170 pixels, and a figure needs 7 of them."""
+    """Draw one segment of a stack. On a phone the stack has about 170 pixels, and a digit needs 7."""
     number = f"{count:,}" if 170 * part > 7 * len(f"{count:,}") + 4 else ""
     style = f"flex:{count} 1 {MIN_BAR_PIXELS}px;background:{color};color:{ink_on(color)}"
     return Markup('<i style="{}">{}</i>').format(style, number)
@@ -94,13 +94,13 @@ def block(color: str, width: str, *, opacity: float = 1.0) -> Markup:
 
 
 def key(entries: Iterable[tuple[str, str]], *, head: str = "") -> Markup:
-    """Write what colours mean: pairs of colour and label, after a heading."""
+    """Write the legend: pairs of color and label, after an optional heading."""
     swatch = Markup('<span><i style="background:{}"></i>{}</span>')
     begun = Markup("<b>{}</b>").format(head) if head else Markup()
     return Markup('<div class="key">{}{}</div>').format(begun, joined(swatch.format(*entry) for entry in entries))
 
 
 def ink_on(color: str) -> str:
-    """Black or white, whichever reads better on this colour (``#rrggbb``)."""
+    """Return black or white, whichever is easier to read on this color (``#rrggbb``)."""
     red, green, blue = ((int(color[place : place + 2], 16) / 255) ** 2.2 for place in (1, 3, 5))
     return "#10161d" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.24 else "#ffffff"

@@ -1,4 +1,4 @@
-"""Tables and words for a notebook's outputs: never longer than a person reads, and saying what was left out."""
+"""Tables and sentences for a notebook's outputs; long tables are cut and say so."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ import pandas as pd
 from IPython.display import HTML
 
 COMMAND = "smartcar-ops "
-"""How a command of the kit begins."""
+"""The start of every command of the kit."""
 
 LEFT = "<style>.jp-RenderedHTMLCommon table.smartcar-ops :is(th, td) { text-align: left }</style>"
-"""JupyterLab sets every cell to the right, sentences too; a report has its own style."""
+"""Left alignment for JupyterLab, which aligns every cell to the right; a report has its own style."""
 
 
 def first(frame: pd.DataFrame, rows: int) -> HTML:
-    """The first rows of a table, and how many there are in all."""
+    """Show the first rows of a table, and how many rows it has."""
     if frame.empty:
         return _html("<p>None.</p>")
-    left = f"<p>{rows:,} of {len(frame):,} rows; the run's folder has them all.</p>" if len(frame) > rows else ""
-    shown = _table(frame.head(rows)) + left
-    return _html(shown)
+    if len(frame) <= rows:
+        return _html(_table(frame))
+    note = f"<p>First {rows:,} of {len(frame):,} rows; the run's folder has all of them.</p>"
+    return _html(_table(frame.head(rows)) + note)
 
 
 def whole(frame: pd.DataFrame) -> HTML:
-    """A short table, all of it, without the index; of a tuple each entry is on a line of its own."""
+    """Show a whole table without its index; each entry of a tuple gets its own line."""
     return _html(_table(frame) if len(frame) else "<p>None.</p>")
 
 
 def sentence(words: object) -> HTML:
-    """One sentence: capital first, a full stop at the end."""
+    """Show one sentence, with a capital letter at the start and a period at the end."""
     text = str(words).rstrip(".")
     return _html(f"<p>{html.escape(text[:1].upper() + text[1:])}.</p>")
 
 
 def steps(lines: Sequence[str]) -> HTML:
-    """What to do, in order."""
+    """Show steps as a numbered list."""
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return _html(f"<ol>{items}</ol>" if items else "<p>Nothing is left to do.</p>")
+    return _html(f"<ol>{items}</ol>" if items else "<p>Nothing left to do.</p>")
 
 
 def together(*shown: HTML | None) -> HTML:
-    """Several of these as one output; those that are None are left out."""
+    """Combine several outputs into one, leaving out None."""
     return _html("".join(str(one.data) for one in shown if one is not None))
 
 
@@ -54,7 +55,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """A cell's value as markup; a command stands as code, to be copied."""
+    """Return a cell's value as markup; a command becomes code that can be copied."""
     if isinstance(value, tuple):
         return "<br>".join(_cell(str(entry)) for entry in value)
     if not isinstance(value, str):

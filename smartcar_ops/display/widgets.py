@@ -1,4 +1,4 @@
-"""What the parts of a panel share: words, colours, tables, and one sentence where something fails."""
+"""Shared parts of the panels: headings, colors, tables, and errors as one sentence."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ RED, GREEN, BLUE, AMBER, GREY = "#b3261e", "#137333", "#0b57d0", "#8f5b00", "#5f
 
 WIDE = "640px"
 INDENT = "90px"
-"""As wide as the labels of the fields: what has no label begins where the fields do."""
+"""The width of the field labels; widgets without a label are indented by it."""
 
 
 def indented(*children: widgets.Widget) -> widgets.VBox:
-    """Widgets without a label, in line with the fields."""
+    """Align widgets without a label with the fields."""
     return widgets.VBox(children, layout=widgets.Layout(margin=f"0 0 0 {INDENT}"))
 
 
 def heading(words: str) -> widgets.HTML:
-    """What a part of the panel is for."""
+    """Return the heading of a part of the panel."""
     return widgets.HTML(f"<div style='font-weight:600; margin-top:6px'>{html.escape(words)}</div>")
 
 
 def muted(words: str) -> str:
-    """Words beside the point."""
+    """Return secondary text as markup."""
     return f"<span style='color:var(--jp-ui-font-color2, {GREY})'>{html.escape(words)}</span>"
 
 
 def failure(words: str) -> str:
-    """Words on what went wrong."""
+    """Return an error sentence as markup."""
     return f"<span style='color:var(--jp-error-color1, {RED})'>{html.escape(words)}</span>"
 
 
 def pill(word: str, colour: str) -> str:
-    """A status in one coloured word."""
+    """Return a status as one colored word."""
     style = f"background:{colour}; color:#fff; border-radius:9px; padding:1px 9px; font-weight:600"
     return f"<span style='{style}'>{html.escape(word)}</span>"
 
 
 def table(frame: pd.DataFrame) -> str:
-    """A short table, every cell as text to the left, numbers to the right."""
+    """Return a short table as markup, with text aligned left and numbers aligned right."""
     cell = "padding:1px 14px 1px 0; border:0"
     numbers = [pd.api.types.is_numeric_dtype(frame[name]) for name in frame.columns]
     sides = ["right" if number else "left" for number in numbers]
@@ -66,7 +66,7 @@ def _cells(row: tuple[object, ...], sides: list[str], style: str) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """A time to wait, in the unit a person would say."""
+    """Return a waiting time in hours, minutes or seconds."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
@@ -75,10 +75,10 @@ def lasting(seconds: float) -> str:
 
 @contextmanager
 def telling(status: widgets.HTML) -> Iterator[None]:
-    """What fails within is one sentence in the status, never a traceback."""
+    """Show an error raised in the block as one sentence in ``status``, never as a traceback."""
     try:
         yield
     except SmartcarOpsError as error:
         status.value = failure(str(error))
     except Exception as error:
-        status.value = failure(f"The kit failed with {type(error).__name__}.")
+        status.value = failure(f"The kit failed with {type(error).__name__}; this is a bug in the kit.")

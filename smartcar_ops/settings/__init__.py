@@ -8,7 +8,7 @@ _MOVED = {"ROOT", "Settings", "Source", "read"}
 
 
 def __getattr__(name: str) -> object:
-    """SettingsError for what was a part of `smartcar_ops.settings` while that was one file."""
+    """Raise SettingsError, with the new place, for names that were here when `smartcar_ops.settings` was one file."""
     if name in _MOVED:
         place = "smartcar_ops.settings.environment"
         raise SettingsError(f"settings: {name} has moved; import it from {place} instead.")

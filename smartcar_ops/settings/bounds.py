@@ -1,4 +1,4 @@
-"""Numbers that a parameter may have."""
+"""Bounds for numeric parameters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from smartcar_ops.errors import ParameterError
 
 
 def at_least(name: str, value: float, least: int) -> None:
-    """ParameterError for a number below the least one."""
+    """Raise ParameterError if a number is below the least one allowed."""
     if value < least:
         raise ParameterError(f"parameters: {name} is {value}; expected {least} or more.")

@@ -1,4 +1,4 @@
-"""How the kit gets at Smartcar: credentials, origins, allowance; each checked when it is made."""
+"""Access to Smartcar: credentials, origins and allowance, each validated when it is created."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORIGINS = {
 
 
 class Allowance(BaseModel):
-    """The application's bucket of requests, in units; refilled at ``per_minute``."""
+    """The application's allowance in units: at most ``burst``, refilled with ``per_minute``."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,11 +30,11 @@ class Allowance(BaseModel):
     per_minute: float = Field(default=2, gt=0, allow_inf_nan=False)
     batch: Literal["paths", "one"] = "paths"
     limited: bool = True
-    """False only against the embedded sandbox when no allowance was set."""
+    """False only for the embedded sandbox if no allowance is set."""
 
 
 class Credentials(BaseModel):
-    """The four credentials that get mixed up, each under its own name."""
+    """The four credentials, which are easy to confuse, each under its own name."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,13 +43,13 @@ class Credentials(BaseModel):
     application_id: str = ""
     v2_client_secret: SecretStr = SecretStr("")
     management_token: SecretStr = SecretStr("")
-    """The one in force: V2 management is asked with it, and VERIFY answered."""
+    """The current token: used for V2 management and to answer VERIFY."""
     other_management_tokens: tuple[SecretStr, ...] = ()
-    """Those that also prove a webhook's signature: of before a rotation, or of another application."""
+    """Tokens that may also have signed a webhook: from before a rotation, or of another application."""
 
     @property
     def management_tokens(self) -> tuple[SecretStr, ...]:
-        """Every token that proves a signature; none that is empty, which would prove anybody's."""
+        """All tokens that can verify a signature, without empty ones, with which anyone could sign."""
         every = (self.management_token, *self.other_management_tokens)
         return tuple(token for token in every if token.get_secret_value())
 
@@ -58,12 +58,12 @@ class Credentials(BaseModel):
     def _v3_client_id(cls, value: str) -> str:
         if UUID.fullmatch(value):
             raise ValueError(
-                f"is '{value[:4]}…-…' which looks like an Application ID; the V3 client id starts with "
+                f"is '{value[:4]}…-…', which looks like an Application ID; the V3 client id starts with "
                 "'client_'. See README, \"Credentials\""
             )
         if not value.startswith("client_"):
             raise ValueError(
-                "does not start with 'client_', as a V3 client id does; perhaps id and secret are swapped. "
+                "does not start with 'client_', as a V3 client id does; perhaps the id and the secret are swapped. "
                 'See README, "Credentials"'
             )
         return value
@@ -72,8 +72,8 @@ class Credentials(BaseModel):
     @classmethod
     def _uuid(cls, value: str) -> str:
         if value and not UUID.fullmatch(value):
-            looks = " which looks like a V3 client id" if value.startswith("client_") else ""
-            raise ValueError(f'is not a UUID{looks}; the Application ID is one. See README, "Credentials"')
+            looks = ", which looks like a V3 client id" if value.startswith("client_") else ""
+            raise ValueError(f'is not a UUID{looks}; the Application ID is a UUID. See README, "Credentials"')
         return value
 
     @field_validator("client_secret", "v2_client_secret")
@@ -81,14 +81,14 @@ class Credentials(BaseModel):
     def _no_id_as_secret(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value().startswith("client_"):
             raise ValueError(
-                "starts with 'client_', as a client id does; perhaps id and secret are swapped. "
+                "starts with 'client_', as a client id does; perhaps the id and the secret are swapped. "
                 'See README, "Credentials"'
             )
         return value
 
 
 class Origins(BaseModel):
-    """Where each of Smartcar's services answers; no trailing slash."""
+    """The address of each Smartcar service, without a trailing slash."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -105,7 +105,7 @@ class Origins(BaseModel):
     def _absolute(cls, value: str) -> str:
         expected = "expected an address such as https://api.smartcar.com"
         if "@" in value:
-            raise ValueError(f"holds an '@', perhaps a user name and a password; {expected}")
+            raise ValueError(f"contains an '@', perhaps a user name and a password; {expected}")
         if not _is_address(value):
             raise ValueError(f"is {value!r}; {expected}")
         return value.rstrip("/")

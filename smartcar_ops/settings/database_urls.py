@@ -1,4 +1,4 @@
-"""The address of the company's database: read before anything connects, and shown without its password."""
+"""The URL of the company's database: checked before anything connects, and shown without its password."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
-"""The kit's own driver where a URL names none."""
+"""The driver that the kit uses if the URL names none."""
 
 PARTS = re.compile(
     r"(?:(?P<user>[^:/]*)(?::[^@]*)?@)?(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?(?::(?P<port>[^/?]*))?(?P<path>/[^?]*)?"
     r"(?:\?.*)?",
     re.DOTALL,
 )
-"""What follows ``://``, divided as SQLAlchemy divides it: a password may hold `/`, `?` and `#`."""
+"""The part after ``://``, split as SQLAlchemy does; a password may contain `/`, `?` and `#`."""
 
 
 def read(url: str, root: Path) -> str:
-    """The URL with its driver, a relative SQLite file beside ``root``.
+    """Return the URL with a driver; a relative SQLite path is resolved against ``root``.
 
-    SettingsError, which repeats nothing of the URL, where it is none or a part of its password would be taken for
-    something else.
+    SettingsError if it is not a URL, or if a part of its password would be read as something else. The message repeats
+    nothing of the URL.
     """
     scheme, separator, rest = url.partition("://")
     if not separator or not re.fullmatch(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?", scheme):
@@ -46,7 +46,7 @@ def read(url: str, root: Path) -> str:
 
 
 def mask(url: str) -> str:
-    """A database URL without its password and its query, for people; of a port that is no number, nothing."""
+    """Return a database URL for display: without password and query, and without a port that is not a number."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         return "a database"
@@ -60,12 +60,12 @@ def mask(url: str) -> str:
 def _check(rest: str) -> None:
     parts = PARTS.fullmatch(rest)
     if parts is None:
-        raise _refusal("can't be divided into user, host and database; expected postgresql://user:password@host/name")
+        raise _refusal("can't be split into user, host and database; expected postgresql://user:password@host/name")
     if "@" in (parts["host"] or "") + (parts["path"] or "") + (parts["port"] or ""):
-        raise _refusal("holds more than one '@'; in a user name or a password write %40 for '@' and %2F for '/'")
+        raise _refusal("contains more than one '@'; in a user name or a password, write %40 for '@' and %2F for '/'")
     if parts["port"] and not (parts["port"].isascii() and parts["port"].isdigit() and 0 < int(parts["port"]) < 65_536):
         raise _refusal(
-            "has no number of 1 to 65535 where its port stands; expected user:password@host:port, and in a password "
+            "has a port that is not a number from 1 to 65535; expected user:password@host:port; in a password, write "
             "%40 for '@' and %2F for '/'"
         )
 

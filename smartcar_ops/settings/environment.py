@@ -1,6 +1,6 @@
-"""Everything the kit is told from outside: the environment, a `.env` file, `smartcar_ops.toml`.
+"""All settings of the kit, from the environment, a `.env` file and `smartcar_ops.toml`.
 
-Read once, checked before anything connects, and frozen. Secrets are never in a repr or a message.
+Read once, checked before anything connects, and immutable. Secrets never appear in a repr or a message.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from smartcar_ops.settings.home import home, working_folder
 from smartcar_ops.settings.layout import Layout, Limits, Vault, Vehicles, find_vault
 
 ROOT = "SMARTCAR_OPS_ROOT"
-"""Set by ``smartcar-ops run`` for its notebook: the folder whose settings it found."""
+"""Set by ``smartcar-ops run`` for its notebook: the folder whose settings are in force."""
 
 LOG_LEVEL = "SMARTCAR_OPS_LOG_LEVEL"
-"""Set by ``smartcar-ops run`` for its notebook: from which level on it tells of its log."""
+"""Set by ``smartcar-ops run`` for its notebook: the lowest level of the log that it sends."""
 
 CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 DEMO = "SMARTCAR_OPS_DEMO"
-"""Set by ``smartcar-ops demo`` for its notebooks: the sandbox alone, whatever else is set."""
+"""Set by ``smartcar-ops demo`` for its notebooks: use only the sandbox, whatever else is set."""
 
 REQUIRED = ("SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_DATABASE_URL")
 PREFERRED = {
     "SMARTCAR_CLIENT_ID": "SMARTCAR_OPS_CLIENT_ID",
     "SMARTCAR_CLIENT_SECRET": "SMARTCAR_OPS_CLIENT_SECRET",
 }
-"""Smartcar's SDK reads the plain names as its V2 pair, so these win where both are set."""
+"""Smartcar's SDK reads the plain names as its V2 pair, so these take precedence if both are set."""
 
 CREDENTIALS = (
     *("SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET"),
@@ -49,7 +49,7 @@ CREDENTIALS = (
 """All of them are plain ASCII."""
 
 MANAGEMENT_TOKEN = "SMARTCAR_MANAGEMENT_TOKEN"  # noqa: S105 (a variable's name)
-"""One or more, separated by commas: the first is in force, any proves a signature."""
+"""One or more, separated by commas: the first is sent, any can verify a signature."""
 
 SECRETS = (
     "SMARTCAR_CLIENT_SECRET",
@@ -58,7 +58,7 @@ SECRETS = (
     "SMARTCAR_DATABASE_URL",
 )
 REAL = (*REQUIRED, "SMARTCAR_APPLICATION_ID", "SMARTCAR_V2_CLIENT_SECRET", MANAGEMENT_TOKEN)
-"""With one of these, or an origin, set, the embedded sandbox is never used."""
+"""If one of these or an origin is set, the embedded sandbox is never used."""
 
 KNOWN = frozenset(
     {
@@ -72,10 +72,10 @@ KNOWN = frozenset(
         *(CELL_MINUTES, DEMO),
     }
 )
-"""Every name that some version of the kit reads."""
+"""All names that some version of the kit reads."""
 
 NEAR = 0.8
-"""How alike (0 to 1) a name must be to one of these to be taken for it, misspelt."""
+"""How similar (0 to 1) an unknown name must be to a known one to count as its misspelling."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -84,7 +84,7 @@ mask_url = database_urls.mask
 
 @dataclass(frozen=True)
 class Settings:
-    """One frozen answer to "where do we act, as whom, on which tables"."""
+    """The settings in force: where the kit acts, with which credentials and on which tables. Immutable."""
 
     credentials: Credentials
     origins: Origins
@@ -97,23 +97,23 @@ class Settings:
     environment: str = ""
     sandbox: bool = False
     file_mode: int = file_modes.PRIVATE
-    """Of the files that hold ids."""
+    """The mode of the files that contain ids."""
     v2: str = "auto"
-    """``off``: V2 is not asked, whatever it would answer."""
+    """``off``: V2 gets no calls."""
     cell_minutes: int = 0
-    """How long a notebook's cell may take; 0: the run's own limits."""
+    """Minutes that a notebook's cell may take; 0: the run's own limits."""
     vault: Vault = field(default_factory=Vault)
-    """How stored tokens are opened and sealed; give it to ``Company.connect`` with the layout."""
+    """Decrypts and encrypts stored tokens; pass it to ``Company.connect`` with the layout."""
 
     @property
     def service(self) -> str:
-        """A short hash of the origins and the client id: what evidence is tied to."""
+        """A short hash of the origins and the client id. Evidence belongs to this service."""
         words = [self.credentials.client_id, *self.origins.model_dump().values()]
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
     @property
     def where(self) -> str:
-        """One line for people: which Smartcar and which database this acts on; no secret in it."""
+        """The Smartcar service and the database that the kit acts on, in one line without secrets."""
         database = mask_url(self.database_url.get_secret_value())
         if self.sandbox:
             return f"the sandbox: a pretend Smartcar at {self.origins.vehicle_api_v3}, with its own database"
@@ -123,24 +123,24 @@ class Settings:
 
 @dataclass(frozen=True)
 class Source:
-    """What settings are read from: merged names and values, and the folder they belong to."""
+    """The raw settings: merged names and values, and the folder that they belong to."""
 
     values: Mapping[str, str] = field(repr=False)
     root: Path
     folders: tuple[Path, ...] = ()
-    """Where files are looked for, in order; the root alone without them."""
+    """The folders to search for files, in order; if empty, only the root."""
 
     @property
     def wants_sandbox(self) -> bool:
-        """True when none of the credentials, the database URL and the origins is set."""
+        """True if none of the credentials, the database URL and the origins is set."""
         return not any(self.values.get(name) for name in (*REAL, *PREFERRED.values(), *ORIGINS))
 
 
 def source(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Source:
-    """The names and values in force: the environment over the `.env` file; read only.
+    """Return the names and values in force; the environment takes precedence over the `.env` file.
 
-    With ``SMARTCAR_OPS_DEMO`` set, every other name and the file are ignored. SettingsError where a file is there that
-    can't be understood, and where names are misspelt that would otherwise be passed over in silence.
+    With ``SMARTCAR_OPS_DEMO`` set, all other names and the file are ignored. SettingsError if a file can't be parsed,
+    or if a name is misspelled and would otherwise be ignored.
     """
     environ = os.environ if environ is None else environ
     root = root or home()
@@ -149,61 +149,61 @@ def source(environ: Mapping[str, str] | None = None, root: Path | None = None) -
     ours = {name: _unquoted(value.strip()) for name, value in environ.items() if name.startswith(PREFIX)}
     here = working_folder()
     folders = (here, root) if here.is_relative_to(root) else (root, here)
-    filed, useless = _filed(folders)
-    merged = {**filed, **ours}
+    from_file, unrelated = _read_env_file(folders)
+    merged = {**from_file, **ours}
     for name, preferred in PREFERRED.items():
         if merged.get(preferred):
             merged[name] = merged[preferred]
     found = Source({name: value.strip() for name, value in merged.items()}, root, folders)
-    if useless and found.wants_sandbox:
+    if unrelated and found.wants_sandbox:
         raise SettingsError(
-            f"settings: {useless.path} names no setting of smartcar-ops (first: line {useless.first_line}); expected "
+            f"settings: {unrelated.path} sets nothing for smartcar-ops (see line {unrelated.first_line}); expected "
             "NAME=value, such as SMARTCAR_CLIENT_ID=client_…, or no such file to use the sandbox."
         )
     _refuse_misspelt(found)
     return found
 
 
-def _filed(folders: Iterable[Path]) -> tuple[dict[str, str], files.EnvFile | None]:
-    """The first `.env` file's names of the kit; and the first file that says something, but none of them."""
-    useless = None
+def _read_env_file(folders: Iterable[Path]) -> tuple[dict[str, str], files.EnvFile | None]:
+    """Return the kit's names from the first `.env` file that has any; otherwise, the first file that has content."""
+    unrelated = None
     for folder in dict.fromkeys(folders):
         if files.is_there(folder / ENV):
             file = files.read_env(folder / ENV)
             if file.values:
                 return file.values, None
-            useless = useless or (file if file.first_line else None)
-    return {}, useless
+            unrelated = unrelated or (file if file.first_line else None)
+    return {}, unrelated
 
 
 def _unquoted(value: str) -> str:
-    """A value without the quotes around it: `docker --env-file` keeps them, a shell and a `.env` reader do not."""
+    """Return a value without surrounding quotes: `docker --env-file` keeps them, shells and `.env` readers do not."""
     return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
 def _refuse_misspelt(found: Source) -> None:
-    """SettingsError for a name nearly one of the kit's, where it is the kit's by its prefix or leaves the sandbox."""
+    """Raise SettingsError for a misspelled name if it has the kit's own prefix or if the sandbox would be used."""
     for name in found.values:
         if name in KNOWN or not (found.wants_sandbox or name.startswith(f"{PREFIX}OPS_")):
             continue
         for near in difflib.get_close_matches(name, KNOWN, n=1, cutoff=NEAR):
-            raise SettingsError(f"settings: {name} is no setting; is {near} meant?")
+            raise SettingsError(f"settings: {name} is not a setting; did you mean {near}?")
 
 
 def read(given: Source, *, sandbox: bool = False) -> Settings:
-    """Settings from what was given, checked; SettingsError (exit 5) names the first thing wrong.
+    """Return the checked settings. SettingsError (exit 5) names the first problem.
 
-    ``sandbox`` says that the values are those of the embedded sandbox.
+    ``sandbox`` is True if the values are those of the embedded sandbox.
     """
     values = dict(given.values)
     for name in REQUIRED:
         if not values.get(name):
             others = ", ".join(sorted(known for known in (*REAL, *ORIGINS) if values.get(known)))
             raise SettingsError(
-                f"settings: {name} is not set; set {', '.join(REQUIRED)} together, or nothing at all to use the "
-                f"sandbox (now set: {others})."
+                f"settings: {name} is not set; set {', '.join(REQUIRED)} together, or none of them to use the "
+                f"sandbox (currently set: {others})."
             )
-    older_tokens = _management_tokens(values)
+    other_tokens = _management_tokens(values)
     for name in SECRETS:
         if values.get(name) and name != MANAGEMENT_TOKEN:
             values[name] = dereference(name, values[name])
@@ -219,7 +219,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
             "v2_client_secret": "SMARTCAR_V2_CLIENT_SECRET",
             "management_token": MANAGEMENT_TOKEN,
         },
-    ).model_copy(update={"other_management_tokens": older_tokens})
+    ).model_copy(update={"other_management_tokens": other_tokens})
     layout = _layout(values, given.folders or (given.root,), sandbox=sandbox)
     _check_tokens(layout.vehicles, credentials)
     return Settings(
@@ -241,9 +241,9 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
 
 
 def _management_tokens(values: dict[str, str]) -> tuple[SecretStr, ...]:
-    """Leaves the first management token in its place; returns the others, their references resolved.
+    """Put the first management token into ``values`` and return the others, with references resolved.
 
-    Commas separate references, not what they lead to.
+    Commas separate the references; they are not split in the resolved values.
     """
     given = [token.strip() for token in values.get(MANAGEMENT_TOKEN, "").split(",")]
     if given == [""]:
@@ -251,7 +251,7 @@ def _management_tokens(values: dict[str, str]) -> tuple[SecretStr, ...]:
     found = [dereference(MANAGEMENT_TOKEN, token) for token in given]
     if not all(found):
         raise SettingsError(
-            f"settings: {MANAGEMENT_TOKEN} holds an empty token; expected one, or several separated by commas."
+            f"settings: {MANAGEMENT_TOKEN} contains an empty token; expected one, or several separated by commas."
         )
     for token in found:
         _refuse_unprintable(MANAGEMENT_TOKEN, token)
@@ -260,12 +260,12 @@ def _management_tokens(values: dict[str, str]) -> tuple[SecretStr, ...]:
 
 
 def reports_folder(given: Source) -> Path:
-    """Where runs are written: ``SMARTCAR_OPS_REPORTS``, or `reports` beside `notebooks`."""
+    """Return the reports folder: ``SMARTCAR_OPS_REPORTS``, or `reports` beside `notebooks`."""
     return (given.root / _expanded(given.values.get("SMARTCAR_OPS_REPORTS") or "reports")).resolve()
 
 
 def _expanded(path: str) -> Path:
-    """A path with `~` put in full, where there is such a home."""
+    """Return a path with `~` expanded if there is such a home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -273,7 +273,7 @@ def _expanded(path: str) -> Path:
 
 
 def dereference(name: str, value: str) -> str:
-    """The secret itself where the value is a reference, ``file:/path`` or ``env:NAME``."""
+    """Return the value, or what it refers to if it is a reference: ``file:/path`` or ``env:NAME``."""
     kind, _, target = value.partition(":")
     if kind == "env":
         if not os.environ.get(target):
@@ -283,28 +283,28 @@ def dereference(name: str, value: str) -> str:
         try:
             return _expanded(target).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is no text"
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise SettingsError(
                 f"settings: {name} refers to file:{target}, which can't be read ({why}); "
-                "expected a file that holds the value alone."
+                "expected a file that contains only the value."
             ) from None
     return value
 
 
 def _refuse_unprintable(name: str, value: str) -> None:
-    """SettingsError where a value has a character that nobody sees or no credential has; it is not repeated."""
+    """Raise SettingsError if a value has an invisible character, or a credential one beyond ASCII; never repeats it."""
     if not value.isprintable():
         raise SettingsError(
-            f"settings: {name} holds a line break or another invisible character; expected one line with the value."
+            f"settings: {name} contains a line break or another invisible character; expected one line with the value."
         )
     if name in CREDENTIALS and not value.isascii():
         raise SettingsError(
-            f"settings: {name} holds a letter or a quote beyond ASCII, which no credential has; copy it anew."
+            f"settings: {name} contains a letter or quote beyond ASCII, which no credential has; copy it again."
         )
 
 
 def _by_which(name: str, values: Mapping[str, str]) -> str:
-    """The name under which a value was given: the kit's own, or the one that Smartcar's SDK reads too."""
+    """Return the name that set a value: the kit's own, or the one that Smartcar's SDK also reads."""
     return PREFERRED[name] if values.get(PREFERRED[name]) else name
 
 
@@ -320,7 +320,7 @@ def _allowance(values: Mapping[str, str], *, sandbox: bool) -> Allowance:
 
 
 def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool) -> Layout:
-    """The company's tables from the TOML file, found as `.env` is; the guide's names without one."""
+    """Read the TOML file, which is found in the same way as `.env`; without one, use the guide's names."""
     named = values.get("SMARTCAR_OPS_CONFIG")
     if sandbox and not named:
         return Layout(limits=Limits.none())
@@ -342,7 +342,7 @@ def _layout(values: Mapping[str, str], folders: Sequence[Path], *, sandbox: bool
 
 
 def _check_tokens(vehicles: Vehicles, credentials: Credentials) -> None:
-    """SettingsError where what ``[vehicles]`` says of tokens contradicts itself or wants what is not there."""
+    """Raise SettingsError if the token settings in ``[vehicles]`` are contradictory or incomplete."""
     if vehicles.seal_token and not vehicles.open_token:
         raise SettingsError("settings: [vehicles] seal_token is set without open_token; expected both or neither.")
     if not vehicles.refresh:
@@ -350,7 +350,7 @@ def _check_tokens(vehicles: Vehicles, credentials: Credentials) -> None:
     refusal = "settings: [vehicles] refresh = true"
     for key in ("refresh_token", "access_token", "token_created_at"):
         if not getattr(vehicles, key):
-            raise SettingsError(f"{refusal} needs the column of new tokens; name it in [vehicles] {key}.")
+            raise SettingsError(f"{refusal} needs a column for new tokens; name it in [vehicles] {key}.")
     if vehicles.from_:
         raise SettingsError(f"{refusal} can't write through [vehicles] from, which is read only; set one of them.")
     for name, value in (
@@ -358,9 +358,9 @@ def _check_tokens(vehicles: Vehicles, credentials: Credentials) -> None:
         ("SMARTCAR_V2_CLIENT_SECRET", credentials.v2_client_secret.get_secret_value()),
     ):
         if not value:
-            raise SettingsError(f"{refusal} needs {name}, which is not set; V2 refreshes tokens with both of its pair.")
+            raise SettingsError(f"{refusal} needs {name}, which is not set; V2 refreshes tokens with id and secret.")
     if vehicles.open_token and not vehicles.seal_token:
-        raise SettingsError(f"{refusal} with open_token needs [vehicles] seal_token, the way back for new tokens.")
+        raise SettingsError(f"{refusal} with open_token needs [vehicles] seal_token, which encrypts new tokens.")
 
 
 def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
@@ -387,9 +387,9 @@ def _checked(model: type[M], values: Mapping[str, str], names: Mapping[str, str]
 
 
 def _plain(message: str) -> str:
-    """pydantic's words in ours."""
+    """Return pydantic's message in the kit's wording."""
     if message.startswith("Extra inputs"):
-        return 'is no key of this section; README, "On your own company", shows them'
+        return 'is not a key of this section; README, "On your own company", shows the keys'
     if message.startswith("Input should be a valid integer"):
         return "expected a whole number"
     if message.startswith("Input should be a valid number"):

@@ -1,4 +1,4 @@
-"""Files that settings are taken from: whose they are, what they say as text, and the names in a `.env` file."""
+"""Files with settings: their owner, their text, and the names in a `.env` file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PREFIX = "SMARTCAR_"
 
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because its mark begins with that of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -32,7 +32,7 @@ OWN_CODE = Path(__file__)
 
 @dataclass(frozen=True)
 class EnvFile:
-    """What a `.env` file says: the kit's names with their values, and its first line that says anything (0: none)."""
+    """A `.env` file: the kit's names with their values, and its first line that is not blank or a comment (0: none)."""
 
     path: Path
     values: dict[str, str] = field(repr=False)
@@ -40,19 +40,19 @@ class EnvFile:
 
 
 def is_there(path: Path) -> bool:
-    """Whether something that could be a file stands here, readable or not; a folder (a virtual environment) is none."""
+    """True if the path exists and is not a folder (such as a virtual environment `.env`), readable or not."""
     try:
         return not stat.S_ISDIR(path.stat().st_mode)
     except PermissionError:
         return True
     except OSError:
-        return path.is_symlink()  # one that leads nowhere was meant to lead somewhere
+        return path.is_symlink()  # a broken symlink was meant to lead to a file
 
 
 def refuse_foreign(path: Path) -> None:
-    """SettingsError where the file or its folder belongs to somebody else than this user or root.
+    """Raise SettingsError if the file or its folder belongs to another user than this one or root.
 
-    Whoever owns the kit's own code, as with a checkout that is mounted into a container, could do anything already.
+    The owner of the kit's own code is trusted too (a clone mounted into a container), because its code runs anyway.
     """
     if os.name != "posix":
         return
@@ -61,17 +61,17 @@ def refuse_foreign(path: Path) -> None:
         owner = place.stat().st_uid
         if owner not in trusted:
             raise SettingsError(
-                f"settings: {place} belongs to another user (uid {owner}), who could put anything there; expected it "
-                "to be yours or root's. Change its owner, or work in a folder of your own."
+                f"settings: {place} belongs to another user (uid {owner}), who could change it; it must belong to "
+                "you or root. Change its owner, or work in a folder of your own."
             )
 
 
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; SettingsError where it is none."""
+    """Return the text of a file in UTF-8, or in UTF-16 or UTF-32 with a byte order mark; otherwise SettingsError."""
     try:
         refuse_foreign(path)
         if not path.is_file():
-            raise SettingsError(f"settings: {path} is no regular file; expected one that can be read again and again.")
+            raise SettingsError(f"settings: {path} is not a regular file; expected one that can be read twice.")
         content = path.read_bytes()
     except OSError as error:
         raise SettingsError(
@@ -85,15 +85,15 @@ def read_text(path: Path) -> str:
         raise SettingsError(f"settings: {path}: line {line} is not in UTF-8; save the file as UTF-8.") from None
     if "\0" in text:
         raise SettingsError(
-            f"settings: {path} holds NUL characters, as UTF-16 without a byte order mark does; save the file as UTF-8."
+            f"settings: {path} contains NUL characters, perhaps UTF-16 without a byte order mark; save it as UTF-8."
         )
     return text
 
 
 def read_env(path: Path) -> EnvFile:
-    """A `.env` file's names of the kit; ``${…}`` is text. SettingsError names a line about them that can't be read.
+    """Read the kit's names from a `.env` file; ``${…}`` is not expanded. SettingsError names a line it can't parse.
 
-    What the file says beside them is another program's, in whatever form.
+    Lines of other programs may have any form.
     """
     values: dict[str, str] = {}
     first_line = 0
@@ -104,7 +104,7 @@ def read_env(path: Path) -> EnvFile:
         first_line = first_line or line
         if not _is_understood(binding, values):
             raise SettingsError(
-                f"settings: {path}: line {line} is not understood; expected NAME=value, such as "
+                f"settings: {path}: line {line} can't be parsed; expected NAME=value, such as "
                 "SMARTCAR_CLIENT_ID=client_…."
             )
         if binding.key and binding.key.startswith(PREFIX) and binding.value is not None:
@@ -113,13 +113,13 @@ def read_env(path: Path) -> EnvFile:
 
 
 def _line(binding: Binding) -> int:
-    """The line a statement begins on: blank lines before it are its own to the parser."""
+    """Return the line that a statement begins on; the parser includes the blank lines before it."""
     text = binding.original.string
     return int(binding.original.line) + len(text[: len(text) - len(text.lstrip())].splitlines())
 
 
 def _is_understood(binding: Binding, known: dict[str, str]) -> bool:
-    """Whether nothing about the kit is lost in a statement: misspelt as one, or swallowed by an open quote."""
+    """False if a statement hides a setting of the kit: misspelled, or inside an open quote."""
     text = binding.original.string.strip()
     if PREFIX not in text.upper():
         return True
@@ -129,5 +129,5 @@ def _is_understood(binding: Binding, known: dict[str, str]) -> bool:
         return False
     if not binding.key.upper().startswith(PREFIX):
         return True
-    named_before = binding.value is None and binding.key in known  # `export NAME`, below its value
-    return binding.key.isupper() and (binding.value is not None or named_before)
+    is_exported = binding.value is None and binding.key in known  # `export NAME` after its value
+    return binding.key.isupper() and (binding.value is not None or is_exported)

@@ -1,4 +1,4 @@
-"""Where this process is at home: the folder that settings, notebooks and reports belong to."""
+"""The home of this process: the folder that its settings, notebooks and reports belong to."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from smartcar_ops.settings.files import ENV, TOML
 
 NOTEBOOKS = "notebooks"
 OWN_NOTEBOOKS = ("00_", "10_compare", "20_audit", "30_backfill", "40_schema", "50_capture", "60_cutover", "90_progress")
-"""How the names of the kit's notebooks begin."""
+"""The beginnings of the names of the kit's notebooks."""
 
 PACKAGE = Path(__file__).resolve().parents[2]
 CHECKOUT = PACKAGE if (PACKAGE / NOTEBOOKS / "00_start_here.ipynb").is_file() else None
-"""The folder the kit is run from, where it is a clone; None where it is installed among other packages."""
+"""The clone that the kit runs from; None if it is installed as a package."""
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The working folder, or the nearest parent that has `notebooks/`; the working folder if none has."""
+    """Return the working folder or its nearest parent with `notebooks/`; if none has it, the working folder."""
     here = (start or working_folder()).resolve()
     return _nearest(here) or here
 
 
 def home(*, notebook: Path | None = None, in_notebook: bool = False) -> Path:
-    """The folder that settings, notebooks and reports belong to, wherever this process works.
+    """Return the folder that settings, notebooks and reports belong to.
 
-    That of the ``notebook``, where one is named; else the nearest parent with `notebooks/`; else, of the kit's own
-    checkout and the working folder, the one that has settings. Where both have, a command takes the working folder's,
-    and a notebook that something else runs the checkout's.
+    That is the folder of ``notebook`` if one is given; otherwise the working folder or its nearest parent with
+    `notebooks/`; otherwise the working folder or the kit's clone, whichever has settings. If both have settings, a
+    command uses the working folder, and a notebook that another program runs (``in_notebook``) the clone.
     """
     here = working_folder()
     found = (notebook and _nearest(notebook.parent)) or _nearest(here)
@@ -42,17 +42,17 @@ def home(*, notebook: Path | None = None, in_notebook: bool = False) -> Path:
 
 
 def working_folder() -> Path:
-    """Where this process works; SettingsError where that is no longer there."""
+    """Return the working folder. SettingsError if it no longer exists."""
     try:
         return Path.cwd()
     except OSError as error:
         raise SettingsError(
-            f"settings: the working folder can't be read ({error.strerror}); go to one that is there."
+            f"settings: the working folder can't be read ({error.strerror}); change to one that exists."
         ) from None
 
 
 def _nearest(here: Path) -> Path | None:
-    """This folder or its nearest parent that has `notebooks/`; one that holds nothing but others' is none."""
+    """Return the folder or its nearest parent that has `notebooks/`, empty or with a notebook of the kit."""
     return next((folder for folder in (here, *here.parents) if _has_notebooks(folder / NOTEBOOKS)), None)
 
 

@@ -1,4 +1,4 @@
-"""What plain papermill gave the notebook in this kernel: its path, and its parameters held against those declared."""
+"""What plain papermill injected into this kernel's notebook: its path, and its parameters, which are checked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from smartcar_ops.errors import ParameterError
 from smartcar_ops.text import nearest
 
 MARK = "# Parameters\n"
-"""How the cell that papermill puts below the notebook's own parameters begins."""
+"""The start of the cell that papermill inserts below the notebook's own parameters."""
 
 OWN = "PAPERMILL_"
-"""The names that papermill adds itself (``--inject-paths``)."""
+"""The prefix of the names that papermill adds itself (``--inject-paths``)."""
 
 PATH = "PAPERMILL_INPUT_PATH"
 
@@ -26,15 +26,15 @@ TYPES: dict[str, tuple[type, str]] = {
 
 
 def notebook() -> Path | None:
-    """The notebook's file, where papermill told it and it is there; None anywhere else."""
+    """Return the notebook's path if papermill injected it and the file exists, otherwise None."""
     shell = _shell()
-    told = shell.user_ns.get(PATH) if shell else None
-    path = Path(told).absolute() if isinstance(told, str) else None
+    injected = shell.user_ns.get(PATH) if shell else None
+    path = Path(injected).absolute() if isinstance(injected, str) else None
     return path if path and path.is_file() else None
 
 
 def refuse_unknown() -> None:
-    """ParameterError where papermill was given a parameter that the notebook has not, or one of another type."""
+    """Raise ParameterError if papermill injected a parameter that is unknown or has the wrong type."""
     shell = _shell()
     cells = list(shell.history_manager.input_hist_raw) if shell else []
     for above, cell in reversed(list(itertools.pairwise(cells))):
@@ -44,7 +44,7 @@ def refuse_unknown() -> None:
 
 
 def check(declared: str, given: str) -> None:
-    """ParameterError for what the cell of given parameters assigns and the cell that declares them does not know."""
+    """Raise ParameterError if the cell ``given`` assigns a name or a type that ``declared`` does not declare."""
     types = {
         node.target.id: ast.unparse(node.annotation)
         for node in ast.parse(declared).body
@@ -69,7 +69,7 @@ def _check_one(name: str, value: Any, types: dict[str, str]) -> None:
 
 
 def _shell() -> Any:
-    """The kernel's shell; None outside a kernel."""
+    """Return the kernel's shell; None outside a kernel."""
     try:
         from IPython import get_ipython
     except ImportError:

@@ -1,6 +1,6 @@
-"""How the company's tables are named: the sections of `smartcar_ops.toml`; defaults are the guide's names.
+"""The sections of `smartcar_ops.toml`: tables, columns, gate, limits, waivers. Defaults are the guide's names.
 
-And how the tokens in them are opened and sealed, where the company encrypts what it stores.
+Also the company's own functions that decrypt and encrypt stored tokens.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from smartcar_ops.errors import SettingsError
 from smartcar_ops.settings import files
 
 NAMED = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<function>[^\W\d]\w*)")
-"""``module:function``."""
+"""Matches ``module:function``."""
 
 
 class Section(BaseModel):
-    """A section of the file: frozen, and a misspelt key is an error, not a silence."""
+    """A section of the file: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
 class Users(Section):
-    """The company's table of people; ``where`` narrows it, for example to those not deleted."""
+    """The company's users table; ``where`` filters it, for example to users who are not deleted."""
 
     table: str = "users"
     schema_: str = Field(default="", alias="schema")
@@ -42,7 +42,7 @@ class Users(Section):
 
 
 class Vehicles(Section):
-    """The company's table of cars; ``from`` is a SELECT giving these names where the structure differs."""
+    """The company's vehicles table; ``from`` may be a SELECT that returns these names if the structure differs."""
 
     table: str = "vehicles"
     schema_: str = Field(default="", alias="schema")
@@ -62,32 +62,32 @@ class Vehicles(Section):
 
 
 class Gate(Section):
-    """When the comparison says no: the share lost or differing, and the least share that must be judged."""
+    """When the gate says no: the share of fields that may be lost or differ, and the share that must be judged."""
 
     lost_share: float = Field(default=0.0, ge=0, le=1)
     min_judged: float = Field(default=0.5, ge=0, le=1)
 
 
 class Health(Section):
-    """When an apply stops by itself: a query that no longer gives 1, or too large a share of failed rows."""
+    """When an apply stops by itself: if the query no longer returns 1, or if too large a share of rows fails."""
 
     query: str = ""
     failed_share: float = Field(default=0.05, ge=0, le=1)
 
 
 class Webhooks(Section):
-    """What becomes of a stored webhook that no signature proves: refused, unless the company believes it."""
+    """How stored webhooks without a valid signature are treated: refused, unless the company believes them."""
 
     unsigned: Literal["refuse", "believe"] = "refuse"
     wrong_signature: Literal["refuse", "believe"] = "refuse"
 
 
 MAKERS = {"HYUNDAI": 10, "KIA": 10}
-"""Makes that answer for a vehicle 20 times in 24 hours: half of it is left for the company's own calls."""
+"""Units per vehicle in 24 hours for makes that allow 20; half is left for the company's own calls."""
 
 
 class Limits(Section):
-    """How much the kit may ask of one vehicle, in units; 0: no limit. What V3 is asked counts like V2's paths."""
+    """Most units that the kit may spend on one vehicle; 0: no limit. A V3 read counts like a V2 path."""
 
     per_vehicle_month: int = Field(default=0, ge=0)
     per_vehicle_day: dict[str, Annotated[int, Field(ge=0)]] = MAKERS
@@ -95,41 +95,41 @@ class Limits(Section):
     @field_validator("per_vehicle_day")
     @classmethod
     def _with_the_makers_own(cls, given: dict[str, int]) -> dict[str, int]:
-        """The makers' own limits, unless the file says otherwise; makes in capitals."""
+        """Add the makers' own limits, unless the file sets others; makes are in upper case."""
         return {**MAKERS, **{make.strip().upper(): cap for make, cap in given.items()}}
 
     @field_validator("per_vehicle_day", "per_vehicle_month")
     @classmethod
     def _is_enough(cls, given: Any) -> Any:
-        """One unit reads nothing on both versions."""
+        """Reject 1: one unit is not enough to read anything on both versions."""
         if 1 in (given.values() if isinstance(given, dict) else [given]):
-            raise ValueError("expected 0 (no limit), or 2 and more: V3 is read once, and one path of V2")
+            raise ValueError("expected 0 (no limit), or 2 or more: one V3 read and one V2 path")
         return given
 
     @property
     def by_make(self) -> bool:
-        """Whether any make has a limit."""
+        """True if any make has a limit."""
         return any(self.per_vehicle_day.values())
 
     def day(self, make: str) -> int:
-        """Units in 24 hours that a vehicle of this make may be asked for; 0: no limit."""
+        """Return the most units in 24 hours for a vehicle of this make; 0: no limit."""
         return self.per_vehicle_day.get(make.strip().upper(), 0)
 
     @classmethod
     def none(cls) -> Limits:
-        """No limit at all: as against the sandbox, whose cars are nobody's."""
+        """Return limits that limit nothing, for the sandbox."""
         return cls(per_vehicle_day=dict.fromkeys(MAKERS, 0))
 
 
 class Tolerance(Section):
-    """How far two values of a field may be apart and still agree."""
+    """The largest difference at which two values of a field still agree."""
 
     absolute: float | None = Field(default=None, ge=0)
     relative: float | None = Field(default=None, ge=0)
 
 
 class Waiver(Section):
-    """A difference somebody accepts, by name, until a day (UTC)."""
+    """A difference that a named owner accepts until a day (UTC)."""
 
     field: str
     make: str = ""
@@ -139,7 +139,7 @@ class Waiver(Section):
 
 
 class Layout(Section):
-    """The whole file; every key optional."""
+    """The whole file; every key is optional."""
 
     users: Users = Users()
     vehicles: Vehicles = Vehicles()
@@ -154,23 +154,23 @@ class Layout(Section):
 
 @dataclass(frozen=True)
 class Vault:
-    """The company's own functions around a stored token; without them a token is stored as it is used."""
+    """The company's own functions that decrypt and encrypt stored tokens; without them, tokens are stored as is."""
 
     open: Callable[[Any], Any] | None = field(default=None, repr=False)
     seal: Callable[[str], Any] | None = field(default=None, repr=False)
 
     def opened(self, stored: Any) -> str | None:
-        """The usable token of a stored one; None where the company's function fails or gives no text."""
+        """Decrypt a stored token; None if the company's function fails or returns no text."""
         if self.open is None:
             return stored if isinstance(stored, str) else None
         try:
             token = self.open(stored)
-        except Exception:  # whatever the company's code raises; its words may hold the token, so they are not kept
+        except Exception:  # any error of the company's code; its text may contain the token, so it is dropped
             return None
         return token if isinstance(token, str) and token.strip() else None
 
     def sealed(self, token: str) -> str | bytes | None:
-        """What is stored for a token; None where the company's function fails or gives neither text nor bytes."""
+        """Encrypt a token for storage; None if the company's function fails or returns neither text nor bytes."""
         if self.seal is None:
             return token
         try:
@@ -181,9 +181,9 @@ class Vault:
 
 
 def find_vault(vehicles: Vehicles, root: Path) -> Vault:
-    """The vault that ``open_token`` and ``seal_token`` name, looked for in ``root`` and the installed packages.
+    """Return the vault with the functions ``open_token`` and ``seal_token``, from ``root`` or the installed packages.
 
-    SettingsError names the key, where a text is ill-formed or its function is not there.
+    SettingsError, naming the key, if a value is malformed or the function does not exist.
     """
     return Vault(
         _find_function("open_token", vehicles.open_token, root), _find_function("seal_token", vehicles.seal_token, root)
@@ -193,22 +193,22 @@ def find_vault(vehicles: Vehicles, root: Path) -> Vault:
 def _find_function(key: str, named: str, root: Path) -> Callable[[Any], Any] | None:
     if not named:
         return None
-    told, parts = f"settings: [vehicles] {key} is {named!r}", NAMED.fullmatch(named)
+    setting, parts = f"settings: [vehicles] {key} is {named!r}", NAMED.fullmatch(named)
     if parts is None:
-        raise SettingsError(f'{told}; expected "module:function".')
+        raise SettingsError(f'{setting}; expected "module:function".')
     for place in (root / f"{parts['module'].partition('.')[0]}{end}" for end in ("", ".py")):
         if place.exists():
             files.refuse_foreign(place)
     if str(root) not in sys.path:
-        sys.path.append(str(root))  # last, so that no file there hides an installed package
+        sys.path.append(str(root))  # last, so that no file there shadows an installed package
         importlib.invalidate_caches()
     try:
         function = getattr(importlib.import_module(parts["module"]), parts["function"], None)
-    except (Exception, SystemExit) as error:  # whatever the company's module does when it is imported
+    except (Exception, SystemExit) as error:  # any error while the company's module is imported
         raise SettingsError(
-            f"{told}, but the module can't be imported ({type(error).__name__}); expected it in {root} or installed."
+            f"{setting}, but the module can't be imported ({type(error).__name__}); it must be in {root} or installed."
         ) from None
     if not callable(function):
-        found = "has no such function" if function is None else f"has a {type(function).__name__} there, no function"
-        raise SettingsError(f"{told}, but the module {found}.")
+        problem = "has no such function" if function is None else f"has a {type(function).__name__} of that name"
+        raise SettingsError(f"{setting}, but the module {problem}.")
     return function  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
-"""What the environment says of the network: proxies, what goes past them, and whose certificates are trusted.
+"""Network settings from the environment: proxies, hosts that bypass them, and trusted certificates.
 
-httpx reads these variables itself, but not every form that is in use, and only with the first call.
+httpx reads these variables itself, but not in every common form, and only at the first call.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _bypasses: Callable[[str, Mapping[str, str]], int | bool] = vars(urllib.request)
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy and the variable that names it; its address may hold a password."""
+    """A proxy and the variable that sets it; the URL may contain a password."""
 
     variable: str
     url: str = field(repr=False)
 
 
 def check() -> None:
-    """SettingsError where a variable names a proxy or certificates that can't be used; connects to nothing."""
+    """Raise SettingsError if a variable sets a proxy or certificates that can't be used; makes no connection."""
     for scheme in _proxies():
         if scheme in ("http", "https", "all"):
             _read(scheme)
@@ -44,9 +44,9 @@ def check() -> None:
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy for this address, None where it is asked directly, as this machine itself always is.
+    """Return the proxy for this URL; None for a direct connection, as always to this machine.
 
-    SettingsError where the proxy that the environment names can't be used.
+    SettingsError if the proxy in the environment can't be used.
     """
     try:
         parts, port = urlsplit(url), urlsplit(url).port
@@ -60,10 +60,10 @@ def proxy_for(url: str) -> Proxy | None:
 
 
 def trusted() -> ssl.SSLContext | None:
-    """The certificates that the environment names, None where it names none; SettingsError where they are of no use."""
+    """Return the certificates that the environment sets, or None. SettingsError if they can't be used."""
     file, folder, keys = (os.environ.get(name) for name in (CERTIFICATES, FOLDER, KEYS))
     if keys:
-        _try(KEYS, "a file that can be written", lambda: Path(keys).open("a").close())  # Python does, for any context
+        _try(KEYS, "a file that can be written", lambda: Path(keys).open("a").close())  # as Python does for any context
     if file:
         return _try(CERTIFICATES, "a file of certificates in PEM", lambda: ssl.create_default_context(cafile=file))
     if folder:
@@ -73,11 +73,11 @@ def trusted() -> ssl.SSLContext | None:
 
 
 def _try(variable: str, expected: str, act: Callable[[], T]) -> T:
-    """What the act gives; SettingsError with the variable's name where it can't be done."""
+    """Return the result of ``act``. SettingsError, naming the variable, if it fails."""
     try:
         return act()
     except (OSError, StopIteration) as error:
-        why = "it holds none" if isinstance(error, ssl.SSLError | StopIteration) else error.strerror
+        why = "it contains none" if isinstance(error, ssl.SSLError | StopIteration) else error.strerror
         raise SettingsError(
             f"settings: {variable} is {os.environ[variable]!r}, which can't be used ({why}); expected {expected}, or "
             "unset it."
@@ -85,7 +85,7 @@ def _try(variable: str, expected: str, act: Callable[[], T]) -> T:
 
 
 def _proxies() -> Mapping[str, str]:
-    """The system's proxies by scheme; `no` is the list of what goes past them."""
+    """Return the system's proxies by scheme; `no` lists the hosts that bypass them."""
     return urllib.request.getproxies()
 
 
@@ -100,23 +100,23 @@ def _read(scheme: str) -> Proxy:
         usable = False
     if not usable:
         raise SettingsError(
-            f"settings: {variable} is no address of a proxy; expected one such as http://proxy.example.com:3128."
+            f"settings: {variable} is not a proxy URL; expected one such as http://proxy.example.com:3128."
         )
     if parts.scheme.startswith("socks") and not importlib.util.find_spec("socksio"):
         raise SettingsError(
-            f"settings: {variable} names a SOCKS proxy, for which the package socksio is missing; "
-            "pip install 'httpx[socks]', or name an HTTP proxy."
+            f"settings: {variable} sets a SOCKS proxy, for which the package socksio is missing; "
+            "run pip install 'httpx[socks]', or use an HTTP proxy."
         )
     return Proxy(variable, url)
 
 
 def _variable(name: str) -> str:
-    """A variable's name as the environment spells it; the small letters win, as in the reading of it."""
+    """Return a variable's name as it is set; lower case takes precedence, as when it is read."""
     return next((found for found in (name, name.upper()) if os.environ.get(found)), f"the system's {name}")
 
 
 def _is_direct(host: str, port: int | None, past: str) -> bool:
-    """Whether a host goes past the proxies: this machine, or one in the list by its name, address or range."""
+    """True if a host bypasses the proxies: this machine, or a name, address or range in the list ``past``."""
     names = [name.strip().replace("*.", ".") for name in past.split(",")]
     try:
         address = ipaddress.ip_address(host)

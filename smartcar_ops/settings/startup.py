@@ -14,19 +14,19 @@ from smartcar_ops.settings import environment, file_modes, network
 from smartcar_ops.settings.environment import Settings, Source
 
 SANDBOX = ".sandbox"
-"""The folder beside `notebooks` in which the embedded sandbox leaves its address."""
+"""The folder beside `notebooks` in which the embedded sandbox stores its address."""
 
 UPGRADES = "40_schema_phases"
 """The notebook that upgrades the ledger; only this one opens a ledger of an older version."""
 
 
 def settle(environ: Mapping[str, str] | None = None, root: Path | None = None) -> Settings:
-    """The settings in force; starts or attaches to the embedded sandbox where nothing real is set.
+    """Return the settings in force; start or attach to the embedded sandbox if nothing real is set.
 
-    They belong to ``root``, or to the home of this process. SettingsError (exit 5) where something real is set and not
-    all of it, or is there and can't be understood. From here on, what this process writes has the mode they say.
+    The settings belong to ``root``, by default the home of this process. SettingsError (exit 5) if real settings are
+    incomplete or can't be parsed. From now on, this process writes files with the mode that they set.
     """
-    if not is_demo():  # which asks this machine alone
+    if not is_demo():  # a demo connects only to this machine
         network.check()
     found = _find(environment.source(environ, root))
     file_modes.enforce(found.file_mode)
@@ -41,17 +41,20 @@ def _find(given: Source) -> Settings:
 
 
 def sandbox(root: Path, *, fresh: bool = False) -> Address:
-    """The address of the folder's sandbox, started if none is alive, or anew; SmartcarOpsError if it can't be."""
+    """Return the address of the folder's sandbox; start it if none is running, or always with ``fresh``.
+
+    SmartcarOpsError if it can't be started.
+    """
     try:
         return embedded.attach_or_start(root / SANDBOX, fresh=fresh)
     except RuntimeError as error:
         raise SmartcarOpsError(f"{error}; see {SANDBOX}/{embedded.LOG}.") from None
     except OSError as error:
         raise SmartcarOpsError(
-            f"sandbox: it can't be started here ({errors.in_words(error)}); go to a folder that can be written."
+            f"sandbox: it can't be started here ({errors.in_words(error)}); change to a folder that you can write."
         ) from None
 
 
 def is_demo() -> bool:
-    """Whether this process belongs to ``smartcar-ops demo``."""
+    """True if this process belongs to ``smartcar-ops demo``."""
     return bool(os.environ.get(environment.DEMO))

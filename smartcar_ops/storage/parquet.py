@@ -1,4 +1,4 @@
-"""A table that may be larger than memory: it grows in a Parquet file, part by part, and is read back the same way."""
+"""Tables that may be larger than memory: written to and read from a Parquet file in batches."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROWS = 10_000
-"""Rows read at a time."""
+"""Rows per batch when reading."""
 
 
 LARGEST = 4 * 1024**3
-"""Bytes of a file that comes from elsewhere: some tens of millions of rows."""
+"""Most bytes of a file that was made elsewhere: some tens of millions of rows."""
 
 LARGEST_PART = 512 * 1024**2
-"""Bytes, unpacked, of the rows that stand together in such a file: these are read at once. The kit writes a few MiB."""
+"""Most unpacked bytes of a row group in such a file; it is read at once. The kit itself writes a few MiB."""
 
 
 class TooLargeError(Exception):
-    """A file, or a part of it that is read at once, is larger than any that the kit writes; its words say which."""
+    """A file or one of its row groups is larger than any that the kit writes; the message says which."""
 
 
 def refuse_huge(path: Path) -> None:
-    """TooLargeError where a file is larger than is read, or unpacks to more; looks at its size and its foot alone.
+    """Raise TooLargeError if a file, or a row group of it unpacked, is too large; reads only its size and its footer.
 
-    OSError or ArrowException where it can't be read.
+    OSError or ArrowException if it can't be read.
     """
     size = path.stat().st_size
     if size > LARGEST:
@@ -44,9 +44,10 @@ def refuse_huge(path: Path) -> None:
 
 
 class ParquetTable:
-    """A growing table; ``close`` it before it is read. Without a path it is in a file that goes with this object.
+    """A table in a Parquet file that grows by appending; ``close`` it before reading.
 
-    ``dtypes`` are the columns with their pandas types: a part in which a column is empty has the same types.
+    Without a path it is a temporary file that is deleted with this object. ``dtypes`` gives the pandas type of each
+    column, so that parts with empty columns have the same types.
     """
 
     def __init__(self, dtypes: Mapping[str, str], path: Path | None = None) -> None:
@@ -62,15 +63,15 @@ class ParquetTable:
 
     @classmethod
     def opened(cls, path: Path) -> ParquetTable:
-        """A table that is whole already, and may come from elsewhere: what it notes for pandas is not followed."""
+        """Open a complete table. It may be made elsewhere, so the pandas metadata in it is ignored."""
         table = cls.__new__(cls)
         table.path, table.schema, table._writer = path, pq.read_schema(path).remove_metadata(), None
         return table
 
     def append(self, part: pd.DataFrame) -> pa.Table:
-        """Adds rows; returns them as they are kept."""
+        """Append rows and return them as stored."""
         assert self._writer is not None, "a closed table does not grow"
-        # Column by column: a frame of the right types would be made first, in twice the time.
+        # Column by column: converting the frame to the right types first would take twice as long.
         columns = [pa.array(part[field.name], field.type, from_pandas=True) for field in self.schema]
         table = pa.Table.from_arrays(columns, schema=self.schema)
         self._writer.write_table(table)
@@ -78,9 +79,9 @@ class ParquetTable:
         return table
 
     def append_rows(self, rows: Sequence[Sequence[Any]]) -> pa.Table:
-        """Adds rows given as plain values in the columns' order, and returns them as they are kept.
+        """Append rows of plain values in the order of the columns, and return them as stored.
 
-        No frame is made in between: that takes twice as long.
+        Twice as fast as through a DataFrame.
         """
         assert self._writer is not None, "a closed table does not grow"
         columns = zip(*rows, strict=True)
@@ -91,7 +92,7 @@ class ParquetTable:
         return table
 
     def close(self, notes: Mapping[str, str] | None = None) -> ParquetTable:
-        """Ends the table; ``notes`` are kept in the file's own metadata."""
+        """Complete the table; ``notes`` go into the file's metadata."""
         if self._writer is not None:
             if notes:
                 self._writer.add_key_value_metadata(dict(notes))
@@ -100,18 +101,18 @@ class ParquetTable:
         return self
 
     def tables(self, columns: Sequence[str] | None = None, *, rows: int = ROWS) -> Iterator[pa.Table]:
-        """The rows as Arrow has them, so many at a time; all columns, or those that are named."""
-        with pq.ParquetFile(self.path, pre_buffer=False) as file:  # or all that was read stays in memory
+        """Yield the rows as Arrow tables in batches of ``rows``, with all columns or only those given."""
+        with pq.ParquetFile(self.path, pre_buffer=False) as file:  # otherwise everything that was read stays in memory
             for batch in file.iter_batches(rows, columns=columns):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata(self.schema.metadata)
 
     def parts(self) -> Iterator[pd.DataFrame]:
-        """The rows, so many at a time."""
+        """Yield the rows as DataFrames, in batches."""
         for table in self.tables():
             yield table.to_pandas()
 
     def frame(self) -> pd.DataFrame:
-        """All rows at once."""
+        """Return all rows as one DataFrame."""
         return pq.read_table(self.path).replace_schema_metadata(self.schema.metadata).to_pandas()
 
     def __len__(self) -> int:

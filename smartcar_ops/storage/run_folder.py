@@ -1,4 +1,4 @@
-"""The folders of runs: their names, what the killed left, and where `latest` points."""
+"""The folders of runs: their names, the folders that killed runs left, and the link `latest`."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ OUTCOME = ".outcome.json"
 """The file in which a notebook passes exit code, summary and calls to the process that runs it."""
 
 STAMP = "%Y%m%dT%H%M%SZ"
-"""How a run's start is written in its name (UTC)."""
+"""The format of the start time in a run's name (UTC)."""
 
 ABANDONED = 24 * 3600
-"""Seconds after which an unfinished folder is taken away that nobody can tell anything of."""
+"""Seconds after which an unfinished folder counts as abandoned."""
 
 LOCK = ".lock"
 
 
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
-    """Whether this process alone has this folder, which need not be there yet, until the end of the block.
+    """Reserve a folder for this process while the block runs; yield False if another process has it.
 
-    Told by a file beside it that is locked: the system frees it when its process ends, however that is.
+    The folder need not exist yet. The lock is a file beside it, which the system releases when the process ends, for
+    whatever reason.
     """
     lock = FileLock(path.with_name(path.name + LOCK), timeout=0, thread_local=False)
     try:
@@ -49,22 +50,22 @@ def claimed(path: Path) -> Iterator[bool]:
     try:
         yield True
     finally:
-        Path(lock.lock_file).unlink(missing_ok=True)  # first: whoever finds it unlocked would take it
+        Path(lock.lock_file).unlink(missing_ok=True)  # before the release: another process would take the unlocked file
         lock.release()
 
 
 def partial_of(folder: Path) -> Path:
-    """Where a run's folder is until it is whole."""
+    """Return the temporary path of a run's folder until it is complete."""
     return folder.with_name(f".{folder.name}.partial")
 
 
 def whole_of(partial: Path) -> Path:
-    """What the folder of a run is called once it is whole."""
+    """Return the final path of a run's folder."""
     return partial.with_name(partial.name.removesuffix(".partial").lstrip("."))
 
 
 def free_folder(stack: ExitStack, reports: Path, started: datetime, notebook: str) -> Path:
-    """`<UTC start>__<notebook>`, claimed until the stack's end; a later second where that name is taken."""
+    """Reserve `<UTC start>__<notebook>` until the stack ends; if that name is taken, use a later second."""
     while True:
         folder = reports / f"{started:{STAMP}}__{notebook}"
         if not folder.exists():
@@ -76,12 +77,12 @@ def free_folder(stack: ExitStack, reports: Path, started: datetime, notebook: st
 
 
 def unfinished(reports: Path) -> list[str]:
-    """The names of folders that are not whole, of runs that live or were killed."""
-    return sorted({found.name.removesuffix(LOCK) for found in reports.glob(".*__*.partial*")})
+    """Return the names of incomplete folders, of runs in progress and of killed runs."""
+    return sorted({path.name.removesuffix(LOCK) for path in reports.glob(".*__*.partial*")})
 
 
 def dead(reports: Path) -> Iterator[Path]:
-    """The unfinished folders of runs whose process has ended, each claimed while it is looked at."""
+    """Yield the incomplete folders of runs whose process has ended, each reserved while the caller uses it."""
     for name in unfinished(reports):
         with suppress(OSError), claimed(reports / name) as mine:
             if mine and (reports / name).is_dir():
@@ -89,12 +90,12 @@ def dead(reports: Path) -> Iterator[Path]:
 
 
 def is_old(partial: Path) -> bool:
-    """Whether nothing was written into an unfinished folder for a day."""
+    """True if nothing was written to an incomplete folder for a day."""
     return time.time() - partial.stat().st_mtime > ABANDONED
 
 
 def latest(reports: Path, notebook: str) -> Path | None:
-    """The newest whole run of a notebook; None where there is none."""
+    """Return the folder of a notebook's latest run; None if there is none."""
     link = reports / "latest" / notebook
     if link.is_file():
         return reports / link.read_text(encoding="utf-8").strip()
@@ -102,7 +103,7 @@ def latest(reports: Path, notebook: str) -> Path | None:
 
 
 def point_latest(reports: Path, notebook: str, name: str) -> None:
-    """Makes `latest/<notebook>` point to this run: a symlink, or a text file where there are none."""
+    """Point `latest/<notebook>` to this run, with a symlink or, if the system has none, a text file."""
     folder = reports / "latest"
     folder.mkdir(exist_ok=True)
     temporary, link = folder / f".{notebook}.partial", folder / notebook
@@ -115,14 +116,14 @@ def point_latest(reports: Path, notebook: str, name: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON for people: indented, in the order given; whole or not at all."""
+    """Write readable JSON (indented, in the order given), completely or not at all."""
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
     temporary.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; empty where the file is missing or is none."""
+    """Read a JSON object from a file; empty if the file is missing or contains something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -131,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_table(folder: Path, name: str, table: pd.DataFrame | ParquetTable) -> None:
-    """Writes one table of a run; one that is on disk already is copied, not read."""
+    """Write one table of a run; a table that is already in a file is copied without reading it."""
     path = folder / f"{name}.parquet"
     from smartcar_ops.storage.parquet import ParquetTable
 
@@ -142,7 +143,7 @@ def write_table(folder: Path, name: str, table: pd.DataFrame | ParquetTable) -> 
 
 
 class Bundle(Mapping[str, "pd.DataFrame"]):
-    """A run's tables by name, read when first asked for; ``summary`` and ``run`` are its JSON files."""
+    """The tables of a run by name, read at first access; ``summary`` and ``run`` are its JSON files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -150,12 +151,12 @@ class Bundle(Mapping[str, "pd.DataFrame"]):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """The verdict and the counts: `summary.json`."""
+        """The content of `summary.json`: the verdict and the counts."""
         return read_json(self.folder / "summary.json")
 
     @property
     def run(self) -> dict[str, Any]:
-        """When, with which parameters, how it ended: `run.json`."""
+        """The content of `run.json`: the times, the parameters and how the run ended."""
         return read_json(self.folder / "run.json")
 
     def __getitem__(self, name: str) -> pd.DataFrame:
@@ -179,9 +180,9 @@ class Bundle(Mapping[str, "pd.DataFrame"]):
 
 
 def load(folder: str | os.PathLike[str]) -> Bundle:
-    """The tables of a run: by its folder, or, from any folder, by its name or its notebook's under the reports.
+    """Return the tables of a run, given its folder, its name, or a notebook's name for its latest run.
 
-    SettingsError where there is no run.
+    SettingsError if there is no such run.
     """
     for place in _places(Path(folder).expanduser()):
         # Where there are no symlinks, `latest/<notebook>` is a text file with the folder's name.
@@ -189,15 +190,15 @@ def load(folder: str | os.PathLike[str]) -> Bundle:
         if (path / "run.json").is_file():
             return Bundle(path.resolve())
     raise SettingsError(
-        f"load: {str(folder)!r} is no run's folder (it has no run.json); expected one, a run's name, or a notebook's "
-        "for its latest run; see reports/."
+        f"load: {str(folder)!r} is not a run's folder (it has no run.json); expected a folder, a run's name, or "
+        "a notebook's name for its latest run; see reports/."
     )
 
 
 def _places(path: Path) -> Iterator[Path]:
-    """Where a run may be that is told so: as it stands, then among the reports, then beside `notebooks/`."""
+    """Yield where a run may be: the path itself, then in the reports folders, then beside `notebooks/`."""
     yield path
-    given = environment.source()
-    for reports in (environment.reports_folder(given), given.root / "reports"):  # where a demo's are, whatever is set
+    source = environment.source()
+    for reports in (environment.reports_folder(source), source.root / "reports"):  # the latter has a demo's runs
         yield from (reports / path, reports / "latest" / path)
-    yield given.root / path
+    yield source.root / path

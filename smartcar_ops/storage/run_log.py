@@ -1,7 +1,7 @@
-"""What a run's notebook tells the process that started it, while it works: its log, and how far it is.
+"""Passes a notebook's log and progress to the process that started its run, while it works.
 
-A file in the run's folder, a line of JSON each, which goes when the folder is whole: nothing of it is on the page or in
-the notebook, it works on every system, and what a killed kernel had told is still read.
+Uses a file of JSON lines in the run's folder, which is deleted when the folder is complete. So nothing of it is in the
+page or the notebook, it works on every system, and what a killed kernel has logged is still read.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from smartcar_ops.settings.logs import DEFAULT, KIT, LEVELS
 FILE = ".log"
 
 SHOWN_EVERY = 0.2
-"""Seconds between two tellings of how far an act is, for a bar."""
+"""Seconds between two updates of the progress bar."""
 
 LOGGED_EVERY = 10.0
-"""Seconds after which the log says again how far a long act is."""
+"""Seconds between two log messages about the progress of a long step."""
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """How far an act is: so many of so many are done."""
+    """The progress of a step: ``done`` items out of ``of``."""
 
     what: str
     done: int
@@ -36,29 +36,29 @@ class StepProgress:
 
 
 class Sender(logging.Handler):
-    """Appends what is told to the run's file; on a full disk it is lost, and the run's own end tells."""
+    """Appends log records and progress to the run's file. On a full disk they are lost; the run reports that."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
         self._path = folder / FILE
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Sends a record with its words, not what they were made from."""
+        """Send a record with its formatted message."""
         words = record.getMessage()
         self.send({"name": record.name, "levelno": record.levelno, "created": record.created, "msg": words})
 
-    def send(self, told: dict[str, object]) -> None:
-        """Appends a line; several threads may do so at once."""
+    def send(self, message: dict[str, object]) -> None:
+        """Append one line; safe for several threads."""
         with suppress(OSError):
             file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(file, json.dumps(told).encode() + b"\n")
+                os.write(file, json.dumps(message).encode() + b"\n")
             finally:
                 os.close(file)
 
 
 def begin(folder: Path, level: str) -> None:
-    """From now on, whoever started this notebook's run hears the kit's log from this level on, and how far it is."""
+    """From now on, send the kit's log (this level or above) and its progress to the process that started the run."""
     for handler in [handler for handler in KIT.handlers if isinstance(handler, Sender)]:
         KIT.removeHandler(handler)
     KIT.addHandler(Sender(folder))
@@ -66,41 +66,41 @@ def begin(folder: Path, level: str) -> None:
 
 
 class Listener:
-    """Reads what the notebook of a run has told; one thread at a time."""
+    """Reads what the notebook of a run has sent. For one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._path, self._read = folder / FILE, 0
 
     def heard(self) -> Iterator[logging.LogRecord | StepProgress]:
-        """What was told since the last time, in order."""
-        told = b""
+        """Yield what was sent since the last call, in order."""
+        content = b""
         with suppress(OSError), self._path.open("rb") as file:
             file.seek(self._read)
-            told = file.read()
-        whole = told[: told.rfind(b"\n") + 1]
-        self._read += len(whole)
-        yield from filter(None, map(_heard, whole.splitlines()))
+            content = file.read()
+        complete = content[: content.rfind(b"\n") + 1]
+        self._read += len(complete)
+        yield from filter(None, map(_parse, complete.splitlines()))
 
 
-def _heard(line: bytes) -> logging.LogRecord | StepProgress | None:
-    """What a line tells; None where a full disk has cut it off."""
+def _parse(line: bytes) -> logging.LogRecord | StepProgress | None:
+    """Return the message of a line; None if the line is truncated (disk full)."""
     with suppress(ValueError, TypeError, KeyError):
-        known = json.loads(line)
-        if "what" in known:
-            return StepProgress(**known)
-        return logging.makeLogRecord({**known, "levelname": logging.getLevelName(known["levelno"])})
+        message = json.loads(line)
+        if "what" in message:
+            return StepProgress(**message)
+        return logging.makeLogRecord({**message, "levelname": logging.getLevelName(message["levelno"])})
     return None
 
 
 class Milestones:
-    """Tells how far an act is: at once to whoever shows a bar, and every 10 s to the act's log."""
+    """Reports the progress of a step: to the progress bar, and every 10 s to the log."""
 
     def __init__(self, log: logging.Logger, what: str) -> None:
         self._log, self._what = log, what
         self._shown, self._logged = 0.0, time.monotonic()
 
     def reached(self, done: int, of: int) -> None:
-        """So many of so many are done."""
+        """Report that ``done`` items out of ``of`` are done."""
         now = time.monotonic()
         if done >= of or now - self._shown >= SHOWN_EVERY:
             self._shown = now
@@ -110,7 +110,7 @@ class Milestones:
             self._log.info("%s: %s of %s so far", self._what, f"{done:,}", f"{of:,}")
 
 
-def _send(far: StepProgress) -> None:
+def _send(progress: StepProgress) -> None:
     for handler in KIT.handlers:
         if isinstance(handler, Sender):
-            handler.send(asdict(far))
+            handler.send(asdict(progress))

@@ -113,7 +113,7 @@ def test_a_wrong_limit_is_known_early(make_house: Callable[..., House]) -> None:
     """Exit 5, naming the key."""
     house = make_house(users=20)
     (house.root / "smartcar_ops.toml").write_text("[limits.per_vehicle_day]\nKIA = 1\n")
-    with pytest.raises(SettingsError, match=r"limits\.per_vehicle_day: expected 0 \(no limit\), or 2 and more"):
+    with pytest.raises(SettingsError, match=r"limits\.per_vehicle_day: expected 0 \(no limit\), or 2 or more"):
         house.read_settings()
 
 

@@ -138,7 +138,7 @@ WRONG = [
     ((), {"SMARTCAR_CLIENT_SECRET": None}, "SMARTCAR_CLIENT_SECRET is not set"),
     ((), {"SMARTCAR_DATABASE_URL": None}, "SMARTCAR_DATABASE_URL is not set"),
     ((), {"SMARTCAR_CLIENT_ID": "a4c82e9f-1111-4111-8111-111111111111"}, "looks like an Application ID"),
-    ((), {"SMARTCAR_CLIENT_SECRET": "client_01abc"}, "perhaps id and secret are swapped"),
+    ((), {"SMARTCAR_CLIENT_SECRET": "client_01abc"}, "perhaps the id and the secret are swapped"),
     ((), {"SMARTCAR_DATABASE_URL": "company.sqlite"}, "is not a SQLAlchemy URL"),
     ((), {"SMARTCAR_API_ORIGIN": "api.smartcar.com"}, "expected an address such as"),
     ((), {"SMARTCAR_MODE": "test"}, "SMARTCAR_MODE is 'test'; expected one of live, simulated"),

@@ -86,7 +86,7 @@ def test_defaults_are_the_contracts(root):
 def test_a_missing_one_of_the_three_is_named(root, name, left):
     """As soon as one is set, all three are required, and the missing one is named; empty is missing."""
     values = {**FULL, name: ""} if left else {other: value for other, value in FULL.items() if other != name}
-    with pytest.raises(SettingsError, match=f"^settings: {name} is not set; .*now set: .*SMARTCAR_APPLICATION_ID"):
+    with pytest.raises(SettingsError, match=f"^settings: {name} is not set; .*set: .*SMARTCAR_APPLICATION_ID"):
         read(Source(values, root))
 
 
@@ -170,7 +170,7 @@ def test_a_named_configuration(root):
     ("text", "words"),
     [
         ("[users", "can't be read as TOML"),
-        ("[users]\nsmartcar_user = 'x'\n", "users.smartcar_user: is no key of this section"),
+        ("[users]\nsmartcar_user = 'x'\n", "users.smartcar_user: is not a key of this section"),
         ("[gate]\nlost_share = 2\n", "gate.lost_share: "),
     ],
 )
@@ -204,11 +204,11 @@ def test_the_sandbox_ignores_a_configuration_it_was_not_given(root):
         (
             "SMARTCAR_CLIENT_ID",
             UUID,
-            "is 'a4c8…-…' which looks like an Application ID; the V3 client id starts with 'client_'",
+            "is 'a4c8…-…', which looks like an Application ID; the V3 client id starts with 'client_'",
         ),
-        ("SMARTCAR_CLIENT_ID", "s3cr3t-one", "perhaps id and secret are swapped"),
-        ("SMARTCAR_CLIENT_SECRET", "client_01", "perhaps id and secret are swapped"),
-        ("SMARTCAR_V2_CLIENT_SECRET", "client_01", "perhaps id and secret are swapped"),
+        ("SMARTCAR_CLIENT_ID", "s3cr3t-one", "perhaps the id and the secret are swapped"),
+        ("SMARTCAR_CLIENT_SECRET", "client_01", "perhaps the id and the secret are swapped"),
+        ("SMARTCAR_V2_CLIENT_SECRET", "client_01", "perhaps the id and the secret are swapped"),
         ("SMARTCAR_APPLICATION_ID", "client_01", "looks like a V3 client id"),
         ("SMARTCAR_APPLICATION_ID", "12", "is not a UUID"),
         ("SMARTCAR_MODE", "test", "is 'test'; expected one of live, simulated"),
@@ -243,7 +243,7 @@ def test_what_is_known_wrong_is_refused_before_anything_connects(root, name, val
 def test_an_origin_with_a_password_is_refused_without_showing_it(root, address):
     """A user name or a password does not belong into an origin, and is not repeated."""
     message = refusal(root, SMARTCAR_API_ORIGIN=address)
-    assert "settings: SMARTCAR_API_ORIGIN holds an '@'" in message
+    assert "settings: SMARTCAR_API_ORIGIN contains an '@'" in message
     assert "pass-plant" not in message
 
 
@@ -278,7 +278,7 @@ def test_an_empty_management_token_is_refused(root, value):
     """It would prove whatever anybody signs with nothing; the others are not repeated."""
     (root / "empty").write_text("\n")
     message = refusal(root, SMARTCAR_MANAGEMENT_TOKEN=value.format(root=root))
-    assert "SMARTCAR_MANAGEMENT_TOKEN holds an empty token; expected one, or several separated by commas" in message
+    assert "SMARTCAR_MANAGEMENT_TOKEN contains an empty token; expected one, or several separated by commas" in message
     assert "one,two" not in message.replace("one, or", "")
 
 
@@ -314,14 +314,14 @@ def test_a_databases_driver(root, url, expected):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://kit:pass@plant@db.example/d", "holds more than one '@'; in a user name or a password write %40"),
-        ("postgresql://kit:pass@pl/ant@db.example/d", "holds more than one '@'"),
-        ("postgresql://kit:pass-plant/d", "has no number of 1 to 65535 where its port stands"),
-        ("mysql://kit:p@db.example:pass-plant/d", "has no number of 1 to 65535 where its port stands"),
-        ("mysql://kit:p@db.example:99999/d", "has no number of 1 to 65535 where its port stands"),
-        ("mysql://kit:pass-plant@[::1/d", "has no number of 1 to 65535 where its port stands"),
+        ("postgresql://kit:pass@plant@db.example/d", "contains more than one '@'; in a user name or a password, write"),
+        ("postgresql://kit:pass@pl/ant@db.example/d", "contains more than one '@'"),
+        ("postgresql://kit:pass-plant/d", "has a port that is not a number from 1 to 65535"),
+        ("mysql://kit:p@db.example:pass-plant/d", "has a port that is not a number from 1 to 65535"),
+        ("mysql://kit:p@db.example:99999/d", "has a port that is not a number from 1 to 65535"),
+        ("mysql://kit:pass-plant@[::1/d", "has a port that is not a number from 1 to 65535"),
         ("Postgres//kit:pass-plant@h/d", "is not a SQLAlchemy URL"),
-        ("postgresql://kit:pass-\nplant@h/d", "holds a line break"),
+        ("postgresql://kit:pass-\nplant@h/d", "contains a line break"),
     ],
 )
 def test_a_database_url_that_does_not_parse_is_not_repeated(root, url, words):
@@ -367,7 +367,7 @@ def test_quotes_that_docker_keeps_are_none_of_the_value(root, quote):
 )
 def test_a_misspelt_name_is_no_reason_for_the_sandbox(root, name, meant):
     """It is refused with the name that may be meant; beside real settings it is the company's own."""
-    with pytest.raises(SettingsError, match=f"^settings: {name} is no setting; is {meant} meant"):
+    with pytest.raises(SettingsError, match=f"^settings: {name} is not a setting; did you mean {meant}"):
         source({name: "x"}, root)
     assert not source({**BASE, name: "x"}, root).wants_sandbox
     assert source({"SMARTCAR_REDIRECT_URI": "x", "SMARTCAR_WEBHOOK_SECRET": "x"}, root).wants_sandbox
@@ -375,7 +375,7 @@ def test_a_misspelt_name_is_no_reason_for_the_sandbox(root, name, meant):
 
 def test_a_misspelt_name_of_the_kit_is_refused_beside_real_settings(root):
     """What begins with the kit's own prefix is meant for it."""
-    with pytest.raises(SettingsError, match="SMARTCAR_OPS_ENVIROMENT is no setting; is SMARTCAR_OPS_ENVIRONMENT meant"):
+    with pytest.raises(SettingsError, match="ENVIROMENT is not a setting; did you mean SMARTCAR_OPS_ENVIRONMENT"):
         source({**BASE, "SMARTCAR_OPS_ENVIROMENT": "production"}, root)
 
 
@@ -384,7 +384,7 @@ def test_a_misspelt_name_of_the_kit_is_refused_beside_real_settings(root):
 def test_a_value_with_a_character_that_nobody_sees_is_refused(root, name, odd):
     """Of a file with two lines, or of text copied from a page; the value is not repeated."""
     message = refusal(root, **{name: f"pass-plant{odd}two"})
-    assert f"settings: {name} holds a line break or another invisible character" in message
+    assert f"settings: {name} contains a line break or another invisible character" in message
     assert "pass-plant" not in message
 
 
@@ -392,7 +392,7 @@ def test_a_value_with_a_character_that_nobody_sees_is_refused(root, name, odd):
 def test_a_credential_with_a_typographic_quote_is_refused(root, name):
     """Sent as it is it would be taken for a network that fails; one of several tokens too."""
     message = refusal(root, **{name: f"s3cr3t-one,{chr(0x201C)}pass-plant{chr(0x201D)}"})
-    assert message.startswith(f"settings: {name} holds a letter or a quote beyond ASCII, which no credential has")
+    assert message.startswith(f"settings: {name} contains a letter or quote beyond ASCII, which no credential has")
     assert "pass-plant" not in message
 
 
@@ -489,11 +489,11 @@ def test_a_file_of_the_root_hides_no_package(root, monkeypatch):
         ("own vault:unseal", 'expected "module:function".'),
         ("a:b:c", 'expected "module:function".'),
         ("../own_vault_b:unseal", 'expected "module:function".'),
-        ("no_such_module:unseal", "but the module can't be imported (ModuleNotFoundError); expected it in "),
-        ("own_vault_c:unseal", "but the module can't be imported (SyntaxError); expected it in "),
-        ("own_vault_d:unseal", "but the module can't be imported (SystemExit); expected it in "),
+        ("no_such_module:unseal", "but the module can't be imported (ModuleNotFoundError); it must be in "),
+        ("own_vault_c:unseal", "but the module can't be imported (SyntaxError); it must be in "),
+        ("own_vault_d:unseal", "but the module can't be imported (SystemExit); it must be in "),
         ("own_vault_b:none", "but the module has no such function."),
-        ("own_vault_b:KEY", "but the module has a str there, no function."),
+        ("own_vault_b:KEY", "but the module has a str of that name."),
     ],
 )
 @pytest.mark.parametrize("key", ["open_token", "seal_token"])
@@ -530,7 +530,7 @@ def test_refreshing_is_allowed_where_all_is_named(root, sealed):
 @pytest.mark.parametrize(
     ("lines", "without", "words"),
     [
-        ((), "", "refresh = true needs the column of new tokens; name it in [vehicles] refresh_token."),
+        ((), "", "refresh = true needs a column for new tokens; name it in [vehicles] refresh_token."),
         (('refresh_token = "r"', 'access_token = ""'), "", "name it in [vehicles] access_token."),
         (('refresh_token = "r"', 'token_created_at = ""'), "", "name it in [vehicles] token_created_at."),
         (('refresh_token = "r"', 'from = "SELECT 1"'), "", "refresh = true can't write through [vehicles] from"),

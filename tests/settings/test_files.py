@@ -50,7 +50,7 @@ def test_a_file_with_a_byte_order_mark_is_read(root: Path, encoding: str, end: s
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (GOOD.encode("utf-16-le"), "holds NUL characters, as UTF-16 without a byte order mark does"),
+        (GOOD.encode("utf-16-le"), "contains NUL characters, perhaps UTF-16 without a byte order mark"),
         (f"{GOOD}# Schlüssel\n".encode("cp1252"), "line 4 is not in UTF-8; save the file as UTF-8"),
         (b"\xff\xfe" + GOOD.encode()[:-1], "is not in UTF-8"),
     ],
@@ -81,7 +81,7 @@ def test_a_line_about_the_kit_that_is_not_understood_is_named(root: Path, form: 
     line = next(n for n, text in enumerate(FORMS[form].splitlines(), 1) if SECRET in text or "CLIENT" in text)
     line -= form == "another's open quote"
     for environment in ({}, NAMES):
-        assert f".env: line {line} is not understood; expected NAME=value" in refusal(root, FORMS[form], **environment)
+        assert f".env: line {line} can't be parsed; expected NAME=value" in refusal(root, FORMS[form], **environment)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_reference_in_a_value_is_text(root: Path) -> None:
 def test_a_file_that_names_nothing_of_the_kit_is_no_reason_for_the_sandbox(root: Path) -> None:
     """It is refused by its first line; with real settings elsewhere it is another program's."""
     message = refusal(root, "\n# ours\nCLIENT_ID=x\n")
-    assert "names no setting of smartcar-ops (first: line 3)" in message
+    assert "sets nothing for smartcar-ops (see line 3)" in message
     assert CLIENT == source(NAMES).values["SMARTCAR_CLIENT_ID"]
     (root / ".env").write_text("# nothing yet\n\n")
     assert source({}).wants_sandbox
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_read_is_there_all_the_same(root: Path, name: str)
         settings_by_it()
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(SettingsError, match=f"{name} is no regular file"):
+    with pytest.raises(SettingsError, match=f"{name} is not a regular file"):
         settings_by_it()
     path.unlink()
     path.mkdir()

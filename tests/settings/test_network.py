@@ -35,14 +35,14 @@ def server() -> Iterator[Scripted]:
 
 
 WRONG = [
-    ("ALL_PROXY", "socks5://127.0.0.1:9", "names a SOCKS proxy, for which the package socksio is missing"),
-    ("https_proxy", "ftp://proxy.example", "is no address of a proxy"),
-    ("HTTPS_PROXY", "http://kit:pass-plant@proxy.example:port", "is no address of a proxy"),
-    ("HTTP_PROXY", "http://:3128", "is no address of a proxy"),
-    ("HTTP_PROXY", "http://proxy example", "is no address of a proxy"),
-    ("HTTP_PROXY", "http://[::1", "is no address of a proxy"),
+    ("ALL_PROXY", "socks5://127.0.0.1:9", "sets a SOCKS proxy, for which the package socksio is missing"),
+    ("https_proxy", "ftp://proxy.example", "is not a proxy URL"),
+    ("HTTPS_PROXY", "http://kit:pass-plant@proxy.example:port", "is not a proxy URL"),
+    ("HTTP_PROXY", "http://:3128", "is not a proxy URL"),
+    ("HTTP_PROXY", "http://proxy example", "is not a proxy URL"),
+    ("HTTP_PROXY", "http://[::1", "is not a proxy URL"),
     ("SSL_CERT_FILE", "/nonexistent/corp.pem", "is '/nonexistent/corp.pem', which can't be used (No such file"),
-    ("SSL_CERT_FILE", os.devnull, "which can't be used (it holds none"),
+    ("SSL_CERT_FILE", os.devnull, "which can't be used (it contains none"),
     ("SSL_CERT_DIR", "/nonexistent", "is '/nonexistent', which can't be used (No such file"),
     ("SSLKEYLOGFILE", "/nonexistent/keys", "is '/nonexistent/keys', which can't be used (No such file"),
 ]
@@ -79,14 +79,14 @@ def test_every_command_says_so(
         cli.main(list(arguments))
     printed = capsys.readouterr()
     assert 5 == ended.value.code
-    assert (printed.out + printed.err).startswith("settings: ALL_PROXY names a SOCKS proxy")
+    assert (printed.out + printed.err).startswith("settings: ALL_PROXY sets a SOCKS proxy")
     assert ["notebooks"] == [path.name for path in tmp_path.iterdir()]
 
 
 def test_a_folder_of_certificates_that_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would trust nobody, and every call would fail."""
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-    with pytest.raises(SettingsError, match=r"SSL_CERT_DIR is .* \(it holds none\); expected a folder of certificates"):
+    with pytest.raises(SettingsError, match=r"SSL_CERT_DIR is .* \(it contains none\); expected a folder"):
         network.check()
 
 

@@ -62,5 +62,7 @@ def test_a_demos_runs_are_found(reports: Path, tmp_path: Path) -> None:
 
 def test_what_is_no_run_is_refused(reports: Path) -> None:
     """One sentence that tells what would be."""
-    with pytest.raises(SettingsError, match=r"'30' is no run's folder .*expected one, a run's name, or a notebook's"):
+    with pytest.raises(
+        SettingsError, match=r"'30' is not a run's folder .*expected a folder, a run's name, or a notebook's"
+    ):
         smartcar_ops.load("30")
