@@ -12,7 +12,7 @@ from tests.support.model_play import Play
 from tests.support.model_workspace import ModelDesk
 
 STEPS = 200
-SHORT, FULL = 10, 300
+SHORT, FULL = 30, 300
 """Sequences on SQLite in every run of the tests, and on each database with ``--full``."""
 
 SHOWN = 40
