@@ -193,7 +193,7 @@ def test_users_are_one_number_each(demo: Demo) -> None:
     assert truth == {name: int(line_of(demo, name)[1]) for name in truth}
     page = page_of(demo.runs("90")[0])
     for words in (
-        f"{mapped} of {total} users (66%) are mapped, {left} are left to do ({people} for a person to decide)",
+        f"{mapped} of {total} users (66%) are mapped, {left} left to do ({people} for a person to decide)",
         f"{left} left to do, {truth['no_vehicles']} with nothing to map",
         f"mapped before, {mapped} after; {left} left to do",
         f"Left: for a person to decide {people} users",

@@ -1,1 +1,1 @@
-"""Where the migration stands (notebook 90)."""
+"""How far the migration has progressed (notebook 90)."""

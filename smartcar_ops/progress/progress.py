@@ -1,4 +1,4 @@
-"""The migration's progress as its notebook drives it: cost, measure, finish."""
+"""The progress report that notebook 90 runs: cost, measure, finish."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from smartcar_ops.smartcar.http.rate_limit import Cost
 
 
 class Progress:
-    """Measures how far the migration is, by the last audit and comparison and what was written since; no calls.
+    """Measures the migration's progress from the last audit and comparison and what was written since; no calls.
 
-    ``deadline`` and ``as_of`` are days such as 2026-12-01 (UTC); ParameterError for anything else, and for an ``as_of``
+    ``deadline`` and ``as_of`` are days such as 2026-12-01 (UTC). ParameterError for anything else, and for an ``as_of``
     in the future.
     """
 
@@ -27,11 +27,11 @@ class Progress:
         self._result: ProgressResult | None = None
 
     def cost(self) -> Cost:
-        """Return nothing: no call is made."""
+        """Return a cost of 0 units."""
         return self.session.priced({})
 
     def measure(self) -> ProgressResult:
-        """Count users, calls and what is still needed; users are judged again if rows were written since the audit."""
+        """Count users, calls and units still needed; users are judged again if rows were written since the audit."""
         session = self.session
         self._result = measure(
             session.company,
@@ -47,22 +47,22 @@ class Progress:
 
     @property
     def result(self) -> ProgressResult:
-        """What `measure` found; measures if that has not been done."""
+        """The result of `measure`, which is called if needed."""
         return self._result or self.measure()
 
     def report(self) -> ProgressReport:
-        """Return what the notebook shows."""
+        """Return the sections that the notebook shows."""
         return ProgressReport(self.result)
 
     def next_steps(self) -> list[str]:
-        """Return what to do next, the first thing first."""
+        """Return what to do next, the most urgent first."""
         return self.result.next_steps()
 
     def calls(self) -> pd.DataFrame:
-        """Return the units spent so far, one API per row, and their sum."""
+        """Return the units spent so far, one row per API, and their total."""
         return self.result.calls_table()
 
     def finish(self) -> Outcome:
-        """End the session with the verdict; exit code 3 without an audit, 1 if the deadline has passed."""
-        found = self.result
-        return self.session.finish(found.verdict, exit_code=found.exit_code, as_of=found.as_of, **found.summary())
+        """End the session with the verdict; exit code 3 without an audit, 1 if the deadline passed with users left."""
+        result = self.result
+        return self.session.finish(result.verdict, exit_code=result.exit_code, as_of=result.as_of, **result.summary())

@@ -1,4 +1,4 @@
-"""The progress report's pictures and sentences; each says so if there is no audit, or no such number of a past day."""
+"""The progress report's charts and sentences; each says so if there is no audit, or no such number for a past day."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ NO_AUDIT = "No audit yet: run 20_audit_user_ids"
 
 
 class ProgressReport:
-    """The sections of the progress report; each gives what a notebook's cell shows."""
+    """The sections of the progress report; each method returns what one cell of the notebook shows."""
 
     def __init__(self, result: ProgressResult) -> None:
         self.result = result
 
     def standing(self) -> HTML:
-        """How old the audit is that all rests on, and what is to be known of the numbers."""
-        return tables.together(*(tables.sentence(words) for words in (self.result.age, *self.result.remarks)))
+        """Return the age of the audit behind all numbers, and remarks about the numbers."""
+        return tables.together(*(tables.sentence(text) for text in (self.result.age, *self.result.remarks)))
 
     def migrated(self) -> Picture | HTML:
-        """The share of users who are mapped."""
+        """Return the share of users who are mapped."""
         if self.result.snapshot is None:
             return tables.sentence(NO_AUDIT)
         return charts.migrated_share(self.result.mapped, self.result.left, self.result.total)
 
     def by_bucket(self) -> Picture | HTML:
-        """Users by bucket before the first backfill, and now."""
+        """Return users by bucket, before the first backfill and now."""
         if self.result.snapshot is None:
             return tables.sentence(NO_AUDIT)
         return charts.users_by_bucket(self.result.before, self.result.now)
 
     def verdicts(self) -> Picture | HTML:
-        """What became of every field that counts, by the last comparison of the fleet."""
+        """Return the verdicts of every field that counts, from the last comparison of the fleet."""
         if self.result.compared.empty:
             return tables.sentence("No comparison yet: run 10_compare_v2_v3")
         return verdicts_by_field(self.result.compared)
 
     def allowance(self) -> Picture | HTML:
-        """What is still needed beside what comes until the deadline."""
+        """Return the units still needed and the units available until the deadline."""
         if self.result.needed is None:
-            return tables.sentence("What was still needed on that day is not kept")
+            return tables.sentence("The units still needed are not known for a past day")
         return charts.allowance(self.result.needed, self.result.to_come, self.result.days_left)

@@ -1,4 +1,4 @@
-"""How far the migration is, from what the ledger holds; asks nobody."""
+"""How far the migration has progressed, from the ledger and the database; makes no calls."""
 
 from __future__ import annotations
 
@@ -30,33 +30,34 @@ from smartcar_ops.progress.snapshots import Snapshot, began
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from smartcar_ops.smartcar.v2 import V2
+from smartcar_ops.text import thousands
 
 log = logging.getLogger("smartcar_ops.progress")
 
 NEXT_STEPS = {
-    "ready": "Backfill {n:,} users. (30_backfill_user_ids, plan, then apply)",
-    "conflict": "Decide {n:,} contradictions, evidence side by side. (30_backfill_user_ids, conflicts)",
-    "shared": "Decide whose id it is for {n:,} users who share one. (30_backfill_user_ids, conflicts)",
-    "invalid": "Look at {n:,} malformed ids: what wrote them? (20_audit_user_ids, bucket invalid)",
-    "unasked": "Ask again for {n:,} users a source has not answered for. (20_audit_user_ids)",
-    "reconnect": "Send {n:,} users through Connect again; no source speaks for them.",
-    "unconfirmed": "Check {n:,} stored ids that no connection of the user's cars names.",
+    "ready": ("users", "Backfill {count}. (30_backfill_user_ids: plan, then apply)"),
+    "conflict": ("users", "Decide the id of {count} with conflicting sources. (30_backfill_user_ids, conflicts)"),
+    "shared": ("users", "Decide who owns the id that {count} share. (30_backfill_user_ids, conflicts)"),
+    "invalid": ("malformed ids", "Find out what wrote {count}. (20_audit_user_ids, bucket invalid)"),
+    "unasked": ("users", "Query Smartcar again for {count} with unanswered sources. (20_audit_user_ids)"),
+    "reconnect": ("users", "Send {count} through Connect again; no source knows them."),
+    "unconfirmed": ("stored ids", "Check {count} not found on any connection of the user's vehicles."),
 }
-"""What to do for each bucket that is left to do, the first thing first."""
+"""Bucket -> (what it counts, what to do), the most urgent first."""
 
 STALE = timedelta(hours=24)
-"""An audit older than this is said to be old wherever its numbers stand."""
+"""An audit older than this is reported as old wherever its numbers are shown."""
 
 AUDIT_AGAIN = "audit again (20_audit_user_ids)"
 
 
 @dataclass(frozen=True)
 class ProgressResult:
-    """The migration at one moment: before and now by bucket, what was compared, what it cost, what fits.
+    """The migration at one point in time: users by bucket before and now, the last comparison, units spent and needed.
 
-    ``snapshot`` is the audit that it rests on. Where rows were written or undone since (``written_since``), ``now`` is
-    every user judged again by what the database and the ledger hold. A report that looks back at a ``day`` that is over
-    knows nothing later: there ``now`` is as the audit left it, and what was ``needed`` is not known.
+    ``snapshot`` is the last audit. If rows were written or undone since (``written_since``), ``now`` counts every user
+    judged again from the database and the ledger. A report for a past ``day`` uses nothing later: ``now`` is as the
+    audit left it, and ``needed`` is None.
     """
 
     before: dict[str, int]
@@ -79,27 +80,27 @@ class ProgressResult:
 
     @property
     def mapped(self) -> int:
-        """Users whose stored id a connection confirms."""
+        """Users whose stored id is confirmed by a connection."""
         return self.now.get("mapped", 0)
 
     @property
     def share(self) -> float:
-        """Mapped of all, 0 to 1."""
+        """The share of mapped users, 0 to 1."""
         return self.mapped / self.total if self.total else 0.0
 
     @property
     def left(self) -> int:
-        """Users for whom something is still to do."""
+        """Users who are not finished."""
         return buckets.left(self.now)
 
     @property
     def decisions_open(self) -> int:
-        """Users whom a person must decide on."""
+        """Users who need a person's decision."""
         return buckets.for_people(self.now)
 
     @property
     def units(self) -> int:
-        """Units spent so far, of every API."""
+        """Units spent so far on all APIs."""
         return sum(self.calls.values())
 
     @property
@@ -109,24 +110,24 @@ class ProgressResult:
 
     @property
     def exit_code(self) -> int:
-        """3 without an audit; 1 where the deadline has passed with users left; else 0."""
+        """3 without an audit, 1 if the deadline has passed with users left, otherwise 0."""
         if self.snapshot is None:
             return 3
         return int(self.days_left < 0 and self.left > 0)
 
     @property
     def as_of(self) -> str:
-        """The day it looks back to, as ISO text; empty for a report of this moment."""
+        """The day of the report as ISO text; empty for the current time."""
         return self.day.isoformat() if self.day else ""
 
     @property
     def looks_back(self) -> bool:
-        """Whether it is of a day that was over when it was made."""
+        """True if the report is for a past day."""
         return self.needed is None
 
     @property
     def is_stale(self) -> bool:
-        """Whether the audit is older than a day."""
+        """True if the audit is older than a day."""
         return self.snapshot is not None and self.moment - self.snapshot.at > STALE
 
     @property
@@ -134,56 +135,65 @@ class ProgressResult:
         """How old the audit is, in words."""
         when = f"as of {self.as_of}: " if self.day else ""
         if self.snapshot is None:
-            return f"{when}there was no audit {'until then' if self.day else 'yet'}{self._beside_no_audit()}"
+            return f"{when}there was no audit {'until then' if self.day else 'yet'}{self._written_without_audit()}"
         return f"{when}audited {_ago(self.moment - self.snapshot.at)}"
 
     @property
     def verdict(self) -> str:
-        """The progress in one sentence, and a second one where its numbers are not of a whole audit of the day."""
+        """The progress in one sentence, followed by the remarks."""
         if self.snapshot is None:
             up_to = f" up to {self.as_of}" if self.day else ""
-            return f"There is no audit{up_to} to report on{self._beside_no_audit()}; run 20_audit_user_ids first."
+            return f"There is no audit{up_to} to report on{self._written_without_audit()}; run 20_audit_user_ids first."
         day = self.deadline.isoformat()
-        days = f"{_many(round(self.days_left), 'day')} left to {day}"
-        days = days if self.days_left >= 0 else f"the deadline, {day}, has passed"
-        told = (
-            f"{f'As of {self.as_of}: ' if self.day else ''}{self.mapped:,} of {self.total:,} users ({self.share:.0%}) "
-            f"are mapped, {self.left:,} are left to do ({self.decisions_open:,} for a person to decide); {days}."
+        deadline = (
+            f"{thousands(round(self.days_left), 'days')} left until {day}"
+            if self.days_left >= 0
+            else f"the deadline, {day}, has passed"
         )
-        return " ".join([told, *self.remarks])
+        progress = (
+            f"{f'As of {self.as_of}: ' if self.day else ''}{self.mapped:,} of {thousands(self.total, 'users')} "
+            f"({self.share:.0%}) {'is' if self.mapped == 1 else 'are'} mapped, {self.left:,} left to do "
+            f"({self.decisions_open:,} for a person to decide); {deadline}."
+        )
+        return " ".join([progress, *self.remarks])
 
     @property
     def remarks(self) -> list[str]:
-        """What is to be known of the numbers where they are not of a whole audit of the day, as sentences."""
+        """What you should know about the numbers, as sentences; none if they are from a complete audit of the day."""
         if self.snapshot is None:
             return []
-        found = []
+        remarks = []
         if self.written_since:
-            counted = "not in these numbers" if self.looks_back else "judged again, nobody asked"
-            found.append(f"{_many(self.written_since, 'value')} written or undone since the audit: {counted}.")
+            counted = "not in these numbers" if self.looks_back else "these users were judged again, without calls"
+            remarks.append(f"{thousands(self.written_since, 'values')} written or undone since the audit: {counted}.")
         if self.is_stale:
-            found.append(f"The audit is old ({_ago(self.moment - self.snapshot.at)}): {AUDIT_AGAIN}.")
+            remarks.append(f"The audit is old ({_ago(self.moment - self.snapshot.at)}): {AUDIT_AGAIN}.")
         if not self.snapshot.complete:
-            found.append(f"The audit did not reach everything: {AUDIT_AGAIN}.")
-        return found
+            remarks.append(f"The audit did not reach everything: {AUDIT_AGAIN}.")
+        return remarks
 
-    def _beside_no_audit(self) -> str:
-        return f", though {_many(self.written_since, 'value')} written or undone" if self.written_since else ""
+    def _written_without_audit(self) -> str:
+        written = thousands(self.written_since, "values")
+        return f", although {written} were written or undone" if self.written_since else ""
 
     def next_steps(self) -> list[str]:
-        """What to do next, the first thing first."""
+        """Return what to do next, the most urgent first."""
         again = self.is_stale or (self.snapshot is not None and not self.snapshot.complete)
-        first = ["Audit again: what follows rests on an audit that is old or incomplete. (20_audit_user_ids)"]
-        steps = [step.format(n=self.now[name]) for name, step in NEXT_STEPS.items() if self.now.get(name)]
+        first = ["Audit again: the steps below are based on an old or incomplete audit. (20_audit_user_ids)"]
+        steps = [
+            step.format(count=thousands(self.now[name], noun))
+            for name, (noun, step) in NEXT_STEPS.items()
+            if self.now.get(name)
+        ]
         return first * again + steps
 
     def calls_table(self) -> pd.DataFrame:
-        """Units spent, a row an API, and their sum."""
-        rows = [*self.calls.items(), ("in all", self.units)]
+        """Return the units spent, one row per API, and their total."""
+        rows = [*self.calls.items(), ("total", self.units)]
         return pd.DataFrame(rows, columns=["api", "units"])
 
     def summary(self) -> dict[str, Any]:
-        """The contract's keys of summary.json, and the other numbers of the page."""
+        """Return the contract's keys of summary.json, and the other numbers on the page."""
         return {
             "total": self.total,
             "mapped": self.mapped,
@@ -199,7 +209,7 @@ class ProgressResult:
 
 
 def parse_day(name: str, text: str) -> date:
-    """A day from a parameter such as 2026-12-01; ParameterError for anything else."""
+    """Return the day of a parameter such as 2026-12-01; ParameterError for anything else."""
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
@@ -209,7 +219,7 @@ def parse_day(name: str, text: str) -> date:
 def measure(
     company: Company,
     ledger: Ledger,
-    linker: IdentityResolver,
+    resolver: IdentityResolver,
     v2: V2,
     allowance: Allowance,
     *,
@@ -217,9 +227,9 @@ def measure(
     deadline: date,
     day: date | None = None,
 ) -> ProgressResult:
-    """The migration as the last audit left it and backfills changed it since; asks nobody.
+    """Return the migration's state after the last audit and the backfills since; makes no calls.
 
-    With a ``day`` all is as of that day's end: what came later is not seen.
+    With a ``day``, everything is as of the end of that day.
     """
     end = _start_of(day + timedelta(days=1)) if day else now
     looks_back, moment = end < now, min(end, now)
@@ -228,8 +238,8 @@ def measure(
     snapshot = snapshots.daily(audits)[-1] if audits else None
     written = change_log.count_written(ledger, snapshot.at if snapshot else None, end if looks_back else None)
     compared, lost = _compared(company, runs)
-    told = f"{len(runs):,}", f"{len(audits):,}", f"{written:,}"
-    log.info("reports from %s runs, %s of them audits; %s values written since the last audit", *told)
+    counts = f"{len(runs):,}", f"{len(audits):,}", f"{written:,}"
+    log.info("reports from %s runs, %s of them audits; %s values written since the last audit", *counts)
     return ProgressResult(
         before=_before(audits, runs),
         now=_counts(company, ledger, snapshot, now, judge=bool(written) and not looks_back),
@@ -241,13 +251,13 @@ def measure(
         compared=compared,
         lost_fields=lost,
         calls=_calls(runs),
-        needed=None if looks_back else _needed(company, ledger, linker, v2, now),
+        needed=None if looks_back else _needed(company, ledger, resolver, v2, now),
         to_come=units_to_come(allowance, moment, _start_of(deadline)),
     )
 
 
 def day_to_look_back_to(as_of: str, now: datetime) -> date | None:
-    """The day that a report looks back to; None for one of this moment."""
+    """Return the day of a report; None for the current time. ParameterError for a day in the future."""
     if not as_of.strip():
         return None
     day, today = parse_day("as_of", as_of), now.astimezone(UTC).date()
@@ -261,30 +271,30 @@ def day_to_look_back_to(as_of: str, now: datetime) -> date | None:
 def _counts(
     company: Company, ledger: Ledger, snapshot: Snapshot | None, now: datetime, *, judge: bool
 ) -> dict[str, int]:
-    """Users by bucket as the audit left them, or, with ``judge``, as the database and the ledger have them now."""
+    """Return users by bucket: as the audit left them, or with ``judge`` according to the database and ledger now."""
     if snapshot is None:
         return buckets.complete({})
     return count_users(company, ledger, now) if judge else snapshot.counts
 
 
 def _before(audits: Sequence[Snapshot], runs: Sequence[Run]) -> dict[str, int]:
-    """The last audit before the first applied backfill; the first audit where none was applied."""
+    """Return the counts of the last audit before the first applied backfill, or of the first audit if there is none."""
     if not audits:
         return buckets.complete({})
     applied = next((began(run) for run in runs if run.act == Act.APPLY), None)
-    earlier = [one for one in audits if applied and one.at < applied]
+    earlier = [audit for audit in audits if applied and audit.at < applied]
     return (snapshots.daily(earlier)[-1] if earlier else audits[0]).counts
 
 
 def _compared(company: Company, runs: Sequence[Run]) -> tuple[pd.DataFrame, int]:
-    """(verdicts by field of the last comparison of the fleet, how many fields it found lost or differing)."""
-    found = [run.summary for run in runs if run.act == Act.COMPARE and "lost" in run.summary]
-    if not found:
+    """Return (verdicts by field, number of lost or different fields) of the last comparison of the fleet."""
+    summaries = [run.summary for run in runs if run.act == Act.COMPARE and "lost" in run.summary]
+    if not summaries:
         return pd.DataFrame(), 0
     lost: Counter[str] = Counter()
-    for cells in found[-1]["lost"].values():
+    for cells in summaries[-1]["lost"].values():
         lost.update(cells)
-    frame = pd.DataFrame.from_dict(found[-1]["by_field"], orient="index").fillna(0).astype(int)
+    frame = pd.DataFrame.from_dict(summaries[-1]["by_field"], orient="index").fillna(0).astype(int)
     known = field_map().extended(company.layout.field).fields
     order = dict.fromkeys(row.id for row in known if row.scored and row.id in frame.index)
     return with_both_refused(frame.loc[list(order)], lost), lost.total()
@@ -297,14 +307,15 @@ def _calls(runs: Sequence[Run]) -> dict[str, int]:
     return dict(sorted(spent.items()))
 
 
-def _needed(company: Company, ledger: Ledger, linker: IdentityResolver, v2: V2, now: datetime) -> dict[str, int]:
-    """Units that linking the unlinked and recording the unrecorded would still cost; once V2 has stopped, none are."""
+def _needed(company: Company, ledger: Ledger, resolver: IdentityResolver, v2: V2, now: datetime) -> dict[str, int]:
+    """Return the units still needed to link and record the remaining vehicles; 0 to record if V2 has stopped."""
     if v2_state.has_stopped(ledger):
-        return {"linking": linker.cost(AUTO).total, "recording": 0}
+        return {"linking": resolver.cost(AUTO).total, "recording": 0}
     recorded = {key for key, (_, answered) in Recordings(ledger).index().items() if answered}
-    waiting = [pair for pair in vehicles.linked_vehicles(company, ledger, now) if pair.key not in recorded]
-    cost = recording.cost(waiting, v2, TokenOwners(ledger, v2, now), field_map())
-    return {"linking": linker.cost(AUTO).total, "recording": sum(cost.values())}
+    linked = vehicles.linked_vehicles(company, ledger, now)
+    unrecorded = [vehicle for vehicle in linked if vehicle.key not in recorded]
+    cost = recording.cost(unrecorded, v2, TokenOwners(ledger, v2, now), field_map())
+    return {"linking": resolver.cost(AUTO).total, "recording": sum(cost.values())}
 
 
 def _start_of(day: date) -> datetime:
@@ -315,8 +326,4 @@ def _ago(age: timedelta) -> str:
     hours = age / timedelta(hours=1)
     if hours < 1:
         return "within the last hour"
-    return f"{_many(round(hours), 'hour')} ago" if hours < 48 else f"{_many(round(hours / 24), 'day')} ago"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{thousands(round(hours), 'hours')} ago" if hours < 48 else f"{thousands(round(hours / 24), 'days')} ago"

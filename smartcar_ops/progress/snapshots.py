@@ -1,4 +1,4 @@
-"""What the audits of the past left: one snapshot a UTC day, from the ledger's runs; asks nobody."""
+"""Results of earlier audits, one snapshot per UTC day, from the ledger's runs; makes no calls."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from smartcar_ops.database.ledger.runs import Act, Run
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Users by bucket as one audit found them; ``complete`` says that the audit reached everything.
+    """Users by bucket according to one audit; ``complete`` is true if the audit reached everything.
 
-    ``at`` is when the audit began: what was written later may not be in it.
+    ``at`` is when the audit began: later changes may be missing.
     """
 
     at: datetime
@@ -24,27 +24,27 @@ class Snapshot:
 
     @property
     def day(self) -> date:
-        """The UTC day it is of."""
+        """The UTC day of the audit."""
         return self.at.date()
 
 
 def audits(runs: Iterable[Run]) -> list[Snapshot]:
-    """What each audit found, in the order of the runs; one that left no counts is none."""
-    told = [run for run in runs if run.act == Act.AUDIT and "buckets" in run.summary]
-    return [_snapshot(began(run), run.summary) for run in told]
+    """Return one snapshot per audit, in the order of the runs; audits without counts are left out."""
+    counted = [run for run in runs if run.act == Act.AUDIT and "buckets" in run.summary]
+    return [_snapshot(began(run), run.summary) for run in counted]
 
 
-def daily(found: Iterable[Snapshot]) -> list[Snapshot]:
-    """One for each day that has an audit, oldest first: the day's last one.
+def daily(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Return the last snapshot of each day that has an audit, oldest first.
 
     An incomplete audit never replaces a complete one of the same day.
     """
-    kept: dict[date, Snapshot] = {}
-    for one in found:
-        before = kept.get(one.day)
-        if before is None or one.complete or not before.complete:
-            kept[one.day] = one
-    return [kept[day] for day in sorted(kept)]
+    by_day: dict[date, Snapshot] = {}
+    for snapshot in snapshots:
+        before = by_day.get(snapshot.day)
+        if before is None or snapshot.complete or not before.complete:
+            by_day[snapshot.day] = snapshot
+    return [by_day[day] for day in sorted(by_day)]
 
 
 def _snapshot(at: datetime, summary: Mapping[str, Any]) -> Snapshot:
@@ -52,5 +52,5 @@ def _snapshot(at: datetime, summary: Mapping[str, Any]) -> Snapshot:
 
 
 def began(run: Run) -> datetime:
-    """When a run began, in UTC."""
+    """Return when a run began, in UTC."""
     return run.started.replace(tzinfo=UTC)

@@ -46,19 +46,19 @@ def test_without_an_audit_no_picture_of_nobody_is_drawn() -> None:
     nothing = report(snapshot=None, now=buckets.complete({}), written_since=7)
     told = "No audit yet: run 20_audit_user_ids."
     assert told == text(ProgressReport(nothing).migrated()) == text(ProgressReport(nothing).by_bucket())
-    assert "there was no audit until then, though 7 values written" in text(ProgressReport(nothing).standing())
+    assert "there was no audit until then, although 7 values were written" in text(ProgressReport(nothing).standing())
     assert "No comparison yet: run 10_compare_v2_v3." == text(ProgressReport(nothing).verdicts())
 
 
 def test_what_a_past_day_needed_is_not_made_up() -> None:
     """Units that were still needed on a past day are not known, and no later number stands in their place."""
-    assert "What was still needed on that day is not kept." == text(ProgressReport(report()).allowance())
+    assert "The units still needed are not known for a past day." == text(ProgressReport(report()).allowance())
     assert "Smartcar calls until the deadline" == ProgressReport(report(needed={"linking": 1})).allowance().title
 
 
 def test_pictures_tell_what_is_left() -> None:
     """The share's picture and that of the buckets have the numbers of the verdict."""
     told = report()
-    assert "3 of 5 users (60%) are mapped, 1 are left to do" in told.verdict
+    assert "3 of 5 users (60%) are mapped, 1 left to do" in told.verdict
     assert "1 left to do, 1 with nothing to map" in ProgressReport(told).migrated().description
     assert "1 left to do" in ProgressReport(told).by_bucket().title

@@ -103,7 +103,10 @@ def test_after_a_backfill_everybody_is_judged_again_without_a_call(
     assert (wrote, wrote) == (report.written_since, report.summary()["written_since"])
     assert report.now["ready"] == 0 < counts["ready"]
     assert not [step for step in report.next_steps() if step.startswith("Backfill")]
-    assert f"{wrote} values written or undone since the audit: judged again, nobody asked." in report.verdict
+    assert (
+        f"{wrote} values written or undone since the audit: these users were judged again, without calls."
+        in report.verdict
+    )
     back = runner.undo(house.company, house.ledger, "b1", "u1").count("written")
     report = told(house)
     assert (counts, wrote + back) == (report.now, report.written_since)
@@ -135,7 +138,7 @@ def test_without_an_audit_a_backfill_is_told_all_the_same(house: House) -> None:
     wrote = runner.apply(house.company, house.ledger, house.plan(), "b1").count("written")
     report = told(house)
     assert (3, 0, wrote) == (report.exit_code, report.total, report.written_since)
-    assert f"no audit to report on, though {wrote} values written" in report.verdict
+    assert f"no audit to report on, although {wrote} values were written" in report.verdict
 
 
 @pytest.mark.parametrize(("hours", "words"), [(23, ""), (25, "The audit is old (25 hours ago)"), (80, "(3 days ago)")])
