@@ -239,11 +239,11 @@ def test_what_nobody_feeds_is_said_so(make_house: Callable[..., House]) -> None:
         house = make_house(users=40, faults=[fault]).expand().play_callbacks()
         house.ask()
         recordings: list[Recording] = []
-        unfed = [pair for pair in readable(house) if pair.fed is False]
-        reached = record(house, unfed, recordings)
+        unsubscribed = [pair for pair in readable(house) if pair.subscribed is False]
+        reached = record(house, unsubscribed, recordings)
         table = judged(house, recordings).fields
         said[fault] = set(table.loc[table["v2_value"].notna() & (table["verdict"] == "unavailable"), "reason"])
-        assert unfed and {} == reached.unanswered
+        assert unsubscribed and {} == reached.unanswered
         assert all(found.answered for found in recordings)
     assert {"this vehicle has no webhook subscription, so V3 has no data for it"} == set.union(*said.values())
 

@@ -1,4 +1,4 @@
-"""The comparison as its notebook drives it: cost, read, save, finish; of a fleet, of one vehicle, live or replayed."""
+"""The comparison that notebook 10 runs: cost, read, save, finish; of the fleet or one vehicle, live or replayed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger("smartcar_ops.compare")
 
 NOTEBOOK = "10_compare_v2_v3"
 OnRead = Callable[[int, int], None]
-"""(vehicles read, of)."""
+"""Called with (vehicles read, vehicles in total)."""
 
 
 def open_comparison(
@@ -42,35 +42,36 @@ def open_comparison(
     max_minutes: float = 10,
     show_private: bool = False,
 ) -> Compare:
-    """Return the comparison that a notebook's parameters ask for; no database and no host is asked yet.
+    """Return the comparison for a notebook's parameters; makes no query and no call yet.
 
-    ParameterError for a value that makes no sense, or a ``replay`` that names no run.
+    ParameterError for an invalid value, or if ``replay`` is not a run.
     """
     from smartcar_ops.compare.live import FleetComparison, VehicleComparison
     from smartcar_ops.compare.reading.selection import SelectionSpec
     from smartcar_ops.compare.replayed import ReplayedFleet, ReplayedVehicle
 
-    named = vehicle_id.strip().lower()
-    if replay and named:
-        return ReplayedVehicle(session, replay, named, show_private=show_private)
+    wanted = vehicle_id.strip().lower()
+    if replay and wanted:
+        return ReplayedVehicle(session, replay, wanted, show_private=show_private)
     if replay:
         return ReplayedFleet(session, replay, show_private=show_private)
     limits = {"max_calls": max_calls, "max_minutes": max_minutes, "show_private": show_private}
-    if named:
-        return VehicleComparison(session, named, **limits)
+    if wanted:
+        return VehicleComparison(session, wanted, **limits)
     return FleetComparison(session, SelectionSpec(vehicles, seed, fresh), **limits)
 
 
 class Compare(ABC):
-    """What every comparison has: its fields, its result and its end. It writes nothing to the company's tables.
+    """The base of every comparison. It writes nothing to the company's tables.
 
-    SettingsError, once it works, for a rule of the company's own that can't be used.
+    SettingsError for a [[field]], [tolerance] or [[waiver]] that can't be used; raised at the first use, not when
+    constructed.
     """
 
     def __init__(self, session: Session, *, show_private: bool = False) -> None:
         self.session, self._show_private = session, show_private
         self.looked: list[Recording] = []
-        """The recordings of the one vehicle that was looked at; a fleet's stay on disk."""
+        """The recordings of a single vehicle; those of a fleet stay on disk."""
         self._result: Comparison | None = None
 
     @cached_property
@@ -80,13 +81,13 @@ class Compare(ABC):
 
     @cached_property
     def before(self) -> Mapping[str, Mapping[str, int]] | None:
-        """What the last comparison of the fleet found differing or lost, by stratum and field; None without one."""
+        """How many fields the last comparison of the fleet lost, by stratum and field; None if there is none."""
         runs = [run for run in self.session.runs.all(Act.COMPARE) if "lost" in run.summary]
         return {name: Counter(cells) for name, cells in runs[-1].summary["lost"].items()} if runs else None
 
     @property
     def result(self) -> Comparison:
-        """What was judged so far: nothing before `read`."""
+        """What was judged so far; empty before `read`."""
         if self._result is None:
             self._result = self._new_judge().done(self.population())
         return self._result
@@ -105,7 +106,7 @@ class Compare(ABC):
 
     @abstractmethod
     def save(self) -> None:
-        """Keep the tables and the recordings in the run's folder."""
+        """Save the tables and the recordings in the run's folder."""
 
     @abstractmethod
     def finish(self) -> Outcome:
@@ -113,26 +114,26 @@ class Compare(ABC):
 
     @abstractmethod
     def report(self) -> Report:
-        """Return what the notebook shows of it."""
+        """Return the sections that the notebook shows."""
 
     @abstractmethod
     def vehicles_to_look_at(self) -> Sequence[LinkedVehicle]:
-        """Return the vehicles of which `looking_at` can show one."""
+        """Return the vehicles that `looking_at` can show."""
 
     @abstractmethod
     def looking_at(self, vehicle_id: str) -> Compare:
-        """Return the same comparison of one vehicle alone."""
+        """Return the same comparison of a single vehicle."""
 
     @abstractmethod
     def price(self, pair: LinkedVehicle) -> str:
-        """Return what looking at one vehicle costs, as a sentence."""
+        """Return what comparing one vehicle costs, as a sentence."""
 
     def units_per_vehicle(self, stratum: Stratum) -> float | None:
-        """Return what one more vehicle of the stratum costs at most, on average; None if that is not known."""
+        """Return the average of what vehicles of the stratum cost at most; None if that is not known."""
         return None
 
     def user_token_sentence(self) -> str:
-        """Return what became of sending V3 a user's V2 token; empty if that was not for this comparison to find."""
+        """Return whether V3 accepts a user's V2 token, as a sentence; empty if this comparison does not check it."""
         return ""
 
     def _new_judge(self) -> Judge:
@@ -145,5 +146,5 @@ class Compare(ABC):
         return self._result
 
     def _save(self, **tables: Any) -> None:
-        found = self.result
-        self.session.save(fields=found.fields, vehicles=found.vehicles, strata=found.strata, **tables)
+        result = self.result
+        self.session.save(fields=result.fields, vehicles=result.vehicles, strata=result.strata, **tables)

@@ -1,4 +1,4 @@
-"""Vehicles read on both versions now, and judged: of a fleet some more each time, or one alone."""
+"""Comparisons that read vehicles on both versions now: more of the fleet in each run, or a single vehicle."""
 
 from __future__ import annotations
 
@@ -37,19 +37,20 @@ from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings.logs import seconds_since
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
+from smartcar_ops.text import thousands
 
 LISTS = ("connections",)
-"""What is asked before the first vehicle if no connection is known."""
+"""The sources that are queried before the first vehicle if no connection is known."""
 
 PRICED = 50
-"""Vehicles of a stratum of which the average price per vehicle is taken."""
+"""Vehicles of a stratum used for the average cost per vehicle."""
 
 Seen = Callable[[Recording], None]
 
 
 @dataclass
 class Choice:
-    """What is linked now, what of it this run reads, and the judge that has judged what was recorded before."""
+    """The linked vehicles, the ones this run reads, and the judge, which has judged earlier recordings."""
 
     linked: Sequence[LinkedVehicle]
     population: Mapping[Stratum, int]
@@ -60,16 +61,16 @@ class Choice:
     judged: list[Set[VehicleKey]] = field(default_factory=list)
     """The keys of the recordings that were judged, in that order."""
     done: Set[VehicleKey] = frozenset()
-    """Those that an interrupted run of the same kind has read already."""
+    """Those that an interrupted run with the same parameters has already read."""
 
     @property
     def to_read(self) -> list[LinkedVehicle]:
         """The vehicles that are still to be read."""
-        return [pair for pair in self.vehicles if pair.key not in self.done]
+        return [vehicle for vehicle in self.vehicles if vehicle.key not in self.done]
 
 
 class LiveComparison(Compare):
-    """Reads vehicles on both versions; what a fleet and one vehicle do differently is left to them."""
+    """A comparison that reads vehicles on both versions; the base of the fleet's and the single vehicle's."""
 
     def __init__(
         self, session: Session, *, max_calls: int = 0, max_minutes: float = 10, show_private: bool = False
@@ -77,7 +78,7 @@ class LiveComparison(Compare):
         super().__init__(session, show_private=show_private)
         self._max_calls, self._max_minutes = max_calls, max_minutes
         self.asked = SourceReport()
-        """What one of the versions gave no answer for."""
+        """The questions without an answer."""
         self.user_token_on_v3: tokens_on_v3.Found | None = None
         self._choice: Choice | None = None
 
@@ -101,16 +102,16 @@ class LiveComparison(Compare):
 
     @cached_property
     def must_list(self) -> bool:
-        """Whether no connection is known: they are listed first, and the vehicles chosen by what is found."""
+        """True if no connection is known: they are listed first, then the vehicles are chosen."""
         return not self._resolver.knows_connections()
 
     @property
     def choice(self) -> Choice:
-        """What is linked and what is read, looked up once, and again after the connections were listed; no calls."""
+        """The linked vehicles and those to read; looked up once, and again after connections are listed. No calls."""
         if self._choice is None:
             session = self.session
             linked = linked_vehicles(session.company, session.ledger, session.now)
-            population = strata.population(pair.stratum for pair in linked)
+            population = strata.population(vehicle.stratum for vehicle in linked)
             choice = Choice(linked, population, self._begin(linked), self._new_judge())
             self._choose(choice)
             log.info("%s of %s linked vehicles are to be read", f"{len(choice.to_read):,}", f"{len(linked):,}")
@@ -129,12 +130,12 @@ class LiveComparison(Compare):
 
     @property
     def to_read(self) -> list[LinkedVehicle]:
-        """Those of them that are still to be read."""
+        """The vehicles of this run that are still to be read."""
         return self.choice.to_read
 
     @property
     def slice(self) -> Selection:
-        """What of the fleet this run reads, and what was recorded before it."""
+        """The part of the fleet that this run reads, and what was recorded before it."""
         return self.choice.slice
 
     def population(self) -> Mapping[Stratum, int]:
@@ -143,11 +144,11 @@ class LiveComparison(Compare):
 
     @abstractmethod
     def _begin(self, linked: Sequence[LinkedVehicle]) -> Selection:
-        """Return what is to be read of these, and what was recorded of them before."""
+        """Return the selection to read from these vehicles, and what was recorded before."""
 
     @abstractmethod
     def _choose(self, choice: Choice) -> None:
-        """Choose the vehicles of this run, and judge what was recorded of others."""
+        """Choose the vehicles of this run, and judge earlier recordings of the others."""
 
     @abstractmethod
     def _wanted(self) -> int:
@@ -160,8 +161,8 @@ class LiveComparison(Compare):
         if not self.must_list:
             return self.cost_of(self.to_read)
         session = self.session
-        found = unlisted_vehicles(session.company, session.ledger, session.now)
-        reading = self.cost_of(found[: self._wanted() or len(found)]).units
+        vehicles = unlisted_vehicles(session.company, session.ledger, session.now)
+        reading = self.cost_of(vehicles[: self._wanted() or len(vehicles)]).units
         return session.priced({**self._resolver.cost(LISTS).units, **reading})
 
     def cost_of(self, pairs: Sequence[LinkedVehicle]) -> Cost:
@@ -169,19 +170,22 @@ class LiveComparison(Compare):
         if not pairs or self._owners.stopped:
             return self.session.priced({})
         priced = self.session.priced({**self._units_of(pairs), "user token on V3": tokens_on_v3.UNITS})
-        over = recording.days(pairs, self.session.v2, self.fields, pages=self.choice.judge.pages)
-        notes = [f"a {make} takes up to {days} days, for [limits] splits its V2 batch" for make, days in over.items()]
+        days_of = recording.days(pairs, self.session.v2, self.fields, pages=self.choice.judge.pages)
+        notes = [
+            f"one {make} takes up to {days} days, because [limits] splits its V2 batch"
+            for make, days in days_of.items()
+        ]
         return replace(priced, notes=tuple(notes))
 
     def price(self, pair: LinkedVehicle) -> str:
         """Return what reading one vehicle costs, and whether V2 can answer for it."""
-        silent = "" if pair.token else " V2 can't answer: the car has no V2 token younger than two hours."
-        return f"Looking costs {self.cost_of([pair])}.{silent}"
+        no_token = "" if pair.token else " V2 can't answer: the vehicle has no V2 token younger than two hours."
+        return f"Cost: {self.cost_of([pair])}.{no_token}"
 
     def units_per_vehicle(self, stratum: Stratum) -> float | None:
         """Return the average of what the stratum's first vehicles cost at most; None if none is linked."""
-        cars = list(islice((pair for pair in self.linked if pair.stratum == stratum), PRICED))
-        return sum(self._units_of(cars).values()) / len(cars) if cars else None
+        vehicles = list(islice((vehicle for vehicle in self.linked if vehicle.stratum == stratum), PRICED))
+        return sum(self._units_of(vehicles).values()) / len(vehicles) if vehicles else None
 
     def _units_of(self, pairs: Sequence[LinkedVehicle]) -> dict[str, int]:
         return recording.cost(pairs, self.session.v2, self._owners, self.fields, pages=self.choice.judge.pages)
@@ -191,7 +195,7 @@ class LiveComparison(Compare):
     def read(self, progress: OnRead | None = None, executor: Executor | None = None) -> Comparison:
         """Read and judge; SmartcarError if V2 answers for no vehicle at all.
 
-        ``executor`` takes the place of the session's threads.
+        ``executor`` replaces the session's threads.
         """
 
         def read_here(seen: Seen | None, budget: Budget) -> ReadResult:
@@ -206,10 +210,10 @@ class LiveComparison(Compare):
         return self._read(read_here)
 
     def _read(self, record: Callable[[Seen | None, Budget], ReadResult]) -> Comparison:
-        """Read by ``record``, within the budget of this act, and judge what came."""
+        """Read with ``record``, within this run's budget, and judge the recordings."""
         self._refuse_stopped()
         started, seen = time.perf_counter(), dict[VehicleKey, Recording]()
-        keep = (lambda found: seen.update({found.pair.key: found})) if self._show_private else None
+        keep = (lambda recorded: seen.update({recorded.pair.key: recorded})) if self._show_private else None
         with self.session.spending(self._max_calls, self._max_minutes) as budget:
             if self.must_list:
                 self._list()
@@ -219,10 +223,10 @@ class LiveComparison(Compare):
                 self._remember()
                 reached = record(keep, budget)
         log.info("read: %s in %.1f s", reached.outcome, seconds_since(started))
-        reached.refuse_silence()
+        reached.raise_if_v2_silent()
         self._questions.answered([local for local, _ in reached.keys - reached.unanswered.keys()])
         self._questions.failed({local: error for (local, _), error in reached.unanswered.items()})
-        missing = [pair for pair in self.to_read if pair.key not in reached.keys]
+        missing = [vehicle for vehicle in self.to_read if vehicle.key not in reached.keys]
         if not missing:
             self._close()
         self._judge_slice(reached, seen)
@@ -230,34 +234,34 @@ class LiveComparison(Compare):
         return self._conclude(self.choice.judge)
 
     def _list(self) -> None:
-        """List the connections, so that it is looked up again what is linked."""
+        """List the connections; afterwards the linked vehicles are looked up again."""
         with self.session.threads() as executor:
             self.asked.take_in(self._resolver.ask(LISTS, executor))
         if self.asked.suspect:
-            log.warning("the list of connections is in doubt and was not taken in; 20_audit_user_ids says why")
+            log.warning("the list of connections is suspect and was not imported; 20_audit_user_ids shows why")
         self.must_list, self._choice = False, None
 
     def _remember(self) -> None:
-        """Note that the reading began, so that the next run can go on from it."""
+        """Note that the reading began, so that the next run can continue it."""
 
     def _close(self) -> None:
-        """Note that the reading came to its end."""
+        """Note that the reading is finished."""
 
     def _compare_tokens(self, reached: ReadResult) -> None:
-        """Do the guide's own check, on one vehicle that both versions answered for."""
-        pair = next((pair for pair in self.to_read if pair.key in reached.keys), None)
-        if pair is not None and len(reached.silent) < len(reached.keys):
-            self.user_token_on_v3 = tokens_on_v3.compare_tokens(self.session.v3, pair)
+        """Run the guide's own check of user tokens on V3, on one vehicle that was read."""
+        vehicle = next((vehicle for vehicle in self.to_read if vehicle.key in reached.keys), None)
+        if vehicle is not None and len(reached.silent) < len(reached.keys):
+            self.user_token_on_v3 = tokens_on_v3.compare_tokens(self.session.v3, vehicle)
 
     def user_token_sentence(self) -> str:
-        """Return what became of sending V3 a user's V2 token."""
+        """Return whether V3 accepts a user's V2 token, as a sentence."""
         return tokens_on_v3.sentence(self.user_token_on_v3)
 
     def _refuse_nothing_to_read(self) -> None:
         if self.linked and not self.chosen and not self.slice.before:
             raise SmartcarError(
-                f"smartcar: none of {len(self.linked):,} linked vehicles has a V2 token younger than two hours; "
-                "refresh the tokens, or replay an earlier recording."
+                f"smartcar: none of {thousands(len(self.linked), 'linked vehicles')} has a V2 token younger than two "
+                "hours; refresh the tokens, or replay an earlier recording."
             )
 
     def _refuse_stopped(self) -> None:
@@ -266,48 +270,48 @@ class LiveComparison(Compare):
         if why and self.must_list:
             raise V2StoppedError(f"smartcar: {why} Nothing can be compared now; replay an earlier recording.")
         if why:
-            ReadResult(wanted=len(self.to_read), stopped=V2StoppedError(why)).refuse_silence()
+            ReadResult(wanted=len(self.to_read), stopped=V2StoppedError(why)).raise_if_v2_silent()
 
     # --- judging -----------------------------------------------------------------------------------------
 
     def _judge(self, choice: Choice, keys: Set[VehicleKey]) -> None:
-        """Judge what was recorded of these."""
+        """Judge the recordings of these vehicles."""
         choice.judged.append(keys)
-        for kept in self._recordings.stream(keys):
-            choice.judge.add(recording.read_recording(kept.document))
+        for stored in self._recordings.stream(keys):
+            choice.judge.add(recording.read_recording(stored.document))
 
     @abstractmethod
     def _judge_slice(self, reached: ReadResult, seen: Mapping[VehicleKey, Recording]) -> None:
-        """Judge what was read now; ``seen`` are the recordings as they came, if private values are shown."""
+        """Judge what was read now; ``seen`` are the unredacted recordings, if private values are shown."""
 
     @abstractmethod
     def _skip(self, missing: Sequence[LinkedVehicle], reached: ReadResult) -> None:
-        """Note the vehicles that were not reached, and why."""
+        """List the vehicles that were not reached, with the reason."""
 
     def _note_skipped(self, missing: Iterable[LinkedVehicle], reached: ReadResult) -> None:
         judge, missing = self.choice.judge, list(missing)
-        limited = [pair for pair in missing if pair.key in reached.limited]
-        judge.skip(limited, "what [limits] allows this vehicle is used up for now")
-        others = [pair for pair in missing if pair.key not in reached.limited]
-        judge.skip(others, *(["V2 had stopped before this vehicle"] if reached.stopped else []))
+        limited = [vehicle for vehicle in missing if vehicle.key in reached.limited]
+        judge.skip(limited, "this vehicle's [limits] are used up for now")
+        others = [vehicle for vehicle in missing if vehicle.key not in reached.limited]
+        judge.skip(others, *(["V2 stopped before this vehicle was read"] if reached.stopped else []))
 
     # --- what is left behind -----------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Keep the tables and the recordings that were judged."""
-        self._save(recordings=write_recordings(self._kept()), unanswered=self.asked.table())
+        """Save the tables and the recordings that were judged in the run's folder."""
+        self._save(recordings=write_recordings(self._judged_recordings()), unanswered=self.asked.table())
 
-    def _kept(self) -> Iterator[Kept]:
+    def _judged_recordings(self) -> Iterator[Kept]:
         """Yield the recordings that were judged, in that order."""
         for keys in self.choice.judged:
             yield from self._recordings.stream(keys)
 
     def finish(self) -> Outcome:
         """End the session with the verdict; exit code 3 if no vehicle is linked."""
-        found, asked = self.result, self.asked
+        result, asked = self.result, self.asked
         if not self.linked:
             return self.session.finish(
-                "No vehicle is linked to a connection; 20_audit_user_ids links them by tokens and VINs.",
+                "No vehicle is linked to a connection; run 20_audit_user_ids to link them by token or VIN.",
                 exit_code=3,
                 complete=asked.complete,
                 **asked.summary(),
@@ -317,18 +321,18 @@ class LiveComparison(Compare):
                 judged=0,
             )
         return self.session.finish(
-            found.verdict,
-            exit_code=found.exit_code,
-            complete=found.complete and asked.complete,
-            unanswered=found.not_read + asked.unanswered,
+            result.verdict,
+            exit_code=result.exit_code,
+            complete=result.complete and asked.complete,
+            unanswered=result.not_read + asked.unanswered,
             gave_up=asked.gave_up,
-            **found.summary(),
-            **self._to_look_back_at(),
-            read_now=len(self.to_read) - found.not_read,
+            **result.summary(),
+            **self._baseline(),
+            read_now=len(self.to_read) - result.not_read,
             user_token_on_v3=self.user_token_on_v3,
         )
 
-    def _to_look_back_at(self) -> dict[str, Any]:
+    def _baseline(self) -> dict[str, Any]:
         """Return what the next comparison of the fleet, and the progress report, compare with."""
         return {}
 
@@ -343,7 +347,7 @@ class LiveComparison(Compare):
 
 
 class FleetComparison(LiveComparison):
-    """Some more vehicles of every make and powertrain, judged beside all that were read before."""
+    """Reads more vehicles of every make and powertrain, and judges them with all that were read before."""
 
     def __init__(self, session: Session, spec: SelectionSpec, **limits: Any) -> None:
         super().__init__(session, **limits)
@@ -354,15 +358,15 @@ class FleetComparison(LiveComparison):
     ) -> Comparison:
         """Read and judge, as `LiveComparison.read`.
 
-        With ``remote``, the executor's workers are other processes, perhaps on other machines: each gets batches of
-        vehicles and opens clients of its own (docs/scale.md).
+        With ``remote``, the executor's workers are other processes, possibly on other machines: each gets batches of
+        vehicles and opens its own clients (docs/scale.md).
         """
         if not remote:
             return super().read(progress, executor)
         if executor is None or self._show_private:
             raise ParameterError(
-                "parameters: remote reads a fleet with an executor of other processes, which bring back nothing "
-                "private; give it an executor, and neither vehicle_id nor show_private."
+                "parameters: remote needs an executor of other processes, which return no private values; pass an "
+                "executor, and neither vehicle_id nor show_private."
             )
 
         def read_there(seen: Seen | None, budget: Budget) -> ReadResult:
@@ -388,15 +392,16 @@ class FleetComparison(LiveComparison):
         return selection.begin(self._recordings, linked, self.spec)
 
     def _choose(self, choice: Choice) -> None:
-        """Choose by turns of the strata; a vehicle that was given up lately only if it is asked for by its id."""
-        chosen = choice.slice
-        self._judge(choice, chosen.settled)
+        """Choose from the strata in turn; vehicles that were given up recently are left out."""
+        selected = choice.slice
+        self._judge(choice, selected.already_recorded)
         if not self.must_list:
             linked = self._questions.to_put(choice.linked, _subject)
             closed = choice.judge.closed(choice.population)
-            choice.vehicles = chosen.choose(linked, closed, self.session.meter.used_up())
-        self._judge(choice, chosen.before - chosen.settled - {pair.key for pair in choice.vehicles})
-        choice.done = chosen.read
+            choice.vehicles = selected.choose(linked, closed, self.session.meter.used_up())
+        chosen = {vehicle.key for vehicle in choice.vehicles}
+        self._judge(choice, selected.before - selected.already_recorded - chosen)
+        choice.done = selected.read
 
     def _wanted(self) -> int:
         return self.spec.vehicles
@@ -414,22 +419,25 @@ class FleetComparison(LiveComparison):
     def _judge_slice(self, reached: ReadResult, seen: Mapping[VehicleKey, Recording]) -> None:
         keys = reached.keys | self.slice.read
         self.choice.judged.append(keys)
-        for kept in self._recordings.stream(keys):
-            found = recording.read_recording(kept.document)
-            self.choice.judge.add(seen.get(found.pair.key, found))
+        for stored in self._recordings.stream(keys):
+            recorded = recording.read_recording(stored.document)
+            self.choice.judge.add(seen.get(recorded.pair.key, recorded))
 
     def _skip(self, missing: Sequence[LinkedVehicle], reached: ReadResult) -> None:
-        """Note why; what an earlier day recorded of those read in part is judged."""
-        in_part = {pair.key for pair in missing if pair.key in self.slice.unfinished}
+        """List the vehicles not reached; for those read in part, judge what an earlier day recorded."""
+        in_part = {vehicle.key for vehicle in missing if vehicle.key in self.slice.unfinished}
         self._judge(self.choice, in_part)
-        self._note_skipped((pair for pair in missing if pair.key not in in_part), reached)
+        self._note_skipped((vehicle for vehicle in missing if vehicle.key not in in_part), reached)
 
-    def _to_look_back_at(self) -> dict[str, Any]:
+    def _baseline(self) -> dict[str, Any]:
         return {"lost": self.result.lost_cells()}
 
 
 class VehicleComparison(LiveComparison):
-    """One vehicle, read now whatever was recorded of it; ParameterError, once it works, if it is not linked."""
+    """Reads one vehicle now, even if it was recorded before.
+
+    ParameterError if it is not linked; raised at the first use, not when constructed.
+    """
 
     def __init__(self, session: Session, vehicle_id: str, **limits: Any) -> None:
         super().__init__(session, **limits)
@@ -447,23 +455,25 @@ class VehicleComparison(LiveComparison):
     def _choose(self, choice: Choice) -> None:
         if self.must_list:
             return
-        choice.vehicles = [pair for pair in choice.linked if pair.vehicle_id == self.vehicle_id]
+        choice.vehicles = [vehicle for vehicle in choice.linked if vehicle.vehicle_id == self.vehicle_id]
         if not choice.vehicles:
-            raise ParameterError(f"parameters: vehicle_id {self.vehicle_id!r} is no linked vehicle; audit first.")
+            raise ParameterError(
+                f"parameters: vehicle_id {self.vehicle_id!r} is not a linked vehicle; run 20_audit_user_ids first."
+            )
 
     def _wanted(self) -> int:
         return 1
 
     def _judge_slice(self, reached: ReadResult, seen: Mapping[VehicleKey, Recording]) -> None:
         self.choice.judged.append(reached.keys)
-        for kept in self._recordings.stream(reached.keys):
-            found = recording.read_recording(kept.document)
-            self.looked.append(seen.get(found.pair.key, found))
+        for stored in self._recordings.stream(reached.keys):
+            recorded = recording.read_recording(stored.document)
+            self.looked.append(seen.get(recorded.pair.key, recorded))
             self.choice.judge.add(self.looked[-1])
 
     def _skip(self, missing: Sequence[LinkedVehicle], reached: ReadResult) -> None:
         self._note_skipped(missing, reached)
 
 
-def _subject(pair: LinkedVehicle) -> list[str]:
-    return [pair.local_vehicle_id]
+def _subject(vehicle: LinkedVehicle) -> list[str]:
+    return [vehicle.local_vehicle_id]

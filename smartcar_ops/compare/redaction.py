@@ -1,7 +1,7 @@
-"""Answers without what is private in them, so that they can be kept and sent: no VIN, place, name, e-mail or token.
+"""Remove private values from answers, so that they can be stored and shared: no VIN, place, name, e-mail or token.
 
-What is compared stays comparable: one VIN becomes one word, another VIN another; a vehicle's places are moved as one,
-so that their distances stay.
+The values stay comparable: each VIN is replaced by its own word, and all places of a vehicle are shifted by the same
+distance.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from smartcar_ops.smartcar.error_responses import mapping
 HIDDEN = "…"
 VIN_LIKE = re.compile(r"(?<![A-Za-z0-9-])(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-HJ-NPR-Za-hj-npr-z0-9]{17}(?![A-Za-z0-9-])")
 LONG = re.compile(r"[A-Za-z0-9]{17}")
-"""What every VIN-like text has, and hardly another: asked first, for most texts are times and words."""
+"""A quick test before `VIN_LIKE`: most texts are times and words, and do not match."""
 E_MAIL = re.compile(r"[^\s@/\"<>]+@[^\s@/\"<>]+\.[A-Za-z]{2,}")
 QUERY = re.compile(r"(?<=://)([^\s?]*)\?\S*")
 POINTS = (("latitude", "longitude"), ("lat", "lng"), ("lat", "lon"))
 PRIVATE = frozenset({"address", "street", "city", "postalcode", "postcode", "zip", "zipcode", "nickname"})
-"""Members, in lower case, whose text tells where or whose a car is."""
+"""Members, in lower case, whose text may identify the place or owner of a car."""
 PRIVATE_CODES = frozenset({"vehicleidentification-nickname"})
 VIN_CODE, VIN_PATH = "vehicleidentification-vin", "/vin"
 
 
 class Redactor:
-    """Redacts the answers about one vehicle, all with the same words for the same VIN and the same shift of places."""
+    """Redacts the answers about one vehicle, with the same words for the same VIN and the same shift of places."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets = [secret for secret in secrets if secret]
@@ -35,7 +35,7 @@ class Redactor:
         self._origin: tuple[float, float] | None = None
 
     def signals(self, body: Any) -> Any:
-        """V3's list of signals, redacted."""
+        """Return V3's list of signals, redacted."""
         for row in _rows(body, "data"):
             inner = mapping(mapping(row).get("attributes"))
             if str(inner.get("code") or mapping(row).get("id")).lower() == VIN_CODE:
@@ -43,14 +43,14 @@ class Redactor:
         return self._clean(body)
 
     def batch(self, body: Any) -> Any:
-        """A V2 batch's answer, redacted."""
+        """Return a V2 batch's answer, redacted."""
         for row in _rows(body, "responses"):
             if mapping(row).get("path") == VIN_PATH:
                 self._note(mapping(mapping(row).get("body")).get("vin"))
         return self._clean(body)
 
     def _note(self, vin: Any) -> None:
-        """A VIN as such gets a word, whatever it looks like."""
+        """Assign a word to the value of a VIN field, whatever it looks like."""
         if isinstance(vin, str) and vin.strip():
             self._word(vin)
 
@@ -64,30 +64,30 @@ class Redactor:
             return [self._clean(entry) for entry in value]
         return self._text(value) if isinstance(value, str) else value
 
-    def _object(self, found: dict[str, Any]) -> dict[str, Any]:
+    def _object(self, members: dict[str, Any]) -> dict[str, Any]:
         cleaned: dict[str, Any] = {}
-        for name, value in found.items():
+        for name, value in members.items():
             if isinstance(value, str):
                 cleaned[name] = HIDDEN if name.lower() in PRIVATE else self._text(value)
             else:
                 cleaned[name] = self._clean(value) if isinstance(value, dict | list) else value
-        if "code" in found and str(found["code"]).lower() in PRIVATE_CODES:
+        if "code" in members and str(members["code"]).lower() in PRIVATE_CODES:
             body = mapping(cleaned.get("body"))
             cleaned["body"] = {name: value and HIDDEN for name, value in body.items()} or cleaned.get("body")
         for names in POINTS:
-            if names[0] in found:
-                self._move(found, cleaned, names)
+            if names[0] in members:
+                self._move(members, cleaned, names)
         return cleaned
 
-    def _move(self, found: dict[str, Any], cleaned: dict[str, Any], names: tuple[str, str]) -> None:
-        point = tuple(found.get(name) for name in names)
+    def _move(self, members: dict[str, Any], cleaned: dict[str, Any], names: tuple[str, str]) -> None:
+        point = tuple(members.get(name) for name in names)
         if all(isinstance(angle, int | float) and not isinstance(angle, bool) for angle in point):
             cleaned.update(zip(names, self._moved(*point), strict=True))  # type: ignore[arg-type]
 
     def _moved(self, latitude: float, longitude: float) -> tuple[float, float]:
-        """The place as seen from the vehicle's first one, moved to where the equator meets Greenwich; to a centimetre.
+        """Return the place shifted so that the vehicle's first place is at latitude 0, longitude 0; to a centimeter.
 
-        A degree of longitude is as long there as a degree of latitude, so that distances of a few km stay.
+        At the equator a degree of longitude is as long as a degree of latitude, so distances of a few km are kept.
         """
         if not (abs(latitude) <= 90 and abs(longitude) <= 180):
             return latitude, longitude

@@ -1,4 +1,4 @@
-"""Recordings of an earlier run, judged again: nobody is asked, and it costs nothing."""
+"""Comparisons that judge the recordings of an earlier run again; they make no calls and cost nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smartcar_ops.storage import run_folder
 
 
 class ReplayedFleet(Compare):
-    """All recordings of a run's folder; ``named`` is the folder, its name, or ``latest``."""
+    """Judges all recordings of a run; ``named`` is the run's folder, the folder's name, or ``latest``."""
 
     def __init__(self, session: Session, named: str, *, show_private: bool = False) -> None:
         super().__init__(session, show_private=show_private)
@@ -38,32 +38,32 @@ class ReplayedFleet(Compare):
         return self.recordings.linked()
 
     def cost(self) -> Cost:
-        """Return nothing: it was recorded. SettingsError if the folder has no recordings, or a rule can't be used."""
+        """Return a cost of 0 units. SettingsError if the folder has no recordings, or a setting can't be used."""
         _ = self.recordings, self.fields
         return self.session.priced({})
 
     def read(self, progress: OnRead | None = None, executor: Executor | None = None) -> Comparison:
-        """Judge each recording as it is judged today; SettingsError for one that can't be read."""
-        log.info("judging the recordings of an earlier run; nobody is asked")
+        """Judge each recording by today's settings; SettingsError for one that can't be read."""
+        log.info("judging the recordings of an earlier run; no calls are made")
         judge = self._new_judge()
-        for found in self._chosen():
-            judge.add(found)
+        for recording in self._chosen():
+            judge.add(recording)
         return self._conclude(judge)
 
     def save(self) -> None:
-        """Keep the tables, and the recordings as they were kept."""
+        """Save the tables and the unchanged recordings in the run's folder."""
         self._save(recordings=self.recordings.table, unanswered=SourceReport().table())
 
     def finish(self) -> Outcome:
-        """End the session with the verdict; no later comparison looks back at this one."""
-        found = self.result
+        """End the session with the verdict; later comparisons do not compare with this one."""
+        result = self.result
         return self.session.finish(
-            found.verdict,
-            exit_code=found.exit_code,
-            complete=found.complete,
-            unanswered=found.not_read,
+            result.verdict,
+            exit_code=result.exit_code,
+            complete=result.complete,
+            unanswered=result.not_read,
             gave_up=0,
-            **found.summary(),
+            **result.summary(),
             read_now=0,
             user_token_on_v3=None,
         )
@@ -84,19 +84,19 @@ class ReplayedFleet(Compare):
         ]
 
     def looking_at(self, vehicle_id: str) -> ReplayedVehicle:
-        """Return one vehicle of the same recordings."""
+        """Return a comparison of one vehicle from the same recordings."""
         return ReplayedVehicle(self.session, self._named, vehicle_id, show_private=self._show_private)
 
     def price(self, pair: LinkedVehicle) -> str:
-        """Return that it costs nothing."""
-        return "Looking costs nothing: it was recorded."
+        """Return a sentence that it costs nothing."""
+        return "This costs nothing: the vehicle was already recorded."
 
     def _chosen(self) -> Iterator[Recording]:
         return self.recordings.recordings()
 
 
 class ReplayedVehicle(ReplayedFleet):
-    """One vehicle's recordings out of a run's folder."""
+    """Judges the recordings of one vehicle from a run's folder."""
 
     def __init__(self, session: Session, named: str, vehicle_id: str, *, show_private: bool = False) -> None:
         super().__init__(session, named, show_private=show_private)
@@ -109,16 +109,16 @@ class ReplayedVehicle(ReplayedFleet):
         return VehicleReport(self)
 
     def _chosen(self) -> Iterator[Recording]:
-        for found in super()._chosen():
-            if found.pair.vehicle_id == self.vehicle_id:
-                self.looked.append(found)
-                yield found
+        for recording in super()._chosen():
+            if recording.pair.vehicle_id == self.vehicle_id:
+                self.looked.append(recording)
+                yield recording
 
 
 def replayed_folder(reports: Path, named: str) -> Path:
-    """Return the folder that ``replay`` names; ParameterError if there is none."""
-    wanted = run_folder.latest(reports, NOTEBOOK) if named == "latest" else None
-    for path in (wanted, Path(named), reports / named):
+    """Return the folder of the run to replay; ParameterError if it does not exist."""
+    latest = run_folder.latest(reports, NOTEBOOK) if named == "latest" else None
+    for path in (latest, Path(named), reports / named):
         if path is not None and path.is_dir():
             return path
     raise ParameterError(

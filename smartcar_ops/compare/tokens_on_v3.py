@@ -1,4 +1,4 @@
-"""The migration guide's own check: does V3 say the same to a user's V2 token as to the application's?"""
+"""The migration guide's own check: does V3 return the same for a user's V2 token as for the application token?"""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from smartcar_ops.smartcar.v3 import V3
 
 Found = Literal["same", "differs", "refused"]
 UNITS = 2
-"""What the check costs: V3 once with each token."""
+"""Units of the check: one V3 call with each token."""
 
 SENTENCES: dict[Found, str] = {
-    "same": "V3 tells a user's V2 token the same as the application's token: either will do while you move",
-    "differs": "V3 tells a user's V2 token something else than the application's token: compare and build with the "
-    "application's token and sc-user-id alone",
-    "refused": "V3 refuses a user's V2 token: every call to V3 needs the application's token with sc-user-id",
+    "same": "V3 returns the same data for a user's V2 token as for the application token: you can use either while "
+    "you migrate",
+    "differs": "V3 returns different data for a user's V2 token than for the application token: use only the "
+    "application token with sc-user-id",
+    "refused": "V3 refuses a user's V2 token: every V3 call needs the application token with sc-user-id",
 }
-"""What came of it, and what that means."""
+"""Each result of the check, and what it means for you."""
 
 
 def compare_tokens(v3: V3, pair: LinkedVehicle) -> Found | None:
-    """Reads one vehicle with both tokens; None where the allowance ended first, or V3 gave no proper answer.
+    """Read one vehicle on V3 with both tokens; None if the allowance ran out or V3 gave no proper answer.
 
-    A signal whose maker's time moved between the two reads is left out: the car did that, not the token.
+    A signal whose maker's time changed between the two reads is ignored: the car changed it, not the token.
     """
     try:
         application = v3.signals_document(pair.vehicle_id, pair.smartcar_user_id).body
@@ -34,7 +35,7 @@ def compare_tokens(v3: V3, pair: LinkedVehicle) -> Found | None:
         return "refused"
     except SmartcarError:
         return None
-    return "same" if _alike(_by_code(application), _by_code(user)) else "differs"
+    return "same" if _is_same(_by_code(application), _by_code(user)) else "differs"
 
 
 def _by_code(body: Any) -> dict[str, dict[str, Any]]:
@@ -42,7 +43,7 @@ def _by_code(body: Any) -> dict[str, dict[str, Any]]:
     return {str(row.get("id")): row for row in rows}
 
 
-def _alike(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
+def _is_same(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
     if set(one) != set(other):
         return False
     return all(
@@ -53,5 +54,5 @@ def _alike(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> 
 
 
 def sentence(found: Found | None) -> str:
-    """Return what came of the check; None: it was not made."""
-    return SENTENCES[found] if found else "V3 was not asked whether it takes a user's V2 token: no vehicle was read now"
+    """Return the result of the check as a sentence; ``found`` is None if it was not made."""
+    return SENTENCES[found] if found else "Not checked whether V3 accepts a user's V2 token: no vehicle was read now"

@@ -1,4 +1,4 @@
-"""Which vehicles can be read on both versions, under which of their users, with which token."""
+"""The vehicles that can be read on both versions, each with its Smartcar user and V2 token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 
 PAGE = 50
-"""A user with more vehicles than V2 lists on a page is not compared by that list."""
+"""Vehicles on one page of V2's list; the list is not compared for a user with more."""
 
 Stratum = tuple[str, str]
 """(make, powertrain)."""
@@ -27,11 +27,11 @@ VehicleKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Consent:
-    """What the mirror of connections knows of one user's consent for one vehicle."""
+    """One user's consent for one vehicle, according to the stored connections."""
 
     permissions: tuple[str, ...] = ()
     vehicles: tuple[str, ...] | None = None
-    """Every vehicle of that user; None where they are more than a page of V2's list."""
+    """Every vehicle of that user; None if there are more than one page of V2's list."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class LinkedVehicle:
     make: str
     powertrain: str
     token: str | None = field(repr=False)
-    fed: bool | None = None
-    """Whether a webhook is fed with this vehicle; V3's data may else be a day old. None: not known."""
+    subscribed: bool | None = None
+    """Whether the vehicle has a webhook subscription; without one, V3's data may be a day old. None: not known."""
     user_id: str | None = None
     consents: Mapping[str, Consent] = field(default_factory=dict, repr=False, compare=False)
     """Every Smartcar user who is connected to the vehicle."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """What a recording of this pair is kept under."""
+        """The key under which the vehicle's recording is stored."""
         return self.local_vehicle_id, self.vehicle_id
 
     @property
@@ -62,32 +62,32 @@ class LinkedVehicle:
 
     @property
     def permissions(self) -> tuple[str, ...]:
-        """What the user granted, as the connection tells it; empty where that is not known."""
+        """What the user granted, according to the connection; empty if that is not known."""
         return self.consents.get(self.smartcar_user_id, Consent()).permissions
 
     @property
     def consent(self) -> dict[str, Any]:
-        """The connection's side of what V2 tells of user, permissions and vehicles."""
-        found = self.consents.get(self.smartcar_user_id, Consent())
-        told: dict[str, Any] = {"user": self.smartcar_user_id}
-        if found.permissions:
-            told["permissions"] = list(found.permissions)
-        if found.vehicles is not None:
-            told["vehicles"] = list(found.vehicles)
-        return told
+        """The connection's user, permissions and vehicles, to compare with V2's."""
+        stored = self.consents.get(self.smartcar_user_id, Consent())
+        consent: dict[str, Any] = {"user": self.smartcar_user_id}
+        if stored.permissions:
+            consent["permissions"] = list(stored.permissions)
+        if stored.vehicles is not None:
+            consent["vehicles"] = list(stored.vehicles)
+        return consent
 
     def under(self, smartcar_user_id: str) -> LinkedVehicle:
-        """The same vehicle under another of its users."""
+        """Return the same vehicle under another of its users."""
         return replace(self, smartcar_user_id=smartcar_user_id)
 
 
 def unlisted_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[LinkedVehicle]:
-    """The vehicles that may be read once the connections are listed: linked, with a living token, of no known make.
+    """Return the vehicles that may be readable once the connections are listed: linked, with a live token.
 
-    More than there will be: some of them may not be connected any more.
+    Their make is not known yet. Some of them may not be connected any more.
     """
-    tied = {row["local_vehicle_id"] for row in ledger.rows(t.ties)}
-    cars = [car for car in company.cars_to_ask(now) if car.smartcar_vehicle_id or car.local_vehicle_id in tied]
+    linked = {row["local_vehicle_id"] for row in ledger.rows(t.ties)}
+    cars = [car for car in company.cars_to_ask(now) if car.smartcar_vehicle_id or car.local_vehicle_id in linked]
     return [
         LinkedVehicle(car.smartcar_vehicle_id or "", car.local_vehicle_id, "", "", "", car.token)
         for car in cars
@@ -96,26 +96,27 @@ def unlisted_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[L
 
 
 def linked_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[LinkedVehicle]:
-    """Every linked vehicle with the Smartcar user it is connected under, and its V2 token while alive.
+    """Return every linked vehicle with the Smartcar user it is connected under, and its V2 token if it is live.
 
-    Of several users, the one stored for, or named by, the company's own user is taken; else the first.
+    If a vehicle has several Smartcar users, the id stored for the company's own user is taken, then the id that the
+    evidence gives for that user, otherwise the first.
     """
-    with desk(company, ledger, now) as at:
-        facts = UserFacts(at)
-        links = {row["local_vehicle_id"]: row["highest"] for row in at.rows(facts.cars()) if row["highest"]}
-        own = {row["user_id"]: (row["stored"], row["named"]) for row in at.rows(facts.judged(buckets.RULES))}
+    with desk(company, ledger, now) as workspace:
+        facts = UserFacts(workspace)
+        links = {row["local_vehicle_id"]: row["highest"] for row in workspace.rows(facts.cars()) if row["highest"]}
+        own = {row["user_id"]: (row["stored"], row["named"]) for row in workspace.rows(facts.judged(buckets.RULES))}
     connected = _connected(ledger)
     answers = ledger.asked("tokens")
-    fed = ledger.fed()
+    subscribed = ledger.fed()
     refused = {subject: entry for subject, entry in answers.items() if entry[1].startswith("refused")}
-    found = []
+    vehicles = []
     for car in company.cars_to_ask(now):
         vehicle_id = links.get(car.local_vehicle_id, "")
         row, consents = connected.get(vehicle_id, (None, {}))
         if row is None:
             continue
         usable = car.token_alive and not was_asked(refused.get(car.local_vehicle_id), car.token)
-        found.append(
+        vehicles.append(
             LinkedVehicle(
                 vehicle_id=vehicle_id,
                 local_vehicle_id=car.local_vehicle_id,
@@ -123,24 +124,24 @@ def linked_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[Lin
                 make=row["make"],
                 powertrain=row["powertrain"],
                 token=car.token if usable else None,
-                fed=None if fed is None else vehicle_id in fed,
+                subscribed=None if subscribed is None else vehicle_id in subscribed,
                 user_id=car.user_id,
                 consents=consents,
             )
         )
-    return found
+    return vehicles
 
 
 def _connected(ledger: Ledger) -> dict[str, tuple[dict[str, Any], dict[str, Consent]]]:
-    """vehicle -> (a connection of it, every user who is connected to it with what they granted)."""
+    """Return vehicle -> (one of its connections, user -> consent for every user connected to it)."""
     rows = sorted(ledger.connections(), key=lambda row: str(row["smartcar_user_id"]))
     of_user: dict[str, list[str]] = {}
     for row in rows:
         of_user.setdefault(row["smartcar_user_id"], []).append(row["vehicle_id"])
-    found: dict[str, tuple[dict[str, Any], dict[str, Consent]]] = {}
+    connected: dict[str, tuple[dict[str, Any], dict[str, Consent]]] = {}
     for row in rows:
         vehicles = of_user[row["smartcar_user_id"]]
         listed = tuple(sorted(vehicles)) if len(vehicles) <= PAGE else None
-        _, consents = found.setdefault(row["vehicle_id"], (row, {}))
+        _, consents = connected.setdefault(row["vehicle_id"], (row, {}))
         consents[row["smartcar_user_id"]] = Consent(tuple((row["permissions"] or "").split()), listed)
-    return found
+    return connected

@@ -1,4 +1,4 @@
-"""The field map: what V2 calls one thing and V3 another, read from `fields.toml`."""
+"""The field map: where V2 and V3 keep each field, read from `fields.toml`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ ValueRule = Literal[
 PartsKind = Literal["", "places", "systems", "records"]
 
 VEHICLE, CONNECTION = "vehicle", "connection"
-"""In the map, in place of a signal: the vehicle's own attributes, and its owner's consent."""
+"""Sources in the map that are no signals: the vehicle's own attributes, and its connection (the user's consent)."""
 
 TOKEN_PATHS = ("/user", "/vehicles")
-"""What V2 is asked once a token, not once a vehicle."""
+"""V2 paths that are requested once per token, not once per vehicle."""
 
-WAYS: dict[Lacks, str] = {
-    "powertrain": "not asked: the car's powertrain has no such thing",
-    "permission": "not asked: the connection does not grant it",
-    "limit": "not asked yet: what [limits] allows this vehicle ended first, so it is asked another day",
+LEFT_OUT_REASONS: dict[Lacks, str] = {
+    "powertrain": "not requested: this powertrain does not have it",
+    "permission": "not requested: the user has not granted the permission",
+    "limit": "not requested yet: this vehicle's [limits] are used up, so it is requested on another day",
 }
 """Why a path was left out of a batch, in words."""
 
@@ -39,8 +39,8 @@ WAYS: dict[Lacks, str] = {
 class Place:
     """Where a version keeps a field: V2 path or V3 signal code, the path into its body, its unit.
 
-    ``keys`` are the members that are compared of a list's entries; ``true_is`` is the word that means true;
-    ``codes`` are signals that are listed and not compared; ``others`` are further places, any of which may agree.
+    ``keys`` are the members of a list's entries that are compared; ``true_is`` is the word that means true; ``codes``
+    are signals that are listed but not compared; ``others`` are alternative places, any of which may agree.
     """
 
     source: str
@@ -56,8 +56,8 @@ class Place:
 class Field:
     """One row of the map; ``v2`` or ``v3`` is None where that version has no counterpart.
 
-    ``apart`` is the absolute tolerance where the makers' times are more than a minute apart; ``make`` narrows a row
-    of the company's own to one make.
+    ``apart`` is the absolute tolerance if the makers' times are more than a minute apart; ``make`` limits one of the
+    company's own rows to one make.
     """
 
     id: str
@@ -82,18 +82,18 @@ class Field:
 
     @cached_property
     def compared(self) -> bool:
-        """True where both versions have the field."""
+        """True if both versions have the field."""
         return self.v2 is not None and self.v3 is not None
 
     @cached_property
     def scored(self) -> bool:
-        """True where both versions have the field, and it counts."""
+        """True if both versions have the field and it counts."""
         return self.compared and not self.report_only
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a V2 path needs: the scope that grants it, and a powertrain that has such a thing (empty: any)."""
+    """What a V2 path needs: the scope that grants it, and the powertrains that have it (empty: any)."""
 
     permission: str
     powertrains: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class FieldMap:
-    """All rows, in the order people read them, and the map's version."""
+    """All rows, in display order, and the map's version."""
 
     version: str
     fields: tuple[Field, ...]
@@ -109,20 +109,20 @@ class FieldMap:
     needs: Mapping[str, Needs] = field(default_factory=dict)
 
     def of(self, make: str) -> tuple[Field, ...]:
-        """The rows for a make's cars."""
+        """Return the rows that apply to a make."""
         return tuple(row for row in self.fields if not row.make or row.make == make)
 
     @property
     def v2_paths(self) -> tuple[str, ...]:
-        """The paths that a vehicle of any make and powertrain is asked for."""
+        """The V2 paths that are requested for every make."""
         return self._paths(self.of(""))
 
     def paths_for(
         self, make: str, powertrain: str, permissions: Collection[str]
     ) -> tuple[tuple[str, ...], dict[str, Lacks]]:
-        """(the paths worth asking of such a vehicle, the others with why not).
+        """Return (the paths to request for such a vehicle, the other paths with the reason).
 
-        A powertrain or permissions that are not known leave nothing out.
+        If the powertrain or the permissions are not known (empty), they exclude no path.
         """
         left_out: dict[str, Lacks] = {}
         for path in self._paths(self.of(make)):
@@ -134,14 +134,14 @@ class FieldMap:
         return tuple(path for path in self._paths(self.of(make)) if path not in left_out), left_out
 
     def extended(self, rows: Sequence[Mapping[str, Any]]) -> FieldMap:
-        """The map with the company's own rows; one with an id of the kit's takes its place.
+        """Return the map with the company's own rows added; a row with the id of one of the kit's replaces it.
 
         SettingsError for a row that can't be read.
         """
         own = [_checked(row) for row in rows]
         ids = {(row.id, row.make) for row in own}
-        kept = [row for row in self.fields if (row.id, "") not in ids]
-        return replace(self, fields=(*kept, *own))
+        others = [row for row in self.fields if (row.id, "") not in ids]
+        return replace(self, fields=(*others, *own))
 
     @staticmethod
     def _paths(rows: Sequence[Field]) -> tuple[str, ...]:
@@ -151,7 +151,7 @@ class FieldMap:
 
 @cache
 def field_map() -> FieldMap:
-    """The kit's own map."""
+    """Return the kit's own map."""
     document = tomllib.loads((files("smartcar_ops.fields") / "fields.toml").read_text(encoding="utf-8"))
     needs = {
         path: Needs(row["permission"], tuple(row.get("powertrains", ()))) for path, row in document["path"].items()
@@ -169,7 +169,7 @@ ROW_KEYS = frozenset({"id", "v2", "v3", "rule", "aliases", "tolerance", "make", 
 
 
 def read_row(row: Mapping[str, Any]) -> Field:
-    """A row from its TOML; ValueError in words for a key, a rule or a path that is not known."""
+    """Return a row from its TOML; ValueError for an unknown key or rule, or an invalid path."""
     _only(row, ROW_KEYS, "the row")
     tolerance = row.get("tolerance", {})
     _only(tolerance, TOLERANCE_KEYS, "tolerance")
@@ -179,8 +179,8 @@ def read_row(row: Mapping[str, Any]) -> Field:
     for key, allowed in (("rule", get_args(ValueRule)), ("change", get_args(Changeability))):
         if row.get(key) not in allowed:
             raise ValueError(f"{key} is {row.get(key)!r}; expected one of {', '.join(allowed)}")
-    told: dict[str, Any] = {key: value for key, value in row.items() if key in PLAIN_KEYS}
-    told |= {key: tuple(row.get(key, ())) for key in LISTS} | dict(tolerance)
+    options: dict[str, Any] = {key: value for key, value in row.items() if key in PLAIN_KEYS}
+    options |= {key: tuple(row.get(key, ())) for key in LISTS} | dict(tolerance)
     return Field(
         id=str(row["id"]),
         v2=_v2_place(v2) if v2 else None,
@@ -188,7 +188,7 @@ def read_row(row: Mapping[str, Any]) -> Field:
         rule=row["rule"],
         aliases=row.get("aliases", {}),
         make=str(row.get("make", "")).upper(),
-        **{"confidence": "low", **told},
+        **{"confidence": "low", **options},
     )
 
 
@@ -199,50 +199,50 @@ def _checked(row: Mapping[str, Any]) -> Field:
         raise SettingsError(f"settings: [[field]] {str(row.get('id', ''))!r} can't be used: {error}.") from None
 
 
-def _v2_place(told: Mapping[str, Any]) -> Place:
-    _only(told, V2_KEYS, "v2")
-    if not str(told.get("path", "")).startswith("/"):
+def _v2_place(table: Mapping[str, Any]) -> Place:
+    _only(table, V2_KEYS, "v2")
+    if not str(table.get("path", "")).startswith("/"):
         raise ValueError("v2 needs a path that begins with /")
-    getter(told.get("member", ""))
+    getter(table.get("member", ""))
     return Place(
-        told["path"], told.get("member", ""), told.get("unit"), tuple(told.get("keys", ())), told.get("true_is")
+        table["path"], table.get("member", ""), table.get("unit"), tuple(table.get("keys", ())), table.get("true_is")
     )
 
 
-def _v3_place(told: Mapping[str, Any]) -> Place:
-    """A place of V3; each of its ``or`` takes over what it does not say itself."""
-    _only(told, V3_KEYS, "v3")
-    codes = tuple(told.get("codes", ()))
-    if not told.get("code") and not codes:
+def _v3_place(table: Mapping[str, Any]) -> Place:
+    """Return a place of V3; each entry of ``or`` inherits what it does not set itself."""
+    _only(table, V3_KEYS, "v3")
+    codes = tuple(table.get("codes", ()))
+    if not table.get("code") and not codes:
         raise ValueError("v3 needs a code, or codes")
-    getter(told.get("member", ""))
-    first = {key: value for key, value in told.items() if key != "or"}
-    others = tuple(_v3_place({**first, **other}) for other in told.get("or", ()))
+    getter(table.get("member", ""))
+    first = {key: value for key, value in table.items() if key != "or"}
+    others = tuple(_v3_place({**first, **other}) for other in table.get("or", ()))
     return Place(
-        told.get("code") or codes[0],
-        told.get("member", ""),
-        told.get("unit"),
-        tuple(told.get("keys", ())),
+        table.get("code") or codes[0],
+        table.get("member", ""),
+        table.get("unit"),
+        tuple(table.get("keys", ())),
         None,
         codes,
         others,
     )
 
 
-def _only(told: Mapping[str, Any], known: Collection[str], what: str) -> None:
-    for key in told:
+def _only(table: Mapping[str, Any], known: Collection[str], what: str) -> None:
+    for key in table:
         if key not in known:
             raise ValueError(f"{what} has no key {key!r}; it has {', '.join(sorted(known))}")
 
 
 def company_fields(layout: Layout) -> FieldMap:
-    """The kit's map with the company's own rows and tolerances; SettingsError if one can't be used."""
+    """Return the kit's map with the company's own rows and tolerances; SettingsError if one can't be used."""
     extended = field_map().extended(layout.field)
     names = {row.id for row in extended.fields}
     for section, used in (("tolerance", layout.tolerance), ("waiver", [waiver.field for waiver in layout.waiver])):
         unknown = sorted(set(used) - names)
         if unknown:
-            raise SettingsError(f"settings: [{section}] names the field {unknown[0]!r}, which the map does not have.")
+            raise SettingsError(f"settings: [{section}] has the field {unknown[0]!r}, which is not in the field map.")
     return replace(extended, fields=tuple(_tolerated(row, layout) for row in extended.fields))
 
 

@@ -1,6 +1,6 @@
-"""Fields of many values: doors and windows by place, systems by name, garage visits by their records.
+"""Many-valued fields: doors and windows by place, systems by name, service visits by record.
 
-Each version's body becomes parts with keys to match them by; a part is read by the same rules as a field of one value.
+Each version's body becomes parts, with keys to match them by; a part is read by the same rules as a single value.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from smartcar_ops.smartcar.signals import Signals
 from smartcar_ops.smartcar.v2 import BatchItem
 
 PLACES = {"0 0": "frontLeft", "0 1": "frontRight", "1 0": "backLeft", "1 1": "backRight"}
-"""V3's row and column, and V2's name of the place."""
+"""V3's row and column -> V2's name of the place."""
 
 
 def parts_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
-    """The field's parts in a V2 body; no value where it tells none."""
+    """Return the field's parts in a V2 body; ``no_value`` if it has none."""
     return V2_PARTS[field.parts](field, place, item)
 
 
 def parts_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
-    """The field's parts in V3's signals; no value where they tell none."""
+    """Return the field's parts in V3's signals; ``no_value`` if they have none."""
     return V3_PARTS[field.parts](field, place, answer)
 
 
@@ -38,14 +38,14 @@ def parts_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
 def _places_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
     raw = getter(place.member)(item.body)
     if raw == []:
-        return Reading("not_capable", raw, at=item.data_age, reason="V2 lists none")
+        return Reading("not_capable", raw, at=item.data_age, reason="V2's list is empty")
     if not isinstance(raw, list):
-        return Reading("no_value", raw, at=item.data_age, reason="the value is no list")
+        return Reading("no_value", raw, at=item.data_age, reason="the value is not a list")
     entries = [entry for entry in raw if isinstance(entry, dict)]
-    told = (
+    readings = (
         (str(entry.get("type")), parsed(field, place, entry.get("status"), None, item.data_age)) for entry in entries
     )
-    return _whole(raw, item.data_age, [Part(name, (name,), reading) for name, reading in told])
+    return _from_parts(raw, item.data_age, [Part(name, (name,), reading) for name, reading in readings])
 
 
 def _places_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
@@ -53,18 +53,18 @@ def _places_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
     trouble = signal_trouble(signal)
     if trouble is not None or signal is None:
         return trouble or Reading("no_value")
-    found = (getter(one.member)(signal.body or {}) for one in (place, *place.others))
-    raw = next((entries for entries in found if isinstance(entries, list)), None)
+    candidates = (getter(one.member)(signal.body or {}) for one in (place, *place.others))
+    raw = next((entries for entries in candidates if isinstance(entries, list)), None)
     if raw is None:
         return Reading("no_value", at=signal.oem_updated_at, reason="the value is null")
     parts = [_place_of_v3(field, place, entry, signal.oem_updated_at) for entry in raw if isinstance(entry, dict)]
-    return _whole(raw, signal.oem_updated_at, [part for part in parts if part.reading.state == "value"])
+    return _from_parts(raw, signal.oem_updated_at, [part for part in parts if part.reading.state == "value"])
 
 
 def _place_of_v3(field: Field, place: Place, entry: dict[str, Any], at: datetime | None) -> Part:
-    """Whether it is open, and beside it whether it is locked: V2 may say either."""
-    at_row, at_column = entry.get("row"), entry.get("column")
-    name = PLACES.get(f"{at_row} {at_column}") or f"row {at_row} column {at_column}"
+    """Return whether a door is open; if it is locked, LOCKED may also agree, because V2 may report either."""
+    row, column = entry.get("row"), entry.get("column")
+    name = PLACES.get(f"{row} {column}") or f"row {row} column {column}"
     reading = parsed(field, place, entry.get("isOpen"), None, at)
     if reading.state == "value" and entry.get("isLocked") is True:
         reading.others = (Reading("value", True, "LOCKED", None, True, at),)
@@ -77,47 +77,47 @@ def _place_of_v3(field: Field, place: Place, entry: dict[str, Any], at: datetime
 def _systems_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
     raw = getter(place.member)(item.body)
     if not isinstance(raw, list):
-        return Reading("no_value", raw, at=item.data_age, reason="the value is no list")
+        return Reading("no_value", raw, at=item.data_age, reason="the value is not a list")
     codes, parts = field_map().systems, []
     for entry in raw:
         name = str(entry.get("systemId")) if isinstance(entry, dict) else ""
         if name in codes:
             reading = parsed(field, place, entry.get("status"), None, item.data_age)
             parts.append(Part(name, (codes[name],), reading))
-    return _whole(raw, item.data_age, parts)
+    return _from_parts(raw, item.data_age, parts)
 
 
 def _systems_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
-    """A part a system, also where its signal has no value: V2 may have one."""
-    parts, told = [], {}
+    """Return one part per system, even if its signal has no value: V2 may have one."""
+    parts, values = [], {}
     for name, code in field_map().systems.items():
         signal = answer.signals.get(code)
         trouble = signal_trouble(signal)
         if trouble is None and signal is not None:
             raw = getter(place.member)(signal.body or {})
             trouble = parsed(field, place, raw, None, signal.oem_updated_at)
-            told[code] = raw
+            values[code] = raw
         parts.append(Part(name, (code,), trouble or Reading("no_value")))
-    stored = [part.reading for part in parts if part.keys[0] in answer.signals]
-    best = strongest(stored or [part.reading for part in parts], EITHER_SAYS)
+    present = [part.reading for part in parts if part.keys[0] in answer.signals]
+    best = strongest(present or [part.reading for part in parts], EITHER_SAYS)
     if best.state != "value":
         return best
-    times_told = [part.reading.at for part in parts if part.reading.state == "value" and part.reading.at]
-    return Reading("value", told, at=max(times_told, default=None), parts=tuple(parts))
+    times = [part.reading.at for part in parts if part.reading.state == "value" and part.reading.at]
+    return Reading("value", values, at=max(times, default=None), parts=tuple(parts))
 
 
-# --- garage visits ----------------------------------------------------------------------------------------
+# --- service visits ---------------------------------------------------------------------------------------
 
 
 def _records_of_v2(field: Field, place: Place, item: BatchItem) -> Reading:
-    """V2 gives a list, in older texts a single object."""
+    """Read V2's list of visits; older documentation has a single object instead."""
     raw = [item.body] if isinstance(item.body, dict) else item.body
     if not isinstance(raw, list):
-        return Reading("no_value", raw, at=item.data_age, reason="the value is no list")
+        return Reading("no_value", raw, at=item.data_age, reason="the value is not a list")
     km = v2_unit(Place("", unit="km"), item)
     names = ("serviceId", "serviceDate", "odometerDistance")
     parts = _records(field, place, raw, names, km, v2_unit(place, item), item.data_age)
-    return _whole([getter(place.member)(entry) for entry in raw], item.data_age, list(parts), empty=True)
+    return _from_parts([getter(place.member)(entry) for entry in raw], item.data_age, list(parts), empty=True)
 
 
 def _records_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
@@ -129,7 +129,7 @@ def _records_of_v3(field: Field, place: Place, answer: Signals) -> Reading:
     if not isinstance(raw, list):
         return Reading("no_value", at=signal.oem_updated_at, reason="the value is null")
     parts = _records(field, place, raw, ("id", "time", "odometer"), "km", place.unit, signal.oem_updated_at)
-    return _whole([getter(place.member)(entry) for entry in raw], signal.oem_updated_at, list(parts), empty=True)
+    return _from_parts([getter(place.member)(entry) for entry in raw], signal.oem_updated_at, list(parts), empty=True)
 
 
 def _records(
@@ -141,27 +141,28 @@ def _records(
     unit: str | None,
     at: datetime | None,
 ) -> Iterator[Part]:
-    """A part a record, matched by its id, else by date and odometer, else by date alone."""
+    """Yield one part per record, to be matched by its id, or by date and odometer, or by date alone."""
     for entry in entries:
         if not isinstance(entry, dict):
             continue
         own, date, odometer = (entry.get(name) for name in names)
         moment = json_values.parse(date)
-        told = normalize.number_of(odometer)
-        distance = None if told is None else round(convert(told, km or "")[0])
-        keys = (normalize.plain(own) or None, (moment, distance) if moment and distance else None, moment)
-        day = f"{moment:%Y-%m-%d}" if moment else normalize.plain(own) or "without a date"
+        number = normalize.number_of(odometer)
+        distance = None if number is None else round(convert(number, km or "")[0])
+        id_ = normalize.plain(own)
+        keys = (id_ or None, (moment, distance) if moment and distance else None, moment)
+        name = f"visit on {moment:%Y-%m-%d}" if moment else f"visit {id_}" if id_ else "visit without a date"
         raw = getter(place.member)(entry)
-        yield Part(f"visit of {day}", keys, parsed(field, place, raw, unit, at, entry))
+        yield Part(name, keys, parsed(field, place, raw, unit, at, entry))
 
 
 # --- shared -----------------------------------------------------------------------------------------------
 
 
-def _whole(raw: Any, at: datetime | None, parts: list[Part], *, empty: bool = False) -> Reading:
-    """A reading of these parts; ``empty``: no part at all is a statement too."""
-    told = [part for part in parts if part.reading.state == "value"]
-    if told or (empty and not parts):
+def _from_parts(raw: Any, at: datetime | None, parts: list[Part], *, empty: bool = False) -> Reading:
+    """Return a reading of these parts; with ``empty``, an empty list is a value too."""
+    with_value = [part for part in parts if part.reading.state == "value"]
+    if with_value or (empty and not parts):
         return Reading("value", raw, at=at, parts=tuple(parts))
     return Reading("no_value", raw, at=at, reason=parts[0].reading.reason if parts else "nothing is listed")
 
@@ -176,4 +177,4 @@ V3_PARTS: Mapping[PartsKind, Callable[[Field, Place, Signals], Reading]] = {
     "systems": _systems_of_v3,
     "records": _records_of_v3,
 }
-"""How each kind of many-valued field is taken apart on either side."""
+"""How each kind of many-valued field is split into parts on each version."""

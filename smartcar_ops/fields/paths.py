@@ -1,8 +1,8 @@
-"""A small path language for what stands where in a body, so that the field map can be data.
+"""A small path language for values in a body, so that the field map can be data.
 
 ``capacity.nominal`` goes into objects, ``values[row=0,column=1].tirePressure`` takes the first entry of a list whose
-members have these values (text or whole numbers), ``chargingPort[0].status`` an entry by its place. An empty path is
-the body itself. What is not there is None.
+members have these values (text or whole numbers), ``chargingPort[0].status`` an entry by its index. An empty path is
+the body itself. A missing value is None.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STEP = re.compile(r"\.?(?:(?P<name>[\w-]+)|\[(?P<index>\d+)\]|\[(?P<chosen>[\w-]
 
 @cache
 def getter(path: str) -> Callable[[Any], Any]:
-    """A function that gives what stands at the path of a body; ValueError for a path that can't be read."""
+    """Return a function that gets the value at a path of a body; ValueError for an invalid path."""
     steps = _steps(path)
     if len(steps) == 1 and isinstance(steps[0], str):
         name = steps[0]
@@ -29,11 +29,11 @@ def getter(path: str) -> Callable[[Any], Any]:
 
 def _steps(path: str) -> tuple[PathStep, ...]:
     steps: list[PathStep] = []
-    place = 0
-    while place < len(path):
-        found = STEP.match(path, place)
+    position = 0
+    while position < len(path):
+        found = STEP.match(path, position)
         if found is None:
-            raise ValueError(f"{path!r} is no path into a body, from {path[place:]!r} on")
+            raise ValueError(f"{path!r} is not a path into a body; it is wrong from {path[position:]!r} on")
         if found["name"]:
             steps.append(found["name"])
         elif found["index"]:
@@ -41,7 +41,7 @@ def _steps(path: str) -> tuple[PathStep, ...]:
         else:
             pairs = (pair.partition("=") for pair in found["chosen"].split(","))
             steps.append(tuple((name, _either(value)) for name, _, value in pairs))
-        place = found.end()
+        position = found.end()
     return tuple(steps)
 
 
@@ -61,7 +61,7 @@ def _follow(body: Any, steps: tuple[PathStep, ...]) -> Any:
 
 
 def _chosen(entries: list[Any], wanted: EntryFilter) -> Any:
-    """The first entry with these members; None where there is none."""
+    """Return the first entry with these members; None if there is none."""
     for entry in entries:
         if isinstance(entry, dict):
             for name, values in wanted:
@@ -73,5 +73,5 @@ def _chosen(entries: list[Any], wanted: EntryFilter) -> Any:
 
 
 def _either(value: str) -> tuple[str | int, ...]:
-    """A value as text and, where it is one, as a whole number."""
+    """Return a value as text and, if it is one, also as a whole number."""
     return (value, int(value)) if value.isdecimal() else (value,)

@@ -1,4 +1,4 @@
-"""A field as one version tells it, and what it means where it tells no value."""
+"""A field's value on one version, or the reason why it has none."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ReadingState = Literal["value", "no_value", "not_capable", "not_permitted", "cac
 
 BY_TYPE: dict[str, ReadingState] = {"COMPATIBILITY": "not_capable", "PERMISSION": "not_permitted"}
 SAYS_MOST: tuple[ReadingState, ...] = ("value", "cached_error", "not_permitted", "not_capable", "no_value")
-"""Of several signals of one field, the first of these states speaks for it."""
+"""If a field has several signals, it takes the first of these states."""
 
 EITHER_SAYS: tuple[ReadingState, ...] = ("value", "cached_error", "not_permitted", "no_value", "not_capable")
-"""Of several places, any of which may be the one a car has: it is not capable only where none of them is."""
+"""The order if a car may have the field in any of several places: it is not capable only if every place is not."""
 
-NOT_SAID = frozenset({"unit", "rowCount", "columnCount", "type", "locationType"})
-"""Members that stand in a body without a value too."""
+NOT_VALUES = frozenset({"unit", "rowCount", "columnCount", "type", "locationType"})
+"""Members that a body may have without having a value."""
 
 
 @dataclass
 class Part:
-    """One of many values of a field, such as a door: its name, what it is matched by in turn, its reading."""
+    """One of many values of a field, such as a door: its name, the keys to match it by in turn, and its reading."""
 
     name: str
     keys: tuple[Any, ...]
@@ -38,12 +38,12 @@ class Part:
 
 @dataclass
 class Reading:
-    """A field as one version tells it. Nobody changes one; not frozen, since a fleet has millions and that costs most.
+    """A field's value on one version. Treat it as immutable: it is not frozen only because a fleet has millions.
 
-    ``raw`` is the JSON value as it came; ``value`` is comparable (a float in ``unit``, folded text, a bool);
-    ``converted`` says that scale or unit was changed; ``at`` is the maker's time in UTC, None where not told;
-    ``reason`` says in words why there is no value. ``others`` are readings from further places, any of which may
-    agree; ``parts`` are a field's many values, where it has many (its own ``value`` is then None).
+    ``raw`` is the JSON value as sent; ``value`` is comparable (a float in ``unit``, folded text, a bool); ``converted``
+    is true if scale or unit was changed; ``at`` is the maker's time in UTC, None if missing; ``reason`` is why there is
+    no value, in words. ``others`` are readings from alternative places, any of which may agree; ``parts`` are the
+    values of a many-valued field (its own ``value`` is then None).
     """
 
     state: ReadingState
@@ -58,21 +58,21 @@ class Reading:
 
 
 def strongest(readings: list[Reading], order: tuple[ReadingState, ...] = SAYS_MOST) -> Reading:
-    """The reading that says most, with the other values beside it: any of them may agree."""
+    """Return the reading whose state comes first in ``order``, with the other values as its ``others``."""
     best = min(readings, key=lambda reading: order.index(reading.state))
     others = tuple(reading for reading in readings if reading is not best and reading.state == "value")
     return dataclasses.replace(best, others=others) if others else best
 
 
 def v2_unit(place: Place, item: BatchItem) -> str | None:
-    """The unit of a V2 number in the unit system that the answer names."""
+    """Return the unit of a V2 number in the answer's unit system."""
     if place.unit and item.unit_system == "imperial":
         return IMPERIAL.get(place.unit, place.unit)
     return place.unit
 
 
 def signal_trouble(signal: Signal | None) -> Reading | None:
-    """Why a signal has no value that counts, as a reading; None where its body counts."""
+    """Return why a signal has no usable value, as a reading; None if its body is usable."""
     if signal is None:
         return Reading("no_value", reason="V3 has not ingested this signal")
     if signal.status in ("SUCCESS", None):
@@ -88,15 +88,15 @@ def signal_trouble(signal: Signal | None) -> Reading | None:
 
 
 def parsed(field: Field, place: Place, raw: Any, unit: str | None, at: datetime | None, body: Any = None) -> Reading:
-    """A reading with a comparable value; without one where the raw value is null or not of the rule's kind."""
+    """Return a reading with a comparable value; ``no_value`` if the raw value is null or does not fit the rule."""
     if raw is None:
         return Reading("no_value", at=at, reason="the value is null")
-    told = normalize.normalized(field, place, raw, unit, body)
-    if isinstance(told, str):
-        return Reading("no_value", raw, at=at, reason=told)
-    return Reading("value", raw, told.value, told.unit, told.converted, at)
+    normalized = normalize.normalized(field, place, raw, unit, body)
+    if isinstance(normalized, str):
+        return Reading("no_value", raw, at=at, reason=normalized)
+    return Reading("value", raw, normalized.value, normalized.unit, normalized.converted, at)
 
 
 def has_value(body: Mapping[str, Any] | None) -> bool:
-    """Whether a body has anything to say; places, counts and units alone say nothing."""
-    return any(value is not None and value != [] for key, value in (body or {}).items() if key not in NOT_SAID)
+    """True if a body has a value; places, counts and units alone are none."""
+    return any(value is not None and value != [] for key, value in (body or {}).items() if key not in NOT_VALUES)

@@ -1,9 +1,9 @@
-"""Unit words and factors: every number is compared in one unit of its kind."""
+"""Unit names and factors: every number is compared in one unit per quantity."""
 
 from __future__ import annotations
 
 MILE, GALLON, PSI, BAR = 1.609344, 3.785411784, 6.894757, 100.0
-"""Kilometres, litres (of a US gallon), kilopascals."""
+"""One mile in km, one US gallon in liters, one psi and one bar in kPa."""
 
 CANONICAL: dict[str, tuple[str, float]] = {
     **dict.fromkeys(("km", "kilometer", "kilometers", "kilometre", "kilometres"), ("km", 1.0)),
@@ -23,17 +23,17 @@ CANONICAL: dict[str, tuple[str, float]] = {
     **dict.fromkeys(("w", "watt", "watts"), ("watts", 1.0)),
     **dict.fromkeys(("kw", "kilowatt", "kilowatts"), ("watts", 1000.0)),
 }
-"""Unit word, lower case -> (the unit compared in, factor)."""
+"""Unit name in lower case -> (the unit compared in, factor)."""
 
 IMPERIAL = {"km": "miles", "liters": "gallons", "kPa": "psi"}
-"""What V2 means instead where it answers ``sc-unit-system: imperial``."""
+"""Metric unit -> the unit V2 uses if it answers ``sc-unit-system: imperial``."""
 
 BY_SIZE = ((1, 6, BAR), (15, 75, PSI), (100, 900, 1.0))
-"""(from, to, factor to kPa): what a tire's pressure must be in, whatever its label says."""
+"""(from, to, factor to kPa): the unit of a tire pressure by its size, whatever its label."""
 
 
 def convert(number: float, unit: str) -> tuple[float, str, bool]:
-    """(number, unit, whether the number changed); an unknown unit stays as it is."""
+    """Return (number, unit, True if the number changed); an unknown unit stays as it is."""
     name, factor = CANONICAL.get(unit) or CANONICAL.get(unit.strip().lower()) or (unit, 1.0)
     if factor == 1:
         return number, name, False
@@ -41,9 +41,9 @@ def convert(number: float, unit: str) -> tuple[float, str, bool]:
 
 
 def pressure(number: float) -> tuple[float, bool] | None:
-    """(kPa, whether the number changed), by size; None where no tire has such a pressure.
+    """Return (kPa, True if the number changed), judged by size; None if no tire can have this pressure.
 
-    V3 labels kPa as bar for some makers, so that the label can't be believed.
+    V3 labels kPa as bar for some makers, so the label is ignored.
     """
     for least, most, factor in BY_SIZE:
         if least <= number <= most:

@@ -72,7 +72,7 @@ def test_a_comparison_of_a_v2_that_has_stopped_costs_one_call(make_house: Callab
     reached = record(house, silent, [])
     assert (1, 0) == (len(sent(house)), len(sent(house, "/v3/vehicles/")) - before)
     with pytest.raises(V2StoppedError, match=r"none of 5 vehicles.*V2 has stopped.*replay an earlier") as raised:
-        reached.refuse_silence()
+        reached.raise_if_v2_silent()
     assert (2, 410) == (raised.value.exit_code, raised.value.status)
     assert v2_state.has_stopped(house.ledger)
 

@@ -108,7 +108,7 @@ def test_where_no_connection_is_known_they_are_listed_first(compare: Open, linke
     done(first)
     assert (5, wanted) == (first.result.read, {pair.key for pair in first.to_read})
     assert 0 < spent(first) <= said.total
-    assert all(pair.fed is not None for pair in first.linked)
+    assert all(pair.subscribed is not None for pair in first.linked)
     assert "connections" not in compare(linked, vehicles=5).cost().units
 
 
@@ -218,7 +218,7 @@ change = "stable"
     table = done(compare(linked, replay=folder_of(first).name))
     assert {"waived"} == set(table[table["field"] == "gear"]["verdict"])
     settings.write_text(waiver)
-    with pytest.raises(SettingsError, match=r"\[waiver\] names the field 'gear'"):
+    with pytest.raises(SettingsError, match=r"\[waiver\] has the field 'gear'"):
         compare(linked, replay=folder_of(first).name).cost()
 
 
@@ -229,7 +229,7 @@ def test_one_vehicle_is_chosen_by_smartcars_id(compare: Open, linked: House) -> 
     assert {wanted.vehicle_id} == {pair.vehicle_id for pair in chosen}
     unknown = compare(linked, vehicle_id="nobody")
     for act in (unknown.cost, unknown.read):
-        with pytest.raises(ParameterError, match="is no linked vehicle"):
+        with pytest.raises(ParameterError, match="is not a linked vehicle"):
             act()
     assert 0 == spent(unknown)
 
@@ -283,7 +283,7 @@ def test_a_makers_limit_splits_a_comparison_over_days(compare: Open, linked: Hou
     (linked.root / "smartcar_ops.toml").write_text("[gate]\nlost_share = 1.0\n")
     first = compare(linked, vehicles=0)
     said = str(first.cost())
-    assert "a HYUNDAI takes up to" in said and "days, for [limits] splits its V2 batch" in said
+    assert "one HYUNDAI takes up to" in said and "days, because [limits] splits its V2 batch" in said
     done(first)
     cars = {pair.vehicle_id for pair in first.to_read if pair.make == "HYUNDAI"}
     assert (len(cars), False) == (first.result.in_part, first.result.complete)

@@ -160,7 +160,7 @@ def test_what_was_read_in_part_is_judged_in_part(hyundai: tuple[House, LinkedVeh
     found: list[recording.Recording] = []
     record(house, [pair], found)
     told = judged(house, found)
-    waiting = told.fields[told.fields["reason"].str.startswith("not asked yet")]
+    waiting = told.fields[told.fields["reason"].str.startswith("not requested yet")]
     assert len(waiting) and {"failed"} == set(waiting["verdict"])
     assert not waiting["lost"].any() and not waiting["scored"].any()
     assert (False, 1) == (told.complete, told.in_part)

@@ -254,7 +254,7 @@ def test_every_compared_row_is_in_the_table() -> None:
         ("V3 lacks p0302", "dtc-list", {"activeCodes": [{"code": "P0302"}]}, {"values": []}),
         ("miles sent as km?", "odometer", {"distance": 1609.344}, {"value": 1000, "unit": "km"}),
         ("a fraction sent as a percentage?", "battery-percent", {"percentRemaining": 0.68}, {"value": 0.68, "unit": "percent"}),
-        ("visit of 2025-07-10: V3 does not list it", "service-id", [visit(1, JULY, 9)], {"values": []}),
+        ("visit on 2025-07-10: V3 does not list it", "service-id", [visit(1, JULY, 9)], {"values": []}),
         ("another of V3's values", "charge-limit", {"limit": 0.8},
          {"values": [{"type": "GLOBAL", "limit": 100}], "activeLimit": 80, "unit": "percent"}),
         ("1,112 m apart", "location", {"latitude": 37.4, "longitude": 122.1}, {"latitude": 37.41, "longitude": 122.1}),

@@ -190,7 +190,7 @@ def test_a_row_with_an_id_of_the_kits_takes_its_place():
         ({"tolerence": 1}, "has no key 'tolerence'"),
         ({"tolerance": {"much": 1}}, "tolerance has no key 'much'"),
         ({"v2": {"path": "tesla/charge"}}, "a path that begins with /"),
-        ({"v2": {"path": "/tesla/charge", "member": "a[b"}}, "is no path into a body"),
+        ({"v2": {"path": "/tesla/charge", "member": "a[b"}}, "is not a path into a body"),
         ({"v3": {"member": "value"}}, "v3 needs a code"),
         ({"v2": None, "v3": None}, "an id, and v2 or v3"),
         ({"id": ""}, "an id, and v2 or v3"),

@@ -38,7 +38,7 @@ def test_what_stands_at_a_path(found, path):
 @pytest.mark.parametrize("path", ["a..b", "a[", "a[b]", "[=1]", "a b"])
 def test_what_is_no_path(path):
     """A path that can't be read is said so when the map is read, not when a body is."""
-    with pytest.raises(ValueError, match="is no path into a body"):
+    with pytest.raises(ValueError, match="is not a path into a body"):
         getter(path)
 
 

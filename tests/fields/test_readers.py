@@ -104,7 +104,11 @@ def test_imperial_answers():
 def test_a_share_of_v3_without_a_unit(raw):
     """A number up to 1 without a unit may be a share or a percentage: it is no value, and kept as it came."""
     read = by_v3(CHARGE, {"value": raw})
-    assert ("no_value", raw, "V3 gives a share without a unit") == (read.state, read.raw, read.reason)
+    assert ("no_value", raw, "V3 gives no unit, so this may be a fraction or a percentage") == (
+        read.state,
+        read.raw,
+        read.reason,
+    )
 
 
 @pytest.mark.parametrize(
@@ -249,7 +253,7 @@ def test_a_good_item_with_null(body):
 @pytest.mark.parametrize("raw", ["7", True, [7], {"a": 7}, float("nan"), float("inf"), -float("inf"), 10**400])
 def test_what_is_no_number(raw):
     """Text, truth values, lists, NaN, infinities and numbers no float can hold are no number."""
-    assert ("no_value", "the value is no number") == state_and_reason(by_v2(ODOMETER, {"distance": raw}))
+    assert ("no_value", "the value is not a number") == state_and_reason(by_v2(ODOMETER, {"distance": raw}))
 
 
 def test_zero_and_negative_are_numbers():
@@ -328,7 +332,7 @@ def test_a_share_that_no_car_can_have_is_no_value_of_v2(share, told):
     """V2's percentage beyond full or below empty is V2's own slip: no value, named, and kept as it came."""
     read = by_v2(CHARGE, {"percentRemaining": share})
     assert ("no_value", share) == (read.state, read.raw)
-    assert f"V2 tells {told} percent, which no car can have" in read.reason
+    assert f"V2 gives {told}%, which is impossible" in read.reason
 
 
 @pytest.mark.parametrize(("share", "percent"), [(0, 0.0), (1, 100.0), (1.04, 104.0)])
@@ -362,7 +366,7 @@ def test_numbers_as_text_in_every_kind_of_field():
     assert ("value", 3.0, "count") == state_and_value_and_unit(by_v3(FIELDS["dtc-count"], {"value": "3"}))
     told = by_v3(FIELDS["location"], {"latitude": "52.1", "longitude": "13.2"})
     assert (52.1, 13.2) == told.value
-    assert "V3 gives a share without a unit" == by_v3(CHARGE, {"value": "0.57"}).reason
+    assert "V3 gives no unit, so this may be a fraction or a percentage" == by_v3(CHARGE, {"value": "0.57"}).reason
 
 
 def test_numbers_as_text_are_counted():

@@ -182,7 +182,7 @@ KNOWN_EARLY = [
     ("10", ("-p", "vehicles=-1"), "vehicles is -1; expected 0 or more"),
     ("10", ("-p", "replay=nowhere"), "replay is 'nowhere', and there is no such folder"),
     ("30", ("-p", "apply", "True"), "apply=True needs a plan or an undo"),
-    ("30", ("-p", "apply=True", "-p", "plan=latest", "-p", "undo=RUN"), "plan and undo are both given"),
+    ("30", ("-p", "apply=True", "-p", "plan=latest", "-p", "undo=RUN"), "plan and undo are both set"),
     ("30", ("-p", "plan=nowhere"), "'nowhere' is not a run's folder"),
     ("30", ("-p", "batch_size=0"), "batch_size is 0; expected 1 or more"),
     ("40", ("-p", "phase=expnd"), "phase is 'expnd' (did you mean expand?)"),
@@ -268,7 +268,7 @@ def test_a_notebook_elsewhere_acts_by_the_settings_beside_it(
     ("notebook", "arguments", "words"),
     [
         ("30", ("-p", "plan", "latest", "-p", "apply", "True"), "has no plan for this database"),
-        ("10", ("-p", "vehicle_id", "nothing"), "is no linked vehicle"),
+        ("10", ("-p", "vehicle_id", "nothing"), "is not a linked vehicle"),
     ],
 )
 def test_a_parameter_that_makes_no_sense_is_one_sentence(

@@ -56,5 +56,5 @@ def test_a_recording_that_is_nested_too_deep_is_refused(tmp_path: Path, depth: i
     row = {"vehicle_id": "v", "local_vehicle_id": "1", "recorded_at": pd.Timestamp.now("UTC"), "answered": True}
     rows.loc[0] = {**row, "document": deep}
     rows.to_parquet(tmp_path / "recordings.parquet")
-    with pytest.raises(SettingsError, match="can't be read; was the file edited"):
+    with pytest.raises(SettingsError, match="can't be read; check whether"):
         list(Replay(tmp_path).recordings())

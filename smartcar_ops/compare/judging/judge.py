@@ -206,7 +206,7 @@ class Judge:
         self._requests += requests
         self.pages = max(self.pages, recording.pages)
         failed = next((answer for answer in (recording.v2, recording.v3) if not isinstance(answer, Document)), "")
-        reason = NO_SUBSCRIPTION if recording.is_unfed else str(failed)
+        reason = NO_SUBSCRIPTION if recording.is_unsubscribed else str(failed)
         names = (vehicle.vehicle_id, vehicle.local_vehicle_id, *vehicle.stratum)
         counts = (scored, lost, judged, requests)
         self._tables["vehicles"].extend([(*names, "read", reason, recording.at, *counts, *seconds)])
@@ -240,9 +240,9 @@ class _Table:
 
 def _reason(judgement: Judgement, recording: Recording) -> str:
     """Return the reason in words; if a missing webhook subscription may be the cause, it is named."""
-    if recording.is_unfed and judgement.verdict == "unavailable":
+    if recording.is_unsubscribed and judgement.verdict == "unavailable":
         return f"{NO_SUBSCRIPTION}, so V3 has no data for it"
-    if recording.pair.fed is False and judgement.verdict in AGEING:
+    if recording.pair.subscribed is False and judgement.verdict in AGEING:
         return f"{judgement.reason}; {NO_SUBSCRIPTION}, so V3's data may be a day old"
     return judgement.reason
 

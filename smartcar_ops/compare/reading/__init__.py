@@ -1,1 +1,1 @@
-"""Reading a fleet on both versions, here or in other processes, and replaying what was read."""
+"""Read a fleet on both versions, in this process or in others, and replay recordings."""

@@ -1,4 +1,4 @@
-"""Reads a fleet in other processes or on other machines: batches handed out to any `concurrent.futures.Executor`."""
+"""Read a fleet in other processes or on other machines: batches submitted to any `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from smartcar_ops.storage.run_log import Milestones
 log = logging.getLogger("smartcar_ops.compare")
 
 BATCH = 16
-"""Vehicles a batch, twice what it reads at once."""
+"""Vehicles per batch."""
 
 IN_FLIGHT = 256
-"""Batches that wait or run at once: enough for as many worker processes."""
+"""Batches submitted at once: enough for as many worker processes."""
 
 Price = Callable[[Sequence[LinkedVehicle]], int]
 """The most units that reading these vehicles can cost."""
@@ -37,10 +37,10 @@ def record_fleet(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReadResult:
-    """Reads the vehicles in batches until the allowance ends; those not reached are missing.
+    """Read the vehicles in batches until the allowance runs out; those not reached are missing from the result.
 
-    The workers' calls go into ``transport``'s record. AuthenticationError or ServiceIllError, once every batch under
-    way has ended, where the application's credentials are refused or the service is ill; SmartcarOpsError where the
+    The workers' calls are added to ``transport``'s record. AuthenticationError or ServiceIllError, after the running
+    batches have ended, if the application's credentials are refused or the service fails; SmartcarOpsError if the
     executor lost its workers.
     """
     tasks, fleet = Tasks(chosen, price, budget), Dispatcher(recorder, executor, budget)
@@ -57,8 +57,8 @@ def record_fleet(
                     progress(len(reached.keys), len(chosen))
     except (BrokenExecutor, CancelledError) as error:
         raise SmartcarOpsError(
-            f"workers: the executor lost its workers ({type(error).__name__}); what they read is kept. Run again, it "
-            "goes on from there."
+            f"workers: the executor lost its workers ({type(error).__name__}); what they read is saved. Run again to "
+            "continue from there."
         ) from error
     finally:
         fleet.stop()
@@ -68,9 +68,9 @@ def record_fleet(
 
 
 class Tasks:
-    """Hands the vehicles out in batches, those of one token together, so that nobody asks twice whose it is.
+    """The queue of vehicles, taken in batches; vehicles with the same token stay together, so it is checked once.
 
-    Where ``max_calls`` binds, a batch takes along the units that it costs at most.
+    If ``max_calls`` is set, each batch reserves the most units that it can cost.
     """
 
     def __init__(self, chosen: Sequence[LinkedVehicle], price: Price, budget: Budget) -> None:
@@ -78,34 +78,34 @@ class Tasks:
         self._waiting = deque(_by_token(chosen))
 
     def take(self, *, alone: bool) -> WorkItem | None:
-        """The next batch; None where nothing waits, or the budget has no units for it.
+        """Return the next batch; None if no vehicle is waiting, or the budget has no units for it.
 
-        ``alone``: no other batch is under way that might give units back, so one vehicle tries with what is left.
+        ``alone``: no other batch is running that could return units, so one vehicle is tried with the units left.
         """
-        pairs, units = list[LinkedVehicle](), 0
-        while self._waiting and len(pairs) < BATCH:
+        vehicles, units = list[LinkedVehicle](), 0
+        while self._waiting and len(vehicles) < BATCH:
             more = self._cost(self._waiting[0])
             if not self._affords(units + more):
                 break
             units += more
-            pairs += self._waiting.popleft()
-        if not pairs and alone and self._waiting and self._budget.left:
+            vehicles += self._waiting.popleft()
+        if not vehicles and alone and self._waiting and self._budget.left:
             units = self._budget.left
-            pairs = [self._waiting[0].pop(0)]
+            vehicles = [self._waiting[0].pop(0)]
             if not self._waiting[0]:
                 self._waiting.popleft()
         self._budget.set_aside(units)
-        return WorkItem(tuple(pairs), units) if pairs else None
+        return WorkItem(tuple(vehicles), units) if vehicles else None
 
-    def _cost(self, pairs: Sequence[LinkedVehicle]) -> int:
-        return 0 if self._budget.left is None else self._price(pairs)
+    def _cost(self, vehicles: Sequence[LinkedVehicle]) -> int:
+        return 0 if self._budget.left is None else self._price(vehicles)
 
     def _affords(self, units: int) -> bool:
         return self._budget.left is None or units <= self._budget.left
 
 
 class Dispatcher:
-    """The batches under way; ``ended`` is the error that ends the run."""
+    """Submits batches to the executor and collects their results; ``ended`` is the error that ends the run."""
 
     def __init__(self, recorder: RemoteRecorder, executor: Executor, budget: Budget) -> None:
         self._recorder, self._executor, self._budget = recorder, executor, budget
@@ -114,7 +114,7 @@ class Dispatcher:
         self.ended: SmartcarError | None = None
 
     def fill(self, tasks: Tasks) -> bool:
-        """Hands out as many batches as may be under way; False where none is any more."""
+        """Submit batches up to `IN_FLIGHT`; False if none is running any more."""
         while not self._stopped and len(self._running) < IN_FLIGHT:
             task = tasks.take(alone=not self._running)
             if task is None:
@@ -123,34 +123,34 @@ class Dispatcher:
         return bool(self._running)
 
     def outcomes(self) -> list[WorkResult]:
-        """What the next batches that end bring back; nothing is handed out any more where one says so.
+        """Wait for the next batches to finish and return their results; stop submitting if the allowance is spent.
 
-        Batches that are handed out already are not taken back where the allowance is spent: each finds that out at
-        once, and one that an executor had begun without saying so would be lost.
+        Batches already submitted are then not cancelled: each finds out at once that the allowance is spent, and a
+        batch that an executor started without reporting it would be lost.
         """
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-        found = [self._outcome(future, self._running.pop(future)) for future in done]
-        self._stopped = self._stopped or any(outcome.spent for outcome in found)
-        self.ended = self.ended or next((outcome.ended for outcome in found if outcome.ended), None)
+        results = [self._outcome(future, self._running.pop(future)) for future in done]
+        self._stopped = self._stopped or any(result.spent for result in results)
+        self.ended = self.ended or next((result.ended for result in results if result.ended), None)
         if self.ended:
             self.stop()
-        return found
+        return results
 
     def stop(self) -> None:
-        """Hands out no more batches, and takes back those that nobody has begun."""
+        """Submit no more batches, and cancel those that have not started."""
         self._stopped = True
         for future in [future for future in self._running if future.cancel()]:
             self._budget.give_back(self._running.pop(future).max_calls)
 
     def _outcome(self, future: Future[WorkResult], task: WorkItem) -> WorkResult:
-        outcome = future.result()
-        self._budget.give_back(task.max_calls - outcome.units)
-        return outcome
+        result = future.result()
+        self._budget.give_back(task.max_calls - result.units)
+        return result
 
 
 def _by_token(chosen: Sequence[LinkedVehicle]) -> list[list[LinkedVehicle]]:
-    """The vehicles in their order, each with the others of its token."""
+    """Return the vehicles in their order, grouped by token."""
     groups: dict[object, list[LinkedVehicle]] = {}
-    for pair in chosen:
-        groups.setdefault(pair.token or pair.key, []).append(pair)
+    for vehicle in chosen:
+        groups.setdefault(vehicle.token or vehicle.key, []).append(vehicle)
     return list(groups.values())

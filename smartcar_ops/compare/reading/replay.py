@@ -1,4 +1,4 @@
-"""Recordings out of a run's folder: the only proof there is once V2 has stopped, and free to judge again."""
+"""Recordings in a run's folder: the only evidence once V2 has stopped, and free to judge again."""
 
 from __future__ import annotations
 
@@ -26,66 +26,68 @@ RECORDING_TYPES = {
     "document": "str",
 }
 DOCUMENTS = 100
-"""Recordings that are held at a time."""
+"""Recordings held in memory at a time."""
 
 
 def write_recordings(kept: Iterable[Kept], path: Path | None = None) -> ParquetTable:
-    """The ledger's recordings as a table that a folder keeps, in the order given."""
-    spool, rows = ParquetTable(RECORDING_TYPES, path), list[tuple[Any, ...]]()
+    """Write the ledger's recordings to a table, in the given order, and return it."""
+    parquet, rows = ParquetTable(RECORDING_TYPES, path), list[tuple[Any, ...]]()
     for one in kept:
         text = json.dumps(one.document, ensure_ascii=False, separators=(",", ":"))
         at = one.recorded_at.replace(tzinfo=UTC)
         rows.append((one.vehicle_id, one.local_vehicle_id, at, one.answered, text))
         if len(rows) >= DOCUMENTS:
-            spool.append_rows(rows)
+            parquet.append_rows(rows)
             rows = []
     if rows:
-        spool.append_rows(rows)
-    return spool.close()
+        parquet.append_rows(rows)
+    return parquet.close()
 
 
 class Replay:
-    """A folder's recordings, in the order they were judged in; SettingsError where it has none."""
+    """A folder's recordings, in the order in which they were judged; SettingsError if it has none."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / "recordings.parquet"
         try:
             refuse_huge(path)
-            self._spool = ParquetTable.opened(path)
+            self._parquet = ParquetTable.opened(path)
         except TooLargeError as error:
             raise SettingsError(
-                f"parameters: replay names {folder.name!r}, whose recordings can't be this kit's: the file {error}."
+                f"parameters: replay is {folder.name!r}, but its recordings were not written by this kit: the file "
+                f"{error}."
             ) from None
         except (OSError, pa.ArrowException):
-            self._spool = None  # type: ignore[assignment]
-        if self._spool is None or not set(RECORDING_TYPES) <= set(self._spool.schema.names):
+            self._parquet = None  # type: ignore[assignment]
+        if self._parquet is None or not set(RECORDING_TYPES) <= set(self._parquet.schema.names):
             raise SettingsError(
-                f"parameters: replay names {folder.name!r}, which has no recordings; expected the folder of a whole "
-                "run of 10_compare_v2_v3, such as latest."
+                f"parameters: replay is {folder.name!r}, which has no recordings; expected the folder of a complete "
+                "run of 10_compare_v2_v3, or latest."
             )
         self._folder = folder
 
     def __len__(self) -> int:
-        return len(self._spool)
+        return len(self._parquet)
 
     @property
     def table(self) -> ParquetTable:
-        """The recordings as they are kept."""
-        return self._spool
+        """The recordings as stored."""
+        return self._parquet
 
     def recordings(self) -> Iterator[Recording]:
-        """Each recording; SettingsError for one that can't be read."""
-        for table in self._spool.tables(rows=DOCUMENTS):
+        """Yield each recording; SettingsError for one that can't be read."""
+        for table in self._parquet.tables(rows=DOCUMENTS):
             for text in table.column("document").to_pylist():
                 try:
                     yield read_recording(json_values.loads(text))
                 except (ValueError, KeyError, TypeError):
                     raise SettingsError(
-                        f"parameters: a recording in {self._folder.name!r} can't be read; was the file edited?"
+                        f"parameters: a recording in {self._folder.name!r} can't be read; check whether the file was "
+                        "edited."
                     ) from None
 
     def linked(self) -> dict[Stratum, int]:
-        """How many vehicles were linked then, by stratum; empty where the folder does not tell."""
+        """Return how many vehicles were linked at that time, by stratum; empty if the folder has no strata."""
         try:
             refuse_huge(self._folder / "strata.parquet")
             rows: list[dict[str, Any]] = pd.read_parquet(self._folder / "strata.parquet").to_dict("records")

@@ -1,6 +1,6 @@
-"""Which vehicles a run reads: a slice of the fleet that a killed run leaves open and the next one goes on with.
+"""Which vehicles a run reads: a slice of the fleet; if the run is killed, the next one continues the same slice.
 
-Strata (make x powertrain) take turns: one recording of each first, then breadth. A stratum of which enough is known
+Vehicles are taken from the strata (make x powertrain) in turn, one of each first. A stratum of which enough is known
 is not read further.
 """
 
@@ -19,7 +19,7 @@ from smartcar_ops.errors import ParameterError
 
 @dataclass(frozen=True)
 class SelectionSpec:
-    """What a run was asked to read: so many vehicles (0: all); ``fresh``: also those recorded before."""
+    """The run's parameters: how many vehicles to read (0: all), and whether to read recorded ones again (``fresh``)."""
 
     vehicles: int = 25
     seed: int = 0
@@ -32,87 +32,95 @@ class SelectionSpec:
 
 @dataclass(frozen=True)
 class Selection:
-    """The slice that a run reads: its name, what was recorded before it, and what an earlier try of it has."""
+    """The slice that a run reads, and which vehicles were recorded before it or by an interrupted run of it."""
 
     name: str
     spec: SelectionSpec
     before: frozenset[VehicleKey]
+    """Recorded by earlier slices."""
     read: frozenset[VehicleKey]
-    tried: frozenset[VehicleKey] = frozenset()
+    """Recorded by an interrupted run of this slice."""
+    incomplete: frozenset[VehicleKey] = frozenset()
+    """Recorded without an answer, or only in part."""
     unfinished: frozenset[VehicleKey] = frozenset()
-    """Of those tried, what a limit left in part; these go first."""
+    """Recorded in part because of a limit; these are read first."""
 
     @property
-    def settled(self) -> frozenset[VehicleKey]:
-        """What was recorded before and is not read again, whatever is chosen."""
-        return frozenset() if self.spec.fresh else self.before - self.tried
+    def already_recorded(self) -> frozenset[VehicleKey]:
+        """The vehicles that were recorded before and are not read again, whatever is chosen."""
+        return frozenset() if self.spec.fresh else self.before - self.incomplete
 
     def choose(
         self, linked: Sequence[LinkedVehicle], closed: Collection[Stratum] = (), used_up: Collection[str] = ()
     ) -> list[LinkedVehicle]:
-        """The vehicles of the slice, those an earlier try has among them; only such as V2 can answer for.
+        """Return the vehicles of the slice, including those that an interrupted run of it has already read.
 
-        None of ``used_up``, of which [limits] lets nothing be asked today.
-
-        The same parameters draws the same vehicles, whichever others come and go.
+        New ones need a live V2 token and are never in ``used_up``, the vehicles whose [limits] allow no call today.
+        The same parameters choose the same vehicles, independent of which others are linked.
         """
-        done = [pair for pair in linked if pair.key in self.read]
-        left_out = self.read | self.settled
-        known: Counter[Stratum] = Counter(pair.stratum for pair in linked if pair.key in left_out)
+        done = [vehicle for vehicle in linked if vehicle.key in self.read]
+        left_out = self.read | self.already_recorded
+        recorded: Counter[Stratum] = Counter(vehicle.stratum for vehicle in linked if vehicle.key in left_out)
         candidates = [
-            pair for pair in linked if pair.token and pair.key not in left_out and pair.vehicle_id not in used_up
+            vehicle
+            for vehicle in linked
+            if vehicle.token and vehicle.key not in left_out and vehicle.vehicle_id not in used_up
         ]
         if self.spec.vehicles:
-            candidates = [pair for pair in candidates if pair.stratum not in closed]
-        drawn = self._ranked(candidates, known)
-        wanted = max(0, self.spec.vehicles - len(done)) if self.spec.vehicles else len(drawn)
-        return done + drawn[:wanted]
+            candidates = [vehicle for vehicle in candidates if vehicle.stratum not in closed]
+        ranked = self._ranked(candidates, recorded)
+        wanted = max(0, self.spec.vehicles - len(done)) if self.spec.vehicles else len(ranked)
+        return done + ranked[:wanted]
 
-    def _ranked(self, candidates: Sequence[LinkedVehicle], known: Counter[Stratum]) -> list[LinkedVehicle]:
-        """Candidates by turn: first those read in part, then those never tried, then by strata and by lot.
+    def _ranked(self, candidates: Sequence[LinkedVehicle], recorded: Counter[Stratum]) -> list[LinkedVehicle]:
+        """Return the candidates read in part first, then those never read; strata in turn, random within a stratum.
 
-        The strata with the fewest recordings come first.
+        ``recorded`` is the number of recordings by stratum: the strata with the fewest come first.
         """
-        turns, places = known.copy(), dict[VehicleKey, tuple[bool, bool, int, str]]()
-        lots = {pair.key: _draw_key(self.spec.seed, pair) for pair in candidates}
-        for pair in sorted(candidates, key=lambda pair: lots[pair.key]):
-            turns[pair.stratum] += 1
-            in_part = pair.key in self.unfinished
-            places[pair.key] = (not in_part, pair.key in self.tried, turns[pair.stratum], lots[pair.key])
-        return sorted(candidates, key=lambda pair: places[pair.key])
+        turns, ranks = recorded.copy(), dict[VehicleKey, tuple[bool, bool, int, str]]()
+        draw_keys = {vehicle.key: _draw_key(self.spec.seed, vehicle) for vehicle in candidates}
+        for vehicle in sorted(candidates, key=lambda vehicle: draw_keys[vehicle.key]):
+            turns[vehicle.stratum] += 1
+            ranks[vehicle.key] = (
+                vehicle.key not in self.unfinished,
+                vehicle.key in self.incomplete,
+                turns[vehicle.stratum],
+                draw_keys[vehicle.key],
+            )
+        return sorted(candidates, key=lambda vehicle: ranks[vehicle.key])
 
 
 def begin(recordings: Recordings, linked: Sequence[LinkedVehicle], spec: SelectionSpec) -> Selection:
-    """The slice left open by a run with the same parameters, else a new one; writes nothing.
+    """Return the slice left open by a run with the same parameters, otherwise a new one; writes nothing.
 
-    A new one has a name of its own: two comparisons of one session, or of the same second, share no reading.
+    A new slice gets a unique name, so that two comparisons in the same session or second do not share recordings.
     """
     open_, index = recordings.open_slice(), recordings.index()
     name = uuid.uuid4().hex
-    if open_ is not None and open_.get("wish") == _as_kept(spec):
+    if open_ is not None and open_.get("wish") == _stored_spec(spec):
         name = str(open_["name"])
-    keys = {pair.key for pair in linked}
+    keys = {vehicle.key for vehicle in linked}
     unfinished = frozenset(recordings.unfinished() & keys)
     read = frozenset(key for key, (slice_, _) in index.items() if slice_ == name and key in keys - unfinished)
-    tried = unfinished | {key for key, (_, answered) in index.items() if not answered and key in keys - read}
+    incomplete = unfinished | {key for key, (_, answered) in index.items() if not answered and key in keys - read}
     before = frozenset(key for key in index if key in keys and key not in read)
-    return Selection(name, spec, before, read, tried, unfinished)
+    return Selection(name, spec, before, read, incomplete, unfinished)
 
 
 def remember(recordings: Recordings, chosen: Selection) -> None:
-    """Notes that the slice is being read: a run that is killed leaves it open."""
-    recordings.remember_slice({"name": chosen.name, "wish": _as_kept(chosen.spec)})
+    """Store that the slice is being read: a killed run leaves it open."""
+    recordings.remember_slice({"name": chosen.name, "wish": _stored_spec(chosen.spec)})
 
 
 def close(recordings: Recordings) -> None:
-    """Notes that the slice is read to its end."""
+    """Store that the slice was read to its end."""
     recordings.remember_slice(None)
 
 
-def _as_kept(spec: SelectionSpec) -> Mapping[str, object]:
+def _stored_spec(spec: SelectionSpec) -> Mapping[str, object]:
     return {"vehicles": spec.vehicles, "seed": spec.seed, "fresh": spec.fresh}
 
 
-def _draw_key(seed: int, pair: LinkedVehicle) -> str:
-    """A vehicle's lot in a draw: the same whoever else takes part."""
-    return hashlib.sha256(f"{seed} {pair.vehicle_id} {pair.local_vehicle_id}".encode()).hexdigest()
+def _draw_key(seed: int, vehicle: LinkedVehicle) -> str:
+    """Return a vehicle's pseudorandom sort key, independent of all other vehicles."""
+    return hashlib.sha256(f"{seed} {vehicle.vehicle_id} {vehicle.local_vehicle_id}".encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""The worker's side of reading a fleet: a batch of vehicles read in another process, perhaps on another machine.
+"""The worker's side of reading a fleet: a batch of vehicles read in another process, possibly on another machine.
 
-A worker opens its own clients and keeps every recording in the ledger the moment it is whole, so that a batch which
-is given out again, because its worker died, costs only the vehicles that were in flight.
+A worker opens its own clients and saves every recording in the ledger as soon as it is complete. If a worker dies and
+its batch is submitted again, only the vehicles that were being read cost units again.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from smartcar_ops.smartcar.http.rate_limit import Budget
 from smartcar_ops.smartcar.http.transport import Call
 
 THREADS = 16
-"""Vehicles that one batch reads at once: a sync client a thread sends the most."""
+"""Vehicles that one batch reads at once; one sync client per thread gives the highest throughput."""
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A batch of vehicles for one worker, and the units it may spend (0: what the bucket gives).
+    """A batch of vehicles for one worker, and the units it may spend (0: what the bucket holds).
 
-    The pairs carry V2 tokens: between machines they must travel encrypted.
+    The vehicles carry V2 tokens: traffic between machines must be encrypted.
     """
 
     pairs: tuple[LinkedVehicle, ...] = field(repr=False)
@@ -47,11 +47,11 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class WorkResult:
-    """What a worker brings back: whose recordings are kept, V2's failures, what has to be asked again, its calls and
-    oddities; never a body.
+    """The result of one batch; it never has a response body.
 
-    ``units`` were taken from the task's own; ``spent`` says that the allowance ended first; ``ended`` is the error
-    that every vehicle would meet.
+    ``keys`` are the vehicles whose recordings are saved, ``silent`` V2's failures, ``unanswered`` the vehicles to read
+    again, and ``units`` is how many of the batch's own units were spent. ``spent`` is true if the allowance ran out;
+    ``ended`` is an error that every other vehicle would get too.
     """
 
     keys: frozenset[tuple[str, str]]
@@ -66,10 +66,10 @@ class WorkResult:
 
 @dataclass(frozen=True)
 class RemoteRecorder:
-    """Reads a task's vehicles in whichever process it is called in; picklable, and the same for all tasks of a run.
+    """Reads a batch's vehicles in the process that calls it; picklable, and the same for all batches of a run.
 
-    ``until`` is when nobody waits for refills any longer, in seconds since the epoch by the ledger's clock.
-    DatabaseError where the worker's ledger is not the run's.
+    ``until`` is when waiting for refills ends, in seconds since the epoch by the ledger's clock. DatabaseError if the
+    worker's ledger is not the run's ledger.
     """
 
     settings: Settings = field(repr=False)
@@ -77,23 +77,23 @@ class RemoteRecorder:
     slice: str
     until: float
     pages: int = 1
-    """In how many requests V3's signals are known to come."""
+    """How many requests V3's signals need, as far as known."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "settings", _least(self.settings))
+        object.__setattr__(self, "settings", _worker_settings(self.settings))
 
     def __call__(self, task: WorkItem) -> WorkResult:
-        """The vehicles of this slice that are kept already count as read; the others are read side by side."""
+        """Read the batch's vehicles in parallel; those already recorded in this slice count as read."""
         with _borrowed(self) as worker:
             return worker.execute(task)
 
 
 class _Worker:
-    """The clients of one batch at a time; the next batch of the same run finds them open."""
+    """The clients of one batch at a time; the next batch of the same run reuses them."""
 
     def __init__(self, order: RemoteRecorder) -> None:
-        # What it sends is handed over, and noted by the run that takes it in: not here as well.
+        # The calls are returned to the run, which records them; recording them here too would count them twice.
         self._order, self._clients = order, Clients(order.settings, noted_in=Journal(None))
         self._recordings = Recordings(self._clients.ledger)
         self._owners = TokenOwners(self._clients.ledger, self._clients.v2, datetime.now(UTC))
@@ -101,25 +101,25 @@ class _Worker:
         self._refuse_another_ledger()
 
     def execute(self, task: WorkItem) -> WorkResult:
-        """Reads what is not kept yet, within the task's budget."""
-        kept = self._recordings.among(self._order.slice, [pair.key for pair in task.pairs])
-        left = [pair for pair in task.pairs if pair.key not in kept]
-        budget = self._budget(task, left)
-        reached, notes = ReadResult(), _Notes()
+        """Read the vehicles that are not recorded yet, within the batch's budget."""
+        recorded = self._recordings.among(self._order.slice, [vehicle.key for vehicle in task.pairs])
+        to_read = [vehicle for vehicle in task.pairs if vehicle.key not in recorded]
+        budget = self._budget(task, to_read)
+        reached, end = ReadResult(), _EarlyEnd()
         with self._clients.transport.spending(budget):
             try:
-                reached = recording.record_all(left, notes.watching(self._recorder()), self._threads)
-                notes.ended = reached.stopped
+                reached = recording.record_all(to_read, end.watching(self._recorder()), self._threads)
+                end.ended = reached.stopped
             except (AuthenticationError, ServiceIllError) as error:
-                notes.ended = error
+                end.ended = error
         calls, oddities = self._clients.transport.hand_over()
         units = 0 if budget.left is None else task.max_calls - budget.left
-        keys = frozenset(kept | reached.keys)
-        spent = notes.spent and len(reached.keys) < len(left)  # a second reading is not worth ending the run for
-        return WorkResult(keys, reached.silent, reached.unanswered, tuple(calls), oddities, units, spent, notes.ended)
+        keys = frozenset(recorded | reached.keys)
+        spent = end.spent and len(reached.keys) < len(to_read)  # a failed second read is no reason to end the run
+        return WorkResult(keys, reached.silent, reached.unanswered, tuple(calls), oddities, units, spent, end.ended)
 
     def close(self) -> None:
-        """Ends the threads and closes every connection."""
+        """Stop the threads and close every connection."""
         self._threads.shutdown()
         self._clients.close()
 
@@ -127,40 +127,40 @@ class _Worker:
         order, clients = self._order, self._clients
         return Recorder(clients.v2, clients.v3, self._owners, self._recordings, order.fields, order.slice)
 
-    def _budget(self, task: WorkItem, left: list[LinkedVehicle]) -> Budget:
-        """The task's units; those of vehicles that are kept already were spent before it was given out again."""
+    def _budget(self, task: WorkItem, to_read: list[LinkedVehicle]) -> Budget:
+        """Return the batch's budget, less the units already spent on vehicles that are recorded."""
         most, bucket = task.max_calls, self._clients.bucket
-        if most and len(left) < len(task.pairs):
+        if most and len(to_read) < len(task.pairs):
             order = self._order
-            cost = recording.cost(left, self._clients.v2, self._owners, order.fields, pages=order.pages)
+            cost = recording.cost(to_read, self._clients.v2, self._owners, order.fields, pages=order.pages)
             most = max(1, min(most, sum(cost.values())))
         minutes = max(0.0, self._order.until - bucket.level().at) / 60
         return Budget(bucket, max_calls=most, max_minutes=minutes)
 
     def _refuse_another_ledger(self) -> None:
-        """DatabaseError where the slice is not open here: what is read would be kept where nobody looks for it."""
-        told = self._recordings.open_slice()
-        if told is None or told["name"] != self._order.slice:
+        """DatabaseError if the slice is not open in this ledger: the run would never see the recordings."""
+        open_slice = self._recordings.open_slice()
+        if open_slice is None or open_slice["name"] != self._order.slice:
             self.close()
             raise DatabaseError(
-                "database: this worker's ledger is not the run's, so its recordings would be lost; expand first "
-                "(40_schema_phases), so that the ledger is in the database, or keep all workers on one machine."
+                "database: this worker's ledger is not the run's, so its recordings would be lost; run 40_schema_phases"
+                " (phase expand) to put the ledger in the database, or keep all workers on one machine."
             )
 
 
-class _Notes:
-    """What ended a batch early."""
+class _EarlyEnd:
+    """Why a batch ended early: the allowance was spent, or an error ended it."""
 
     def __init__(self) -> None:
         self.spent = False
         self.ended: SmartcarError | None = None
 
     def watching(self, recorder: Recorder) -> Callable[[LinkedVehicle], Recording]:
-        """The recorder, noting that the allowance ended."""
+        """Return the recorder, wrapped to set ``spent`` if the allowance runs out."""
 
-        def watched(pair: LinkedVehicle) -> Recording:
+        def watched(vehicle: LinkedVehicle) -> Recording:
             try:
-                return recorder(pair)
+                return recorder(vehicle)
             except AllowanceSpentError:
                 self.spent = True
                 raise
@@ -169,14 +169,14 @@ class _Notes:
 
 
 _IDLE: dict[str, list[_Worker]] = {}
-"""Clients that are open and not in use in this process, by run."""
+"""Workers with open clients that are not in use in this process, by run."""
 
 _LOCK = threading.Lock()
 
 
 @contextmanager
 def _borrowed(order: RemoteRecorder) -> Iterator[_Worker]:
-    """Clients for one batch alone; those of earlier runs are closed."""
+    """Yield a worker for one batch at a time; workers of earlier runs are closed."""
     with _LOCK:
         idle = _IDLE.pop(order.id, [])
         old = [worker for workers in _IDLE.values() for worker in workers]
@@ -195,8 +195,8 @@ def _borrowed(order: RemoteRecorder) -> Iterator[_Worker]:
         _IDLE.setdefault(order.id, []).append(worker)
 
 
-def _least(settings: Settings) -> Settings:
-    """What a worker needs of the settings: the pairs bring their tokens opened, and nobody is managed."""
+def _worker_settings(settings: Settings) -> Settings:
+    """Return only the settings a worker needs: no secret that opens stored tokens or calls the management API."""
     nothing = SecretStr("")
     without = {"v2_client_secret": nothing, "management_token": nothing, "other_management_tokens": ()}
     credentials = settings.credentials.model_copy(update=without)

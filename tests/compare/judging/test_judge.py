@@ -192,7 +192,7 @@ def test_a_company_s_own_tolerance_replaces_the_kits(read: Read) -> None:
     assert plain["mismatch"] > 0 == percents["mismatch"] + percents["stale"] + percents["moved"]
     others = {key: verdict for key, verdict in wide.items() if key[1] != "battery-percent"}
     assert others == {key: verdict for key, verdict in verdicts(read.compare()).items() if key in others}
-    with pytest.raises(SettingsError, match="names the field 'batery'"):
+    with pytest.raises(SettingsError, match="has the field 'batery'"):
         read.compare(tolerance={"batery": {"absolute": 1}})
 
 
@@ -298,9 +298,9 @@ def test_a_silent_v2_is_no_comparison(make_house: Callable[..., House]) -> None:
     with pytest.raises(
         SmartcarError, match=r"V2 answered for none of 3 vehicles.*replay an earlier recording"
     ) as raised:
-        reached.refuse_silence()
+        reached.raise_if_v2_silent()
     assert 2 == raised.value.exit_code
-    ReadResult().refuse_silence()
+    ReadResult().raise_if_v2_silent()
 
 
 def test_a_silent_v2_never_takes_the_place_of_an_answer(make_house: Callable[..., House]) -> None:

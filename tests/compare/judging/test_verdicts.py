@@ -170,5 +170,5 @@ def test_a_difference_shows_both_numbers_unless_they_are_private() -> None:
 
 def test_an_impossible_share_of_v2_is_no_loss_of_v3() -> None:
     """What V2 tells wrongly is not counted against V3, which has a value: `v3_only`, with V2's slip as the reason."""
-    judged = judge(VOLATILE, Reading("no_value", 73, reason="V2 tells 7,300 percent"), value(73.0, unit="percent"))
-    assert ("v3_only", False, "V2 tells 7,300 percent") == (judged.verdict, judged.lost, judged.reason)
+    judged = judge(VOLATILE, Reading("no_value", 73, reason="V2 gives 7,300%"), value(73.0, unit="percent"))
+    assert ("v3_only", False, "V2 gives 7,300%") == (judged.verdict, judged.lost, judged.reason)

@@ -161,7 +161,7 @@ def test_a_worker_with_another_ledger_is_refused(make_house: Callable[..., House
     """A worker that would keep its recordings elsewhere keeps none, and names the remedy."""
     house = asked_house(make_house)
     recorder = RemoteRecorder(house.settings, comparing(house).fields, "a slice nobody opened", 0.0)
-    with pytest.raises(DatabaseError, match="expand first"):
+    with pytest.raises(DatabaseError, match="phase expand"):
         workers.submit(recorder, WorkItem(())).result()
 
 
@@ -196,7 +196,7 @@ def test_nothing_secret_is_shown_of_what_travels(house: House) -> None:
 def test_remote_is_for_a_fleet_and_an_executor(house: House, options: dict[str, Any], workers: Executor) -> None:
     """One vehicle, private values, or no executor: known wrong before anything is sent."""
     house.ask()
-    with pytest.raises(ParameterError, match="remote reads a fleet"):
+    with pytest.raises(ParameterError, match="remote needs an executor"):
         comparing(house, **options).read(executor=workers if options else None, remote=True)
 
 

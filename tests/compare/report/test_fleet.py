@@ -122,9 +122,9 @@ def test_what_a_user_token_is_worth_is_a_sentence(compared: Compared) -> None:
         )
         for found in ("same", "differs", "refused", None)
     }
-    assert "either will do" in told["same"] and "something else" in told["differs"]
-    assert "every call to V3 needs the application's token" in told["refused"]
-    assert "V3 was not asked" in told[None]
+    assert "you can use either" in told["same"] and "returns different data" in told["differs"]
+    assert "every V3 call needs the application token" in told["refused"]
+    assert "Not checked whether V3" in told[None]
 
 
 def test_differences_have_their_units(compared: Compared) -> None:

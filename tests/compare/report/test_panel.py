@@ -68,7 +68,7 @@ def test_a_failure_is_one_sentence(house: House, session: Session) -> None:
     panel.which.value = silent
     assert "it has no" not in panel.cost.value and "no V2 token younger than two hours" in panel.cost.value
     press(panel)
-    assert "V2 answered for none of 1 vehicles" in panel.status.value
+    assert "V2 answered for none of 1 vehicle " in panel.status.value
     assert ("", False) == (panel.shown.value, panel.look.disabled)
 
 
