@@ -201,7 +201,7 @@ def test_users_are_one_number_each(demo: Demo) -> None:
         f"Left: to connect again, or to check {truth['reconnect'] + truth['unconfirmed']} users",
     ):
         assert words in page, words
-    assert f"{people} need a person's decision" in page_of(demo.runs("20")[-1])
+    assert f"{people} for a person to decide" in page_of(demo.runs("20")[-1])
 
 
 def test_what_differs_or_is_lost_is_one_number(demo: Demo) -> None:

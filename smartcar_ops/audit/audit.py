@@ -12,10 +12,10 @@ from smartcar_ops.smartcar.http.rate_limit import Cost
 
 
 class Audit:
-    """Finds out who lacks a Smartcar user id, and why; writes nothing to the company's tables.
+    """Finds out who lacks a Smartcar user id, and why.
 
-    The one exception: new V2 tokens, if ``[vehicles] refresh`` is true. ``confirm=False`` queries nobody. ``sources``
-    is ``auto`` or some of the sources; ParameterError for one that there is not.
+    Writes nothing to the company's tables, except new V2 tokens if ``[vehicles] refresh`` is true. ``confirm=False``
+    makes no API call. ``sources`` is ``auto`` or some of the sources; ParameterError if one is unknown.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Audit:
         return resolver.cost(self.session, self.sources, relist=self._relist)
 
     def ask(self, progress: AuditProgress | None = None) -> SourceReport:
-        """Query the sources within the budget; what they answered is kept in the ledger."""
+        """Query the sources within the budget; their answers are stored in the ledger."""
         self.asked = resolver.ask(
             self.session,
             self.sources,
@@ -54,40 +54,40 @@ class Audit:
         return self.asked
 
     def judge(self) -> AuditResult:
-        """Put every user in one bucket, by what the database and the ledger hold now; queries nobody."""
+        """Put every user in one bucket, from the database and the ledger; makes no API call."""
         session = self.session
         self._result = judge_users(session.company, session.ledger, session.now)
         return self._result
 
     @property
     def result(self) -> AuditResult:
-        """What `judge` found; judges if that has not been done."""
+        """The result of `judge`, which is called if it has not been yet."""
         return self._result or self.judge()
 
     def unanswered(self) -> pd.DataFrame:
-        """Return the questions without an answer, one per row."""
+        """Return one row per question without an answer."""
         return self.asked.listed()
 
     def buckets(self) -> pd.DataFrame:
-        """Return bucket, number of users, meaning and next step, one bucket per row."""
+        """Return one row per bucket: its users, what it means, and what to do next."""
         return self.result.table()
 
     def people(self) -> pd.DataFrame:
-        """Return the users that a person must look at, with a command for each choice."""
+        """Return the users that a person must look at, with a command for each possible choice."""
         return self.result.people()
 
     def orphans(self) -> pd.DataFrame:
-        """Return the connections that none of the company's users has, one per row."""
+        """Return one row per connection that none of the company's users has."""
         return self.result.orphans
 
     def finish(self) -> Outcome:
-        """Keep the tables in the run's folder and end the session; exit code 1 if a person must decide."""
-        found = self.result
-        self.session.save(**found.tables())
+        """Save the tables in the run's folder and end the session; exit code 1 if a person must look at some user."""
+        result = self.result
+        self.session.save(**result.tables())
         return self.session.finish(
-            found.verdict,
-            exit_code=found.exit_code,
+            result.verdict,
+            exit_code=result.exit_code,
             complete=self.asked.complete,
             **self.asked.summary(),
-            **found.summary(),
+            **result.summary(),
         )

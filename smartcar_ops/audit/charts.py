@@ -1,6 +1,6 @@
-"""The pictures of users and of calls. Each function returns a ``Picture`` that says in words what it shows.
+"""Charts of users and of calls. Each function returns a ``Picture`` with a description in words.
 
-Counts are whole numbers, zero or more; a name or a number outside that raises ``ValueError``.
+Counts are whole numbers of 0 or more; ValueError for an unknown name or a negative number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "Left: to connect again, or to check": {"reconnect": PALE_BLUE, "unconfirmed": PALE_BLUE},
     "Nothing to do yet": {"no_vehicles": GREY},
 }
-"""The nine audit buckets in a reader's order, each with its colour; a group has one turn (`buckets`)."""
+"""The nine audit buckets in display order, each with its color; in a group, the same side acts next (`Turn`)."""
 
 BUCKETS = tuple(bucket for group in GROUPS.values() for bucket in group)
 
@@ -31,14 +31,14 @@ NAMES_WIDTH = "6.5rem"  # of the column of bucket names, so that the groups' bar
 
 
 def users_by_bucket(before: Mapping[str, int], after: Mapping[str, int] | None = None) -> Picture:
-    """Bars of users per audit bucket, in pairs if there is an ``after``; a bucket left out counts 0.
+    """Draw bars of users per audit bucket, in pairs if ``after`` is given; a missing bucket counts as 0.
 
-    All nine are shown, also at 0, so that the numbers add up to the totals in the title.
+    All nine buckets are shown, even at 0, so that the numbers add up to the totals in the title.
     """
     sides = [before] if after is None else [before, after]
     for side in sides:
         if unknown := sorted(set(side) - set(BUCKETS)):
-            raise ValueError(f"{unknown[0]!r} is no audit bucket; expected one of {', '.join(BUCKETS)}")
+            raise ValueError(f"{unknown[0]!r} is not an audit bucket; expected one of {', '.join(BUCKETS)}")
         _check_counts(side)
     legend = Markup('<div class="key"><span>{} before</span><span>{} after</span></div>').format(
         block(GREY, "1.4rem", opacity=BEFORE_OPACITY), block(GREY, "1.4rem")
@@ -56,7 +56,7 @@ def _check_counts(counts: Mapping[str, int]) -> None:
 
 
 def _group(group: str, sides: list[Mapping[str, int]]) -> Markup:
-    """A group's heading and rows; the group that waits for people is tinted unless it is empty."""
+    """Draw a group's heading and rows; the group that waits for people is tinted unless it is empty."""
     now = sum(sides[-1].get(bucket, 0) for bucket in GROUPS[group])
     waits = group == PEOPLE and any(side.get(bucket) for bucket in GROUPS[group] for side in sides)
     tint = f"background:{ORANGE}1c" if waits else ""
@@ -103,13 +103,15 @@ def _users_description(sides: list[Mapping[str, int]]) -> str:
 
 
 def migrated_share(mapped: int, left: int, total: int) -> Picture:
-    """One bar: the share of users with a confirmed id, 100% only if it is every one of them; how many are left.
+    """Draw one bar: the share of users with a confirmed id (100% only if all have one), and how many are left.
 
-    Who is neither mapped nor ``left`` to do has nothing to map.
+    Users who are neither mapped nor ``left`` have nothing to map.
     """
     rest = total - mapped - left
     if min(mapped, left, rest) < 0:
-        raise ValueError(f"mapped is {mapped} and left {left} of {total}; expected 0 or more each, and no more in all")
+        raise ValueError(
+            f"mapped is {mapped} and left {left} of {total}; expected 0 or more, and a sum up to the total"
+        )
     share = percent(mapped, total)
     open_ = f"{left:,} left to do{f', {rest:,} with nothing to map' if rest else ''}" if total else "no users"
     words = f"A bar filled to {share}: {mapped:,} of {thousands(total, 'users')} mapped, {open_}."
@@ -129,10 +131,10 @@ def migrated_share(mapped: int, left: int, total: int) -> Picture:
 
 
 def allowance(needed: Mapping[str, int], to_come: int, days_left: float) -> Picture:
-    """The units still needed beside those that come until the deadline, and whether they fit.
+    """Draw the units still needed next to those that become available before the deadline, and whether they fit.
 
-    ``needed`` is in the order in which it will be spent: what comes first is said to fit first.
-    ``days_left`` at or below 0 is a deadline that has passed.
+    ``needed`` is in the order in which the units are spent. ``days_left`` of 0 or less means that the deadline has
+    passed.
     """
     _check_counts({**needed, "to_come": to_come})
     total = sum(needed.values())
@@ -143,7 +145,7 @@ def allowance(needed: Mapping[str, int], to_come: int, days_left: float) -> Pict
     shown = stack(((count, color) for (_, count, _), color in needs), share=0.82 * total / most)
     drawing = Markup(
         '<b style="font-size:1.2rem">{}</b>\n<div class="soft" style="padding-bottom:.7rem">{}</div>\n'
-        '<div class="rows"><span>needed</span><span class="bar">{}<b>{}</b></span>\n<span>to come</span>{}</div>\n'
+        '<div class="rows"><span>needed</span><span class="bar">{}<b>{}</b></span>\n<span>available</span>{}</div>\n'
         '<div class="rows" style="padding-top:.7rem;grid-template-columns:1fr auto">{}</div>'
     ).format(
         words,
@@ -175,11 +177,11 @@ def _when(to_come: int, days_left: float) -> str:
     if days_left <= 0:
         return "the deadline has passed"
     days = f"{days_left:,.1f}".removesuffix(".0")
-    return f"{to_come:,} come in the {days} {'day' if days == '1' else 'days'} left"
+    return f"{to_come:,} available in the {days} {'day' if days == '1' else 'days'} left"
 
 
 def _each_need(needed: Mapping[str, int], to_come: int) -> Iterator[tuple[str, int, str]]:
-    """Yield name, units and outcome, spending what comes in the order given."""
+    """Yield name, units and outcome, spending the available units in the order given."""
     for (name, count), spent in zip(needed.items(), accumulate(needed.values()), strict=True):
         got = max(0, min(count, to_come - (spent - count)))
         some = f"{thousands(got)} of them fit" if got else "does not fit"

@@ -9,16 +9,16 @@ from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.text import UUID
 
 NONE = "none"
-"""What is decided for a user who has no Smartcar id."""
+"""The choice for a user who has no Smartcar id."""
 
 
-def ids_in(*told: str | None) -> tuple[str, ...]:
-    """The ids that can be chosen from: those in what is stored and in the evidence, each once."""
-    named = UUID.findall(" ".join(one for one in told if one))
-    return tuple(dict.fromkeys(id for one in named if (id := smartcar_id(one))))
+def ids_in(*texts: str | None) -> tuple[str, ...]:
+    """Return the Smartcar ids in these texts (the stored id, the evidence), each once."""
+    uuids = UUID.findall(" ".join(text for text in texts if text))
+    return tuple(dict.fromkeys(id for uuid in uuids if (id := smartcar_id(uuid))))
 
 
 def commands(user_id: str, ids: Iterable[str]) -> tuple[str, ...]:
-    """A command for each choice there is for a user: one of the ids, or none; name and reason are to be filled in."""
+    """Return a command for each choice: one of the ids, or none. You fill in NAME and TEXT."""
     user = shlex.quote(user_id)
     return tuple(f"smartcar-ops decide {user} {id} --by NAME --reason TEXT" for id in (*ids, NONE))

@@ -1,4 +1,4 @@
-"""The lists of who is connected: V3's connections and subscriptions, V2 management's; kept whole, or not at all."""
+"""Reads the lists of connections (V3, V2 management) and of webhook subscriptions, and stores each as a whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from smartcar_ops.audit.questions import Questions
-from smartcar_ops.audit.sources import AuditProgress, SourceReport
+from smartcar_ops.audit.sources import AuditProgress, SourceReport, counted_answers
 from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import SUBSCRIPTIONS, Ledger
@@ -25,17 +25,18 @@ from smartcar_ops.smartcar.management import (
 )
 from smartcar_ops.smartcar.v3 import PAGE_SIZE, V3
 from smartcar_ops.storage.run_log import Milestones
+from smartcar_ops.text import thousands
 
 log = logging.getLogger("smartcar_ops.audit")
 
 LISTING_LASTS = timedelta(hours=1)
-"""A whole listing younger than this is not asked for again."""
+"""A complete list younger than this is not read again."""
 
 LOST_SHARE, LOST_AT_LEAST = 0.2, 10
-"""A list that lost more than this share of the rows that were known, and so many, is in doubt."""
+"""A list is suspect if it lacks more than this share of the known rows, and at least this many."""
 
 LedgerRow = dict[str, Any]
-"""A connection as the ledger keeps it."""
+"""A connection as the ledger stores it."""
 
 ConnectionKey = tuple[str, str]
 """(vehicle id, Smartcar user id)."""
@@ -44,17 +45,17 @@ LONGEST_ID = 36
 """Characters of the ledger's ids."""
 
 EXTERNAL_ID = "external_id"
-"""The source of what the company's own ids say that came with connections."""
+"""The source of the evidence from the company's own ids that came with connections."""
 
 WEBHOOKS = 1
-"""Units of the webhooks beside their subscriptions: an application has few."""
+"""Units for the list of webhooks, in addition to their subscriptions; an application has few webhooks."""
 
-NOT_WHOLE = SmartcarError("smartcar: the list's length and its rows never agreed.", code="NOT_WHOLE")
-"""What stands for an answer where a list came, and not all of it."""
+NOT_WHOLE = SmartcarError("smartcar: the length of the list and its rows never agreed.", code="NOT_WHOLE")
+"""The error recorded if a list was read, but not all of it."""
 
 
 class ConnectionListings:
-    """Asks for the lists of one company's Smartcar; ``now`` is fixed for the act."""
+    """Reads the lists of one company's Smartcar application; ``now`` is fixed for the run."""
 
     def __init__(
         self,
@@ -69,37 +70,37 @@ class ConnectionListings:
         self._now = t.as_kept(now)
 
     def cost(self, sources: Iterable[str], cars: int, *, relist: bool = False) -> dict[str, int]:
-        """Units that listing would cost, by source; ``cars`` is how many the company has."""
+        """Return the units that reading the lists would cost, by source; ``cars`` is how many the company has."""
         units: dict[str, int] = {}
         known = len(self._ledger.connections())
         if "connections" in sources:
             pages = _pages(max(known, cars), PAGE_SIZE)
-            if self._is_asked("connections", relist=relist):
+            if self._is_due("connections", relist=relist):
                 units["connections"] = pages
             if self._management and (relist or not self.listed(SUBSCRIPTIONS)):
                 units[SUBSCRIPTIONS] = pages + WEBHOOKS
-        if "management" in sources and self._is_asked("management", relist=relist):
+        if "management" in sources and self._is_due("management", relist=relist):
             before = captures.pieces(self._ledger, t.sightings, "management")
             units["management"] = _pages(max(known, cars, before), MANAGED_PAGE_SIZE)
         return units
 
-    def _is_asked(self, source: str, *, relist: bool) -> bool:
-        """Whether a list would be asked for now, rather than taken from the ledger."""
+    def _is_due(self, source: str, *, relist: bool) -> bool:
+        """Return whether a list would be read now, rather than taken from the ledger."""
         if self.listed(source) and not relist:
             return False
         return _Doubt(self._ledger, source, self._now).recent(relist=relist) is None
 
     def listed(self, source: str = "connections", how: str = "complete") -> bool:
-        """Whether a whole listing (or one that ended so) is recent enough."""
+        """Return whether a list that ended as ``how`` is recent enough."""
         when, answer = self._ledger.asked(source).get(t.EVERYTHING, (datetime.min, ""))
         return answer == how and self._now - when < LISTING_LASTS
 
     def refuse_unset_token(self, sources: Iterable[str]) -> None:
-        """ParameterError where ``management`` is named and there is no token to ask it with."""
+        """ParameterError if ``management`` is a source and there is no token for it."""
         if "management" in sources and self._managed is None:
             raise ParameterError(
-                "parameters: sources names 'management', which is asked with SMARTCAR_MANAGEMENT_TOKEN, and that is "
-                'not set; set it (see README, "Credentials"), or leave management out.'
+                "parameters: sources has 'management', which needs SMARTCAR_MANAGEMENT_TOKEN, and that is not set; "
+                'set it (see README, "Credentials"), or leave management out.'
             )
 
     # --- V3 ----------------------------------------------------------------------------------------------
@@ -113,12 +114,12 @@ class ConnectionListings:
         relist: bool = False,
         accept: bool = False,
     ) -> None:
-        """Mirrors V3's connections; a list in doubt only if told to.
+        """Copy V3's connections to the ledger; a suspect list only if ``accept`` is set.
 
-        SmartcarError where a page of it has no answer: nothing can be told without the list.
+        SmartcarError if a page has no answer, because nothing can be concluded without the list.
         """
         if self.listed() and not relist:
-            log.info("connections: listed within the hour, not asked again")
+            log.info("connections: read within the hour, not read again")
             return
         doubt = _Doubt(self._ledger, "connections", self._now)
         rows, complete = doubt.recent(relist=relist), True
@@ -144,18 +145,18 @@ class ConnectionListings:
         doubt.end()
         pairs = _pairs(rows)
         asked.answers["connections"] = len(pairs)
-        _tell_dropped(asked, "connections", len(pairs), dropped)
+        _report_dropped(asked, "connections", len(pairs), dropped)
         if not complete:
             questions.failed({t.EVERYTHING: NOT_WHOLE})
 
     def _believe(self, rows: Sequence[LedgerRow], *, complete: bool) -> None:
-        """Takes a list in: who is connected, and the company's own ids that came with it, every one.
+        """Store a list: its connections, and all of the company's own ids in it.
 
-        Of two external ids for one connection both are evidence. What a complete list no longer has is gone.
+        Two external ids for one connection are both evidence. What a complete list no longer has is marked as gone.
         """
         self._ledger.record_connections(_pairs(rows), complete=complete, now=self._now)
-        told = {(own, str(row["smartcar_user_id"])) for row in rows if (own := row["external_id"])}
-        evidence = captures.told_apart(self._ledger, [self._external_id(*one) for one in sorted(told)], "user_id")
+        own_ids = {(own, str(row["smartcar_user_id"])) for row in rows if (own := row["external_id"])}
+        evidence = captures.told_apart(self._ledger, [self._external_id(*one) for one in sorted(own_ids)], "user_id")
         if complete:
             self._ledger.replace(t.personal, EXTERNAL_ID, evidence, now=self._now)
         else:
@@ -171,7 +172,7 @@ class ConnectionListings:
     def ask_subscriptions(
         self, asked: SourceReport, questions: Questions[Any, Feeding], *, relist: bool = False
     ) -> None:
-        """Which vehicles a webhook is fed with, where the connections are known; no audit fails for not knowing."""
+        """Read which vehicles are subscribed to a webhook, if the connections are known; a failure is only counted."""
         known = self.listed() or self.listed("connections", "incomplete")
         if self._management is None or not known or (self.listed(SUBSCRIPTIONS) and not relist):
             return
@@ -184,22 +185,22 @@ class ConnectionListings:
         whole = {**entry, "subject": t.EVERYTHING, "answer": "complete"}
         self._ledger.replace(t.asked, SUBSCRIPTIONS, [*rows, whole], now=self._now)
         asked.answers[SUBSCRIPTIONS] = len(found.vehicles)
-        asked.told |= {SUBSCRIPTIONS: words} if (words := found.in_words()) else {}
+        asked.details |= {SUBSCRIPTIONS: words} if (words := found.in_words()) else {}
 
     def read_external_ids(self, asked: SourceReport) -> None:
-        """Counts the company's own ids that came with connections: no call, and nothing known is lost.
+        """Count the company's own ids that came with connections; makes no API call.
 
-        Those of a list that an earlier version of the kit mirrored are added.
+        Adds those that an earlier version of the kit stored only with the connections.
         """
         known = [row for row in self._ledger.rows(t.personal) if row["source"] == EXTERNAL_ID]
-        kept = {_personal(row) for row in known if row["gone_at"] is None}
-        mirrored = {
+        evidence = {_personal(row) for row in known if row["gone_at"] is None}
+        connected = {
             (row["external_id"], row["smartcar_user_id"]) for row in self._ledger.connections() if row["external_id"]
         }
-        missing = [self._external_id(*one) for one in sorted(mirrored - kept)]
+        missing = [self._external_id(*one) for one in sorted(connected - evidence)]
         self._ledger.record(t.personal, captures.told_apart(self._ledger, missing, "user_id"))
-        if kept | mirrored:
-            asked.answers[EXTERNAL_ID] = len(kept | mirrored)
+        if evidence | connected:
+            asked.answers[EXTERNAL_ID] = len(evidence | connected)
 
     # --- V2 management -----------------------------------------------------------------------------------
 
@@ -212,9 +213,9 @@ class ConnectionListings:
         relist: bool = False,
         accept: bool = False,
     ) -> None:
-        """Mirrors V2 management's connections, and tells which of the two lists alone has what.
+        """Copy V2 management's connections to the ledger, and report how they differ from V3's.
 
-        AuthenticationError where the management token is refused.
+        AuthenticationError if the management token is refused.
         """
         dropped = 0
         if relist or not self.listed("management"):
@@ -222,12 +223,12 @@ class ConnectionListings:
             rows = doubt.recent(relist=relist)
             dropped = doubt.kept.dropped if doubt.kept else 0
             if rows is None:
-                assert self._managed is not None  # refused before
+                assert self._managed is not None  # refuse_unset_token has raised otherwise
                 managed, mode = self._managed, self._ledger.scope.mode
                 try:
                     listing = questions.one(lambda: managed.connections(mode))
                 except V2StoppedError as error:
-                    asked.told["management"] = str(error).removeprefix("smartcar: ")
+                    asked.details["management"] = str(error).removeprefix("smartcar: ")
                     return
                 if listing is None:
                     return
@@ -243,39 +244,37 @@ class ConnectionListings:
             doubt.end()
             asked.answers["management"] = len(rows)
             report("management", len(rows), len(rows))
-        asked.told["management"] = self._beside_v3() + _dropped_words(dropped)
+        asked.details["management"] = self._compared_with_v3() + _dropped_words(dropped)
 
     def _managed_known(self) -> list[LedgerRow]:
         rows = self._ledger.rows(t.sightings)
         return [row for row in rows if row["source"] == "management" and row["gone_at"] is None]
 
-    def _beside_v3(self) -> str:
-        """How many rows V2 management's list has, and how many pairs of user and vehicle only one list has."""
+    def _compared_with_v3(self) -> str:
+        """Return how many rows V2 management's list has, and how many user and vehicle pairs only one list has."""
         managed = {_pair(row) for row in self._managed_known()}
+        found = f"{len(managed):,} found"
         if t.EVERYTHING not in self._ledger.asked("connections"):
-            return f"{len(managed):,} rows, beside no V3 connections: those were never listed"
+            return f"{found}; V3 connections have not been read yet"
         listed = {_pair(row) for row in self._ledger.connections()}
-        return (
-            f"{len(managed):,} rows, {len(managed - listed):,} only there, "
-            f"{len(listed - managed):,} only in V3 connections"
-        )
+        return f"{found}, {len(managed - listed):,} only there, {len(listed - managed):,} only in V3 connections"
 
 
 class _Doubt:
-    """Whether a list may be believed: by what was known before, and by an earlier one that was in doubt, too."""
+    """Decides whether a list can be trusted, given what was known before and an earlier suspect list."""
 
     def __init__(self, ledger: Ledger, source: str, now: datetime) -> None:
         self._suspects, self._now = Suspects(ledger, source), now
         self.kept = self._suspects.get()
 
     def recent(self, *, relist: bool) -> list[LedgerRow] | None:
-        """The list kept aside, if it is young enough that asking again would cost for nothing."""
+        """Return the suspect list that was set aside if it is too young to be worth reading again; otherwise None."""
         if self.kept is None or relist or self._now - self.kept.listed_at >= LISTING_LASTS:
             return None
         return self.kept.rows
 
     def why(self, known: set[ConnectionKey], rows: list[LedgerRow], dropped: int) -> str:
-        """Why this list is in doubt, in words; it is then kept aside. Empty if it may be believed."""
+        """Return why this list is suspect, and set it aside; empty if it can be trusted."""
         listed = {_pair(row) for row in rows}
         lost = len(known - listed)
         if not dropped and not _is_thinned(known, listed):
@@ -287,19 +286,19 @@ class _Doubt:
         if self.kept is None or rows is not self.kept.rows:
             self._suspects.keep(Suspect(self._now, len(known), lost, dropped, rows))
         return (
-            f"the list has {len(listed):,} rows; {lost:,} of {len(known):,} known ones are not in it"
-            f"{_dropped_words(dropped)}. It is kept aside, and nothing is taken from it: a second list an hour later "
-            "that says the same is believed, or this one with accept_list=True"
+            f"the list has {thousands(len(listed), 'rows')}; {lost:,} of {len(known):,} known ones are missing"
+            f"{_dropped_words(dropped)}. It is set aside and not used, until a list read at least an hour later "
+            "agrees with it, or you accept it with accept_list=True"
         )
 
     def end(self) -> None:
-        """Another list is believed, or this one."""
+        """Delete the list that was set aside, because a list has been accepted."""
         if self.kept is not None:
             self._suspects.clear()
 
 
 def _is_thinned(known: set[ConnectionKey], listed: set[ConnectionKey]) -> bool:
-    """Whether a list lost so much of what was known that the list is more likely wrong than the world changed."""
+    """Return whether a list lacks so many known rows that it is more likely wrong than right."""
     lost = len(known - listed)
     return bool(known and not listed) or (lost >= LOST_AT_LEAST and lost > LOST_SHARE * len(known))
 
@@ -317,7 +316,7 @@ def _personal(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def _pairs(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
-    """One row for each user and vehicle, the first that has an external id if there is one."""
+    """Return one row per user and vehicle, with an external id if any of their rows has one."""
     found: dict[ConnectionKey, LedgerRow] = {}
     for row in rows:
         known = found.setdefault(_pair(row), row)
@@ -327,16 +326,16 @@ def _pairs(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
 
 
 def _dropped_words(dropped: int) -> str:
-    return f", {dropped:,} that can't be read were left out" if dropped else ""
+    return f", {dropped:,} left out because they can't be read" if dropped else ""
 
 
-def _tell_dropped(asked: SourceReport, source: str, answers: int, dropped: int) -> None:
+def _report_dropped(asked: SourceReport, source: str, answers: int, dropped: int) -> None:
     if dropped:
-        asked.told[source] = f"{answers:,} answers{_dropped_words(dropped)}"
+        asked.details[source] = f"{counted_answers(source, answers)}{_dropped_words(dropped)}"
 
 
 def _plain(text: str, most: int | None = None) -> str:
-    """Text that every database takes: no NUL and no half of a character, which some refuse."""
+    """Return text that every database accepts: without NUL, unpaired surrogates and other unprintable characters."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[:most]
 
 
@@ -348,7 +347,7 @@ def _connection_row(connection: Connection) -> LedgerRow:
     return {
         "vehicle_id": connection.vehicle_id,
         "smartcar_user_id": connection.user_id,
-        # Where it can't be kept as it is, it is none; a part of it would be another one.
+        # An id that can't be stored as it is becomes null: a part of it would be a different id.
         "connection_id": connection.id if connection.id == _plain(connection.id, LONGEST_ID) else None,
         "make": _plain(connection.make, 64),
         "model": _plain(connection.model, 128),

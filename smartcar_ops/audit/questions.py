@@ -1,4 +1,4 @@
-"""Puts the questions of one act: keeps answers as they come, and says what had none, on how many days."""
+"""Sends the questions of one run, stores answers as they arrive, and records which questions had no answer."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ from smartcar_ops.storage.run_log import Milestones
 log = logging.getLogger("smartcar_ops.audit")
 
 CHUNK = 50
-"""Answers are kept every so many; an interrupted run loses no more."""
+"""Answers are stored in chunks of this size; an interrupted run loses at most one chunk."""
 
 ENDS = (AllowanceSpentError, AuthenticationError, ServiceIllError, V2StoppedError)
-"""What ends an asking: every other question would fare alike."""
+"""Errors that end the querying, because every other question would fail in the same way."""
 
 NOT_SENT = (ServiceIllError, VehicleLimitError)
-"""What stands for an answer where nothing was sent: the question is no day older for it."""
+"""Errors of questions that were not sent; they do not count as a day without an answer."""
 
 QuestionT = TypeVar("QuestionT")
 AnswerT = TypeVar("AnswerT")
 Subjects = Callable[[QuestionT], Sequence[str]]
-"""What a question is about, as the ledger names it: one question may be about several cars."""
+"""Returns what a question is about, as ids in the ledger; one question may be about several vehicles."""
 
 
 @dataclass(frozen=True)
 class Probes:
-    """How many questions are put first, part by part, and what says that they were enough."""
+    """How many questions to send first, in groups, and a function that returns whether to send no more."""
 
     sizes: Sequence[int]
     are_over: Callable[[], bool]
 
     def parts(self, items: Sequence[QuestionT]) -> Iterator[Sequence[QuestionT]]:
-        """The items: the parts that are put first, then all others."""
+        """Yield the items in groups: those to send first, then all others."""
         done = 0
         for size in (*self.sizes, len(items)):
             if done < len(items):
@@ -59,9 +59,9 @@ class Probes:
 
 
 class Questions(Generic[QuestionT, AnswerT]):
-    """The questions of one source: `fan` puts them side by side.
+    """The questions of one source; `fan` sends them in parallel.
 
-    A question that had no answer may be put again (`again`) within the act; `Asked` counts it once.
+    A question without an answer may be sent again in the same run; the `SourceReport` counts it once.
     """
 
     def __init__(self, source: str, ledger: Ledger, asked: SourceReport, now: datetime) -> None:
@@ -73,11 +73,11 @@ class Questions(Generic[QuestionT, AnswerT]):
 
     @property
     def may_pass(self) -> bool:
-        """Whether some question failed that may be answered within minutes."""
+        """Whether some question failed with an error that may pass within minutes."""
         return any(may_pass(error) for error in self._failed.values())
 
     def to_put(self, items: Sequence[QuestionT], subjects: Subjects[QuestionT]) -> list[QuestionT]:
-        """Those that are worth a call now: not what was given up lately, nor what failed in this act for good."""
+        """Return the questions worth a call now: not those given up recently, or failed for good in this run."""
         hopeless = {key for key, error in self._failed.items() if not may_pass(error)}
         wanted = [item for item in items if not set(subjects(item)) <= self._resting]
         self._left_out = {subject for item in items for subject in subjects(item)} & self._resting
@@ -93,27 +93,27 @@ class Questions(Generic[QuestionT, AnswerT]):
         report: AuditProgress,
         probes: Probes | None = None,
     ) -> None:
-        """Puts the questions side by side and keeps their answers as they come, until the budget ends.
+        """Send the questions in parallel and store their answers as they arrive, until the budget is spent.
 
-        Those that failed before come last: that they fail again does not mean that the service is ill. With ``probes``
-        the first ones are put in small parts, and none any more where these say that no further one is worth a call.
+        Questions that failed in earlier runs come last: if they fail again, that does not mean that the service is
+        down. With ``probes`` the first questions are sent in small groups, and the rest only if the probes allow it.
         """
         wanted = self.to_put(items, subjects)
         fresh, known = list[QuestionT](), list[QuestionT]()
         for item in wanted:
             (known if self._open.knows(self.source, subjects(item)) else fresh).append(item)
         done: list[tuple[str, ...]] = []
-        kept, milestones = _Kept(self, keep, subjects), Milestones(log, self.source)
+        buffer, milestones = _AnswerBuffer(self, keep, subjects), Milestones(log, self.source)
 
         def put(some: Sequence[QuestionT]) -> None:
             try:
                 for item, outcome in _outcomes(executor, ask, some):
                     done.append(tuple(subjects(item)))
-                    kept.take(item, outcome)
+                    buffer.take(item, outcome)
                     report(self.source, len(done), len(wanted))
                     milestones.reached(len(done), len(wanted))
             finally:
-                kept.flush()
+                buffer.flush()
                 self._note()
 
         for part in probes.parts(fresh) if probes else [fresh]:
@@ -131,9 +131,9 @@ class Questions(Generic[QuestionT, AnswerT]):
             self._asked.not_read[self.source] = len(wanted) - len(done)
 
     def one(self, ask: Callable[[], AnswerT], ends: tuple[type[SmartcarError], ...] = ENDS) -> AnswerT | None:
-        """The answer to the question for a whole list; None where the allowance ended or it failed, which is counted.
+        """Send the question for a whole list; return None, and count it, if the allowance is spent or it failed.
 
-        ``ends`` are the errors that end the act.
+        ``ends`` are the errors that are raised instead.
         """
         try:
             answer = ask()
@@ -149,19 +149,19 @@ class Questions(Generic[QuestionT, AnswerT]):
         return answer
 
     def failed(self, errors: Mapping[str, SmartcarError]) -> None:
-        """Notes subjects that had no answer, each a question of its own."""
+        """Record subjects that had no answer, each as a question of its own."""
         self._failed |= {(subject,): error for subject, error in errors.items()}
         self._note()
 
     def answered(self, subjects: Sequence[str]) -> None:
-        """Notes subjects that were answered, each a question of its own."""
+        """Record subjects that were answered, each as a question of its own."""
         for subject in subjects:
             self._failed.pop((subject,), None)
         self._open.settle(self.source, subjects)
         self._note()
 
     def take(self, key: tuple[str, ...], error: SmartcarError | None) -> None:
-        """Notes what became of a question."""
+        """Record whether a question was answered or failed."""
         self._failed.pop(key, None)
         if error is not None:
             self._failed[key] = error
@@ -169,25 +169,25 @@ class Questions(Generic[QuestionT, AnswerT]):
             self._asked.answers[self.source] += 1
 
     def settle(self, keys: Iterable[tuple[str, ...]]) -> None:
-        """Notes that the answers to these questions are kept."""
+        """Record that the answers to these questions are stored."""
         self._open.settle(self.source, [subject for key in keys for subject in key])
 
     def _note(self) -> None:
-        """Keeps what failed, and counts it."""
-        put = {key: error for key, error in self._failed.items() if not isinstance(error, NOT_SENT)}
-        self._open.note(self.source, {subject: in_words(error) for key, error in put.items() for subject in key})
+        """Store the failed questions in the ledger, and count them."""
+        sent = {key: error for key, error in self._failed.items() if not isinstance(error, NOT_SENT)}
+        self._open.note(self.source, {subject: in_words(error) for key, error in sent.items() for subject in key})
         self._count()
 
     def _count(self) -> None:
-        """Tells how many questions are open, and which: what was given up holds up nobody."""
+        """Report how many questions will be retried, and list all that are open; those given up are not counted."""
         self.given_up = self._open.given_up(self.source)
         failed = sum(not set(key) <= self.given_up for key in self._failed)
-        told = {subject for key in self._failed for subject in key} | self._left_out
-        self._asked.count(self.source, failed, [one for one in self._open.of([self.source]) if one.subject in told])
+        listed = {subject for key in self._failed for subject in key} | self._left_out
+        self._asked.count(self.source, failed, [one for one in self._open.of([self.source]) if one.subject in listed])
 
 
-class _Kept(Generic[QuestionT, AnswerT]):
-    """Answers on their way to the ledger, so many at a time."""
+class _AnswerBuffer(Generic[QuestionT, AnswerT]):
+    """Collects answers and stores them in chunks."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class _Kept(Generic[QuestionT, AnswerT]):
         self._waiting: list[tuple[QuestionT, AnswerT]] = []
 
     def take(self, item: QuestionT, outcome: AnswerT | SmartcarError) -> None:
-        """An answer, or what came instead."""
+        """Add an answer, or record the error that came instead."""
         failed = outcome if isinstance(outcome, SmartcarError) else None
         self._questions.take(tuple(self._subjects(item)), failed)
         if not isinstance(outcome, SmartcarError):
@@ -208,7 +208,7 @@ class _Kept(Generic[QuestionT, AnswerT]):
             self.flush()
 
     def flush(self) -> None:
-        """Keeps what waits."""
+        """Store the collected answers."""
         waiting, self._waiting = self._waiting, []
         self._keep([answer for _, answer in waiting])
         self._questions.settle(tuple(self._subjects(item)) for item, _ in waiting)
@@ -217,7 +217,7 @@ class _Kept(Generic[QuestionT, AnswerT]):
 def _outcomes(
     executor: Executor, ask: Callable[[QuestionT], AnswerT], items: Sequence[QuestionT]
 ) -> Iterator[tuple[QuestionT, AnswerT | SmartcarError]]:
-    """Each item with its answer, or with the error that came instead, as they come."""
+    """Yield each item with its answer, or with the error that came instead, as they arrive."""
 
     def put(item: QuestionT) -> tuple[QuestionT, Any]:
         try:
@@ -228,6 +228,6 @@ def _outcomes(
             return item, error
 
     for outcome in bounded_map(executor, put, items, stop_on=(AllowanceSpentError, V2StoppedError)):
-        if isinstance(outcome, SmartcarError):  # never: `put` gives an error beside its item
+        if isinstance(outcome, SmartcarError):  # never: `put` returns an error with its item
             raise outcome
         yield outcome

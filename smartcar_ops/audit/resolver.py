@@ -1,6 +1,6 @@
-"""Asks Smartcar who is who, at the least cost, and keeps every answer in the ledger.
+"""Queries Smartcar for the ids of users and vehicles at the lowest cost, and stores every answer in the ledger.
 
-One function serves audit and backfill. What is known costs nothing again; what was not reached is said.
+Used by audit and backfill. An answer in the ledger is not paid for again; what was not reached is reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from smartcar_ops.audit import token_refresh
 from smartcar_ops.audit.listings import ConnectionListings
 from smartcar_ops.audit.questions import Probes, Questions
 from smartcar_ops.audit.sources import AuditProgress, SourceReport
-from smartcar_ops.audit.token_owners import PROBE, UNITS, TokenOwners, digest, tie
+from smartcar_ops.audit.token_owners import PROBE, UNITS, TokenOwners, digest, link
 from smartcar_ops.audit.token_refresh import Renewed
 from smartcar_ops.database import captures
 from smartcar_ops.database.evidence import facts
@@ -39,9 +39,9 @@ log = logging.getLogger("smartcar_ops.audit")
 
 
 class IdentityResolver:
-    """Asks the sources for one company; ``now`` is fixed for the act.
+    """Queries the sources for one company; ``now`` is fixed for the run.
 
-    Without ``managed`` there is no token for V2 management: a ParameterError where that is named.
+    Without ``managed`` there is no token for V2 management: ParameterError if ``management`` is a source.
     """
 
     def __init__(
@@ -62,27 +62,27 @@ class IdentityResolver:
         self._lists = ConnectionListings(ledger, v3, management=management, managed=managed, now=self._now)
 
     def cost(self, sources: Sequence[str], *, relist: bool = False) -> Cost:
-        """What asking would cost; reads the database and the ledger, sends nothing."""
+        """Return what querying would cost; reads the database and the ledger, makes no API call."""
         self._lists.refuse_unset_token(sources)
         every = self._unlinked()
         unlinked = [car for car in every if car.vin or car.token_alive]
         units = self._lists.cost(sources, len(self._cars()), relist=relist)
         if "tokens" in sources and not self._owners.stopped:
-            living = {car.token for car in self._token_cars(unlinked)}
-            to_come = {car.stored_refresh_token for car in self._dead_token_cars(every)}
-            if living or to_come:
-                units["tokens"] = UNITS * (len(living) + len(to_come))
-        by_vin = [car for car in unlinked if car.vin]  # a token may be refused, or open several cars
+            alive = {car.token for car in self._token_cars(unlinked)}
+            refreshed = {car.stored_refresh_token for car in self._dead_token_cars(every)}
+            if alive or refreshed:
+                units["tokens"] = UNITS * (len(alive) + len(refreshed))
+        by_vin = [car for car in unlinked if car.vin]  # also with a token: it may be refused, or open several vehicles
         if "vins" in sources and by_vin:
             units["vins"] = len(self._vins_to_read()) if self._lists.listed() else len(by_vin)
         return Cost(units)
 
     def knows_connections(self) -> bool:
-        """Whether the connections were ever asked for, or some are known."""
+        """Return whether the connections were ever read, or some are known."""
         return t.EVERYTHING in self._ledger.asked("connections") or bool(self._ledger.connections())
 
     def _vins_to_read(self) -> set[str]:
-        """The vehicles whose VIN would be read; not those that were given up lately."""
+        """Return the vehicles whose VIN would be read, without those given up recently."""
         open_ = Unanswered(self._ledger, t.as_kept(self._now))
         return {vehicle_id for vehicle_id, _ in self._unread()} - open_.resting("vins")
 
@@ -95,13 +95,13 @@ class IdentityResolver:
         accept_list: bool = False,
         progress: AuditProgress | None = None,
     ) -> SourceReport:
-        """Asks the sources in order, within the transport's budget; keeps what they answer.
+        """Query the sources in order, within the transport's budget, and store their answers.
 
-        ``accept_list`` takes a list of connections that is in doubt as it is. What had no answer is asked once more at
-        the end, unless the allowance ended.
+        ``accept_list`` accepts a suspect list of connections. Questions without an answer are retried once at the end,
+        unless the allowance is spent.
 
-        AuthenticationError where the application's own credentials, or the management token, are refused; a single
-        token's or vehicle's failure is counted, not raised.
+        AuthenticationError if the application's credentials or the management token are refused; the failure of a
+        single token or vehicle is counted, not raised.
         """
         self._lists.refuse_unset_token(sources)
         asked, report = SourceReport(), progress or (lambda what, done, of: None)
@@ -119,25 +119,25 @@ class IdentityResolver:
             "refresh": lambda: self._renew_tokens(asked, put["refresh"]),
             "tokens": lambda: self._ask_tokens(asked, put["tokens"], executor, report),
             "vins": lambda: self._ask_vins(
-                put["vins"], executor, report, unless=put["tokens"] if self._may_speak(sources, asked) else None
+                put["vins"], executor, report, unless=put["tokens"] if self._uses_tokens(sources, asked) else None
             ),
             "webhooks": lambda: self._count_known(asked, "webhooks"),
             "redirects": lambda: self._count_known(asked, "redirects"),
         }
         wanted = [step for source in sources for step in _steps_of(source)]
         for step in wanted:
-            _take(step, steps[step], asked)
-        again = _once_more(wanted, put) if not asked.not_read else []
+            _run_step(step, steps[step], asked)
+        again = _to_retry(wanted, put) if not asked.not_read else []
         if again:
-            log.info("asking once more, as some questions had no answer: %s", ", ".join(again))
+            log.info("retrying, because some questions had no answer: %s", ", ".join(again))
         for step in again:
-            _take(step, steps[step], asked)
+            _run_step(step, steps[step], asked)
         return asked
 
     # --- tokens ------------------------------------------------------------------------------------------
 
     def _renew_tokens(self, asked: SourceReport, questions: Questions[Any, Any]) -> None:
-        """Gets new tokens for cars that nothing else can link, where the company lets the kit do so."""
+        """Get new tokens for vehicles that nothing else can link, if the settings allow it."""
         if self._renew is None or self._owners.stopped:
             return
         cars = questions.to_put(self._dead_token_cars(self._unlinked()), _subject)
@@ -151,18 +151,19 @@ class IdentityResolver:
         if renewed.not_tried:
             asked.not_read["refresh"] = renewed.not_tried
 
-    def _may_speak(self, sources: Sequence[str], asked: SourceReport) -> bool:
-        """Whether tokens are a source: not once V2 has stopped, nor while it refuses them all."""
+    def _uses_tokens(self, sources: Sequence[str], asked: SourceReport) -> bool:
+        """Return whether tokens can be queried: not if V2 has stopped, or refuses all of them."""
         return "tokens" in sources and "tokens" not in asked.refused and not self._owners.stopped
 
     def _ask_tokens(
         self, asked: SourceReport, questions: Questions[Any, Any], executor: Executor, report: AuditProgress
     ) -> None:
-        """Asks living tokens whose they are; the first alone, then so many that a refusal of all is told by them.
+        """Query V2 with each live token for its user and vehicles; the first `PROBE` show whether V2 refuses all.
 
-        None once V2 has stopped. Each time in another order: the same dead ones must not stand first in every run.
+        Nothing is sent if V2 has stopped. The order differs in each run, so that the same dead tokens are not always
+        first.
         """
-        if not self._may_speak(["tokens"], asked):
+        if not self._uses_tokens(["tokens"], asked):
             return
         by_token: dict[str, list[Car]] = defaultdict(list)
         for car in self._token_cars(self._unlinked()):
@@ -181,12 +182,12 @@ class IdentityResolver:
             asked.answers.pop("tokens", None)
 
     def _token_cars(self, unlinked: Sequence[Car]) -> list[Car]:
-        """Cars whose living token was not asked yet; a token that replaced the one asked is a new one."""
+        """Return cars whose live token has not been queried yet; a token that replaced a queried one counts as new."""
         done = self._ledger.asked("tokens")
         return [car for car in unlinked if car.token_alive and not was_asked(done.get(car.local_vehicle_id), car.token)]
 
     def _dead_token_cars(self, unlinked: Sequence[Car]) -> list[Car]:
-        """Cars whose token is over, may be refreshed, and never answered: only a new token can tell whose they are."""
+        """Return cars whose expired token can be refreshed and never had an answer: only a new token can link them."""
         if self._renew is None:
             return []
         known = self._ledger.asked("tokens")
@@ -205,17 +206,20 @@ class IdentityResolver:
         *,
         unless: Questions[Any, Any] | None,
     ) -> None:
-        """Reads VINs for cars without a link; a living token that has not answered yet, and is not given up, goes
-        first, for it says more. Where tokens don't speak (``unless`` is None) VINs are all there is."""
+        """Read VINs to link cars that have no link.
+
+        ``unless`` are the token questions: a car whose live token has not answered yet, and is not given up, waits for
+        it, because a token says more than a VIN. None if tokens can't be queried.
+        """
         unlinked = self._unlinked()
         waiting = {car.local_vehicle_id for car in self._token_cars(unlinked)} - unless.given_up if unless else set()
         wanted = [car for car in unlinked if car.vin and car.local_vehicle_id not in waiting]
         if wanted:
             questions.fan(self._unread(), self._vin, self._keep_vins, lambda item: [item[0]], executor, report)
-        self._tie_by_vin(wanted)
+        self._link_by_vin(wanted)
 
     def _vin(self, vehicle: tuple[str, str]) -> tuple[str, str]:
-        """(vehicle id, a digest of its VIN, or ``none`` where V3 can't tell it): one unit."""
+        """Return (vehicle id, digest of its VIN, or ``none`` if V3 does not return it); costs one unit."""
         vehicle_id, user_id = vehicle
         try:
             vin = self._v3.vin(vehicle_id, user_id)
@@ -230,29 +234,30 @@ class IdentityResolver:
         ]
         self._ledger.record(t.asked, rows)
 
-    def _tie_by_vin(self, cars: Sequence[Car]) -> None:
-        """Ties cars to the vehicles whose VIN was ever read; no call."""
+    def _link_by_vin(self, cars: Sequence[Car]) -> None:
+        """Link cars to the vehicles whose VIN is known; makes no API call."""
         vehicles: dict[str, list[str]] = defaultdict(list)
         for vehicle_id, (_, known) in self._ledger.asked("vins").items():
             vehicles[known].append(vehicle_id)
-        ties = [
-            tie("vins", car, vehicle_id, t.as_kept(self._now))
+        links = [
+            link("vins", car, vehicle_id, t.as_kept(self._now))
             for car in cars
             for vehicle_id in vehicles.get(digest(car.vin or ""), ())
         ]
-        self._ledger.record(t.ties, ties)
+        self._ledger.record(t.ties, links)
 
     def _unread(self) -> list[tuple[str, str]]:
-        """(vehicle id, a user of it): connected vehicles that no car is linked to and whose VIN is not known."""
-        with desk(self._company, self._ledger, self._now) as at:
-            return [(row["vehicle_id"], row["id"]) for row in at.rows(facts.UserFacts(at).unread_vehicles())]
+        """Return (vehicle id, a user of it) of connected vehicles that have no link and whose VIN is not known."""
+        with desk(self._company, self._ledger, self._now) as workspace:
+            unread = facts.UserFacts(workspace).unread_vehicles()
+            return [(row["vehicle_id"], row["id"]) for row in workspace.rows(unread)]
 
-    # --- what arrived by itself ---------------------------------------------------------------------------
+    # --- webhooks and redirects ---------------------------------------------------------------------------
 
     def _count_known(self, asked: SourceReport, source: str) -> None:
-        """Evidence that 50_capture_user_ids kept: judged as it is, nothing to ask."""
+        """Count the evidence that 50_capture_user_ids has stored; there is nothing to query."""
         known = sum(captures.pieces(self._ledger, table, source) for table in (t.sightings, t.personal))
-        asked.told[source] = f"{known:,} known to the ledger"
+        asked.details[source] = f"{known:,} in the ledger"
 
     # --- shared ------------------------------------------------------------------------------------------
 
@@ -260,12 +265,12 @@ class IdentityResolver:
         return list(self._company.cars_to_ask(self._now))
 
     def _unlinked(self) -> list[Car]:
-        tied = {row["local_vehicle_id"] for row in self._ledger.rows(t.ties)}
-        return [car for car in self._cars() if not car.smartcar_vehicle_id and car.local_vehicle_id not in tied]
+        linked = {row["local_vehicle_id"] for row in self._ledger.rows(t.ties)}
+        return [car for car in self._cars() if not car.smartcar_vehicle_id and car.local_vehicle_id not in linked]
 
 
 def was_asked(known: tuple[datetime, str] | None, token: str | None) -> bool:
-    """Whether an entry of what tokens were asked is about this very token."""
+    """Return whether a ledger entry of source ``tokens`` is about this token."""
     return known is not None and known[1].rpartition(" ")[2] == digest(token or "")
 
 
@@ -273,20 +278,20 @@ def _subject(car: Car) -> list[str]:
     return [car.local_vehicle_id]
 
 
-def _take(step: str, act: Callable[[], None], asked: SourceReport) -> None:
-    """Takes a step of an asking, and logs what it came to."""
+def _run_step(step: str, act: Callable[[], None], asked: SourceReport) -> None:
+    """Run a step and log its outcome."""
     started = time.perf_counter()
     act()
     log.info("%s: %s in %.1f s", step, asked.outcome(step), seconds_since(started))
 
 
 def _steps_of(source: str) -> tuple[str, ...]:
-    """What asking a source consists of."""
+    """Return the steps of querying a source."""
     return {"connections": ("connections", "subscriptions"), "tokens": ("refresh", "tokens")}.get(source, (source,))
 
 
-def _once_more(steps: Sequence[str], put: Mapping[str, Questions[Any, Any]]) -> list[str]:
-    """The steps in which a question failed that may be answered by now, and what depends on their answers."""
+def _to_retry(steps: Sequence[str], put: Mapping[str, Questions[Any, Any]]) -> list[str]:
+    """Return the steps in which a question failed that may be answered by now, and the steps that depend on them."""
     again = {step for step in steps if step in put and put[step].may_pass}
     if again & {"refresh", "tokens"}:
         again |= {"tokens", "vins"}
@@ -297,7 +302,7 @@ def _once_more(steps: Sequence[str], put: Mapping[str, Questions[Any, Any]]) -> 
 
 
 def resolver_for(session: Session) -> IdentityResolver:
-    """Asks Smartcar who is who with a session's clients; refreshes V2 tokens if ``[vehicles] refresh`` is true."""
+    """Return a resolver with a session's clients; it refreshes V2 tokens if ``[vehicles] refresh`` is true."""
     return IdentityResolver(
         session.company,
         session.ledger,
@@ -311,7 +316,7 @@ def resolver_for(session: Session) -> IdentityResolver:
 
 
 def cost(session: Session, sources: Sequence[str], *, relist: bool = False) -> Cost:
-    """What asking the sources would cost, in units and in time; sends nothing."""
+    """Return what querying the sources would cost, in units and in time; makes no API call."""
     return session.priced(resolver_for(session).cost(sources, relist=relist).units)
 
 
@@ -325,7 +330,7 @@ def ask(
     accept_list: bool = False,
     progress: AuditProgress | None = None,
 ) -> SourceReport:
-    """Asks the sources within the budget, side by side; keeps what had no answer as the table ``unanswered``."""
+    """Query the sources in parallel within the budget; save the table ``unanswered`` with the run."""
     with session.spending(max_calls, max_minutes), session.threads() as executor:
         asked = resolver_for(session).ask(sources, executor, relist=relist, accept_list=accept_list, progress=progress)
     session.save(unanswered=asked.table())

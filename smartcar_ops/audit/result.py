@@ -1,4 +1,4 @@
-"""Every user in exactly one bucket, with a reason and a next action; and the connections nobody claims."""
+"""Puts every user in exactly one bucket, with a reason and a next action; lists connections that no user has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from smartcar_ops.database.tables import Company
 from smartcar_ops.settings.logs import counts as counts_in_words
 from smartcar_ops.settings.logs import seconds_since
 from smartcar_ops.storage.parquet import ParquetTable
-from smartcar_ops.text import NIL
+from smartcar_ops.text import NIL, thousands
 
 log = logging.getLogger("smartcar_ops.audit")
 
@@ -41,11 +41,11 @@ USER_COLUMNS = {
 """The columns of ``users`` with their types."""
 
 HIDDEN = "(no UUID, "
-"""How a stored text begins that people may not see."""
+"""The beginning of what is shown instead of a stored text that may be private."""
 
 ORPHAN_COLUMNS = {"smartcar_user_id": "str", "vehicle_id": "str", "mode": "str", "first_seen": "datetime64[us, UTC]"}
 SLIP = re.compile(r"[a-z ]{1,16}|\[object object\]|[0-9a-f-]{1,35}", re.IGNORECASE)
-"""What code writes in an id's place by mistake: undefined, null, [object Object], a cut-off id."""
+"""What code writes instead of an id by mistake: undefined, null, [object Object], a truncated id."""
 
 Named = Mapping[str, Sequence[str]]
 """Smartcar user id -> the sources that name it."""
@@ -53,32 +53,32 @@ Named = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class AuditResult:
-    """One audit: users by bucket (counted in the database), a row a user, the orphans.
+    """The result of an audit: users by bucket, one row per user, and the orphans.
 
-    ``for_decision`` are the users that somebody must look at. The whole tables stay on disk: `users` and `orphans`
-    read all of them, `tables` hands them on as they are.
+    ``for_decision`` are the users that a person must look at. The tables stay on disk: `users` and `orphans` load them
+    whole, `tables` returns them unloaded.
     """
 
     counts: dict[str, int]
     for_decision: pd.DataFrame
-    kept: dict[str, ParquetTable]
+    stored: dict[str, ParquetTable]
 
     def __repr__(self) -> str:
         return f"<Audit: {self.verdict}>"
 
     @property
     def users(self) -> pd.DataFrame:
-        """A row a user."""
-        return self.kept["users"].frame()
+        """One row per user."""
+        return self.stored["users"].frame()
 
     @property
     def orphans(self) -> pd.DataFrame:
-        """A row a connection that no local user claims."""
-        return self.kept["orphans"].frame()
+        """One row per connection that none of the company's users has."""
+        return self.stored["orphans"].frame()
 
     def tables(self) -> dict[str, ParquetTable]:
-        """The tables by name, to be kept with a run."""
-        return self.kept
+        """Return the tables by name, to save with a run."""
+        return self.stored
 
     @property
     def total(self) -> int:
@@ -87,12 +87,12 @@ class AuditResult:
 
     @property
     def for_people(self) -> int:
-        """Users that somebody must look at."""
+        """Users that a person must look at."""
         return buckets.for_people(self.counts)
 
     @property
     def exit_code(self) -> int:
-        """0; 1 where some user is for people; 3 where there are no users."""
+        """0; 1 if a person must look at some user; 3 if there are no users."""
         return 3 if self.total == 0 else int(self.for_people > 0)
 
     @property
@@ -102,21 +102,21 @@ class AuditResult:
             return "There are no users to audit."
         mapped, ready = self.counts["mapped"], self.counts["ready"]
         return (
-            f"{mapped:,} of {self.total:,} users are mapped, {ready:,} are ready to backfill, "
-            f"{self.for_people:,} need a person's decision."
+            f"{thousands(self.total, 'users')}: {mapped:,} mapped, {ready:,} ready to backfill, "
+            f"{self.for_people:,} for a person to decide."
         )
 
     def people(self) -> pd.DataFrame:
-        """The users that somebody must look at, with a command for each choice there is."""
+        """Return the users that a person must look at, with a command for each possible choice."""
         table = self.for_decision[["user_id", "bucket", "reason", "decide"]]
         return table.assign(decide=[tuple(lines.splitlines()) for lines in table["decide"]])
 
     def summary(self) -> dict[str, Any]:
-        """The contract's keys of summary.json."""
+        """Return the keys for summary.json."""
         return {"total": self.total, "buckets": self.counts}
 
     def table(self) -> pd.DataFrame:
-        """Bucket, users, what it means, what to do next: for people."""
+        """Return one row per bucket: its users, what it means, and what to do next."""
         return pd.DataFrame(
             [
                 {
@@ -131,47 +131,49 @@ class AuditResult:
 
 
 def judge_users(company: Company, ledger: Ledger, now: datetime) -> AuditResult:
-    """Judges every user by what the database and the ledger hold now; reads only, asks nobody.
+    """Judge every user from the database and the ledger; writes nothing and makes no API call.
 
-    Holds a part of the users at a time, however many there are.
+    Users are processed in batches, so memory use does not grow with their number.
     """
     log.info("judging every user")
     started, users, orphans = time.perf_counter(), ParquetTable(USER_COLUMNS), ParquetTable(ORPHAN_COLUMNS)
-    with desk(company, ledger, now) as at:
-        facts = UserFacts(at)
-        counts = _counted(at, facts)
-        named = disputed(at, facts)
-        for_people = [_for_people(users, part) for part in judged_parts(at, facts, named)]
-        for table in at.tables(facts.orphans()):
+    with desk(company, ledger, now) as workspace:
+        facts = UserFacts(workspace)
+        counts = _count(workspace, facts)
+        named = disputed(workspace, facts)
+        for_people = [_add_users(users, part) for part in judged_parts(workspace, facts, named)]
+        for table in workspace.tables(facts.orphans()):
             part: pd.DataFrame = table.to_pandas()
             orphans.append(part.assign(first_seen=part["first_seen"].dt.tz_localize("UTC")))
     log.info("judged: %s in %.1f s", counts_in_words(counts), seconds_since(started))
     return AuditResult(
         counts=counts,
         for_decision=pd.concat([pd.DataFrame(columns=list(USER_COLUMNS)), *for_people], ignore_index=True),
-        kept={"users": users.close(), "orphans": orphans.close()},
+        stored={"users": users.close(), "orphans": orphans.close()},
     )
 
 
 def count_users(company: Company, ledger: Ledger, now: datetime) -> dict[str, int]:
-    """Users by bucket, as `audit` would count them now; reads only, asks nobody, makes no table."""
-    with desk(company, ledger, now) as at:
-        return _counted(at, UserFacts(at))
+    """Count users by bucket, as `judge_users` would now; writes nothing and makes no API call."""
+    with desk(company, ledger, now) as workspace:
+        return _count(workspace, UserFacts(workspace))
 
 
-def _counted(at: Workspace, facts: UserFacts) -> dict[str, int]:
-    return buckets.complete({row["bucket"]: row["users"] for row in at.rows(facts.counted(buckets.RULES))})
+def _count(workspace: Workspace, facts: UserFacts) -> dict[str, int]:
+    return buckets.complete({row["bucket"]: row["users"] for row in workspace.rows(facts.counted(buckets.RULES))})
 
 
-def judged_parts(at: Workspace, facts: UserFacts, named: Mapping[str, Named]) -> Iterable[pd.DataFrame]:
-    """Every user's facts, so many at a time, with ``bucket``, ``shown`` (the stored id as people may see it),
-    ``reason`` and ``evidence`` in words."""
-    for table in at.tables(facts.judged(buckets.RULES)):
+def judged_parts(workspace: Workspace, facts: UserFacts, named: Mapping[str, Named]) -> Iterable[pd.DataFrame]:
+    """Yield the facts of all users in batches, with ``bucket``, ``reason``, ``evidence`` in words, and ``shown``.
+
+    ``shown`` is the stored id as it may be shown. ``named`` is the result of `disputed`.
+    """
+    for table in workspace.tables(facts.judged(buckets.RULES)):
         part: pd.DataFrame = table.to_pandas()
         part["reason"] = part["bucket"].map(REASONS)
         words = {mask: ", ".join(sources_of(mask)) for mask in part["sources"].unique()}
-        told = part["named"] + " (" + part["sources"].map(words) + ")"
-        part["evidence"] = told.where(part["named"].notna(), "")
+        id_and_sources = part["named"] + " (" + part["sources"].map(words) + ")"
+        part["evidence"] = id_and_sources.where(part["named"].notna(), "")
         part["shown"] = part["stored"]
         for place in part.index[(part["malformed"] == 1) | part["user_id"].isin(named.keys())]:
             row = part.loc[place]
@@ -179,54 +181,61 @@ def judged_parts(at: Workspace, facts: UserFacts, named: Mapping[str, Named]) ->
             if row["user_id"] in named:
                 part.at[place, "evidence"] = in_words(named[row["user_id"]])
         for place in part.index[part["bucket"] == "conflict"]:
-            part.at[place, "reason"] = _conflict(part.loc[place])
+            part.at[place, "reason"] = _conflict_reason(part.loc[place])
         yield part
 
 
-def disputed(at: Workspace, facts: UserFacts) -> dict[str, dict[str, list[str]]]:
-    """user id -> Smartcar user id -> the sources that name it, where a user's evidence names more than one."""
+def disputed(workspace: Workspace, facts: UserFacts) -> dict[str, dict[str, list[str]]]:
+    """Return the users whose evidence names several ids: user id -> Smartcar user id -> the sources that name it."""
     named: dict[str, dict[str, list[str]]] = defaultdict(dict)
-    for row in at.rows(facts.disputed()):
+    for row in workspace.rows(facts.disputed()):
         named[row["user_id"]][row["id"]] = sources_of(row["sources"])
     return named
 
 
 def in_words(named: Named) -> str:
-    """``id (source, source); id (source)``: the evidence side by side."""
+    """Return the evidence as ``id (source, source); id (source)``."""
     return "; ".join(
         f"{smartcar_user_id} ({', '.join(sources)})" for smartcar_user_id, sources in sorted(named.items())
     )
 
 
 def shown_id(row: Mapping[str, Any], key: str = "stored") -> str | None:
-    """The stored id as people may see it: text that is no id and no known slip may be anybody's e-mail or token."""
+    """Return the stored id as it may be shown; text that is neither an id nor a known slip is hidden.
+
+    Such text may be an e-mail address or a token.
+    """
     value: str | None = row[key]
     if not isinstance(value, str) or not row["malformed"] or SLIP.fullmatch(value) or value.strip() == NIL:
         return value
     return f"{HIDDEN}{len(value)} characters)"
 
 
-def _conflict(row: Mapping[str, Any]) -> str:
-    """Why a user is contradicted, with the evidence."""
-    stored = f"stored {row['stored']}; " if isinstance(row["stored"], str) else ""
+def _conflict_reason(row: Mapping[str, Any]) -> str:
+    """Return why a user is in conflict, with the evidence."""
+    stored, evidence = row["stored"], row["evidence"]
     if row["chosen"]:
         return f"a person chose {row['named'] if isinstance(row['named'], str) else 'no id'}, which is not stored yet"
-    return f"{REASONS['conflict']}: {stored}named {row['evidence']}"
+    if "; " in evidence:
+        reason = "the sources name different Smartcar ids"
+    else:
+        reason = "the sources disagree with the stored id" if isinstance(stored, str) else REASONS["conflict"]
+    return f"{reason}: {f'stored {stored}; ' if isinstance(stored, str) else ''}found {evidence}"
 
 
-def _for_people(users: ParquetTable, part: pd.DataFrame) -> pd.DataFrame:
-    """Keeps a part of the users; returns those of it that somebody must look at."""
-    open_ = part["bucket"].isin(buckets.FOR_PEOPLE)
-    told = zip(open_, part["user_id"], part["shown"], part["evidence"], strict=True)
-    choices = [_choices(*row) if for_people else None for for_people, *row in told]
+def _add_users(users: ParquetTable, part: pd.DataFrame) -> pd.DataFrame:
+    """Append a batch to the users' table; return those of the batch that a person must look at."""
+    for_people = part["bucket"].isin(buckets.FOR_PEOPLE)
+    rows = zip(for_people, part["user_id"], part["shown"], part["evidence"], strict=True)
+    commands = [_commands(*row) if is_for_people else None for is_for_people, *row in rows]
     actions = part["bucket"].map(ACTIONS)
-    table = part.assign(smartcar_user_id=part["shown"], next_action=actions, decide=choices)[list(USER_COLUMNS)]
+    table = part.assign(smartcar_user_id=part["shown"], next_action=actions, decide=commands)[list(USER_COLUMNS)]
     users.append(table)
-    return table[open_]
+    return table[for_people]
 
 
-def _choices(user_id: str, stored: Any, evidence: str) -> str:
-    """The commands that decide on a user, a line each."""
+def _commands(user_id: str, stored: Any, evidence: str) -> str:
+    """Return the commands that record a decision about a user, one per line."""
     ids = choices.ids_in(stored if isinstance(stored, str) else None, evidence)
     return "\n".join(choices.commands(user_id, ids))
 

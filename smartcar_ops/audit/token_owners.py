@@ -1,4 +1,4 @@
-"""Whose a V2 token is and which vehicles it opens: asked once a token, whoever wants to know, and kept."""
+"""Which Smartcar user a V2 token belongs to and which vehicles it opens: queried once per token, then stored."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.smartcar.v2 import V2
 
 UNITS = 2
-"""What a token costs: ``/user`` and ``/vehicles``."""
+"""Units per token: one for ``/user``, one for ``/vehicles``."""
 
 PROBE = 10
-"""So many tokens refused alike, and none that was answered, say something of the asking and not of the tokens."""
+"""If this many tokens are refused in the same way, and none is accepted, the fault is not the tokens'."""
 
 
 @dataclass(frozen=True)
 class TokenOwner:
-    """What a token said: the Smartcar user (None: it was refused) and the vehicles it opens."""
+    """The Smartcar user of a token (None if it was refused) and the vehicles it opens."""
 
     user: str | None
     vehicles: tuple[str, ...] = ()
@@ -51,10 +51,10 @@ class TokenAnswer:
 
 
 class TokenOwners:
-    """Asks V2 and keeps its answers in the ledger, as evidence and under the token's digest.
+    """Queries V2 and stores its answers in the ledger, as evidence and under the token's digest.
 
-    A refusal is a token's own only beside a token that V2 answered to: where every one is refused alike, as by a wrong
-    ``open_token`` or where all are over, nobody is kept as refused.
+    A refusal is only stored if V2 accepted another token. If V2 refuses all of them in the same way, because of a wrong
+    ``open_token`` or because all have expired, none is stored as refused.
     """
 
     def __init__(self, ledger: Ledger, v2: V2, now: datetime) -> None:
@@ -68,22 +68,22 @@ class TokenOwners:
 
     @property
     def stopped(self) -> bool:
-        """Whether V2 has stopped, as far as is known: then no token is a source any more."""
+        """Whether V2 is known to have stopped, so that tokens are no longer a source."""
         return v2_state.has_stopped(self._ledger)
 
     @property
     def refused_alike(self) -> str:
-        """Why no further token is worth a call, in words: so many were asked, and each was refused alike."""
+        """Why no further token is worth a call, in words: `PROBE` or more were all refused in the same way."""
         with self._lock:
             alike = not self._answered and len(self._refusals) == 1 and self._refusals.total() >= PROBE
         return self._in_words() if alike else ""
 
     def note_stop(self) -> None:
-        """Keeps that V2 has stopped."""
+        """Record that V2 has stopped."""
         v2_state.note(self._ledger, self._now.replace(tzinfo=UTC))
 
     def known(self, token: str) -> TokenOwner | None:
-        """What the ledger knows of a token; None where it was never asked."""
+        """Return the owner of a token according to the ledger; None if the token was never queried."""
         with self._lock:
             if self._known is None:
                 rows = self._ledger.rows(t.tokens)
@@ -91,9 +91,9 @@ class TokenOwners:
             return self._known.get(digest(token))
 
     def of(self, car: Car) -> TokenOwner:
-        """Whose a car's token is: known, or asked now and kept. Two units at most; callers for one token take turns.
+        """Return the owner of a car's token, from the ledger or from V2 (two units); thread-safe per token.
 
-        RefusedAlikeError, without a call, where every token before was refused alike; V2StoppedError once V2 has
+        RefusedAlikeError, without a call, if all tokens so far were refused in the same way; V2StoppedError if V2 has
         stopped.
         """
         token = car.token or ""
@@ -103,14 +103,14 @@ class TokenOwners:
             found = self.known(token)
             if found is None:
                 if why := self.refused_alike:
-                    raise RefusedAlikeError(f"smartcar: {why}", status=401)
+                    raise RefusedAlikeError(f"smartcar: {why}.", status=401)
                 answer = self.ask(token, [car])
                 self.keep([answer])
                 found = answer.owner
             return found
 
     def ask(self, token: str, cars: Sequence[Car]) -> TokenAnswer:
-        """Asks V2: two units. A refused token is an answer too. V2StoppedError, which is kept, where V2 has stopped."""
+        """Query V2 (two units); a refusal is an answer too. V2StoppedError, which is recorded, if V2 has stopped."""
         try:
             owner = TokenOwner(self._v2.user(token), self._v2.vehicles(token))
         except V2StoppedError:
@@ -127,9 +127,9 @@ class TokenOwners:
         return TokenAnswer(tuple(cars), owner)
 
     def keep(self, answers: Iterable[TokenAnswer]) -> None:
-        """Keeps answers: the token's own, whom it speaks for, the car it is about where that is plain.
+        """Store answers: the token's owner, evidence for the local user, and the link of a car if it is unambiguous.
 
-        Refusals wait until another token was answered, in this asking; see `settle`.
+        Refusals are held back until V2 accepts another token in this run; see `settle`.
         """
         given = list(answers)
         with self._lock:
@@ -141,9 +141,9 @@ class TokenOwners:
         self._write(ready)
 
     def settle(self) -> str:
-        """Ends an asking: keeps the refusals that are the tokens' own; in words, why those of the others are not kept.
+        """End the querying: store the refusals held back, or return why they are not stored, in words.
 
-        Fewer than `PROBE` count as their own where V2 ever answered to a token of this company.
+        Fewer than `PROBE` are stored if V2 ever accepted a token of this company.
         """
         before = any(row["smartcar_user_id"] for row in self._ledger.rows(t.tokens))
         with self._lock:
@@ -159,14 +159,14 @@ class TokenOwners:
     def _in_words(self) -> str:
         count, (kind, _) = self._refusals.total(), self._refusals.most_common(1)[0]
         return (
-            f"V2 refuses every token that was asked, {count:,} alike ({kind}), so no further one was asked, and nobody "
-            "has to reconnect for that: is [vehicles] open_token the right function, are the tokens over although "
-            "token_created_at is young, is SMARTCAR_API_ORIGIN right?"
+            f"V2 refused every token sent, {count:,} in all, in the same way ({kind}), so no more were sent, and no "
+            "user has to reconnect because of it. Check that [vehicles] open_token is the right function, that "
+            "token_created_at is right and the tokens have not expired, and that SMARTCAR_API_ORIGIN is right"
         )
 
     def _write(self, answers: Iterable[TokenAnswer]) -> None:
         personal: dict[tuple[str, str], dict[str, Any]] = {}
-        ties, asked, tokens = [], [], {}
+        links, asked, tokens = [], [], {}
         for answer in answers:
             owner = answer.owner
             for car in answer.cars:
@@ -178,41 +178,41 @@ class TokenOwners:
                     personal[car.user_id, owner.user] = {**row, "seen_at": self._now}
                 tokens[digest(car.token or "")] = owner
             if len(answer.cars) == 1 and len(owner.vehicles) == 1:
-                ties.append(tie("tokens", answer.cars[0], owner.vehicles[0], self._now))
+                links.append(link("tokens", answer.cars[0], owner.vehicles[0], self._now))
         self._ledger.record(t.personal, list(personal.values()))
-        self._ledger.record(t.ties, ties)
+        self._ledger.record(t.ties, links)
         self._ledger.record(t.asked, asked)
         self._ledger.record(t.tokens, [_row(name, owner, self._now) for name, owner in tokens.items()])
 
 
 def _is_refusal(error: SmartcarError) -> bool:
-    """Whether V2 would not have this token, or could not be sent it: no passing limit, no failure of its own."""
+    """Return whether V2 refused the token, or it could not be sent; not a rate limit, and not a failure of V2."""
     if isinstance(error, RateLimitError):
         return False
     return isinstance(error, AuthenticationError) or 400 <= (error.status or 0) < 500
 
 
 def _refusal(error: SmartcarError) -> str:
-    """What is alike of refusals that are alike."""
+    """Return the kind of a refusal: its status, type and code."""
     words = (str(error.status or "it can't be sent"), error.type, error.code)
     return " ".join(word for word in words if word)
 
 
-def tie(source: str, car: Car, vehicle_id: str, now: datetime) -> dict[str, Any]:
-    """The ledger's row that a car is one of Smartcar's vehicles."""
+def link(source: str, car: Car, vehicle_id: str, now: datetime) -> dict[str, Any]:
+    """Return the ledger row that links a car to one of Smartcar's vehicles."""
     return {"source": source, "local_vehicle_id": car.local_vehicle_id, "vehicle_id": vehicle_id, "seen_at": now}
 
 
 def digest(secret: str) -> str:
-    """A digest of a VIN or a token: enough to match by, and neither stands in the ledger."""
+    """Return a digest of a VIN or a token, to match by; the secret itself is never stored in the ledger."""
     return hashlib.sha256(secret.strip().upper().encode()).hexdigest()[:32]
 
 
 def _owner(row: dict[str, Any]) -> TokenOwner | None:
-    """What the ledger keeps of a token; None where an id in it is none, as earlier versions of the kit kept them."""
+    """Return the owner in a ledger row; None if an id in it is invalid, which earlier versions of the kit allowed."""
     user, vehicles = row["smartcar_user_id"], tuple(json.loads(row["vehicles"]))
-    told = vehicles if user is None else (user, *vehicles)
-    return TokenOwner(user, vehicles) if all(smartcar_id(one) for one in told) else None
+    ids = vehicles if user is None else (user, *vehicles)
+    return TokenOwner(user, vehicles) if all(smartcar_id(id) for id in ids) else None
 
 
 def _row(name: str, owner: TokenOwner, now: datetime) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Gets new V2 tokens for cars whose own are over: each refresh token used once, each pair stored before it is used."""
+"""Refreshes expired V2 tokens: uses each refresh token once, and stores each new pair before using it."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from smartcar_ops.smartcar.auth import ReconnectError, UserTokens
 log = logging.getLogger("smartcar_ops.audit")
 
 UNUSABLE = SmartcarError(
-    "refresh: the stored token can't be opened, or its row changed meanwhile.", code="STORED_TOKEN"
+    "refresh: the stored token can't be opened, or its row has changed in the meantime.", code="STORED_TOKEN"
 )
-"""What stands for an answer where nothing was sent."""
+"""The error recorded if nothing was sent."""
 
 SOURCE = "refresh"
-"""Under this the ledger keeps which refresh tokens were refused, so that they are not tried again."""
+"""The ledger's source for refused refresh tokens, which are not tried again."""
 
 PROBE = 10
-"""So many refresh tokens refused, and none taken, say something of ``open_token`` and not of the tokens."""
+"""If this many refresh tokens are refused, and none is accepted, ``open_token`` is probably wrong."""
 
 
 @dataclass(frozen=True)
 class Renewed:
-    """What renewing came to, counted in cars.
+    """The outcome of refreshing tokens, counted in cars.
 
-    ``tokens`` are the living access tokens by local vehicle id, all of them read from the database. ``refused``: the
-    user must go through Connect again; ``failed_cars``: the next run tries again, with what
-    came instead; ``not_tried``: another run writes.
+    ``tokens``: the live access tokens by local vehicle id, all read back from the database. ``refused``: the user must
+    go through Connect again. ``failed_cars``: the errors by car; the next run retries. ``not_tried``: another run held
+    the writer lock.
     """
 
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -55,7 +55,7 @@ class Renewed:
 
     @property
     def renewed(self) -> int:
-        """Cars that have a living token now."""
+        """Cars that have a live token now."""
         return len(self.tokens)
 
 
@@ -69,11 +69,11 @@ def refresh(
     now: datetime,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Renewed:
-    """Refreshes the tokens of those cars whose own is not alive and that have a refresh token; no unit.
+    """Refresh the tokens of cars whose token has expired and that have a refresh token; costs no units.
 
-    Holds the writer lock meanwhile. ``now`` is the age that new tokens are stored with, a little more than their own.
-    AuthenticationError where the application's pair is refused, V2StoppedError where V2 has stopped, DatabaseError
-    where tokens can't be stored; the failure of a single user is counted, not raised.
+    Holds the writer lock. ``now`` is stored as the creation time of new tokens, slightly before the real one.
+    AuthenticationError if the application's credentials are refused, V2StoppedError if V2 has stopped, DatabaseError
+    if tokens can't be stored; the failure for a single user is counted, not raised.
     """
     wanted = [car.local_vehicle_id for car in cars if car.refreshable and not car.token_alive]
     if not wanted:
@@ -82,14 +82,14 @@ def refresh(
     renewal = _Renewal(company, ledger, tokens, StoredTokens(company, sleep=sleep), now)
     with suppress(LockedError), lock(ledger, WRITER, run_id) as held:
         renewal.run(wanted, held)
-    came = renewal.outcome(wanted)
-    told = {"refreshed": came.renewed, "refused": came.refused, "failed": came.failed, "not tried": came.not_tried}
-    log.info("tokens of vehicles: %s", counts(told))
-    return came
+    done = renewal.outcome(wanted)
+    counted = {"refreshed": done.renewed, "refused": done.refused, "failed": done.failed, "not tried": done.not_tried}
+    log.info("tokens of vehicles: %s", counts(counted))
+    return done
 
 
 class _Renewal:
-    """One renewal: what became of each car."""
+    """The state of one `refresh`: the outcome for each car so far."""
 
     def __init__(self, company: Company, ledger: Ledger, tokens: UserTokens, rows: StoredTokens, now: datetime) -> None:
         self._company, self._ledger, self._tokens, self._rows, self._now = company, ledger, tokens, rows, now
@@ -101,13 +101,13 @@ class _Renewal:
         self._errors: dict[str, SmartcarError] = {}
 
     def outcome(self, wanted: Collection[str]) -> Renewed:
-        """What the renewal came to; what it did not reach was not tried."""
+        """Return the outcome; cars that were not reached count as not tried."""
         done = {*self._alive, *self._refused, *self._failed}
         failed = {car_id: self._errors.get(car_id, UNUSABLE) for car_id in sorted(self._failed)}
         return Renewed(self._alive, len(self._refused), failed, len(set(wanted) - done))
 
     def run(self, wanted: list[str], held: Held) -> None:
-        """Renews one refresh token after the other; LockedError where the lock is lost."""
+        """Use one refresh token after the other; LockedError if the lock is lost."""
         groups = self._groups(wanted)
         if not groups:
             return
@@ -128,7 +128,7 @@ class _Renewal:
         return not self._taken and self._tried >= PROBE
 
     def _settle_refusals(self) -> None:
-        """Keeps which tokens were refused; where that was every one of many, none: they are tried again next time."""
+        """Record the refused tokens, unless all of many were refused: those are tried again in the next run."""
         if self._all_refused:
             self._failed |= {str(row["subject"]) for row in self._refusals}
             self._refused -= self._failed
@@ -136,7 +136,7 @@ class _Renewal:
             self._ledger.record(t.asked, self._refusals)
 
     def _groups(self, wanted: list[str]) -> dict[str, list[Car]]:
-        """Usable refresh token -> its cars, as the rows stand now: another run may have renewed them meanwhile."""
+        """Return usable refresh token -> its cars, from the current rows: another run may have refreshed them."""
         groups: dict[str, list[Car]] = defaultdict(list)
         refused = self._ledger.asked(SOURCE)
         for car in self._read(wanted, self._failed):
@@ -170,9 +170,9 @@ class _Renewal:
         self._read(ids, self._failed)
 
     def _read(self, ids: list[str], otherwise: set[str]) -> list[Car]:
-        """Reads the rows again and keeps living tokens: ours, or those somebody else stored meanwhile.
+        """Read the rows again and collect live tokens, whether this run or another process stored them.
 
-        Returns the cars without one; they and rows that are gone are noted in ``otherwise``.
+        Returns the cars without a live token; their ids, and those of deleted rows, are added to ``otherwise``.
         """
         otherwise.update(ids)
         left = []
@@ -185,7 +185,7 @@ class _Renewal:
         return left
 
     def _refuse(self, cars: list[Car], stored: set[str | bytes]) -> None:
-        """Notes that Smartcar took these cars' refresh token no more, where they still hold it."""
+        """Record that Smartcar refused the refresh token of these cars, if they still have it."""
         for car in cars:
             if car.stored_refresh_token in stored:
                 self._settle(car, self._refused)
@@ -197,7 +197,7 @@ class _Renewal:
         where.add(car.local_vehicle_id)
 
     def _refusal(self, car: Car) -> str:
-        """The ledger's word for this refresh token's refusal: a digest, bound to the application that asked."""
+        """Return the ledger's entry for the refusal of this refresh token: a digest, bound to the application."""
         stored = car.stored_refresh_token or ""
         text = stored if isinstance(stored, bytes) else stored.encode()
         return f"refused {hashlib.sha256(self._tokens.application_id.encode() + text).hexdigest()[:32]}"

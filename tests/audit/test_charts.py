@@ -160,7 +160,7 @@ def test_one_user_among_a_million_is_still_a_bar():
 
 def test_a_bucket_that_does_not_exist_is_refused_by_name():
     """A name outside the nine would break the sum, so it raises."""
-    with pytest.raises(ValueError, match=r"'maped' is no audit bucket; expected one of mapped"):
+    with pytest.raises(ValueError, match=r"'maped' is not an audit bucket; expected one of mapped"):
         charts.users_by_bucket({"maped": 1})
 
 

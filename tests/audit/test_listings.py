@@ -49,7 +49,7 @@ def test_management_is_kept_and_costs_what_was_said(make_house: Callable[..., Ho
     asked = house.ask(["management"])
     assert live(house) == managed(house)
     assert {"management": house.transport.spent["management"]} == said
-    assert f"management: {len(live(house))} rows, beside no V3 connections: those were never listed" == str(asked)
+    assert f"management: {len(live(house))} found; V3 connections have not been read yet" == str(asked)
 
 
 def test_the_two_lists_side_by_side(house: House) -> None:
@@ -62,7 +62,7 @@ def test_the_two_lists_side_by_side(house: House) -> None:
     told = [{name: row[name] for name in row if name not in KEPT_BY_THE_LEDGER} for row in kept]
     house.ledger.record_connections(told, complete=True, now=house.now.replace(tzinfo=None))
     asked = house.ask(BOTH)
-    assert f"management: {len(live(house))} rows, 2 only there, 1 only in V3 connections" in str(asked)
+    assert f"management: {len(live(house))} found, 2 only there, 1 only in V3 connections" in str(asked)
 
 
 def test_a_listing_of_the_hour_is_not_repeated(house: House) -> None:
@@ -71,7 +71,7 @@ def test_a_listing_of_the_hour_is_not_repeated(house: House) -> None:
     assert {} == house.linker().cost(["management"]).units
     again = house.ask(["management"])
     assert (1, {}) == (house.transport.spent["management"], dict(again.answers))
-    assert "rows" in str(again)
+    assert " found" in str(again)
     assert {"management": 1} == house.linker().cost(["management"], relist=True).units
     house.now += timedelta(hours=2)
     house.ask(["management"])
@@ -110,7 +110,7 @@ def test_a_failure_is_counted_and_the_rest_is_asked(house: House) -> None:
     house.now += timedelta(hours=2)
     asked = house.ask(("connections", "management", "vins"))
     assert 1 == asked.failed["management"]
-    assert "management: 1 failed, asked again next time" in str(asked)
+    assert "management: 1 failed (the next run retries them)" in str(asked)
     assert asked.answers["connections"] > 0
     assert live(house) == managed(house)
 
@@ -159,7 +159,7 @@ def test_what_arrived_is_counted_and_costs_nothing(house: House) -> None:
     house.ledger.record(t.personal, [{"user_id": "1", "smartcar_user_id": "u", "source": "redirects", "seen_at": now}])
     sources = ("webhooks", "redirects")
     assert 0 == house.linker().cost(sources).total
-    words = "webhooks: 1 known to the ledger; redirects: 1 known to the ledger"
+    words = "webhooks: 1 in the ledger; redirects: 1 in the ledger"
     assert words == str(house.ask(sources))
     assert [] == house.transport.calls
 
@@ -184,7 +184,7 @@ def test_what_is_no_id_becomes_nobodys(make_house: Callable[..., House], any_dat
     asked = house.ask((*AUTO, "management"), accept_list=True)
     assert set() == {id for id in named(house) if smartcar_id(id) != id}
     for source in BOTH:
-        assert "that can't be read were left out" in asked.told[source]
+        assert "left out because they can't be read" in asked.details[source]
     assert {"connection user", "managed connection user", "V2 user"} <= {
         what.removesuffix(": no id of Smartcar") for what in house.transport.oddities.counts
     }
@@ -196,9 +196,9 @@ def test_rows_without_a_mode_are_no_empty_list_in_silence(make_house: Callable[.
     house = make_house(users=40, faults=["rows-without-mode"]).expand()
     asked = house.ask(BOTH)
     assert ([], set()) == (house.ledger.connections(), managed(house))
-    dropped = f"{len(live(house))} that can't be read were left out"
+    dropped = f"{len(live(house))} left out because they can't be read"
     for source in BOTH:
-        assert f"{source}: the list has 0 rows; 0 of 0 known ones are not in it, {dropped}" in str(asked)
+        assert f"{source}: the list has 0 rows; 0 of 0 known ones are missing, {dropped}" in str(asked)
     assert (False, 2) == (asked.complete, asked.unanswered)
 
 

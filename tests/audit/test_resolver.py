@@ -93,7 +93,7 @@ def test_a_budget_stops_and_later_runs_end_where_one_run_would(make_house: Calla
             break
         stopped += 1
         assert sum(asked.not_read.values()) > 0
-        assert "not read, the allowance ended" in str(asked)
+        assert "not read (the allowance ran out)" in str(asked)
     else:
         raise AssertionError("never complete")
     assert stopped > 2

@@ -126,8 +126,8 @@ def test_a_refusal_of_every_token_ends_the_asking_and_sends_nobody_away(make_hou
     house.execute(WRONG)
     asked = house.ask()
     assert PROBE == len(sent(house))
-    assert not asked.complete and "V2 refuses every token that was asked" in asked.refused["tokens"]
-    assert "10 alike (401 AUTHENTICATION)" in str(asked) and "open_token" in str(asked)
+    assert not asked.complete and "V2 refused every token sent, 10 in all" in asked.refused["tokens"]
+    assert "10 in all, in the same way (401 AUTHENTICATION)" in str(asked) and "open_token" in str(asked)
     assert asked.answers["vins"]
     living = {str(car.user_id) for car in house.company.cars_to_ask(house.now) if car.token_alive}
     assert not living & set(house.audit().users.query("bucket == 'reconnect'")["user_id"])
@@ -147,7 +147,7 @@ def test_a_few_refusals_are_the_tokens_own_only_where_v2_ever_answered(make_hous
     ids = ", ".join(few)
     house.execute(f"UPDATE vehicles SET token_created_at = '2020-01-01 00:00:00' WHERE id NOT IN ({ids})")
     house.execute(f"{WRONG} WHERE id IN ({ids})")
-    assert "3 alike" in house.ask(["tokens"]).refused["tokens"]
+    assert "3 in all" in house.ask(["tokens"]).refused["tokens"]
     assert {} == house.ledger.asked("tokens")
     other = next(car for car in living if car.local_vehicle_id not in few)
     assert owners(house).of(other).user
@@ -170,7 +170,9 @@ def test_a_comparison_ends_where_every_token_is_refused(make_house: Callable[...
     house.ask(["connections", "vins"])
     house.execute(WRONG)
     linked = [replace(pair, token=f"wrong-{number}") for number, pair in enumerate(pairs(house))]
-    with pytest.raises(RefusedAlikeError, match=r"V2 refuses every token .* alike \(401 AUTHENTICATION\)") as raised:
+    with pytest.raises(
+        RefusedAlikeError, match=r"V2 refused every token .* in the same way \(401 AUTHENTICATION\)"
+    ) as raised:
         record(house, linked, [])
     assert 2 == raised.value.exit_code
     assert PROBE <= len(sent(house)) < PROBE + 4

@@ -128,7 +128,7 @@ def test_a_failure_is_one_sentence_in_the_panel(house: House, session: Session) 
     panel = BackfillPanel(session, Backfill(session))
     panel.sources.value = "moon"
     press(panel, "plan")
-    assert "sources names &#x27;moon&#x27;" in panel.status.value
+    assert "sources has &#x27;moon&#x27;" in panel.status.value
     assert not panel.plan.disabled
 
 

@@ -176,7 +176,7 @@ KNOWN_EARLY = [
     ("20_audit_usr_ids", (), "(did you mean 20_audit_user_ids?)"),
     ("nowhere/20_audit.ipynb", (), "there is no notebook 'nowhere/20_audit.ipynb' (did you mean 20_audit_user_ids?)"),
     ("20", ("-p", "max_cals=5"), "has no parameter 'max_cals' (did you mean max_calls?)"),
-    ("20", ("-p", "sources=token"), "sources names 'token' (did you mean tokens?)"),
+    ("20", ("-p", "sources=token"), "sources has 'token' (did you mean tokens?)"),
     ("20", ("-p", "max_calls=-1"), "max_calls is -1; expected 0 or more"),
     ("20", ("-p", "max_minutes=-5"), "max_minutes is -5; expected 0 or more"),
     ("10", ("-p", "vehicles=-1"), "vehicles is -1; expected 0 or more"),
