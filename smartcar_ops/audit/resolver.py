@@ -106,20 +106,23 @@ class IdentityResolver:
         self._lists.refuse_unset_token(sources)
         asked, report = SourceReport(), progress or (lambda what, done, of: None)
         names = ("connections", "subscriptions", "management", "refresh", "tokens", "vins")
-        put = {name: Questions[Any, Any](name, self._ledger, asked, self._now) for name in names}
+        questions = {name: Questions[Any, Any](name, self._ledger, asked, self._now) for name in names}
         steps: dict[str, Callable[[], None]] = {
             "connections": lambda: self._lists.ask_connections(
-                asked, put["connections"], report, relist=relist, accept=accept_list
+                asked, questions["connections"], report, relist=relist, accept=accept_list
             ),
-            "subscriptions": lambda: self._lists.ask_subscriptions(asked, put["subscriptions"], relist=relist),
+            "subscriptions": lambda: self._lists.ask_subscriptions(asked, questions["subscriptions"], relist=relist),
             "external_id": lambda: self._lists.read_external_ids(asked),
             "management": lambda: self._lists.ask_managed(
-                asked, put["management"], report, relist=relist, accept=accept_list
+                asked, questions["management"], report, relist=relist, accept=accept_list
             ),
-            "refresh": lambda: self._renew_tokens(asked, put["refresh"]),
-            "tokens": lambda: self._ask_tokens(asked, put["tokens"], executor, report),
+            "refresh": lambda: self._renew_tokens(asked, questions["refresh"]),
+            "tokens": lambda: self._ask_tokens(asked, questions["tokens"], executor, report),
             "vins": lambda: self._ask_vins(
-                put["vins"], executor, report, unless=put["tokens"] if self._uses_tokens(sources, asked) else None
+                questions["vins"],
+                executor,
+                report,
+                unless=questions["tokens"] if self._uses_tokens(sources, asked) else None,
             ),
             "webhooks": lambda: self._count_known(asked, "webhooks"),
             "redirects": lambda: self._count_known(asked, "redirects"),
@@ -127,7 +130,7 @@ class IdentityResolver:
         wanted = [step for source in sources for step in _steps_of(source)]
         for step in wanted:
             _run_step(step, steps[step], asked)
-        again = _to_retry(wanted, put) if not asked.not_read else []
+        again = _to_retry(wanted, questions) if not asked.not_read else []
         if again:
             log.info("retrying, because some questions had no answer: %s", ", ".join(again))
         for step in again:
@@ -290,9 +293,9 @@ def _steps_of(source: str) -> tuple[str, ...]:
     return {"connections": ("connections", "subscriptions"), "tokens": ("refresh", "tokens")}.get(source, (source,))
 
 
-def _to_retry(steps: Sequence[str], put: Mapping[str, Questions[Any, Any]]) -> list[str]:
+def _to_retry(steps: Sequence[str], questions: Mapping[str, Questions[Any, Any]]) -> list[str]:
     """Return the steps in which a question failed that may be answered by now, and the steps that depend on them."""
-    again = {step for step in steps if step in put and put[step].may_pass}
+    again = {step for step in steps if step in questions and questions[step].may_pass}
     if again & {"refresh", "tokens"}:
         again |= {"tokens", "vins"}
     return [step for step in steps if step in again]

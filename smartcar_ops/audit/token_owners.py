@@ -75,8 +75,8 @@ class TokenOwners:
     def refused_alike(self) -> str:
         """Why no further token is worth a call, in words: `PROBE` or more were all refused in the same way."""
         with self._lock:
-            alike = not self._answered and len(self._refusals) == 1 and self._refusals.total() >= PROBE
-        return self._in_words() if alike else ""
+            same_refusal = not self._answered and len(self._refusals) == 1 and self._refusals.total() >= PROBE
+        return self._in_words() if same_refusal else ""
 
     def note_stop(self) -> None:
         """Record that V2 has stopped."""
@@ -148,9 +148,9 @@ class TokenOwners:
         before = any(row["smartcar_user_id"] for row in self._ledger.rows(t.tokens))
         with self._lock:
             held, self._held = self._held, []
-            alike = not self._answered and len(self._refusals) == 1
+            same_refusal = not self._answered and len(self._refusals) == 1
             few = self._refusals.total() < PROBE
-            doubtful = alike and (bool(held) or not few) and not (few and before)
+            doubtful = same_refusal and (bool(held) or not few) and not (few and before)
         if doubtful:
             return self._in_words()
         self._write(held)

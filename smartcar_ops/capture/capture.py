@@ -1,4 +1,4 @@
-"""The capture of what arrived, as its notebook drives it."""
+"""Reads files of redirects and webhooks and stores the ids in them as evidence, as the notebook drives it."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from smartcar_ops.smartcar.inbound import is_signed, read_event, read_redirect
 
 
 class Capture:
-    """Keeps the ids of two files in the ledger; asks nobody, changes no row of the company.
+    """Stores the ids from two files in the ledger; makes no API call and writes nothing to the company's tables.
 
-    ParameterError for a file that is missing or can't be read, before anything is kept.
+    ParameterError, before anything is stored, if a file is missing or can't be read.
     """
 
     def __init__(self, session: Session, *, redirects: str = "", webhooks: str = "") -> None:
@@ -45,7 +45,7 @@ class Capture:
         return self.session.priced({})
 
     def read(self) -> Captured:
-        """Reads the files, and keeps what names a user."""
+        """Read the files, and store the lines that identify a user."""
         session = self.session
         self.result = capture(
             session.company,
@@ -62,15 +62,15 @@ class Capture:
         return self.result.table()
 
     def remarks(self) -> str:
-        """Return what else is to be known of the lines."""
+        """Return what else you should know about the lines."""
         return self.result.remarks
 
     def people(self) -> pd.DataFrame:
-        """Return the lines that somebody must look at."""
+        """Return the lines that a person must look at."""
         return self.result.people()
 
     def finish(self) -> Outcome:
-        """Keep the table and end the session: exit code 1 if lines are unroutable or invalid, 3 if there were none."""
+        """Save the table and end the session: exit code 1 if lines are unroutable or invalid, 3 if there were none."""
         self.session.save(captured=self.result.rows)
         return self.session.finish(self.result.verdict, exit_code=self.result.exit_code, **self.result.summary())
 
@@ -78,37 +78,38 @@ class Capture:
 log = logging.getLogger("smartcar_ops.capture")
 
 CHUNK = 2000
-"""Lines that are looked up and kept together."""
+"""Lines that are looked up and stored together."""
 
 UNSIGNED, UNCHECKED, MISFIT, SIGNED = "unsigned", "unchecked", "wrong_signature", "signed"
 MODELESS, REORDERED = "without_mode", "reordered"
 
 PROOFS = {
-    UNSIGNED: "came without a signature",
+    UNSIGNED: "has no signature",
     UNCHECKED: "its signature was not checked",
-    MISFIT: "its signature is not that of its body",
+    MISFIT: "its signature does not match its body",
     SIGNED: "signed by Smartcar",
 }
-"""How far a webhook is proved to be Smartcar's, in words."""
+"""Whether a webhook is proved to be from Smartcar, in words."""
 
 
 class JudgedLine(NamedTuple):
-    """What a line says by itself, the local user it names, how far it is proved and whether it tells a mode.
+    """A line judged by its content alone: its outcome, the local user in it, and its proof and mode as ``marks``.
 
-    ``beside`` is a second name of a local user. Whether the company has these users is not known yet.
+    ``second_local`` is another id of a local user in the same line. Whether the company has these users is not known
+    yet.
     """
 
     row: CapturedRow
     local: str | None = None
     marks: tuple[str, ...] = ()
-    beside: str | None = None
+    second_local: str | None = None
     checked: bool = False
-    """Whether the company checked the redirect's state."""
+    """True if the company checked the redirect's state."""
 
 
 @dataclass
 class _Tally:
-    """What is known so far: lines by kind and outcome, webhooks by what marks them, kept and in all."""
+    """The counts so far: lines by kind and outcome, and webhooks by mark, both kept ones and all."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
@@ -117,7 +118,7 @@ class _Tally:
     new: int = 0
 
     def in_words(self, kind: str) -> str:
-        """How many lines of a kind had which outcome."""
+        """Return how many lines of a kind had which outcome."""
         return counts({outcome: lines for (of, outcome), lines in self.counts.items() if of == kind})
 
     def add(self, rows: Iterable[CapturedRow], judged: Iterable[JudgedLine]) -> None:
@@ -139,20 +140,20 @@ def capture(
     management_tokens: Sequence[SecretStr],
     now: datetime,
 ) -> Captured:
-    """Reads the files and keeps what names a user in the ledger; asks nobody, changes no row of the company.
+    """Read the files and store what identifies a user in the ledger; makes no API call.
 
-    Reading a file again keeps nothing new. What is believed of a webhook that nothing proves is the layout's to say.
-    ParameterError where a file of redirects begins with none.
+    Writes nothing to the company's tables; reading a file again stores nothing new. ``[webhooks]`` of the layout
+    decides whether webhooks without proof are accepted. ParameterError if a file of redirects does not begin with one.
     """
-    keeper, tally, rules = _Keeper(company, ledger, now), _Tally(), company.layout.webhooks
+    store, tally, rules = _EvidenceStore(company, ledger, now), _Tally(), company.layout.webhooks
     if redirects:
         for judged in _chunks(_judge_redirect(one) for one in files.redirects(redirects)):
-            tally.add(keeper.keep_redirects(judged, tally), judged)
+            tally.add(store.keep_redirects(judged, tally), judged)
         log.info("redirects: %s", tally.in_words("redirects"))
     if webhooks:
         judge = _Judge(management_tokens, rules, ledger.scope.mode)
         for judged in _chunks(judge(one) for one in files.webhooks(webhooks)):
-            tally.add(keeper.keep_webhooks(judged, tally), judged)
+            tally.add(store.keep_webhooks(judged, tally), judged)
         log.info("webhooks: %s", tally.in_words("webhooks"))
     frame = pd.DataFrame(tally.rows, columns=COLUMNS).astype({name: "str" for name in COLUMNS if name != "line"})
     return Captured(
@@ -174,7 +175,7 @@ def _chunks(judged: Iterator[JudgedLine]) -> Iterator[list[JudgedLine]]:
 
 
 def _judge_redirect(given: SentBack) -> JudgedLine:
-    row = CapturedRow("redirects", given.line, "kept", "names a user of the company")
+    row = CapturedRow("redirects", given.line, "kept", "is about one of your users")
 
     def refused(outcome: str, reason: str) -> JudgedLine:
         return JudgedLine(row._replace(outcome=outcome, reason=reason))
@@ -182,26 +183,27 @@ def _judge_redirect(given: SentBack) -> JudgedLine:
     if given.problem:
         return refused("invalid", given.problem)
     try:
-        found = read_redirect(given.address)
+        redirect = read_redirect(given.address)
     except NotSmartcarError as error:
         return refused("invalid", str(error).removeprefix("smartcar: "))
-    row = row._replace(vehicle_id=found.vehicle_id)
-    if found.error:
+    row = row._replace(vehicle_id=redirect.vehicle_id)
+    if redirect.error:
         return refused("declined", "Connect ended with an error")
-    if not found.user_id:
+    if not redirect.user_id:
         return refused("unroutable", "has no user_id, as after a re-authentication")
-    row = row._replace(smartcar_user_id=found.user_id)
-    local = given.user_id or found.external_id
+    row = row._replace(smartcar_user_id=redirect.user_id)
+    local = given.user_id or redirect.external_id
     if not local:
-        return refused("unroutable", "names no local user: neither user_id nor external_id")
-    return JudgedLine(row, local, beside=found.external_id if given.user_id else None, checked=given.checked)
+        return refused("unroutable", "has no id of a local user: neither user_id nor external_id")
+    second = redirect.external_id if given.user_id else None
+    return JudgedLine(row, local, second_local=second, checked=given.checked)
 
 
 class _Judge:
-    """Tells what a webhook says by itself, and whether that may be believed.
+    """Judges a webhook by its content, and decides whether it is accepted.
 
-    Without a management token nothing can be checked: events are then believed, and counted, unless the layout says
-    itself that they are refused.
+    Without a management token no signature can be checked: events are then accepted, and counted, unless the layout
+    refuses them explicitly.
     """
 
     def __init__(self, tokens: Sequence[SecretStr], rules: Webhooks, mode: str) -> None:
@@ -215,7 +217,7 @@ class _Judge:
         }
 
     def __call__(self, given: Delivery) -> JudgedLine:
-        """The line as it ends, unless its local user is none."""
+        """Return the judged line; its local user is looked up later."""
         row = CapturedRow("webhooks", given.line, "kept", "")
         marks: tuple[str, ...] = ()
 
@@ -227,23 +229,23 @@ class _Judge:
         try:
             event = read_event(given.body)
         except NotSmartcarError:
-            return refused("invalid", "its body is no event")
+            return refused("invalid", "its body is not an event")
         if event.type == "VERIFY":
-            return refused("verify", "asks the receiver to prove itself")
+            return refused("verify", "checks that the receiver is yours")
         proof = self._proof(given)
         reordered = proof == MISFIT and given.parsed
         marks = (proof, *([] if event.modes else [MODELESS]), *([REORDERED] if reordered else []))
         row = row._replace(reason=PROOFS[proof], smartcar_user_id=event.user_id, vehicle_id=event.vehicle_id)
         if any(mode != self._mode for mode in event.modes):
-            return refused("other_mode", f"this run is about mode {self._mode}")
+            return refused("other_mode", f"this run is for mode {self._mode}")
         if self._refused[proof]:
             return refused("invalid", self._why(proof, given))
         if event.problem:
             return refused("invalid", event.problem)
         if not event.user_id or not event.vehicle_id:
-            return refused("unroutable", f"names no {'vehicle' if event.user_id else 'user'}")
+            return refused("unroutable", f"has no {'vehicle' if event.user_id else 'user'} id")
         if not event.modes:
-            row = row._replace(reason=f"{row.reason}; tells no mode")
+            row = row._replace(reason=f"{row.reason}; has no mode")
         return JudgedLine(row, event.external_id, marks)
 
     def _proof(self, given: Delivery) -> str:
@@ -257,22 +259,22 @@ class _Judge:
     @staticmethod
     def _why(proof: str, given: Delivery) -> str:
         if proof == MISFIT and given.parsed:
-            return f"{PROOFS[proof]}; its body was stored parsed, and what a database re-ordered can't be checked"
+            return f"{PROOFS[proof]}; it was stored parsed, and can't be checked if the database changed its order"
         if proof == MISFIT:
-            return f"{PROOFS[proof]}, by SMARTCAR_MANAGEMENT_TOKEN"
+            return f"{PROOFS[proof]}, according to SMARTCAR_MANAGEMENT_TOKEN"
         return f'{PROOFS[proof]}, and [webhooks] unsigned is not "believe"'
 
 
-class _Keeper:
-    """Looks a chunk's users up, and keeps what it says."""
+class _EvidenceStore:
+    """Looks up the users of a chunk of lines, and stores its evidence in the ledger."""
 
     def __init__(self, company: Company, ledger: Ledger, now: datetime) -> None:
         self._company, self._ledger = company, ledger
         self._now = t.as_kept(now)
 
     def keep_redirects(self, judged: list[JudgedLine], tally: _Tally) -> list[CapturedRow]:
-        """The chunk's rows as they end: a redirect that names nobody of the company is unroutable, one that names two
-        is nobody's."""
+        """Store redirects and return their rows: without one of the company's users they are unroutable, with two
+        invalid."""
         users = self._users(judged)
         rows = [self._redirect(one, users) for one in judged]
         kept = [(row, one.checked) for row, one in zip(rows, judged, strict=True) if row.outcome == "kept"]
@@ -287,14 +289,14 @@ class _Keeper:
         if local is None:
             return row
         if local not in users:
-            reason = "names a user that the company's table does not have"
+            reason = "has a user id that is not in your table"
             return row._replace(outcome="unroutable", reason=reason)
-        if users.get(judged.beside or "", users[local]) != users[local]:
-            return row._replace(outcome="invalid", reason="names one user by user_id and another by external_id")
+        if users.get(judged.second_local or "", users[local]) != users[local]:
+            return row._replace(outcome="invalid", reason="its user_id and its external_id are different users")
         return row._replace(user_id=users[local])
 
     def keep_webhooks(self, judged: list[JudgedLine], tally: _Tally) -> list[CapturedRow]:
-        """The chunk's rows as they end: each says who is connected to a car, some also which local user that is."""
+        """Store webhooks and return their rows: each has a user of a vehicle, some also the local user."""
         users = self._users(judged)
         rows = [one.row._replace(user_id=users.get(one.local or "")) for one in judged]
         kept = [row for row in rows if row.outcome == "kept"]
@@ -303,13 +305,14 @@ class _Keeper:
         return rows
 
     def _users(self, judged: list[JudgedLine]) -> dict[str, str]:
-        return captures.known_users(self._company, {name for one in judged for name in (one.local, one.beside) if name})
+        ids = {id for one in judged for id in (one.local, one.second_local) if id}
+        return captures.known_users(self._company, ids)
 
     def _record(self, table: Any, by: str, rows: Iterable[dict[str, Any]], tally: _Tally) -> None:
-        """Adds the rows that the ledger does not have yet; the others stay as they were seen first."""
-        fresh = captures.news(self._ledger, table, list(rows), by)
-        self._ledger.record(table, [{**row, "seen_at": self._now} for row in fresh])
-        tally.new += len(fresh)
+        """Add the rows that the ledger does not have yet; the others keep the time at which they were first seen."""
+        new_rows = captures.news(self._ledger, table, list(rows), by)
+        self._ledger.record(table, [{**row, "seen_at": self._now} for row in new_rows])
+        tally.new += len(new_rows)
 
 
 def _personal(row: CapturedRow) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""What arrived at the company, out of the files it was kept in: Connect's redirects and Smartcar's webhooks.
+"""Reads what the company received from the files it was stored in: Connect's redirects and Smartcar's webhooks.
 
-A row that can't be read is an arrival with a ``problem``, and ends nothing.
+A row that can't be read is returned with a ``problem``; the rows after it are still read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from smartcar_ops.smartcar import json_values
 from smartcar_ops.smartcar.error_responses import mapping, text
 
 YES = ("true", "yes", "1")
-"""What `state_checked` may say."""
+"""The values of `state_checked` that mean yes."""
 
 LONGEST_ADDRESS = 100_000
 """Characters of a redirect's address."""
@@ -31,28 +31,28 @@ ADDRESS = (
     *("url", "query", "address", "uri", "request_uri", "request", "href", "location", "query_string", "querystring"),
     *("querystringparameters", "rawquerystring", "path"),
 )
-"""The columns or members that may hold a redirect's address, the first that is filled."""
+"""The columns or members that may hold a redirect's address; the first that is not empty counts."""
 
 LOGGED = re.compile(r"\b(?:GET|POST|HEAD) (?P<address>\S+)(?: HTTP/[\d.]+)?")
-"""How an access log has the address that was asked for."""
+"""How an access log shows the requested address."""
 
 NAMING = re.compile(r"(?:\b|%3F|%26|%23)(?:user_?id|code|error|state)(?:=|%3D)", re.IGNORECASE)
-"""What a redirect's address has somewhere."""
+"""A parameter by which a redirect's address is recognized."""
 
 BODY = ("body", "rawbody", "raw-body", "payload", "raw", "content", "requestbody", "request-body", "message", "event")
-"""The members or columns that may hold a webhook's body, the first that is filled."""
+"""The members or columns that may hold a webhook's body; the first that is not empty counts."""
 
 SIGNATURE = ("signature", "sc-signature", "scsignature", "x-sc-signature", "http-sc-signature")
 
 WRAPPED = ("request", "req", "http", "event")
-"""Members in which some receivers keep body and headers together."""
+"""Members in which some receivers store body and headers together."""
 
 
 @dataclass(frozen=True)
 class SentBack:
-    """A redirect as the company stored it; ``user_id`` is its own id of whom it had sent to Connect.
+    """A redirect as the company stored it; ``user_id`` is the company's own id of the user it sent to Connect.
 
-    ``checked``: the company says, by ``state_checked``, that the state was the one it had sent this user with.
+    ``checked``: according to ``state_checked``, the company verified that the state is the one it gave this user.
     """
 
     line: int
@@ -64,9 +64,9 @@ class SentBack:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A webhook as the company stored it: the raw body, and the ``SC-Signature`` that came with it.
+    """A webhook as the company stored it: the raw body and its ``SC-Signature``.
 
-    ``parsed``: the body was stored as an object, so that it may not be written as it came.
+    ``parsed``: the body was stored as an object, so that its text may differ from what was received.
     """
 
     line: int
@@ -77,20 +77,20 @@ class Delivery:
 
 
 def find(name: str, given: str) -> Path | None:
-    """The file that a parameter names, None where it names none; ParameterError where it can't be read."""
+    """Return the path in a parameter, None if it is empty; ParameterError if the file can't be read."""
     if not given.strip():
         return None
     if any(mark in given for mark in ("://", "?", "{", "user_id=", "code=")):
-        # The content itself may hold a code or a place: not repeated.
+        # The content may include a code or a place, so it is not repeated.
         raise ParameterError(f"parameters: {name} holds an address or a body; expected the path of a file of them.")
     path = Path(given.strip()).expanduser()
     try:
         if not path.is_file():
-            raise ParameterError(f"parameters: {name} is {given!r}; there is no such file, give the path of one.")
+            raise ParameterError(f"parameters: {name} is {given!r}, which is not a file; expected the path of one.")
         rows.refuse_strange(name, path)
     except OSError as error:
         raise ParameterError(
-            f"parameters: {name} is {given!r}, which can't be read ({error.strerror}); give a file that can be."
+            f"parameters: {name} is {given!r}, which can't be read ({error.strerror}); expected a readable file."
         ) from None
     return path
 
@@ -99,13 +99,16 @@ def find(name: str, given: str) -> Path | None:
 
 
 def redirects(path: Path) -> Iterator[SentBack]:
-    """Every redirect of a file: CSV with a header, JSON, addresses or lines of a log; ParameterError for none."""
+    """Yield the redirects in a file of CSV with a header, JSON, addresses or log lines.
+
+    ParameterError if the first line is none of these.
+    """
     first = True
     for row in rows.read(path, ADDRESS):
         if first and row.named is None and not row.problem and not NAMING.search(row.text) and "://" not in row.text:
             raise ParameterError(
-                "parameters: redirects names a file whose first line is no redirect and no header with the column url "
-                "or query; expected CSV with such a header, JSON Lines, or an address a line."
+                "parameters: the first line of the redirects file is neither a redirect nor a header with the column "
+                "url or query; expected CSV with such a header, JSON Lines, or one address per line."
             )
         first = False
         yield _sent_back(row)
@@ -115,30 +118,30 @@ def _sent_back(row: FileRow) -> SentBack:
     if row.problem:
         return SentBack(row.line, problem=row.problem)
     named = {"url": row.text} if row.named is None else _small(row.named)
-    addresses = [found for name in ADDRESS if (found := _address(named.get(name)))]
+    addresses = [address for name in ADDRESS if (address := _address(named.get(name)))]
     address = next(filter(NAMING.search, addresses), next(iter(addresses), ""))
     if not address:
-        return SentBack(row.line, problem="the row has no address of a redirect")
+        return SentBack(row.line, problem="the row has no redirect address")
     if len(address) > LONGEST_ADDRESS:
-        return SentBack(row.line, problem="the address is too long to be one")
+        return SentBack(row.line, problem=f"the address has more than {LONGEST_ADDRESS:,} characters")
     checked = str(named.get("state_checked", "")).strip().lower() in YES
     return SentBack(row.line, address, (text(named.get("user_id")) or "").strip() or None, checked=checked)
 
 
 def _small(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The members by name in small letters."""
+    """Return the members by their lower-case names."""
     return {name.lower(): value for name, value in row.items()}
 
 
 def _address(value: Any) -> str:
-    """The address in a cell: alone, somewhere in a line of a log, or taken apart into its parameters."""
+    """Return the address in a cell: alone, somewhere in a log line, or split into its parameters."""
     if isinstance(value, dict):
         return "?" + urlencode({name: one for name, one in value.items() if isinstance(one, str)})
-    told = (text(value) or "").strip()
-    if len(told) > LONGEST_ADDRESS or not re.search(r"\s", told):
-        return told
-    logged = LOGGED.search(told)
-    words = [logged["address"]] if logged else re.split(r"[\s\"'<>]+", told)
+    cell = (text(value) or "").strip()
+    if len(cell) > LONGEST_ADDRESS or not re.search(r"\s", cell):
+        return cell
+    logged = LOGGED.search(cell)
+    words = [logged["address"]] if logged else re.split(r"[\s\"'<>]+", cell)
     return next(filter(NAMING.search, words), "")
 
 
@@ -146,13 +149,13 @@ def _address(value: Any) -> str:
 
 
 def webhooks(path: Path) -> Iterator[Delivery]:
-    """Every webhook of a file of JSON or CSV: an event, or its body with its signature."""
+    """Yield the webhooks in a file of JSON or CSV: events, or raw bodies with their signatures."""
     for row in rows.read(path, BODY):
         yield from map(_delivery, _each(row))
 
 
 def _each(row: FileRow) -> list[FileRow]:
-    """The rows of a list that is kept under a name of its own (`Records`, `Items`); else the row alone."""
+    """Return the rows of a list that is stored under a name (`Records`, `Items`); otherwise the row itself."""
     lists = [value for value in (row.named or {}).values() if isinstance(value, list)]
     stored = _named(row.named or {})
     if len(lists) != 1 or _is_event(stored) or any(name in stored for name in BODY):
@@ -175,27 +178,27 @@ def _delivery(row: FileRow) -> Delivery:
     parsed = isinstance(body, dict)
     raw = _written(body) if isinstance(body, dict) else _unpacked(body, flagged=_is_base64(stored))
     if not raw:
-        return Delivery(row.line, problem="its body is not Base64, as isBase64Encoded says")
+        return Delivery(row.line, problem="its body is not Base64, although isBase64Encoded is true")
     return Delivery(row.line, raw, _signature(stored), parsed=parsed)
 
 
 def _in_line(line: str) -> dict[str, Any] | None:
-    """The object in a line that begins with something else, as a log's does; the line itself may be a text of JSON."""
+    """Return the JSON object in a line, which may begin with other text, as in a log; None if there is none."""
     start = line.find("{")
     try:
-        found = json_values.loads(line[start:]) if start >= 0 else None
+        value = json_values.loads(line[start:]) if start >= 0 else None
     except ValueError:
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The members by name, in whatever case and with whichever dash they were stored."""
+    """Return the members by name, in lower case and with dashes instead of underscores."""
     return {name.lower().replace("_", "-"): value for name, value in row.items()}
 
 
 def _opened(stored: dict[str, Any]) -> dict[str, Any]:
-    """The members, and those of the member that body and headers are kept in together."""
+    """Return the members, with those of the member that holds body and headers moved to the top level."""
     for name in WRAPPED:
         inner = _named(mapping(stored.get(name)))
         if any(known in inner for known in BODY) and not _is_event(inner):
@@ -208,7 +211,7 @@ def _is_event(stored: Mapping[str, Any]) -> bool:
 
 
 def _written(body: Mapping[str, Any]) -> str:
-    """A body that was parsed before it was stored, as Smartcar's own SDKs write it to check it."""
+    """Return the text of a body that was stored parsed, written as Smartcar's SDKs write it to check a signature."""
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -217,34 +220,34 @@ def _is_base64(stored: Mapping[str, Any]) -> bool:
 
 
 def _unpacked(body: str, *, flagged: bool) -> str:
-    """The raw body of a text that was packed into Base64 or into JSON once more; empty where the flag is wrong."""
-    told = body.strip()
-    if flagged or told.startswith(("ey", "ew")):  # how Base64 of an object begins
+    """Return the raw body, decoded if it was stored as Base64 or as a JSON string; empty if ``flagged`` is wrong."""
+    encoded = body.strip()
+    if flagged or encoded.startswith(("ey", "ew")):  # how Base64 of an object begins
         try:
-            return base64.b64decode(told, validate=True).decode("utf-8")
+            return base64.b64decode(encoded, validate=True).decode("utf-8")
         except (binascii.Error, ValueError):
             return "" if flagged else body
-    if told.startswith('"'):
+    if encoded.startswith('"'):
         try:
-            return str(json_values.loads(told))
+            return str(json_values.loads(encoded))
         except ValueError:
             return body
     return body
 
 
 def _signature(stored: Mapping[str, Any]) -> str | None:
-    """The signature beside the body or among the headers, however a framework keeps those."""
-    kept = stored.get("headers") or stored.get("multivalueheaders")
-    if isinstance(kept, str):
-        kept = _in_line(kept)
-    pairs = kept if isinstance(kept, list) else []
-    headers = _named(mapping(kept)) | _named(dict(filter(None, map(_pair, pairs))))
+    """Return the signature next to the body or in the headers, in any of the forms that frameworks store."""
+    raw = stored.get("headers") or stored.get("multivalueheaders")
+    if isinstance(raw, str):
+        raw = _in_line(raw)
+    pairs = raw if isinstance(raw, list) else []
+    headers = _named(mapping(raw)) | _named(dict(filter(None, map(_pair, pairs))))
     candidates = (place.get(name) for place in (stored, headers) for name in SIGNATURE)
     return next((found for value in candidates if (found := _single(value))), None)
 
 
 def _pair(header: Any) -> tuple[str, Any] | None:
-    """A header of a list of them: a pair, or an object with name and value."""
+    """Return (name, value) of a header in a list, which is a pair or an object; None if it is neither."""
     if isinstance(header, dict):
         one = _named(header)
         name, value = one.get("name", one.get("key")), one.get("value")
@@ -256,5 +259,5 @@ def _pair(header: Any) -> tuple[str, Any] | None:
 
 
 def _single(value: Any) -> str | None:
-    """A header's value: some frameworks keep a list of them."""
+    """Return a header's value, which some frameworks store as a list."""
     return text(value[0]) if isinstance(value, list) and value else text(value)

@@ -1,6 +1,6 @@
-"""Rows of a file in whatever form people kept it: CSV, JSON Lines, one JSON document or several, plain lines.
+"""Streams the rows of a file of CSV, JSON Lines, one or more JSON documents, or plain lines.
 
-A file is never held in memory; what can't be read is a row with a ``problem``, and ends nothing.
+A file is never loaded whole; what can't be read is a row with a ``problem``, and the rows after it are still read.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LONGEST = 8_000_000
 """Characters of a line, or of one JSON document, that are read."""
 
 PIECE = 65_536
-"""Characters read at first of a document that is written over many lines."""
+"""Characters read first of a JSON document that spans several lines."""
 
 SEPARATORS = ",;\t|"
 
 EXCEL = re.compile(r'"?sep=(?P<separator>.)"?', re.IGNORECASE)
-"""The line that Excel writes above a header, and reads: what separates the cells."""
+"""The line that Excel writes above a header, with the separator of the cells."""
 
 GZIP = b"\x1f\x8b"
 
@@ -39,14 +39,14 @@ OTHERS = {
     b"PAR1": "a Parquet file; write it as CSV or JSON Lines",
     b"%PDF": "a PDF",
 }
-"""How files begin that hold rows, but no text."""
+"""The first bytes of files that are not text, and what they are."""
 
-NO_OBJECT = "the line is no JSON object"
+NO_OBJECT = "the line is not a JSON object"
 
 
 @dataclass(frozen=True)
 class FileRow:
-    """What stands on a line: named values, or a text; ``line`` is where it ends in CSV, else where it begins."""
+    """A row of a file: named values or a text. ``line`` is its last line in CSV, otherwise its first."""
 
     line: int
     named: dict[str, Any] | None = field(default=None, repr=False)
@@ -55,7 +55,7 @@ class FileRow:
 
 
 def refuse_strange(name: str, path: Path) -> None:
-    """ParameterError, by the parameter's name, where a file holds no text; OSError where it can't be read."""
+    """ParameterError, with the parameter's name, if a file is not text; OSError if it can't be read."""
     with path.open("rb") as file:
         start = file.read(1000)
     if start.startswith(GZIP):
@@ -63,21 +63,23 @@ def refuse_strange(name: str, path: Path) -> None:
             start = _start_of(name, path, unpacked)
     if any(start.startswith(mark) for mark, _ in BYTE_ORDER_MARKS):
         return
-    found = next((what for mark, what in OTHERS.items() if start.startswith(mark)), None)
-    if found or b"\0" in start:
-        why = f"but {found}" if found else "; expected lines in UTF-8"
-        raise ParameterError(f"parameters: {name} is {str(path)!r}, which is no text {why}.".replace(" ;", ";"))
+    kind = next((what for mark, what in OTHERS.items() if start.startswith(mark)), None)
+    if kind or b"\0" in start:
+        why = f" but {kind}" if kind else "; expected lines in UTF-8"
+        raise ParameterError(f"parameters: {name} is {str(path)!r}, which is not text{why}.")
 
 
 def _start_of(name: str, path: Path, unpacked: gzip.GzipFile) -> bytes:
     try:
         return unpacked.read(1000)
     except (EOFError, gzip.BadGzipFile, OSError):
-        raise ParameterError(f"parameters: {name} is {str(path)!r}, whose gzip is broken; fetch it again.") from None
+        raise ParameterError(
+            f"parameters: {name} is {str(path)!r}, which is a broken gzip file; download it again."
+        ) from None
 
 
 def read(path: Path, columns: Collection[str]) -> Iterator[FileRow]:
-    """Every row of a file that is not blank; a header of CSV is known by one of these columns."""
+    """Yield the rows of a file that are not blank; a CSV header is recognized by one of these columns."""
     last = 1
     try:
         with _opened(path) as file:
@@ -85,7 +87,7 @@ def read(path: Path, columns: Collection[str]) -> Iterator[FileRow]:
                 last = row.line
                 yield row
     except (EOFError, gzip.BadGzipFile, zlib.error):
-        yield FileRow(last, problem="the file ends here: it was not packed, or fetched, to its end")
+        yield FileRow(last, problem="the file ends here: it was not fully compressed or downloaded")
 
 
 def _rows(file: IO[str], columns: Collection[str]) -> Iterator[FileRow]:
@@ -94,9 +96,9 @@ def _rows(file: IO[str], columns: Collection[str]) -> Iterator[FileRow]:
     if start is None:
         return
     number, line = start
-    told = EXCEL.fullmatch(line.strip(" \r\n"))
-    if told and (below := next(lines, None)):
-        yield from _csv(lines, below[0], _cells(below[1], told["separator"]), told["separator"])
+    excel = EXCEL.fullmatch(line.strip(" \r\n"))
+    if excel and (below := next(lines, None)):
+        yield from _csv(lines, below[0], _cells(below[1], excel["separator"]), excel["separator"])
     elif header := _header(line, columns):
         yield from _csv(lines, number, *header)
     elif line.lstrip()[:1] in ("{", "[") and _parsed(line) is None:
@@ -109,7 +111,7 @@ def _rows(file: IO[str], columns: Collection[str]) -> Iterator[FileRow]:
 
 
 def _opened(path: Path) -> IO[str]:
-    """The file's text, unpacked where it is packed; what is not of its encoding is replaced."""
+    """Open the file as text, decompressed if needed; bytes that are invalid in its encoding are replaced."""
     with path.open("rb") as file:
         packed = file.read(2) == GZIP
     binary: Any = gzip.GzipFile(path) if packed else io.BufferedReader(io.FileIO(path))
@@ -119,7 +121,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _lines(file: IO[str]) -> Iterator[tuple[int, str]]:
-    """(number, text) of the lines that are not blank; what is cut off a line that is too long is left."""
+    """Yield (number, text) of the lines that are not blank; a line that is too long is cut off."""
     number, fresh = 0, True
     while line := file.readline(LONGEST):
         number += fresh
@@ -129,21 +131,21 @@ def _lines(file: IO[str]) -> Iterator[tuple[int, str]]:
 
 
 def _read_line(number: int, line: str) -> Iterator[FileRow]:
-    """The rows of a line: of JSON an object, a text or a list of them; else the line as it is."""
+    """Yield the rows of a line: a JSON object, a JSON string, or a list of these; otherwise the line as it is."""
     if line.lstrip()[:1] not in ("{", "[", '"'):
         yield FileRow(number, text=line)
         return
-    found = _parsed(line)
-    is_rows = isinstance(found, list) and (not found or any(isinstance(one, dict | str) for one in found))
-    for one in found if is_rows else [found]:
+    value = _parsed(line)
+    is_rows = isinstance(value, list) and (not value or any(isinstance(one, dict | str) for one in value))
+    for one in value if is_rows else [value]:
         yield _row(number, one)
 
 
-def _row(number: int, found: Any) -> FileRow:
-    if isinstance(found, dict):
-        return FileRow(number, named=found)
+def _row(number: int, value: Any) -> FileRow:
+    if isinstance(value, dict):
+        return FileRow(number, named=value)
     return (
-        FileRow(number, text=found) if isinstance(found, str) and found.strip() else FileRow(number, problem=NO_OBJECT)
+        FileRow(number, text=value) if isinstance(value, str) and value.strip() else FileRow(number, problem=NO_OBJECT)
     )
 
 
@@ -155,7 +157,7 @@ def _parsed(line: str) -> Any:
 
 
 def _header(line: str, columns: Collection[str]) -> tuple[list[str], str] | None:
-    """(columns, what separates them) where the line is a header that names one of those wanted."""
+    """Return (columns, separator) if the line is a header with one of the wanted columns; otherwise None."""
     for separator in SEPARATORS:
         cells = _cells(line, separator)
         if set(columns) & set(cells):
@@ -168,12 +170,12 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _csv(lines: Iterator[tuple[int, str]], number: int, columns: list[str], separator: str) -> Iterator[FileRow]:
-    """The rows below the header; a row is known by the line it ends on."""
+    """Yield the rows below the header, each with the number of its last line."""
     reached = [number]
 
     def following() -> Iterator[str]:
         for reached[0], line in lines:
-            yield line + "\n"  # a cell may be of several lines
+            yield line + "\n"  # a cell may span several lines
 
     rows = csv.reader(following(), delimiter=separator)
     while True:
@@ -189,24 +191,24 @@ def _csv(lines: Iterator[tuple[int, str]], number: int, columns: list[str], sepa
 
 
 class _Buffer:
-    """The part of a file that is being looked at, and the line it begins on."""
+    """The part of a file that is being parsed, and the number of its first line."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file, self.text, self.line = file, "", 1
 
     def grow(self) -> bool:
-        """Reads as much again as there is, so that a long document is parsed a few times only; False at the end."""
+        """Double the text, so that a long document is parsed only a few times; return False at the end."""
         more = self._file.read(max(PIECE, len(self.text))) if len(self.text) < LONGEST else ""
         self.text += more
         return bool(more)
 
     def drop(self, characters: int) -> None:
-        """Leaves so many characters behind."""
+        """Drop this number of characters from the start."""
         self.line += self.text.count("\n", 0, characters)
         self.text = self.text[characters:]
 
     def skip(self, characters: str) -> bool:
-        """Leaves these behind; False at the end of the file."""
+        """Drop these characters from the start; return False at the end of the file."""
         while True:
             self.drop(len(self.text) - len(self.text.lstrip(characters)))
             if self.text:
@@ -215,11 +217,11 @@ class _Buffer:
                 return False
 
     def resume(self) -> bool:
-        """Goes to the next line that begins an object; False where there is none."""
+        """Move to the next line that begins with an object; return False if there is none."""
         while True:
-            found = self.text.find("\n{", 1)
-            if found >= 0:
-                self.drop(found + 1)
+            place = self.text.find("\n{", 1)
+            if place >= 0:
+                self.drop(place + 1)
                 return True
             self.drop(max(len(self.text) - 1, 0))
             if not self.grow():
@@ -227,11 +229,11 @@ class _Buffer:
 
 
 def _documents(file: IO[str]) -> Iterator[FileRow]:
-    """Objects written over many lines: one after the other, or as the elements of a list."""
+    """Yield objects that span several lines: one after the other, or as the elements of a list."""
     buffer, decoder = _Buffer(file), json.JSONDecoder()
     while buffer.skip(" \t\r\n,[]"):
         try:
-            found, end = decoder.raw_decode(buffer.text)
+            value, end = decoder.raw_decode(buffer.text)
         except (ValueError, RecursionError) as error:
             cut_off = isinstance(error, json.JSONDecodeError) and not _is_broken(error, buffer.text)
             if cut_off and buffer.grow():
@@ -240,10 +242,10 @@ def _documents(file: IO[str]) -> Iterator[FileRow]:
             if not buffer.resume():
                 return
             continue
-        yield FileRow(buffer.line, problem=NO_OBJECT) if json_values.is_deep(found) else _row(buffer.line, found)
+        yield FileRow(buffer.line, problem=NO_OBJECT) if json_values.is_deep(value) else _row(buffer.line, value)
         buffer.drop(end)
 
 
 def _is_broken(error: json.JSONDecodeError, text: str) -> bool:
-    """Whether more text would not help: the error is before the end, and not that of a text that is not closed yet."""
+    """Return whether more text would not help: the error is well before the end, and not an unclosed string."""
     return error.pos < len(text) - 20 and not error.msg.startswith("Unterminated string")

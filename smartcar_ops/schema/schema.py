@@ -13,19 +13,19 @@ from smartcar_ops.database.ledger.locks import WRITER, lock
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
-from smartcar_ops.text import nearest
+from smartcar_ops.text import nearest, thousands
 
 log = logging.getLogger("smartcar_ops.schema")
 
 PHASES = ("expand",)
 LATER = ("contract", "restore")
-"""Phases the contract names and this version can't carry out yet."""
+"""Phases that this version can't carry out yet."""
 
 
 def check_phase(phase: str) -> None:
-    """ParameterError for a phase that there is not, or not yet."""
+    """ParameterError if the phase is unknown, or not supported yet."""
     if phase in LATER:
-        raise ParameterError(f"parameters: phase {phase!r} can't be carried out by this version; expected expand.")
+        raise ParameterError(f"parameters: phase {phase!r} is not supported by this version; expected expand.")
     if phase not in PHASES:
         known = (*PHASES, *LATER)
         near = nearest(phase, known)
@@ -33,7 +33,7 @@ def check_phase(phase: str) -> None:
 
 
 class Schema:
-    """Shows the steps of a phase and, with ``apply``, does those that are open; ParameterError for an unknown phase."""
+    """Shows the steps of a phase and, with ``apply``, runs the open ones; ParameterError for an unknown phase."""
 
     def __init__(self, session: Session, *, phase: str = "expand", apply: bool = False) -> None:
         check_phase(phase)
@@ -42,7 +42,7 @@ class Schema:
 
     @cached_property
     def found(self) -> Sequence[schema.SchemaStep]:
-        """The steps as they were when they were first looked at."""
+        """The steps as they were when first read."""
         found = schema.expand_steps(self.session.company)
         log.info("%s: %d of %d steps are to do", self.phase, sum(not step.done for step in found), len(found))
         return found
@@ -52,7 +52,7 @@ class Schema:
         return self.session.priced({})
 
     def steps(self) -> pd.DataFrame:
-        """A row a step: what it does, and whether it is already so."""
+        """Return one row per step: what it does, and whether it is already done."""
         rows = [(step.name, step.does, "already there" if step.done else "to do") for step in self.found]
         return pd.DataFrame(rows, columns=["step", "does", "state"])
 
@@ -62,7 +62,7 @@ class Schema:
         return sum(not step.done for step in self.found)
 
     def execute(self) -> pd.DataFrame:
-        """With ``apply``: does the open steps, under the writer's lock. Returns the steps as they are now."""
+        """Run the open steps if ``apply`` is set, holding the writer lock; return the steps as they are now."""
         session = self.session
         if self.apply and self.open:
             with lock(session.ledger, WRITER, session.run_id):
@@ -74,9 +74,10 @@ class Schema:
         return pd.DataFrame(rows, columns=["step", "now"])
 
     def finish(self) -> Outcome:
-        """Ends the session: 0, or 3 where everything was there already."""
+        """End the session with exit code 0, or 3 if everything was there already."""
         if not self.open:
             return self.session.finish("Everything that expand adds is already there.", exit_code=3)
+        steps = f"{self.open} of {thousands(len(self.found), 'steps')}"
         if self.done:
-            return self.session.finish(f"Expanded: {self.open} of {len(self.found)} steps were done.")
-        return self.session.finish(f"Shown only, nothing changed: {self.open} of {len(self.found)} steps are to do.")
+            return self.session.finish(f"Expanded: {steps} done.")
+        return self.session.finish(f"Preview only, nothing changed: {steps} to do.")

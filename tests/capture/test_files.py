@@ -100,7 +100,7 @@ def test_a_packed_file_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path)
     *whole, last = files.redirects(path)
     assert 1000 < len(whole)
     assert {""} == {given.problem for given in whole}
-    assert "the file ends here: it was not packed, or fetched, to its end" == last.problem
+    assert "the file ends here: it was not fully compressed or downloaded" == last.problem
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_the_other_lines_of_a_log_are_no_redirects(tmp_path: Path) -> None:
     line = '10.0.0.1 - - [28/Nov/2026:07:00:00 +0000] "GET {} HTTP/1.1" 200 0 "{}?user_id={}&code=c"'
     given = sent_back(tmp_path / "log", *(line.format(f"/{name}", BACK, BEN) for name in (f"?user_id={ANN}", "app.js")))
     assert (ANN, None) == whose(given[0])
-    assert ["", "the row has no address of a redirect"] == [one.problem for one in given]
+    assert ["", "the row has no redirect address"] == [one.problem for one in given]
 
 
 # --- webhooks ------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_documents_one_after_the_other_are_read_beside_a_broken_one(tmp_path: Pa
     pretty = json.dumps(EVENT, indent=2)
     given = delivered(tmp_path / "hooks", pretty, '{\n  "eventType": oops\n}', pretty, pretty[:40])
     lines = pretty.count("\n") + 1
-    broken = "the line is no JSON object"
+    broken = "the line is not a JSON object"
     assert ["", broken, "", broken] == [one.problem for one in given]
     assert [1, 1 + lines, 4 + lines, 4 + 2 * lines] == [one.line for one in given]
 
@@ -213,11 +213,11 @@ def test_a_long_array_is_streamed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (lines_of(body="%%", isBase64Encoded=True), "its body is not Base64, as isBase64Encoded says"),
+        (lines_of(body="%%", isBase64Encoded=True), "its body is not Base64, although isBase64Encoded is true"),
         (lines_of(body=7), "the line has no body"),
-        ('"text"', "the line is no JSON object"),
-        ("[" * 100_000, "the line is no JSON object"),
-        ("7", "the line is no JSON object"),
+        ('"text"', "the line is not a JSON object"),
+        ("[" * 100_000, "the line is not a JSON object"),
+        ("7", "the line is not a JSON object"),
     ],
 )
 def test_what_is_odd_about_a_webhook_is_told(tmp_path: Path, line: str, words: str) -> None:
