@@ -1,1 +1,1 @@
-"""The only folder that speaks SQL."""
+"""The company's tables and the kit's own ledger. Only this folder uses SQL."""

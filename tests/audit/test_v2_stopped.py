@@ -90,7 +90,7 @@ def test_switched_off_by_the_settings(make_house: Callable[..., House]) -> None:
     clients.close()
     assert ([], True) == (sent(house), asked.complete)
     assert "V2 management has stopped (SMARTCAR_V2 is off)" in str(asked)
-    assert "V2 has stopped (SMARTCAR_V2 is off): tokens are no source any more." == v2_state.sentence(house.ledger)
+    assert "V2 has stopped (SMARTCAR_V2 is off): tokens are no longer a source." == v2_state.sentence(house.ledger)
     assert v2_line(checkup(off, house.now)) == (
         "pass",
         "V2 has stopped (SMARTCAR_V2 is off); it gets no more requests.",

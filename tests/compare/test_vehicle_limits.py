@@ -66,7 +66,7 @@ def test_what_is_asked_of_a_vehicle_is_counted_and_capped(make_house: Callable[.
     first.take(vehicle, 4)
     second.take(vehicle, 3)
     assert (3, None, {"x": None}) == (first.left(vehicle), first.left(free), {"x": first.left("x")})
-    with pytest.raises(VehicleLimitError, match=rf"4 more units of one {MAKE} wanted, and 3 are left") as raised:
+    with pytest.raises(VehicleLimitError, match=rf"4 units needed for one {MAKE} vehicle, 3 left") as raised:
         second.take(vehicle, 4)
     assert vehicle not in str(raised.value)
     second.take(vehicle, 3)

@@ -1,1 +1,1 @@
-"""The kit's own tables."""
+"""The ledger: the kit's own tables and what is stored in them."""

@@ -1,4 +1,4 @@
-"""What was changed, as the ledger has it: by run, batch or row, and what of it stands."""
+"""The recorded changes, by run, batch or row, and which of them are still in effect (not undone)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ COLUMNS = (
     t.changes.c.outcome,
     t.changes.c.reason,
 )
-"""A recorded change under the contract's names, and why a failed one failed."""
+"""The columns of a recorded change under the contract's names, and the reason of a skipped or failed one."""
 
 
 Condition = sa.ColumnElement[bool]
-"""Which recorded changes are meant."""
+"""A condition that selects recorded changes."""
 
 
 def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Any]]:
-    """Every recorded change of a run, or those with one outcome, so many at a time."""
+    """Return the recorded changes of a run in batches, optionally only those with one outcome."""
     query = sa.select(*COLUMNS).where(t.changes.c.run_id == run_id).order_by(t.changes.c.batch, t.changes.c.place)
     query = query.where(t.changes.c.outcome == outcome) if outcome else query
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
@@ -41,7 +41,7 @@ def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[
 
 
 def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
-    """(table, row id, column, reason) of the first failed rows of a run."""
+    """Return (table, row id, column, reason) of the first failed rows of a run, at most ``most``."""
     of = t.changes.c
     query = sa.select(of.table_name, of.row_id, of.column_name, of.reason).order_by(of.batch, of.place).limit(most)
     query = query.where(of.run_id == run_id, of.outcome == "failed")
@@ -50,7 +50,7 @@ def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
 
 
 def reasons(ledger: Ledger, run_id: str) -> dict[str, int]:
-    """Why rows of a run were skipped: reason -> rows."""
+    """Return why rows of a run were skipped: reason -> number of rows."""
     of = t.changes.c
     skipped = sa.and_(of.run_id == run_id, of.outcome == "skipped")
     query = sa.select(of.reason, sa.func.count()).where(skipped).group_by(of.reason)
@@ -61,38 +61,38 @@ def reasons(ledger: Ledger, run_id: str) -> dict[str, int]:
 def standing(
     run_id: str, batch: int | None = None, row: str | None = None, *, undoing: Iterable[Sequence[str]] = ()
 ) -> Condition:
-    """That a change of this run was written and not undone since; narrowed to a batch or a row.
+    """Return the condition that a change of this run was written and not undone, optionally in one batch or row.
 
-    A batch is of one table, so that a row is an id; ``users/ID`` and ``vehicles/ID`` are taken, too. ``undoing`` are
-    the undos that have not noted yet what they put back (`Runs.undoing`): it is taken as noted.
+    ``row`` is an id, because a batch belongs to one table, or ``users/ID`` or ``vehicles/ID``. ``undoing`` are undos
+    that have not yet recorded what they put back (`Runs.undoing`); it counts as recorded.
     """
     of = t.changes.c
     stands: Condition = of.undone_by.is_(None)
     for names in undoing:
-        stands = _as_noted(stands, *names)
+        stands = _as_recorded(stands, *names)
     wanted = [of.run_id == run_id, of.outcome == "written", stands]
     if batch is not None:
         wanted.append(of.batch == batch)
     if row is not None:
         table, slash, row_id = row.partition("/")
-        named = slash and table in ("users", "vehicles")
-        wanted.append(of.row_id == (row_id if named else row))
-        if named:
+        has_table = slash and table in ("users", "vehicles")
+        wanted.append(of.row_id == (row_id if has_table else row))
+        if has_table:
             wanted.append(of.table_name == table)
     return sa.and_(*wanted)
 
 
-def _as_noted(stands: Condition, undo: str, *names: str) -> Condition:
-    """Which changes of the last of these runs stand once the undo has noted what it put back of the first."""
+def _as_recorded(stands: Condition, undo: str, *names: str) -> Condition:
+    """Return which changes of the last run are in effect once the undo has recorded what it put back of the first."""
     of, done = t.changes.c, t.changes.alias("done").c
     back = of.place.in_(sa.select(done.place).where(done.run_id == undo, done.outcome == "written"))
     if len(names) % 2:
         return sa.and_(stands, sa.not_(back))
-    return sa.or_(stands, sa.and_(of.undone_by == names[-2], back))  # what its own undo put back stands again
+    return sa.or_(stands, sa.and_(of.undone_by == names[-2], back))  # what its own undo put back is in effect again
 
 
 def count_written(ledger: Ledger, since: datetime | None = None, until: datetime | None = None) -> int:
-    """Values that acts of this scope wrote or put back, after ``since`` and before ``until``; without these, ever."""
+    """Return how many values the runs of this scope wrote or put back, from ``since`` until before ``until``."""
     of = t.changes.c
     written = [ledger.scope.of(t.runs), of.outcome == "written"]
     written += [of.at >= t.as_kept(since)] if since else []
@@ -103,9 +103,9 @@ def count_written(ledger: Ledger, since: datetime | None = None, until: datetime
 
 
 def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:
-    """(batch, table, written, skipped, failed, still standing, when it ended) of a run, in order.
+    """Return (batch, table, written, skipped, failed, still in effect, end time) of a run's batches, in order.
 
-    ``stands`` says which of its changes can be undone (`standing`).
+    ``stands`` is the condition for changes in effect (`standing`).
     """
     of = t.changes.c
     counted = [sa.func.count(sa.case((of.outcome == outcome, 1))) for outcome in ("written", "skipped", "failed")]
@@ -117,7 +117,7 @@ def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:
 
 
 def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Any]]:
-    """How many staged rows would undo these changes, and the first of them."""
+    """Return how many staged rows would undo these changes, and the first of them."""
     query = way_back(condition)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
@@ -125,7 +125,7 @@ def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequenc
 
 
 def way_back(condition: Condition) -> sa.Select[Any]:
-    """The staged rows that would undo these changes."""
+    """Return the query for the staged rows that would undo these changes."""
     of = t.changes.c
     return sa.select(
         of.place,
@@ -140,7 +140,7 @@ def way_back(condition: Condition) -> sa.Select[Any]:
 
 
 def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, Sequence[Any]]:
-    """How many changes stand, and (run, batch, table, row id, column, before, after) of the first of them."""
+    """Return how many changes are in effect, and (run, batch, table, row id, column, before, after) of the first."""
     of = t.changes.c
     columns = (of.run_id, of.batch, of.table_name, of.row_id, of.column_name, of.before_value, of.after_value)
     query = sa.select(*columns).where(stands).order_by(of.batch, of.place).limit(rows)
@@ -150,11 +150,11 @@ def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, S
 
 
 Written = sa.Select[Any]
-"""(place, table, row id, column, after) of written changes."""
+"""A query for (place, table, row id, column, after) of written changes."""
 
 
 def done_by_plan(ledger: Ledger, plan: str) -> Written:
-    """(place, table, row id, column, after) of a plan that earlier, interrupted runs of it have written."""
+    """Return the query for the changes that earlier, interrupted runs of a plan have written."""
     runs = sa.select(t.runs.c.run_id).where(ledger.scope.of(t.runs), t.runs.c.act == "apply", t.runs.c.plan == plan)
     of = t.changes.c
     query = sa.select(of.place, of.table_name, of.row_id, of.column_name, of.after_value)
@@ -162,22 +162,22 @@ def done_by_plan(ledger: Ledger, plan: str) -> Written:
 
 
 def mark_undone(ledger: Ledger, held: Held, undo: str, target: str, *before_that: str) -> None:
-    """Notes at the changes of a run that an undo has put them back; once more changes nothing.
+    """Record that an undo has put back the changes of the run ``target``; calling it again changes nothing.
 
-    LockedError if the lock was taken over: whoever holds it has noted so, and may have undone the undo since.
+    LockedError if the lock was taken over: the new holder has recorded it, and may have undone the undo since.
 
-    Where the run was an undo itself, what it had put back stands again; where that was an undo, too, what that had put
-    back is undone again, and so on through the runs ``before_that``.
+    If ``target`` is an undo itself, the changes that it had put back are in effect again; if the next run is an undo
+    too, its changes are undone again, and so on through the runs ``before_that``.
     """
     of = t.changes.c
     written = sa.select(of.place).where(of.run_id == undo, of.outcome == "written").subquery()
     back = of.place.in_(sa.select(written.c.place))
-    with engines.failures(ledger.engine, "noting what was undone"), ledger.begin() as connection:
+    with engines.failures(ledger.engine, "recording the undo"), ledger.begin() as connection:
         held.guard(connection)
         undone = sa.update(t.changes).where(of.run_id == target, of.outcome == "written", back)
         connection.execute(undone.values(undone_by=undo))
         for number, run in enumerate(before_that):
             by = (target, *before_that)[number]
             was, now = (by, None) if number % 2 == 0 else (None, by)
-            turned = sa.update(t.changes).where(of.run_id == run, of.outcome == "written", of.undone_by == was, back)
-            connection.execute(turned.values(undone_by=now))
+            update = sa.update(t.changes).where(of.run_id == run, of.outcome == "written", of.undone_by == was, back)
+            connection.execute(update.values(undone_by=now))

@@ -1,4 +1,4 @@
-"""Which of the company's tables evidence, plans and runs are about: two tables may have the same ids."""
+"""Identifies the company's tables that evidence, plans and runs refer to, because two tables may have the same ids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST = 128
 
 @dataclass(frozen=True)
 class TableNames:
-    """Schema, table and id column of users and vehicles; the default schema is empty, whatever its name is."""
+    """Schema, table and id column of users and vehicles; the default schema is an empty string."""
 
     users_schema: str
     users_table: str
@@ -24,7 +24,7 @@ class TableNames:
 
     @property
     def key(self) -> str:
-        """A short hash of the names."""
+        """A short hash of these names."""
         return hashlib.sha256(json.dumps(list(vars(self).values())).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
@@ -36,9 +36,9 @@ class TableNames:
 
 
 def table_names(company: Company) -> TableNames:
-    """The tables that the company's layout names.
+    """Return the names of the tables in the company's layout.
 
-    Instead of a table, ``[vehicles] from`` gives a digest of its SELECT: another SELECT may mean other ids.
+    For ``[vehicles] from``, the table's name is a digest of the SELECT, because another SELECT may return other ids.
     """
     users, vehicles = company.layout.users, company.layout.vehicles
     default = company.engine.dialect.default_schema_name

@@ -1,4 +1,4 @@
-"""The kit's memory: in the company's database after expand, in a SQLite file beside the reports before it."""
+"""The ledger: in the company's database after expand, before that in a SQLite file next to the reports."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from smartcar_ops.settings import file_modes
 
 CHUNK = 5000
 LEVEL = "allowance"
-"""Under ``allowance:<service>`` the ledger keeps what a service's bucket held, and when."""
+"""``allowance:<service>`` is the name under which the ledger stores the state of a service's bucket."""
 
 SUBSCRIPTIONS = "subscriptions"
-"""Under this source the ledger keeps which vehicles a webhook is fed with."""
+"""The source under which the ledger stores the vehicles that are subscribed to a webhook."""
 
 V2_STATE = "v2"
-"""Under this source the ledger keeps that V2 has stopped."""
+"""The source under which the ledger stores that V2 has stopped."""
 
 PLAN_KEY = "plan_key"
-"""Under this name the ledger keeps the key of its plans' hashes."""
+"""The name under which the ledger stores the key for the hashes of its plans."""
 
 EVIDENCE = (t.connections, t.sightings, t.personal, t.choices, t.ties, t.asked)
 KEPT = (*EVIDENCE, t.unanswered, t.runs, t.changes)
@@ -41,7 +41,7 @@ KEPT = (*EVIDENCE, t.unanswered, t.runs, t.changes)
 
 @dataclass(frozen=True)
 class Scope:
-    """What evidence is about: the service (origins and client id, hashed), the mode, and the company's tables."""
+    """What evidence refers to: the service (origins and client id, hashed), the mode, and the company's tables."""
 
     service: str
     mode: str
@@ -49,15 +49,15 @@ class Scope:
     """The key of `layouts.TableNames`."""
 
     def on(self, company: Company) -> Scope:
-        """The same Smartcar, on the tables that this company's layout names."""
+        """Return the same service and mode, with the tables of this company's layout."""
         return replace(self, layout=table_names(company).key)
 
     def of(self, table: sa.FromClause) -> sa.ColumnElement[bool]:
-        """The condition that a row of a ledger table belongs to this scope."""
+        """Return the condition that a row of a ledger table belongs to this scope."""
         return sa.and_(*(table.c[name] == value for name, value in self._columns(table).items()))
 
     def row(self, table: sa.Table, **values: Any) -> dict[str, Any]:
-        """The values with those of the scope's columns that this table has."""
+        """Return the values together with those scope columns that the table has."""
         return {**self._columns(table), **values}
 
     def _columns(self, table: sa.FromClause) -> dict[str, str]:
@@ -65,7 +65,7 @@ class Scope:
 
 
 class Ledger:
-    """Reads and writes the kit's own tables; never the company's."""
+    """Reads and writes the kit's own tables, never the company's."""
 
     def __init__(self, engine: sa.Engine, scope: Scope, *, in_database: bool) -> None:
         self.engine, self.reading = engines.writer(engine), engine
@@ -73,11 +73,10 @@ class Ledger:
 
     @classmethod
     def open(cls, company: Company, scope: Scope, reports: Path, *, to_upgrade: bool = False) -> Ledger:
-        """The ledger in the database if it is there and may be written, otherwise the file beside the reports.
+        """Return the ledger in the database if it exists and is writable, otherwise the file next to the reports.
 
-        If the database's ledger can be read but not written, the file gets a copy of it. DatabaseError if its tables
-        are of another version than this kit's: they are never taken for absent. ``to_upgrade`` gives whoever will
-        upgrade older ones the file until then.
+        If the database's ledger can only be read, it is copied to the file. DatabaseError if its tables have another
+        version than this kit's; with ``to_upgrade``, older tables give the file until they are upgraded.
         """
         older = to_upgrade and versions.found(company.engine) is LedgerVersion.OLDER
         if older or not in_database(company.engine):
@@ -93,12 +92,12 @@ class Ledger:
 
     @classmethod
     def of_database(cls, company: Company, scope: Scope) -> Ledger:
-        """The ledger in the company's database, which must be there."""
+        """Return the ledger in the company's database, where its tables must exist."""
         return cls(company.engine, scope.on(company), in_database=True)
 
     @classmethod
     def file(cls, company: Company, scope: Scope, reports: Path) -> Ledger:
-        """The ledger's file for this database, made if it is missing, upgraded if it is of an older version."""
+        """Return the ledger's file for this database; create it if it is missing, upgrade it if it is older."""
         reports.mkdir(parents=True, exist_ok=True)
         engine = engines.create(f"sqlite:///{file_path(company, reports)}")
         ledger = cls(engine, scope.on(company), in_database=False)
@@ -107,11 +106,11 @@ class Ledger:
             versions.upgrade(engine, table_names(company))
         ledger.name_layout(company)
         with suppress(OSError):
-            file_modes.apply(file_path(company, reports))  # who may read whose car is whose
+            file_modes.apply(file_path(company, reports))  # the file links people to cars
         return ledger
 
     def name_layout(self, company: Company) -> None:
-        """Keeps in clear which tables this ledger's scope is about; not where it may not be written."""
+        """Store the table names of this ledger's layout as plain text, if the ledger is writable."""
         known = sa.select(t.layouts.c.layout).where(t.layouts.c.layout == self.scope.layout)
         with suppress(SQLAlchemyError):
             with self.reading.connect() as connection:
@@ -121,11 +120,11 @@ class Ledger:
                 connection.execute(sa.insert(t.layouts), [{"layout": self.scope.layout, **vars(table_names(company))}])
 
     def is_unused(self) -> bool:
-        """Whether nothing was ever asked or done with this ledger: it was made just now, or its making interrupted."""
+        """Return whether the ledger has no answers and no runs: it is new, or its creation was interrupted."""
         return not any(self._rows(sa.select(table).limit(1)) for table in (t.asked, t.runs))
 
     def readable(self) -> bool:
-        """Whether this connection may read every table of the ledger."""
+        """Return whether this account may read every table of the ledger."""
         try:
             with self.reading.connect() as connection:
                 for table in t.metadata.sorted_tables:
@@ -135,7 +134,7 @@ class Ledger:
         return True
 
     def writable(self) -> bool:
-        """Whether this connection may write the ledger: tried, and taken back."""
+        """Return whether this account may write to the ledger; tries an update and rolls it back."""
         try:
             with self.engine.connect() as connection:
                 connection.execute(sa.update(t.meta).values(value=t.meta.c.value))
@@ -145,45 +144,45 @@ class Ledger:
         return True
 
     def begin(self) -> Any:
-        """A transaction that writes."""
+        """Begin a writing transaction."""
         return self.engine.begin()
 
-    # --- small facts -------------------------------------------------------------------------------------
+    # --- named values ------------------------------------------------------------------------------------
 
     def fact(self, name: str) -> str | None:
-        """A remembered value, None where there is none."""
+        """Return the value stored under a name; None if there is none."""
         with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:
             return connection.execute(sa.select(t.meta.c.value).where(t.meta.c.name == name)).scalar_one_or_none()
 
     def remember(self, name: str, value: str) -> None:
-        """Keeps a value under a name."""
+        """Store a value under a name."""
         self.put(t.meta, [{"name": name, "value": value}])
 
     def bound_service(self) -> str:
-        """The service that the ledger's evidence came from; this one where there is none yet."""
+        """Return the service that the ledger's evidence came from; if there is none yet, store and return this one."""
         bound = self.fact("service")
         if bound is None:
             self.remember("service", self.scope.service)
         return bound or self.scope.service
 
     def tables_of(self, layout: str) -> str:
-        """The tables that a layout stands for, in words."""
+        """Return the table names of a layout, for people."""
         rows = self._rows(sa.select(t.layouts).where(t.layouts.c.layout == layout))
         return (
             str(TableNames(**{name: rows[0][name] for name in TableNames.__annotations__})) if rows else "unknown ones"
         )
 
     def plan_key(self) -> bytes:
-        """The key that plans of this ledger are hashed with; DatabaseError if somebody has taken it away."""
-        known = self.fact(PLAN_KEY)
-        if not known:
+        """Return the key that this ledger's plans are hashed with; DatabaseError if it was deleted."""
+        key = self.fact(PLAN_KEY)
+        if not key:
             raise DatabaseError("database: the ledger's plan_key is missing; restore smartcar_ops_meta from a backup.")
-        return bytes.fromhex(known)
+        return bytes.fromhex(key)
 
     # --- evidence ----------------------------------------------------------------------------------------
 
     def record_connections(self, rows: Sequence[Mapping[str, Any]], *, complete: bool, now: datetime) -> None:
-        """Mirrors a listing; after a complete one, rows it no longer had are marked gone."""
+        """Store a listing of connections; if it is complete, mark known rows that are missing from it as gone."""
         stamped = [self.scope.row(t.connections, **row, first_seen=now, gone_at=None) for row in rows]
         known = {(row["vehicle_id"], row["smartcar_user_id"]): row for row in self.connections(gone=True)}
         for row in stamped:
@@ -198,41 +197,42 @@ class Ledger:
         )
 
     def connections(self, *, gone: bool = False) -> list[dict[str, Any]]:
-        """The mirrored connections of this scope."""
+        """Return the stored connections of this scope; with ``gone``, also those that a later listing lacked."""
         query = sa.select(t.connections).where(self.scope.of(t.connections))
         return self._rows(query if gone else query.where(t.connections.c.gone_at.is_(None)))
 
     def rows(self, table: sa.Table) -> list[dict[str, Any]]:
-        """Every row of an evidence table in this scope."""
+        """Return every row of an evidence table in this scope."""
         return self._rows(sa.select(table).where(self.scope.of(table)))
 
     def asked(self, source: str) -> dict[str, tuple[datetime, str]]:
-        """What a source was asked and answered: subject -> (when, answer)."""
+        """Return the answers of a source: subject -> (time, answer)."""
         query = sa.select(t.asked).where(self.scope.of(t.asked), t.asked.c.source == source)
         return {row["subject"]: (row["asked_at"], row["answer"]) for row in self._rows(query)}
 
     def knows(self, source: str) -> bool:
-        """Whether a source was ever asked as a whole."""
+        """Return whether a source's whole list was ever read."""
         known = sa.and_(self.scope.of(t.asked), t.asked.c.source == source, t.asked.c.subject == t.EVERYTHING)
         return bool(self._rows(sa.select(t.asked.c.subject).where(known)))
 
     def fed(self) -> frozenset[str] | None:
-        """The vehicles that a webhook is fed with, whose V3 data are fresh; None where that was never asked."""
+        """Return the vehicles subscribed to a webhook, whose V3 data are fresh; None if that was never queried."""
         known = self.asked(SUBSCRIPTIONS)
         return frozenset(known) - {t.EVERYTHING} if t.EVERYTHING in known else None
 
     def choices(self) -> dict[str, dict[str, Any]]:
-        """What people decided: user id -> the choice in force."""
+        """Return the decisions in force: user id -> choice."""
         return {row["user_id"]: row for row in self.rows(t.choices)}
 
     def record(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Keeps rows of an evidence table in this scope, over those with the same key."""
+        """Store rows of an evidence table in this scope; they replace rows with the same key."""
         self.put(table, [self.scope.row(table, **row) for row in rows])
 
     def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
-        """Keeps exactly these rows of a source in this scope; what it no longer says is withdrawn.
+        """Replace all rows of a source in this scope with these.
 
-        Evidence that is withdrawn is marked as gone: it names nobody any more, but what it contradicted stays in doubt.
+        Missing rows of evidence are marked as gone, not deleted: they no longer prove an id, but a contradiction
+        with them remains.
         """
         of_source = sa.and_(self.scope.of(table), table.c.source == source)
         with engines.failures(self.engine, "writing the ledger"), self.begin() as connection:
@@ -245,9 +245,9 @@ class Ledger:
             self._insert(connection, table, [self.scope.row(table, **row) for row in rows])
 
     def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Inserts rows, replacing those with the same primary key; one transaction.
+        """Insert rows in one transaction; they replace rows with the same primary key.
 
-        Where another process puts the same rows at the same moment, one of the two has to try again.
+        If another process inserts the same rows at the same time, one of the two retries.
         """
         for attempt in range(1, engines.TRIES + 1):
             with engines.failures(self.engine, "writing the ledger"):
@@ -267,7 +267,7 @@ class Ledger:
 
     @staticmethod
     def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Inserts rows, replacing those with the same primary key."""
+        """Insert rows; they replace rows with the same primary key."""
         keys = [column.name for column in table.primary_key.columns]
         same = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
         for start in range(0, len(rows), CHUNK):
@@ -277,9 +277,9 @@ class Ledger:
 
     @staticmethod
     def _touch(connection: sa.Connection, table: sa.Table) -> None:
-        """Notes a change of what is known, in its own transaction: whoever judged before has to look again.
+        """Raise the evidence number in the same transaction, so that earlier results are checked again.
 
-        The number rises by chance: after a backup was put back, other evidence does not come to the same one.
+        The increment is random, so that after a restored backup other evidence can't reach the same number.
         """
         if table in EVIDENCE and table is not t.asked:
             row = t.fences.c
@@ -292,23 +292,23 @@ class Ledger:
 
 
 def in_database(engine: sa.Engine) -> bool:
-    """Whether the database holds the kit's tables; DatabaseError if they are of another version than this kit's."""
+    """Return whether the database has the kit's tables; DatabaseError if their version is not this kit's."""
     versions.refuse_another(engine)
     return versions.found(engine) is LedgerVersion.CURRENT
 
 
 def file_path(company: Company, reports: Path) -> Path:
-    """Where the file for this database is."""
+    """Return the path of the ledger's file for this database."""
     return reports / f".ledger-{company.fingerprint()}.sqlite"
 
 
 def copy(source: Ledger, target: Ledger) -> None:
-    """Copies evidence, runs and changes of every scope; rows the target has alone, or newer, stay."""
+    """Copy evidence, runs and changes of every scope; rows that only the target has, or newer ones, remain."""
     listed = {scope: at for scope, at in _listings(target).items() if at >= _listings(source).get(scope, at)}
     for table in KEPT:
-        kept = {_key(table, row): row for row in target._rows(sa.select(table))}
+        known = {_key(table, row): row for row in target._rows(sa.select(table))}
         rows = source._rows(sa.select(table))
-        target.put(table, [row for row in rows if _is_news(table, row, kept.get(_key(table, row)), listed)])
+        target.put(table, [row for row in rows if _is_newer(table, row, known.get(_key(table, row)), listed)])
     for name in ("service", "database_id"):
         value = source.fact(name)
         if value is not None and target.fact(name) is None:
@@ -318,10 +318,10 @@ def copy(source: Ledger, target: Ledger) -> None:
             target.remember(row["name"], row["value"])
 
 
-def _is_news(
+def _is_newer(
     table: sa.Table, row: Mapping[str, Any], known: Mapping[str, Any] | None, listed: Mapping[Any, datetime]
 ) -> bool:
-    """Whether a row says more than the one known under its key; connections are as new as their listing."""
+    """Return whether a row is newer than the one known under its key; connections are as new as their listing."""
     if known is None:
         return True
     if table is t.connections:
@@ -331,7 +331,7 @@ def _is_news(
 
 
 def _listings(ledger: Ledger) -> dict[Any, datetime]:
-    """When the connections of each (service, mode) were last asked for."""
+    """Return when the connections were last listed: (service, mode) -> time."""
     query = sa.select(t.asked).where(t.asked.c.source == "connections", t.asked.c.subject == t.EVERYTHING)
     rows = ledger._rows(query.order_by(t.asked.c.asked_at))
     return {(row["service"], row["mode"]): row["asked_at"] for row in rows}

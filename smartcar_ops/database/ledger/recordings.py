@@ -1,4 +1,4 @@
-"""What both versions answered about each car, as the ledger keeps it: written one by one, read back as a stream."""
+"""The recordings in the ledger: the answers of both API versions for each car."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 
 OPEN_SLICE = "slice"
-"""Under ``slice:<service>:<mode>:<layout>`` the ledger keeps the slice that is not read to its end."""
+"""``slice:<service>:<mode>:<layout>`` is the name under which the ledger stores the unfinished selection."""
 
 LEVEL = 3
-"""Of compression: a tenth of the size in a tenth of the time that the default takes."""
+"""Compression level: it gives a tenth of the size in a tenth of the default's time."""
 
 AT_ONCE = 200
-"""Documents fetched at a time."""
+"""Number of documents fetched per query."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """One car's document, the slice it belongs to, whether both sides answered, how many paths are left to ask."""
+    """One car's recording: its document, its selection, whether both sides answered, and how many paths are open."""
 
     local_vehicle_id: str
     vehicle_id: str
@@ -39,13 +39,13 @@ class Kept:
 
 
 class Recordings:
-    """The recordings of one ledger's scope; at most one a car, the newest that says something."""
+    """The recordings of one ledger's scope; at most one per car, the newest one with an answer."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     def keep(self, kept: Kept) -> None:
-        """Keeps a recording at once; one without an answer never takes the place of one that has both."""
+        """Store a recording; one without both answers never replaces one that has them."""
         if not kept.answered and self._answered(kept):
             return
         row = {
@@ -60,7 +60,7 @@ class Recordings:
         self._ledger.record(t.recordings, [row])
 
     def index(self) -> dict[tuple[str, str], tuple[str, bool]]:
-        """(local vehicle, Smartcar's vehicle) -> (slice, whether both sides answered)."""
+        """Return (local vehicle, Smartcar's vehicle) -> (selection, whether both sides answered)."""
         row = t.recordings.c
         query = sa.select(row.local_vehicle_id, row.vehicle_id, row.slice, row.answered)
         with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
@@ -68,7 +68,7 @@ class Recordings:
             return {(local, vehicle): (slice_, bool(answered)) for local, vehicle, slice_, answered in rows}
 
     def unfinished(self) -> set[tuple[str, str]]:
-        """The cars of which V2 has only been asked a part."""
+        """Return the cars with V2 paths that are still to be read."""
         row = t.recordings.c
         query = sa.select(row.local_vehicle_id, row.vehicle_id)
         query = query.where(self._ledger.scope.of(t.recordings), row.open_paths > 0)
@@ -76,7 +76,7 @@ class Recordings:
             return {(local, vehicle) for local, vehicle in found.execute(query)}
 
     def unfinished_one(self, key: tuple[str, str]) -> dict[str, Any] | None:
-        """The document of a car of which V2 has only been asked a part; None for any other."""
+        """Return the document of a car with V2 paths that are still to be read; None for any other car."""
         row = t.recordings.c
         mine = (row.local_vehicle_id == key[0], row.vehicle_id == key[1], row.open_paths > 0)
         query = sa.select(row.document).where(self._ledger.scope.of(t.recordings), *mine)
@@ -85,7 +85,7 @@ class Recordings:
         return None if stored is None else unpacked(stored)
 
     def among(self, slice_: str, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Those of these cars whose recording of this slice is kept whole; for a few hundred at a time."""
+        """Return those of these cars with a complete recording of this selection; for a few hundred cars per call."""
         row, wanted = t.recordings.c, set(keys)
         locals_ = sorted({local for local, _ in wanted})
         query = sa.select(row.local_vehicle_id, row.vehicle_id).where(
@@ -98,7 +98,7 @@ class Recordings:
             return {(local, vehicle) for local, vehicle in found.execute(query)} & wanted
 
     def stream(self, keys: Collection[tuple[str, str]]) -> Iterator[Kept]:
-        """These cars' recordings, in the order of their keys, so many at a time."""
+        """Return these cars' recordings in the order of their keys; read in batches."""
         row, wanted = t.recordings.c, sorted(keys)
         columns = (row.local_vehicle_id, row.vehicle_id, row.slice, row.answered, row.recorded_at, row.document)
         for start in range(0, len(wanted), AT_ONCE):
@@ -112,13 +112,13 @@ class Recordings:
                 yield Kept(*found[:3], bool(found[3]), found[4], unpacked(found[5]))
 
     def open_slice(self) -> dict[str, Any] | None:
-        """What the last slice was to read, where it was not read to its end."""
-        told = self._ledger.fact(self._name)
-        return json.loads(told) if told else None
+        """Return the unfinished selection; None if the last one is complete."""
+        stored = self._ledger.fact(self._name)
+        return json.loads(stored) if stored else None
 
-    def remember_slice(self, told: dict[str, Any] | None) -> None:
-        """Notes a slice that begins; None: it is read to its end."""
-        self._ledger.remember(self._name, json.dumps(told) if told else "")
+    def remember_slice(self, selection: dict[str, Any] | None) -> None:
+        """Store the selection that begins; None if it is complete."""
+        self._ledger.remember(self._name, json.dumps(selection) if selection else "")
 
     @property
     def _name(self) -> str:
@@ -134,11 +134,11 @@ class Recordings:
 
 
 def packed(document: dict[str, Any]) -> bytes:
-    """A document as the ledger keeps it."""
+    """Compress a document for the ledger."""
     return zlib.compress(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(), LEVEL)
 
 
 def unpacked(stored: bytes) -> dict[str, Any]:
-    """A document from the ledger."""
-    found: dict[str, Any] = json.loads(zlib.decompress(stored))
-    return found
+    """Decompress a document from the ledger."""
+    document: dict[str, Any] = json.loads(zlib.decompress(stored))
+    return document

@@ -1,4 +1,4 @@
-"""Lists in doubt, kept aside: one per source, until it is confirmed, accepted, or a better one comes."""
+"""Suspect lists: at most one per source, stored until it is confirmed, accepted or replaced by a better one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from smartcar_ops.database.ledger.ledger import Ledger
 
 @dataclass(frozen=True)
 class Suspect:
-    """A list that was not believed: when it came, how many rows were known, how many it lost, how many were dropped."""
+    """A list that was not used because too many known rows were missing from it.
+
+    ``known`` is the number of rows known before, ``lost`` how many of them it lacks, ``dropped`` how many of its own
+    rows could not be read.
+    """
 
     listed_at: datetime
     known: int
@@ -27,14 +31,14 @@ class Suspect:
 
 
 class Suspects:
-    """The list in doubt of one source."""
+    """The suspect list of one source."""
 
     def __init__(self, ledger: Ledger, source: str) -> None:
         self._ledger, self._source = ledger, source
         self._mine = sa.and_(ledger.scope.of(t.suspects), t.suspects.c.source == source)
 
     def get(self) -> Suspect | None:
-        """The list that is kept aside; None if there is none."""
+        """Return the suspect list; None if there is none."""
         with engines.failures(self._ledger.engine, "reading the ledger"), self._ledger.reading.connect() as connection:
             row = connection.execute(sa.select(t.suspects).where(self._mine)).mappings().first()
         if row is None:
@@ -43,12 +47,12 @@ class Suspects:
         return Suspect(row["listed_at"], row["known"], row["lost"], row["dropped"], rows)
 
     def keep(self, suspect: Suspect) -> None:
-        """Keeps a list aside, in place of an earlier one."""
+        """Store a suspect list; it replaces an earlier one."""
         document = zlib.compress(json.dumps(suspect.rows, separators=(",", ":")).encode())
         numbers = {name: getattr(suspect, name) for name in ("listed_at", "known", "lost", "dropped")}
         self._ledger.record(t.suspects, [{"source": self._source, "document": document, **numbers}])
 
     def clear(self) -> None:
-        """Forgets the list: another is believed."""
+        """Delete the suspect list, because another list was accepted."""
         with engines.failures(self._ledger.engine, "writing the ledger"), self._ledger.begin() as connection:
             connection.execute(sa.delete(t.suspects).where(self._mine))

@@ -1,10 +1,10 @@
-"""The kit's own tables, ``smartcar_ops_…``; the same in the company's database and in a file beside the reports.
+"""The kit's own tables, ``smartcar_ops_…``, the same in the company's database and in a file next to the reports.
 
-The tables as they are now, and as a new ledger gets them; `steps` changes older ones, a numbered step at a time.
+This is their current form, which a new ledger gets; the numbered `steps` upgrade older ones.
 
-Times are naive UTC. ``service`` and ``mode`` say which Smartcar a row came from, ``layout`` which of the company's
-tables its local ids belong to. A primary key's order is also that of its index: what judging joins by comes right after
-the scope.
+Times are naive UTC. ``service`` and ``mode`` are the Smartcar service that a row came from, ``layout`` the company's
+tables that its local ids belong to. The order of a primary key is also that of its index: the columns used in joins
+come right after the scope.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ metadata = sa.MetaData()
 
 ID, WORD, LOCAL = sa.String(36), sa.String(16), sa.String(191)
 MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-"""To the microsecond everywhere: MySQL's own would cut the order of acts within a second."""
+"""Microseconds on every database; MySQL's default of whole seconds would lose the order of runs within a second."""
 
 EVIDENCE_FENCE = "evidence"
-"""The row of ``fences`` whose number rises with each change of what is known."""
+"""The row of ``fences`` whose number rises with each change of the evidence."""
 
 EVERYTHING = "*"
-"""The subject of what was asked about a whole list, or a whole API."""
+"""The subject of an answer about a whole list or API."""
 
 LONG = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 LEASE = timedelta(seconds=90)
-"""For how long a lock is held after its holder's last beat."""
+"""How long a lock lasts after its holder's last heartbeat."""
 
 BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
-"""MySQL's own end at 64 KiB."""
+"""MySQL's default type ends at 64 KiB."""
 
 
 def as_kept(moment: datetime) -> datetime:
-    """A moment as these tables keep it: naive UTC."""
+    """Return a time as these tables store it: naive UTC."""
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -49,7 +49,7 @@ def _scope() -> tuple[sa.Column[Any], ...]:
 
 
 def _local_scope() -> tuple[sa.Column[Any], ...]:
-    """The scope of what is keyed by the company's own ids: two tables of one database may have the same ones."""
+    """The scope of rows with the company's own ids; with the layout, because two tables may have the same ids."""
     return *_scope(), sa.Column("layout", WORD, primary_key=True)
 
 
@@ -71,7 +71,7 @@ connections = _table(
     sa.Column("gone_at", MOMENT),
     sa.Index("ix_smartcar_ops_connections_person", "service", "mode", "smartcar_user_id"),
 )
-"""The mirror of Smartcar's connections; ``gone_at`` where a later whole listing no longer had the row."""
+"""Smartcar's connections as last listed; ``gone_at`` is set if a later complete listing lacked the row."""
 
 sightings = _table(
     "sightings",
@@ -82,9 +82,9 @@ sightings = _table(
     sa.Column("seen_at", MOMENT, nullable=False),
     sa.Column("gone_at", MOMENT),
 )
-"""Who else names a user of a vehicle: V2 management, stored webhooks.
+"""Users of vehicles according to other sources: V2 management and stored webhooks.
 
-``gone_at`` where a later whole listing no longer had the row.
+``gone_at`` is set if a later complete listing lacked the row.
 """
 
 personal = _table(
@@ -97,10 +97,10 @@ personal = _table(
     sa.Column("gone_at", MOMENT),
     sa.Column("checked", sa.SmallInteger, nullable=False, default=0, server_default=sa.text("0")),
 )
-"""Evidence that speaks for one local user alone: a token's ``/user``, an ``externalId``, a Connect redirect.
+"""Evidence about one local user only: a token's ``/user``, an ``externalId``, a Connect redirect.
 
-``gone_at`` where a later whole listing no longer had it. ``checked`` is 1 for a redirect of which the company itself
-checked the state: it speaks although no connection of its Smartcar user is known.
+``gone_at`` is set if a later complete listing lacked it. ``checked`` is 1 for a redirect whose state the company
+itself checked: it counts even if no connection of its Smartcar user is known.
 """
 
 choices = _table(
@@ -112,9 +112,9 @@ choices = _table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("chosen_at", MOMENT, nullable=False),
 )
-"""What a person decided for a user, the last word on it; null: this user has no Smartcar id.
+"""A person's decision for a user, which overrides all evidence; null: this user has no Smartcar id.
 
-Earlier choices stay in the runs, act ``decide``.
+Earlier decisions remain in the runs, with the act ``decide``.
 """
 
 ties = _table(
@@ -125,7 +125,7 @@ ties = _table(
     sa.Column("vehicle_id", ID, primary_key=True),
     sa.Column("seen_at", MOMENT, nullable=False),
 )
-"""Which of the company's cars is which of Smartcar's, and how that is known."""
+"""Links between the company's vehicles and Smartcar's, with their source."""
 
 asked = _table(
     "asked",
@@ -135,10 +135,10 @@ asked = _table(
     sa.Column("asked_at", MOMENT, nullable=False),
     sa.Column("answer", sa.String(64), nullable=False),
 )
-"""What was asked and finally answered, so that asking twice costs nothing.
+"""Queries with a final answer, so that asking again costs nothing.
 
-``connections``, ``management``, ``v2`` (that it has stopped): subject ``*``; ``tokens``: the local vehicle; ``vins``:
-Smartcar's vehicle, the answer a digest.
+The subject is ``*`` for ``connections``, ``management`` and ``v2`` (V2 has stopped), the local vehicle for
+``tokens``, and Smartcar's vehicle for ``vins``, where the answer is a digest.
 """
 
 tokens = _table(
@@ -149,7 +149,7 @@ tokens = _table(
     sa.Column("vehicles", LONG, nullable=False),
     sa.Column("asked_at", MOMENT, nullable=False),
 )
-"""What a V2 token said of itself, by its digest: whose it is (null: refused), and which vehicles it opens (JSON)."""
+"""What is known of each V2 token, by its digest: its user (null: refused) and its vehicles (JSON)."""
 
 recordings = _table(
     "recordings",
@@ -162,10 +162,10 @@ recordings = _table(
     sa.Column("document", BYTES, nullable=False),
     sa.Column("open_paths", sa.Integer, nullable=False, default=0, server_default=sa.text("0")),
 )
-"""What both versions answered about a car, the newest of each: JSON without VINs, places and tokens, compressed.
+"""The newest answers of both versions for each vehicle: compressed JSON without VINs, places and tokens.
 
-``slice`` names the reading of a fleet that this row is part of; ``answered`` says that neither side failed as a whole;
-``open_paths`` how many of V2's paths are left for another day.
+``slice`` is the name of the fleet reading that the row belongs to. ``answered`` is true if neither side failed as a
+whole. ``open_paths`` is the number of V2 paths still to be read on another day.
 """
 
 vehicle_units = _table(
@@ -175,7 +175,7 @@ vehicle_units = _table(
     sa.Column("hour", MOMENT, primary_key=True),
     sa.Column("units", sa.Integer, nullable=False),
 )
-"""What was asked of a vehicle that a limit binds, by the hour (UTC)."""
+"""Reads of vehicles that have a limit, per hour (UTC)."""
 
 runs = _table(
     "runs",
@@ -202,10 +202,10 @@ runs = _table(
     sa.Column("layout", WORD, nullable=False),
     sa.Column("token", sa.BigInteger),
 )
-"""Who did what: audits, comparisons, plans, applies, undos, choices; ``summary`` and ``calls`` are JSON.
+"""All runs: audits, comparisons, plans, applies, undos, decisions; ``summary`` and ``calls`` are JSON.
 
-An apply or an undo also keeps how far it is: rows in all, rows by outcome, its batch, its last sign of life; written
-in the same transaction as the batch itself.
+An apply or undo also stores its progress, in the same transaction as each batch: total rows, rows by outcome, the
+batch's number and the last heartbeat.
 """
 
 changes = _table(
@@ -224,10 +224,10 @@ changes = _table(
     sa.Column("undone_by", sa.String(64)),
     sa.Column("at", MOMENT, nullable=False),
 )
-"""Every change to the company's rows, written in the same transaction as the change itself.
+"""Every change to the company's rows, recorded in the same transaction as the change itself.
 
-``reason`` is the database's class of error for a failed row; ``undone_by`` the run that put a written one back.
-A row's ``place`` is that in its run: keys that only grow are the cheapest to keep.
+``reason`` is the database's error class for a failed row, ``undone_by`` the run that put back a written one.
+``place`` is the row's position in its run, because growing keys are the cheapest to store.
 """
 
 stage = _table(
@@ -242,11 +242,11 @@ stage = _table(
     sa.Column("after_value", sa.String(255)),
     sa.Column("cars", LONG),
 )
-"""What each act that writes is about to write, by the number of its lock: it reads and clears its own rows alone.
+"""The rows that each writing run is about to write, by the number of its lock; a run uses only its own rows.
 
-``cars`` are a user's cars when it was planned.
+``cars`` are the user's cars at the time of the plan.
 
-PostgreSQL keeps it out of its log: after a crash it is empty, as the next act wants it.
+On PostgreSQL the table is unlogged: after a crash it is empty, as the next run expects it.
 """
 unlogged = sa.DDL("ALTER TABLE %(table)s SET UNLOGGED, SET (autovacuum_enabled = false)")  # type: ignore[no-untyped-call]
 sa.event.listen(stage, "after_create", unlogged.execute_if(dialect="postgresql"))
@@ -262,7 +262,7 @@ locks = _table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("process", sa.String(128), nullable=False),
 )
-"""One row per held lock, ``beat`` by the database's own clock; a holder that stopped beating has lost it."""
+"""One row per held lock; ``beat`` is the holder's last heartbeat by the database's clock."""
 
 fences = _table(
     "fences",
@@ -270,9 +270,9 @@ fences = _table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False),
 )
-"""The newest taking of each lock: its number, which only rises, and its run.
+"""The latest acquisition of each lock: its number, which only rises, and its run.
 
-A batch locks this row in its own transaction and writes only if the number is still its own.
+A batch locks this row in its own transaction, and writes only if the number is still its own.
 """
 
 layouts = _table(
@@ -284,7 +284,7 @@ layouts = _table(
         for name in ("schema", "table", "id")
     ),
 )
-"""Which tables of the company a ``layout`` stands for, in clear."""
+"""The names of the company's tables for each ``layout``."""
 
 suspects = _table(
     "suspects",
@@ -296,7 +296,7 @@ suspects = _table(
     sa.Column("dropped", sa.Integer, nullable=False),
     sa.Column("document", BYTES, nullable=False),
 )
-"""A list that lost too much of what was known, kept aside until it is confirmed: its rows as compressed JSON."""
+"""Lists that lacked too many known rows, stored until they are confirmed; the rows are compressed JSON."""
 
 unanswered = _table(
     "unanswered",
@@ -307,7 +307,8 @@ unanswered = _table(
     sa.Column("asked_at", MOMENT, nullable=False),
     sa.Column("error", sa.String(64), nullable=False),
 )
-"""Questions that Smartcar gave no answer to, as `asked` names them; ``compare``: the local vehicle.
+"""Questions that Smartcar did not answer; sources and subjects as in `asked`, for ``compare`` the local vehicle.
 
-``days`` is on how many days, ``asked_at`` when last, ``error`` what came instead. An answer takes the row away.
+``days`` is the number of days with a failure, ``asked_at`` the last attempt, ``error`` its failure. An answer deletes
+the row.
 """

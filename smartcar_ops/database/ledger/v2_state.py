@@ -1,4 +1,4 @@
-"""Whether V2 has stopped: found by asking it, or said by SMARTCAR_V2=off; kept until V2 answers again."""
+"""Whether V2 has stopped, because it answered 410 or SMARTCAR_V2 is off; stored until V2 answers again."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import V2_STATE, Ledger
 
 GONE, OFF = "gone", "off"
-"""What the ledger keeps: V2 answered 410, or the settings say so."""
+"""The stored values: V2 answered 410, or the settings turn V2 off."""
 
 
 def sentence(ledger: Ledger) -> str:
-    """That V2 has stopped, since when, and what that means, for people; empty where it has not, as far as is known."""
+    """Return a sentence about when V2 stopped and what that means; empty if it is not known to have stopped."""
     known = ledger.asked(V2_STATE).get(t.EVERYTHING)
     if known is None:
         return ""
     when, answer = known
     why = "SMARTCAR_V2 is off" if answer == OFF else f"it answered 410 on {when.day} {when:%b %Y, %H:%M} UTC"
-    return f"V2 has stopped ({why}): tokens are no source any more."
+    return f"V2 has stopped ({why}): tokens are no longer a source."
 
 
 def has_stopped(ledger: Ledger) -> bool:
-    """Whether V2 has stopped, as far as is known."""
+    """Return whether V2 is known to have stopped."""
     return t.EVERYTHING in ledger.asked(V2_STATE)
 
 
 def note(ledger: Ledger, now: datetime, answer: str = GONE) -> None:
-    """Keeps that V2 has stopped, and since when."""
+    """Store that V2 has stopped, and when."""
     if not has_stopped(ledger):
         ledger.record(
             t.asked, [{"source": V2_STATE, "subject": t.EVERYTHING, "asked_at": t.as_kept(now), "answer": answer}]
@@ -35,13 +35,13 @@ def note(ledger: Ledger, now: datetime, answer: str = GONE) -> None:
 
 
 def clear(ledger: Ledger, now: datetime) -> None:
-    """Forgets it: V2 answers."""
+    """Delete the entry, because V2 answers."""
     if has_stopped(ledger):
         ledger.replace(t.asked, V2_STATE, [], now=now)
 
 
 def settle(ledger: Ledger, *, off: bool, now: datetime) -> None:
-    """Makes what the ledger keeps agree with the settings; what V2 itself answered stays."""
+    """Bring the stored state in line with the settings; an entry from V2's own 410 remains."""
     known = ledger.asked(V2_STATE).get(t.EVERYTHING)
     if off:
         note(ledger, now, OFF)

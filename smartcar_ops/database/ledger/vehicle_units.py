@@ -1,4 +1,4 @@
-"""What the kit asks of one vehicle, counted by the hour and capped by its make and by the month."""
+"""Counts the kit's reads of each vehicle per hour, and limits them per day (by make) and per month."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.errors import VehicleLimitError
 from smartcar_ops.settings.layout import Limits
+from smartcar_ops.text import thousands
 
 DAY, MONTH = timedelta(hours=24), timedelta(days=31)
-"""How far back is counted: a limit of a day holds in any 24 hours, one of a month in any 31 days."""
+"""The periods of the limits: any 24 hours, and any 31 days."""
 
 LEAST = 2
-"""Units without which no vehicle is read on both versions: V3 once, and one path of V2."""
+"""Minimum units to read a vehicle on both versions: V3 once and one path of V2."""
 
 
 class VehicleUnits:
-    """Counts what is asked of the vehicles that a limit binds, for every process and host on one ledger."""
+    """Counts reads of vehicles that have a limit, for all processes and hosts that share one ledger."""
 
     def __init__(
         self, ledger: Ledger, limits: Limits, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -35,12 +36,12 @@ class VehicleUnits:
         self._pruned = False
 
     def cap(self, make: str) -> int | None:
-        """The most units that a vehicle of this make may be asked for in 24 hours; None where nothing binds."""
+        """Return the maximum units per 24 hours for a vehicle of this make; None if there is no limit."""
         caps = [cap for cap in (self._limits.day(make), self._limits.per_vehicle_month) if cap]
         return min(caps, default=None)
 
     def left(self, vehicle_id: str) -> int | None:
-        """The units that may still be asked of the vehicle now; None where nothing binds."""
+        """Return the units that the vehicle has left now; None if there is no limit."""
         day, month = self._caps(vehicle_id)
         if not (day or month):
             return None
@@ -48,16 +49,16 @@ class VehicleUnits:
             return self._left(connection, vehicle_id, day, month)
 
     def used_up(self) -> set[str]:
-        """The vehicles for which no reading on both versions is left now."""
+        """Return the vehicles with too few units left to read both versions."""
         row = t.vehicle_units.c
         since = self._since(MONTH if self._limits.per_vehicle_month else DAY)
         query = sa.select(row.vehicle_id).where(self._ledger.scope.of(t.vehicle_units), row.hour >= since).distinct()
         with engines.failures(self._ledger.engine, "counting calls"), self._ledger.reading.connect() as connection:
-            asked = list(connection.execute(query).scalars())
-        return {vehicle_id for vehicle_id in asked if (left := self.left(vehicle_id)) is not None and left < LEAST}
+            counted = list(connection.execute(query).scalars())
+        return {vehicle_id for vehicle_id in counted if (left := self.left(vehicle_id)) is not None and left < LEAST}
 
     def take(self, vehicle_id: str, units: int) -> None:
-        """Counts units that are about to be asked; VehicleLimitError, with nothing counted, where they are too many."""
+        """Count units that are about to be spent; VehicleLimitError, with none counted, if they exceed the limit."""
         day, month = self._caps(vehicle_id)
         if not (day or month):
             return
@@ -67,54 +68,54 @@ class VehicleUnits:
                 left = self._left(connection, vehicle_id, day, month)
                 if left < units:
                     raise VehicleLimitError(
-                        f"limits: {units} more units of one {self._make_of(vehicle_id)} wanted, and {max(0, left)} are "
-                        "left of what smartcar_ops.toml, [limits], allows a vehicle; run again tomorrow."
+                        f"limits: {thousands(units, 'units')} needed for one {self._make_of(vehicle_id)} vehicle, "
+                        f"{max(0, left)} left of its limit in smartcar_ops.toml, [limits]; run again tomorrow."
                     )
                 added = self._add(connection, vehicle_id, units)
             if not added:
                 self._insert(vehicle_id, units)
 
     def give_back(self, vehicle_id: str, units: int) -> None:
-        """Takes back units that were counted and not sent."""
+        """Subtract units that were counted but not spent."""
         if any(self._caps(vehicle_id)):
             with engines.failures(self._ledger.engine, "counting calls"), self._ledger.begin() as connection:
                 self._add(connection, vehicle_id, -units)
 
     def _caps(self, vehicle_id: str) -> tuple[int, int]:
-        """(units a day, units a month), 0 where that does not bind."""
+        """Return (units per day, units per month), 0 for no limit."""
         by_make = self._limits.by_make
         return self._limits.day(self._make_of(vehicle_id)) if by_make else 0, self._limits.per_vehicle_month
 
     def _left(self, connection: sa.Connection, vehicle_id: str, day: int, month: int) -> int:
         row = t.vehicle_units.c
-        lefts = []
+        remaining = []
         for cap, span in ((day, DAY), (month, MONTH)):
             if cap:
                 spent = sa.select(sa.func.coalesce(sa.func.sum(row.units), 0)).where(
                     self._ledger.scope.of(t.vehicle_units), row.vehicle_id == vehicle_id, row.hour >= self._since(span)
                 )
-                lefts.append(cap - int(connection.execute(spent).scalar_one()))
-        return min(lefts)
+                remaining.append(cap - int(connection.execute(spent).scalar_one()))
+        return min(remaining)
 
     def _add(self, connection: sa.Connection, vehicle_id: str, units: int) -> bool:
-        """Adds to this hour's row; False where there is none yet."""
+        """Add to this hour's row; return False if there is none yet."""
         row = t.vehicle_units.c
         mine = (self._ledger.scope.of(t.vehicle_units), row.vehicle_id == vehicle_id, row.hour == self._hour())
         update = sa.update(t.vehicle_units).where(*mine).values(units=row.units + units)
         return bool(connection.execute(update).rowcount)
 
     def _insert(self, vehicle_id: str, units: int) -> None:
-        """Makes this hour's row, or adds to the one that another process made meanwhile."""
-        told = self._ledger.scope.row(t.vehicle_units, vehicle_id=vehicle_id, hour=self._hour(), units=units)
+        """Insert this hour's row, or add to the one that another process inserted meanwhile."""
+        row = self._ledger.scope.row(t.vehicle_units, vehicle_id=vehicle_id, hour=self._hour(), units=units)
         try:
             with self._ledger.begin() as connection:
-                connection.execute(sa.insert(t.vehicle_units), [told])
+                connection.execute(sa.insert(t.vehicle_units), [row])
         except IntegrityError:
             with self._ledger.begin() as connection:
                 self._add(connection, vehicle_id, units)
 
     def _prune(self) -> None:
-        """Forgets, once, what no limit looks back to."""
+        """Delete rows that are older than any limit's period; once per process."""
         if self._pruned:
             return
         self._pruned = True
@@ -132,5 +133,5 @@ class VehicleUnits:
         return self._clock().astimezone(UTC).replace(minute=0, second=0, microsecond=0, tzinfo=None)
 
     def _since(self, span: timedelta) -> datetime:
-        """The hour in which the span begins: all that was asked in it counts."""
+        """Return the hour in which the period begins; the whole hour counts."""
         return self._hour() - span

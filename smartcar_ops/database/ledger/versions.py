@@ -1,8 +1,8 @@
-"""Which version the ledger's tables have, and the way to the newest: numbered Alembic steps, each recorded.
+"""Versions of the ledger's tables, and their upgrade by numbered Alembic steps, each of which is recorded.
 
-Where there is no ledger yet, its tables are made as they are now and the newest step is recorded; the steps would come
-to the same in ten times the time. On PostgreSQL and SQLite all is one transaction; MySQL commits each change of a table
-at once, so that what was interrupted there is taken up again by the steps, from the middle.
+A new ledger gets the current tables at once with the newest step recorded; running all steps would give the same
+result in ten times the time. On PostgreSQL and SQLite an upgrade is one transaction. MySQL commits each change of a
+table at once, so the steps can continue an interrupted upgrade from the middle.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ STEPS = Path(__file__).with_name("steps")
 VERSION_TABLE = "smartcar_ops_version"
 
 UPGRADING = 0x5CA7
-"""The number of PostgreSQL's advisory lock, and part of the name of MySQL's, under which tables are changed."""
+"""The number of PostgreSQL's advisory lock for table changes, and part of the name of MySQL's."""
 
 PATIENCE = 60
-"""Seconds to wait for another process that changes the tables."""
+"""Seconds to wait for another process that is changing the tables."""
 
 UNREADABLE = "unreadable"
-"""Instead of a number, for an account that has no right to the kit's own tables."""
+"""The version for an account that may not read the kit's own tables."""
 
 _one_at_a_time = threading.Lock()
-"""Alembic's own context is one for the whole process."""
+"""Alembic's context is shared by the whole process."""
 
 
 class LedgerVersion(Enum):
-    """What there is of the ledger's tables."""
+    """The state of the ledger's tables, compared with this kit's version."""
 
     ABSENT = "absent"
     OLDER = "older"
@@ -59,73 +59,73 @@ class LedgerVersion(Enum):
 
 
 def found(engine: sa.Engine) -> LedgerVersion:
-    """Which version the ledger's tables have here; reads only."""
+    """Return the state of the ledger's tables in this database; only reads."""
     with engines.failures(engine, "looking for the ledger"):
         names = _tables(engine)
         if not names:
             return LedgerVersion.ABSENT
         number = _number(engine) if VERSION_TABLE in names else None
     if number == UNREADABLE:
-        return LedgerVersion.CURRENT  # this account may neither read nor write it, and takes the file
+        return LedgerVersion.CURRENT  # this account can't use it, and uses the file
     if number is not None and number not in _numbers():
         return LedgerVersion.NEWER
     return LedgerVersion.CURRENT if number == _numbers()[0] else LedgerVersion.OLDER
 
 
 def _tables(bind: sa.Engine | sa.Connection) -> set[str]:
-    """The ledger's tables that are there."""
+    """Return those of the ledger's tables that exist."""
     return {*sa.inspect(bind).get_table_names()} & {*t.metadata.tables, VERSION_TABLE}
 
 
 def refuse_another(engine: sa.Engine, *, newer_only: bool = False) -> None:
-    """DatabaseError if the ledger here is of another version than this kit's; nothing if there is none."""
+    """DatabaseError if there is a ledger with another version than this kit's."""
     version = found(engine)
     if version is LedgerVersion.NEWER:
         raise DatabaseError(
             f"database: the kit's own tables have version {_number(engine)}, made by a newer smartcar-ops; this one "
-            f"knows versions up to {_numbers()[0]}. Use the newer smartcar-ops."
+            f"supports versions up to {_numbers()[0]}. Use the newer smartcar-ops."
         )
     if version is LedgerVersion.OLDER and not newer_only:
         raise DatabaseError(
             "database: the kit's own tables were made by an older smartcar-ops, or their upgrade was interrupted; "
-            "nothing of them is lost. Run 40_schema_phases -p phase expand -p apply True, which upgrades them."
+            "nothing is lost. Run 40_schema_phases -p phase expand -p apply True, which upgrades them."
         )
 
 
 def upgrade(engine: sa.Engine, names: TableNames) -> None:
-    """Makes the ledger's tables, or brings them to this version; rows without a layout get these names'.
+    """Create the ledger's tables, or upgrade them to this version; rows without a layout get that of ``names``.
 
-    LockedError while an act of an older kit writes, DatabaseError where a right is missing.
+    LockedError while a run of an older kit is writing, DatabaseError if a right is missing.
     """
     writing = engines.writer(engine)
     with (
-        engines.failures(engine, "making the smartcar_ops_… tables"),
+        engines.failures(engine, "creating the smartcar_ops_… tables"),
         writing.connect() as connection,
-        _alone(connection),
+        _exclusive(connection),
     ):
         if not _tables(connection):
-            _make(connection, names)
+            _create(connection, names)
         else:
             _refuse_writers(connection)
             _take_steps(connection, names)
         connection.commit()
-    log.info("the kit's own tables have version %s now", _numbers()[0])
+    log.info("the kit's own tables now have version %s", _numbers()[0])
 
 
-def _make(connection: sa.Connection, names: TableNames) -> None:
-    """The newest tables with the rows that the steps would have left in them, and the newest step recorded."""
+def _create(connection: sa.Connection, names: TableNames) -> None:
+    """Create the current tables with the rows that the steps would have added, and record the newest step."""
     from alembic.migration import MigrationContext
 
     t.metadata.create_all(connection, checkfirst=False)
     connection.execute(sa.insert(t.layouts), [{"layout": names.key, **asdict(names)}])
     connection.execute(sa.insert(t.fences), [{"name": t.EVIDENCE_FENCE, "token": 0, "run_id": ""}])
-    drawn = {"database_id": str(uuid.uuid4()), "plan_key": secrets.token_hex(32)}
-    connection.execute(sa.insert(t.meta), [{"name": name, "value": value} for name, value in drawn.items()])
+    random_values = {"database_id": str(uuid.uuid4()), "plan_key": secrets.token_hex(32)}
+    connection.execute(sa.insert(t.meta), [{"name": name, "value": value} for name, value in random_values.items()])
     MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).stamp(_steps(), "head")
 
 
 def _take_steps(connection: sa.Connection, names: TableNames) -> None:
-    """Every step that is not recorded yet."""
+    """Run every step that is not recorded yet."""
     from alembic import command
     from alembic.config import Config
 
@@ -137,8 +137,8 @@ def _take_steps(connection: sa.Connection, names: TableNames) -> None:
 
 
 @contextmanager
-def _alone(connection: sa.Connection) -> Iterator[None]:
-    """While the block runs, no other process changes the tables; a SQLite file is locked by its transaction."""
+def _exclusive(connection: sa.Connection) -> Iterator[None]:
+    """Keep other processes from changing the tables during the block; SQLite's transaction does so by itself."""
     kind = connection.dialect.name
     if kind == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE}s'")
@@ -148,7 +148,7 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
         return
     name = f"concat('smartcar_ops ', {UPGRADING}, ' ', left(database(), 40))"
     if connection.exec_driver_sql(f"SELECT get_lock({name}, {PATIENCE})").scalar() != 1:
-        raise LockedError("locked: another process changes the smartcar_ops_… tables; run again.")
+        raise LockedError("locked: another process is changing the smartcar_ops_… tables; run again.")
     try:
         yield
     finally:
@@ -156,9 +156,9 @@ def _alone(connection: sa.Connection) -> Iterator[None]:
 
 
 def _refuse_writers(connection: sa.Connection) -> None:
-    """LockedError while a kit without numbered locks writes: its table must not change under it.
+    """LockedError while a kit without numbered locks is writing, because its tables must not change meanwhile.
 
-    Such a kit beats by its own host's clock, and here by none but the database's can that be judged.
+    Its heartbeats use its own host's clock, but here they can only be compared with the database's clock.
     """
     inspector = sa.inspect(connection)
     if not inspector.has_table(t.locks.name) or t.locks.c.token.name in {
@@ -166,7 +166,7 @@ def _refuse_writers(connection: sa.Connection) -> None:
     }:
         return
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"LOCK TABLE {t.locks.name} IN ACCESS EXCLUSIVE MODE")  # nobody takes one meanwhile
+        connection.exec_driver_sql(f"LOCK TABLE {t.locks.name} IN ACCESS EXCLUSIVE MODE")  # keep others from locking
     row = t.locks.c
     for name, operator, host, beat in connection.execute(sa.select(row.name, row.operator, row.host, row.beat)):
         if abs(locks.now(connection) - beat) < t.LEASE:
@@ -177,7 +177,7 @@ def _refuse_writers(connection: sa.Connection) -> None:
 
 
 def _number(engine: sa.Engine) -> str | None:
-    """The recorded version; None if no step is recorded, `UNREADABLE` if this account may not look."""
+    """Return the recorded version; None if no step is recorded, `UNREADABLE` if this account may not read it."""
     query = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 (the kit's own name)
     with engine.connect() as connection:
         try:
@@ -190,7 +190,7 @@ def _number(engine: sa.Engine) -> str | None:
 
 @cache
 def _steps() -> ScriptDirectory:
-    """The steps as Alembic knows them."""
+    """Return Alembic's directory of the steps."""
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory(str(STEPS))
@@ -198,5 +198,5 @@ def _steps() -> ScriptDirectory:
 
 @cache
 def _numbers() -> tuple[str, ...]:
-    """The numbers of all steps, the newest first; by their files' names, since Alembic takes a tenth of a second."""
+    """Return the numbers of all steps, newest first; from the file names, because loading Alembic takes 0.1 s."""
     return tuple(sorted((path.name.split("_")[1] for path in STEPS.glob("versions/step_*.py")), reverse=True))

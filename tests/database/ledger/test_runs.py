@@ -414,7 +414,7 @@ def test_two_acts_that_write_never_share_a_name(ledger: Ledger) -> None:
     with lock(ledger, WRITER, "run") as held:
         runs.start("run", "30_backfill_user_ids", "apply", held=held)
         runs.finish("run", "done", {"applied": 1}, held=held)
-    with lock(ledger, WRITER, "run") as held, pytest.raises(LockedError, match="named run"):
+    with lock(ledger, WRITER, "run") as held, pytest.raises(LockedError, match="has the id run"):
         runs.start("run", "30_backfill_user_ids", "undo", held=held)
     assert "apply" == runs.one("run").act
 

@@ -89,7 +89,7 @@ def test_the_tables_are_made_as_they_are_described(
     """Columns, types, nullability, keys in their order and indexes are those of `ledger_tables`, wherever from."""
     made, described = before(make_database(kind), kind, since), make_database(kind)
     if since == "the first step":
-        monkeypatch.setattr(versions, "_make", versions._take_steps)
+        monkeypatch.setattr(versions, "_create", versions._take_steps)
     upgrade(made)
     t.metadata.create_all(connected(described))
     assert schema(connected(described)) == schema(connected(made))
@@ -102,10 +102,10 @@ def test_a_new_ledger_has_the_rows_that_the_steps_would_leave(
 ) -> None:
     """Made at once or step by step: the same rows, but for the two values that each ledger draws for itself."""
     found = []
-    for way in (versions._make, versions._take_steps):
+    for way in (versions._create, versions._take_steps):
         url = make_database(kind)
         old_company(url)
-        monkeypatch.setattr(versions, "_make", way)
+        monkeypatch.setattr(versions, "_create", way)
         upgrade(url)
         contents = old_ledgers.contents(connected(url))
         drawn = {row["name"]: row.pop("value") for row in contents["smartcar_ops_meta"]}
@@ -273,7 +273,7 @@ def test_an_account_that_may_only_read_is_told_so(
     company = Company.connect(reading, Layout())
     with pytest.raises(DatabaseError, match=re.escape(UPGRADE)):
         Ledger.open(company, SCOPE, tmp_path)
-    with pytest.raises(DatabaseError, match=r"making the smartcar_ops_… tables failed"):
+    with pytest.raises(DatabaseError, match=r"creating the smartcar_ops_… tables failed"):
         upgrade(reading)
     upgrade(url)
     grant(url)

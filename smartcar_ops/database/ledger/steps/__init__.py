@@ -1,5 +1,5 @@
-"""The ledger's tables, made and changed by numbered steps; each is recorded, and none is ever edited.
+"""The numbered steps that create and upgrade the ledger's tables; each is recorded, and none is ever edited.
 
-A new step is a new file in ``versions``. It looks at the schema before it acts: MySQL commits every change of a table
-at once, so a step that was interrupted there is taken up again from the middle. Elsewhere all are one transaction.
+A new step is a new file in ``versions``. It checks the schema before each change, because MySQL commits every change
+of a table at once, and an interrupted step must continue from the middle. Elsewhere all steps are one transaction.
 """

@@ -1,4 +1,4 @@
-"""What Alembic runs: the steps on the connection that `ledger_versions` gives, in its transaction."""
+"""Alembic's environment: runs the steps on the connection that `versions` passes, in its transaction."""
 
 from alembic import context
 

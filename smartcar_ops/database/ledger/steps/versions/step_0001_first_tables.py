@@ -1,4 +1,4 @@
-"""The first tables, as the kit made them before its ledger had versions."""
+"""The first tables, as the kit created them before its ledger had versions."""
 
 import uuid
 
@@ -178,6 +178,6 @@ locks = _table(
 
 
 def upgrade() -> None:
-    """Makes the tables that are missing, and gives the database its own id."""
+    """Create the missing tables, and give the database an id."""
     metadata.create_all(op.get_bind())
     changing.remember("database_id", str(uuid.uuid4()))

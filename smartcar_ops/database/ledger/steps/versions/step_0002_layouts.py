@@ -1,4 +1,4 @@
-"""Evidence and runs say which of the company's tables they are about; what is there is of the layout in force now."""
+"""Evidence and runs get the layout of the company's tables they refer to; existing rows get the current layout."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -32,7 +32,7 @@ layouts = sa.Table(
 
 
 def upgrade() -> None:
-    """Names the layout, and adds it to every key that holds one of the company's own ids."""
+    """Store the layout, and add it to every key that contains one of the company's own ids."""
     key, row = changing.layout()
     changing.create(layouts)
     connection = op.get_bind()
@@ -45,7 +45,7 @@ def upgrade() -> None:
 
 
 def _keep_open_slices(connection: sa.Connection, key: str) -> None:
-    """A comparison that was interrupted is gone on with: what it was to read is kept under a name with the layout."""
+    """Rename the stored selection of an interrupted comparison to include the layout, so that it can continue."""
     meta = sa.table("smartcar_ops_meta", sa.column("name"))
     named = sa.select(meta.c.name).where(meta.c.name.like("slice:%:%"), meta.c.name.not_like("slice:%:%:%"))
     for name in connection.execute(named).scalars().all():

@@ -1,6 +1,6 @@
-"""Each taking of a lock has a number that only rises, staged rows belong to a run, and plans have a key.
+"""Each acquisition of a lock gets a rising number, staged rows belong to a run, and plans have a key.
 
-A kit from before this step can't insert a lock without a number: it is told that another run holds it.
+An older kit can't insert a lock without a number, so it reports that another run holds the lock.
 """
 
 import secrets
@@ -57,7 +57,7 @@ sa.event.listen(stage, "after_create", unlogged.execute_if(dialect="postgresql")
 
 
 def upgrade() -> None:
-    """Locks and staged rows are of one act, and none is under way: both tables are made anew."""
+    """Recreate the tables of locks and staged rows, whose rows are not needed because no run is under way."""
     changing.create(fences)
     connection = op.get_bind()
     if connection.execute(sa.select(fences).where(fences.c.name == "evidence")).first() is None:

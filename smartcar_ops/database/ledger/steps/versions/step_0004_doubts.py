@@ -1,4 +1,4 @@
-"""What a list no longer says is kept as gone, and a list that lost too much is kept aside."""
+"""Evidence missing from a later list is marked as gone, and a list that lacks too many rows is stored as suspect."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,7 +31,7 @@ suspects = sa.Table(
 
 
 def upgrade() -> None:
-    """Adds what marks evidence as gone or checked, and the place for lists in doubt."""
+    """Add the columns that mark evidence as gone or checked, and the table of suspect lists."""
     for name in ("personal", "sightings"):
         changing.add_column(f"smartcar_ops_{name}", sa.Column("gone_at", MOMENT, nullable=True))
     checked = sa.Column("checked", sa.SmallInteger, nullable=False, server_default=sa.text("0"))

@@ -1,4 +1,4 @@
-"""Questions without an answer are kept, so that what fails for days is given up and said."""
+"""Unanswered questions are stored, so that one that fails for days is given up and reported."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -28,5 +28,5 @@ unanswered = sa.Table(
 
 
 def upgrade() -> None:
-    """Makes the place for them."""
+    """Create their table."""
     changing.create(unanswered)

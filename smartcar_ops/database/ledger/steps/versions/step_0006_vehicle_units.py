@@ -1,4 +1,4 @@
-"""What was asked of each vehicle is counted by the hour, and a comparison that is split over days says what is open."""
+"""Reads of each vehicle are counted per hour, and a comparison split over days stores its open paths."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -24,7 +24,7 @@ vehicle_units = sa.Table(
 
 
 def upgrade() -> None:
-    """Makes the place to count in; every recording that is there was read in one go."""
+    """Create the table for the counts; existing recordings have no open paths."""
     changing.create(vehicle_units)
     open_paths = sa.Column("open_paths", sa.Integer, nullable=False, server_default=sa.text("0"))
     changing.add_column("smartcar_ops_recordings", open_paths)
