@@ -27,6 +27,8 @@ _waiting: list[subprocess.Popen[bytes]] = []
 
 def start() -> None:
     """Start an interpreter for the next kernel; if that fails, a kernel is started the ordinary way."""
+    if os.name != "posix":
+        return  # elsewhere a kernel needs handles of its parent's
     with suppress(OSError):
         _waiting.append(
             subprocess.Popen(
@@ -34,6 +36,8 @@ def start() -> None:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                # A kernel ends when the process of this number does; it is read when ipykernel is imported.
+                env={**os.environ, "JPY_PARENT_PID": str(os.getpid())},
                 start_new_session=True,  # as every kernel: a Ctrl-C in the terminal is for the run to pass on
             )
         )

@@ -48,6 +48,30 @@ def test_one_that_died_is_not_used(tmp_path: Path) -> None:
     assert None is become(tmp_path)
 
 
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from smartcar_ops.reports import standby
+folder = Path(sys.argv[1])
+standby.start()
+command = [sys.executable, "-m", "ipykernel_launcher", "-f", str(folder / "kernel.json")]
+print(standby.become_kernel(command, dict(os.environ), str(folder), folder / "said").pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_it_ends_when_the_run_is_killed(tmp_path: Path) -> None:
+    """A kernel whose run was killed is not left behind: nobody would speak to it any more."""
+    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        kernel = psutil.Process(int(parent.stdout.readline()))
+        while not (tmp_path / "kernel.json").exists():
+            assert kernel.is_running()
+        parent.kill()
+    assert kernel.wait(60) is None or not kernel.is_running()
+
+
 def test_a_refused_run_leaves_none(tmp_path: Path) -> None:
     """The interpreter of a run that is known wrong ends with it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SMARTCAR_")}

@@ -34,7 +34,7 @@ SCOPE = Scope("service", "live")
 SERVERS = DATABASES[1:]
 HOLDER = """
 import sys
-from tests.processes import hold
+from tests.support.processes import hold
 
 def tell(word):
     print(word, flush=True)
