@@ -116,7 +116,7 @@ def _user_rows(part: pd.DataFrame, choices: Mapping[str, Mapping[str, Any]], col
     for place in part.index[part["chosen"] == 1]:
         choice = choices[str(part.at[place, "user_id"])]
         decision = "set" if part.at[place, "bucket"] in ("invalid", "conflict") else rows.at[place, "decision"]
-        if part.at[place, "twinned"] == 1:
+        if part.at[place, "duplicate"] == 1:
             decision, more = "conflict", "; another of your users has this id: decide about that user too"
         else:
             more = ""
@@ -143,7 +143,7 @@ def _vehicle_rows(part: pd.DataFrame, contested: set[str], names: Vehicles) -> I
     yield _decided(part, "current", "lowest", names.smartcar_vehicle_id, _vehicle_rules(part, is_contested, names))
     if names.smartcar_user_id:
         rules = _vehicle_user_rules(part, is_contested)
-        yield _decided(part, "current_holder", "holder", names.smartcar_user_id, rules)
+        yield _decided(part, "current_vehicle_user_id", "vehicle_user_id", names.smartcar_user_id, rules)
 
 
 def _vehicle_rules(part: pd.DataFrame, contested: pd.Series[bool], names: Vehicles) -> list[DecisionRule]:
@@ -167,11 +167,11 @@ def _vehicle_rules(part: pd.DataFrame, contested: pd.Series[bool], names: Vehicl
 
 
 def _vehicle_user_rules(part: pd.DataFrame, contested: pd.Series[bool]) -> list[DecisionRule]:
-    current = part["current_holder"].str.strip().str.lower().fillna("")
-    known = part["holder"].notna()
+    current = part["current_vehicle_user_id"].str.strip().str.lower().fillna("")
+    known = part["vehicle_user_id"].notna()
     every_row = pd.Series(True, index=part.index)
     return [
-        (known & (current == part["holder"]), "keep", "the vehicle is connected under the stored user id"),
+        (known & (current == part["vehicle_user_id"]), "keep", "the vehicle is connected under the stored user id"),
         (~known & (current != ""), "keep", "a user id is stored; the connections do not show which user it is"),
         (~known, "skip", "the connections do not show a single user for this vehicle"),
         (current != "", "conflict", "the vehicle is connected under another user id than the stored one"),

@@ -1,1 +1,1 @@
-"""Who is named by whom: facts and buckets as SQL."""
+"""Which Smartcar user id belongs to which user, by the evidence: facts and buckets, as SQL."""

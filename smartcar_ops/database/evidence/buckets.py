@@ -45,7 +45,7 @@ BUCKETS = (
     ),
     AuditBucket(
         "shared",
-        (("twinned", True),),
+        (("duplicate", True),),
         "another of your users has this id, or would be given it",
         "decide whose id it is, or merge the accounts",
         "conflict",

@@ -1,7 +1,8 @@
-"""No two users with one id: looked at over the whole table before the first batch of an act, and after its last.
+"""Prevents two users from having one id: checks the whole table before a run's first batch and after its last.
 
-A batch looks too, but in a large table without an index only these two looks see every user. An undo looks before its
-first batch: an id that it would put back may be another user's by now, and a later run may have changed the same value.
+Each batch checks too, but in a large table without an index only these two checks cover every user. An undo checks
+before its first batch: another user may now have an id that it would put back, and a later run may have changed the
+same value.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.column_types import smartcar_id_of
 from smartcar_ops.database.evidence.facts import UserFacts
 from smartcar_ops.database.evidence.readiness import HELD, Readiness, everybody_holding, evidence_number
-from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import Held, utcnow
@@ -25,16 +26,16 @@ from smartcar_ops.database.ledger.runs import Act, Run, Runs
 from smartcar_ops.database.tables import IDS, Company
 
 CHANGED_LATER = "a later run changed it; undo that first"
-"""Why a row is not put back although it holds what the run wrote."""
+"""Why a row is not put back although it still has the value that the run wrote."""
 
 BEFORE = 0
-"""The batch of what is skipped before the first one."""
+"""The batch number of rows skipped before the first batch."""
 
 
 class HeldTwice:
-    """Finds the rows of one act whose id another user holds, or would get, and does not let them stand.
+    """Finds a run's rows whose id another user has or would get, and skips them or puts them back.
 
-    Without a ``readiness`` the act puts back what a run wrote.
+    Without ``readiness`` the run is an undo.
     """
 
     def __init__(self, company: Company, ledger: Ledger, held: Held, readiness: Readiness | None) -> None:
@@ -42,22 +43,22 @@ class HeldTwice:
         self._engine, self._runs = engines.writer(company.engine), Runs(ledger)
 
     def skip_staged(self) -> Counter[str]:
-        """Records the staged rows whose id is another's as skipped, and takes them out: outcome -> rows."""
+        """Record the staged rows whose id another user has as skipped, and unstage them; return outcome -> rows."""
         row = t.stage.c
         mine = sa.and_(row.token == self._held.token, row.table_name == "users", row.after_value.is_not(None))
         query = sa.select(row.place).where(mine)
         if self._readiness:
             places = self._places(query, row.row_id, row.after_value)
-            return self._skip_all(places | self._would_be(mine, self._readiness), HELD)
-        found: Counter[str] = Counter()
+            return self._skip_all(places | self._would_be_shared(mine, self._readiness), HELD)
+        skipped: Counter[str] = Counter()
         while places := self._places(query, row.row_id, row.after_value):
-            found += self._skip_all(places, HELD)  # what is not put back now may keep another row from it
-        return found
+            skipped += self._skip_all(places, HELD)  # a row that is not put back may block another one
+        return skipped
 
     def skip_changed_later(self, undone: Run) -> Counter[str]:
-        """Records the staged rows of an undo that a later apply than this run changed, too: that is to be undone first.
+        """Record the staged rows of an undo that a later apply changed too as skipped; that one must be undone first.
 
-        A value that equals what the run wrote is then the later one's, or the company's own.
+        Even if such a row has the value that the run wrote, the value is the later run's or the company's own.
         """
         row, run, change = t.stage.c, t.runs.c, t.changes.c
         later = run.started > undone.started if undone.token is None else run.token > undone.token
@@ -80,32 +81,32 @@ class HeldTwice:
         return self._skip_all(places, CHANGED_LATER)
 
     def _skip_all(self, places: set[int], reason: str) -> Counter[str]:
-        found: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
         for some in _chunks(places):
-            found += self._skip(some, reason)
-        return found
+            skipped += self._skip(some, reason)
+        return skipped
 
     def take_back(self) -> Counter[str]:
-        """Puts back what this act wrote if another user holds it by now: outcome -> rows, fewer of ``written``."""
+        """Put back the rows of this run whose id another user has by now; return the change of outcome -> rows."""
         if self._readiness is None or self._readiness.look_up != "never":
-            return Counter()  # each batch looked at every user, or nothing new was set
-        row, found = t.changes.c, Counter[str]()
+            return Counter()  # each batch checked every user, or nothing new was set
+        row, moved = t.changes.c, Counter[str]()
         written = sa.and_(row.run_id == self._held.run_id, row.table_name == "users", row.outcome == "written")
         for ids in _chunks(self._held_by_several()):
             query = sa.select(row.place).where(written, row.after_value.in_(ids))
             for places in _chunks(self._places(query, row.row_id, row.after_value)):
-                found.update(self._put_back(places))
-        return found
+                moved.update(self._put_back(places))
+        return moved
 
     def _held_by_several(self) -> set[str]:
-        """The ids that more than one user holds: few, and found in one go through the table."""
+        """Return the ids that more than one user has; they are few, and found in one scan of the table."""
         holding = everybody_holding(self._company)
         query = sa.select(holding.c.held).group_by(holding.c.held).having(sa.func.count() > 1)
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
     def _places(self, query: sa.Select[Any], row_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> set[int]:
-        """The places of this query whose id another user's row holds, unless a person chose another for that one."""
+        """Return the query's places whose id another user's row has, unless a person chose another id for that user."""
         other, choice, mine = everybody_holding(self._company), t.choices.c, t.choices.alias("own_choice")
         of = self._ledger.scope.of
         chosen = sa.exists().where(of(mine), mine.c.user_id == row_id)
@@ -116,13 +117,13 @@ class HeldTwice:
         )
         held, text = other.c.held == sa.cast(id, sa.String(255)), sa.cast(row_id, sa.String(255))
         query = query.join(other, held).where(other.c.user_id != text, sa.not_(moves_on))
-        if self._readiness is None:  # what the company's own rows held before is put back, whoever holds it, too
+        if self._readiness is None:  # an undo restores the company's own earlier ids even if another user has them
             query = query.where(self._was_given(other.c.user_id, id), sa.not_(self._gives_up(other.c.user_id, id)))
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
     def _was_given(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """That the other user holds the id by an act of the kit that still stands."""
+        """Return the condition that the other user got the id from a run of the kit, and it was not undone."""
         change = t.changes.alias("given").c
         return sa.exists().where(
             change.table_name == "users",
@@ -133,7 +134,7 @@ class HeldTwice:
         )
 
     def _gives_up(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """That the other user's id is staged to be taken back by this very act."""
+        """Return the condition that this run itself is about to take back the other user's id."""
         staged = t.stage.alias("given_up").c
         return sa.exists().where(
             staged.token == self._held.token,
@@ -142,15 +143,15 @@ class HeldTwice:
             staged.before_value == id,
         )
 
-    def _would_be(self, mine: sa.ColumnElement[bool], readiness: Readiness) -> set[int]:
-        """The staged places whose id another user would get by now; only where more is known than the plan knew."""
+    def _would_be_shared(self, mine: sa.ColumnElement[bool], readiness: Readiness) -> set[int]:
+        """Return the staged places whose id another user would get by now; only if there is new evidence."""
         with engines.failures(self._engine, "reading the ledger"), self._engine.connect() as connection:
             if evidence_number(connection) == readiness.judged:
                 return set()
-        with desk(self._company, self._ledger, datetime.now(UTC)) as at:
-            shared = UserFacts(at).shared().subquery("shared_ids")
+        with open_workspace(self._company, self._ledger, datetime.now(UTC)) as workspace:
+            shared = UserFacts(workspace).shared().subquery("shared_ids")
             query = sa.select(t.stage.c.place).join(shared, shared.c.id == t.stage.c.after_value).where(mine)
-            return {row["place"] for row in at.rows(query)}
+            return {row["place"] for row in workspace.rows(query)}
 
     def _skip(self, places: Sequence[int], reason: str) -> Counter[str]:
         row = t.stage.c
@@ -165,12 +166,12 @@ class HeldTwice:
             names = [column.name for column in columns] + [*values, "at"]
             connection.execute(sa.insert(t.changes).from_select(names, query))
             connection.execute(sa.delete(t.stage).where(chosen))
-            found = Counter({"skipped": len(places)})
-            self._runs.advance(connection, self._held, BEFORE, found)
-        return found
+            skipped = Counter({"skipped": len(places)})
+            self._runs.advance(connection, self._held, BEFORE, skipped)
+        return skipped
 
     def _put_back(self, places: Sequence[int]) -> dict[str, int]:
-        """Sets these rows back where they still hold what was written; their records say that they were skipped."""
+        """Put these rows back if they still have the written value, and change their records to skipped."""
         company, row = self._company, t.changes.c
         column = company.user_id_column
         assert column is not None, "a plan is applied after expand"
@@ -185,10 +186,10 @@ class HeldTwice:
         is_row = sa.and_(column_types.is_named(identity, written.c.row_id, dialect), holds)
         with engines.failures(self._engine, "putting rows back"), self._engine.begin() as connection:
             self._held.guard(connection)
-            standing = sa.select(written.c.place).join(company.users, is_row)
+            unchanged = sa.select(written.c.place).join(company.users, is_row)
             if connection.dialect.name != "sqlite":
-                standing = standing.with_for_update(of=company.users)
-            found = connection.execute(standing).scalars().all()
+                unchanged = unchanged.with_for_update(of=company.users)
+            found = connection.execute(unchanged).scalars().all()
             update = sa.update(company.users).where(is_row, written.c.place.in_(found))
             before = column_types.value_of(column, written.c.before_value, dialect)
             connection.execute(update.values({column: before}))
@@ -199,6 +200,6 @@ class HeldTwice:
         return moved
 
 
-def _chunks(found: set[Any]) -> list[list[Any]]:
-    ordered = sorted(found)
+def _chunks(values: set[Any]) -> list[list[Any]]:
+    ordered = sorted(values)
     return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]

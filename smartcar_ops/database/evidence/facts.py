@@ -1,6 +1,6 @@
-"""The facts about every user, and the bucket they mean, as one SQL query.
+"""The facts about every user and the resulting bucket, as one SQL query.
 
-The rules themselves are given from above, as data; here they become one ``CASE``.
+The rules are passed in as data and become one ``CASE``.
 """
 
 from __future__ import annotations
@@ -12,51 +12,52 @@ import sqlalchemy as sa
 
 from smartcar_ops.database.column_types import ID_LENGTH
 from smartcar_ops.database.evidence.evidence import Evidence
-from smartcar_ops.database.evidence.workspace import InOrder, Workspace, step
+from smartcar_ops.database.evidence.workspace import InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import V2_STATE
 from smartcar_ops.text import NIL, SHAPE
 
 PATTERN = f"^{SHAPE.replace('?:', '')}$"
-"""A UUID in lower case, as every database's own regular expressions take it."""
+"""A UUID in lower case, in a regular expression that every database accepts."""
 
 BETWEEN_IDS = "|"
-"""Stands between the ids of a user's cars."""
+"""The separator between the ids of a user's cars."""
 
 Rules = Sequence[tuple[str, Sequence[tuple[str, bool]]]]
-"""(bucket, the facts that must be true or false); the first that holds wins, the last holds always."""
+"""(bucket, the facts that must be true or false); the first rule that holds applies, the last always holds."""
 
 
 class UserFacts(Evidence):
-    """The evidence, what follows from it for each user, and the bucket that this means."""
+    """The evidence, the facts about each user that follow from it, and the resulting bucket."""
 
-    def __init__(self, at: Workspace) -> None:
-        super().__init__(at)
-        self._fed = at.fed
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
+        self._subscriptions_known = workspace.subscriptions_known
 
     def judged(self, rules: Rules) -> sa.Select[Any]:
-        """(user_id, stored, current, named, sources, bucket, vehicles, vehicles_unlinked, and every fact), by user.
+        """Return one row per user, with its bucket.
 
-        Shorter ids come first, so that numbers stand in their own order.
+        (user_id, stored, current, named, sources, bucket, vehicles, vehicles_unlinked, and every fact). Shorter ids
+        come first, so that numeric ids are in numeric order.
         """
         facts = self._facts()
         bucket = sa.case(*((self._all(facts, wanted), name) for name, wanted in rules[:-1]), else_=rules[-1][0])
         return sa.select(facts, bucket.label("bucket")).order_by(sa.func.length(facts.c.user_id), facts.c.user_id)
 
     def counted(self, rules: Rules) -> sa.Select[Any]:
-        """(bucket, users): counted in the database."""
+        """Return (bucket, users), counted in the database."""
         judged = self.judged(rules).order_by(None).subquery()
         return sa.select(judged.c.bucket, sa.func.count().label("users")).group_by(judged.c.bucket)
 
     def _car_counts(self) -> sa.CTE:
-        """By user: how many cars, and their ids."""
+        """Each user's number of cars, and their ids."""
         cars = self._cars
         ids = sa.func.aggregate_strings(cars.c.local_vehicle_id, BETWEEN_IDS).label("car_ids")
         query = sa.select(cars.c.user_id, sa.func.count().label("vehicles"), ids)
-        return step(query.group_by(cars.c.user_id), "car_counts")
+        return cte(query.group_by(cars.c.user_id), "car_counts")
 
     def _unlinked(self) -> sa.CTE:
-        """By user: how many cars are linked to none, and how many of these a source could still speak of."""
+        """Each user's number of unlinked cars, and how many of these a source could still link."""
         cars, links = self._cars, self.links
         asked = (
             sa.select(t.asked.c.subject)
@@ -65,15 +66,15 @@ class UserFacts(Evidence):
         )
         unread = sa.exists(self.unread_vehicles().order_by(None).subquery().select())
         stopped = sa.exists().where(self._scope.of(t.asked), t.asked.c.source == V2_STATE)
-        could_speak = sa.or_(
+        could_link = sa.or_(
             sa.and_(cars.c.token_alive == 1, asked.c.subject.is_(None), sa.not_(stopped)),
             sa.and_(cars.c.has_vin == 1, unread),
         )
-        return step(
+        return cte(
             sa.select(
                 cars.c.user_id,
                 sa.func.count().label("unlinked"),
-                sa.func.sum(sa.case((could_speak, 1), else_=0)).label("open"),
+                sa.func.sum(sa.case((could_link, 1), else_=0)).label("open"),
             )
             .select_from(
                 cars.outerjoin(links, cars.c.local_vehicle_id == links.c.local_vehicle_id).outerjoin(
@@ -85,42 +86,42 @@ class UserFacts(Evidence):
             "unlinked",
         )
 
-    def _unfed(self) -> sa.CTE:
-        """By user: how many linked vehicles no webhook is fed with."""
+    def _unsubscribed(self) -> sa.CTE:
+        """Each user's number of linked vehicles that are not subscribed to a webhook."""
         seen = self.seen
         mine = sa.select(seen.c.user_id, seen.c.vehicle_id).where(seen.c.live == 1).distinct().subquery("mine")
-        fed = (
+        subscribed = (
             sa.select(t.asked.c.subject)
             .where(self._scope.of(t.asked), t.asked.c.source == "subscriptions")
-            .subquery("fed")
+            .subquery("subscribed")
         )
-        return step(
-            sa.select(mine.c.user_id, sa.func.count().label("unfed"))
-            .select_from(mine.outerjoin(fed, mine.c.vehicle_id == fed.c.subject))
-            .where(fed.c.subject.is_(None))
+        return cte(
+            sa.select(mine.c.user_id, sa.func.count().label("unsubscribed"))
+            .select_from(mine.outerjoin(subscribed, mine.c.vehicle_id == subscribed.c.subject))
+            .where(subscribed.c.subject.is_(None))
             .group_by(mine.c.user_id),
-            "unfed",
+            "unsubscribed",
         )
 
-    def _unbacked(self) -> sa.CTE:
-        """Users whose one personal id is none of those that a car of theirs is, or ever was, connected under."""
+    def _unsupported(self) -> sa.CTE:
+        """Users whose only personal id is not among the ids that one of their cars is, or was, connected with."""
         seen, person = self.seen, self.person
-        backs = sa.case((seen.c.id == person.c.lowest, 1), else_=0)
+        supports = sa.case((seen.c.id == person.c.lowest, 1), else_=0)
         connected = sa.func.max(seen.c.live) == 1
         cars = (
             sa.select(seen.c.user_id)
             .join_from(seen, person, seen.c.user_id == person.c.user_id)
             .where(person.c.lowest == person.c.highest)
             .group_by(seen.c.user_id, seen.c.local_vehicle_id)
-            .having(sa.or_(sa.func.max(backs) == 0, sa.and_(connected, sa.func.max(backs * seen.c.live) == 0)))
-            .subquery("unbacked_cars")
+            .having(sa.or_(sa.func.max(supports) == 0, sa.and_(connected, sa.func.max(supports * seen.c.live) == 0)))
+            .subquery("unsupported_cars")
         )
-        return step(sa.select(cars.c.user_id).distinct(), "unbacked")
+        return cte(sa.select(cars.c.user_id).distinct(), "unsupported")
 
     def _split(self) -> sa.CTE:
-        """(user_id, settled): users whose cars carry one id each, and not the same; settled where all are stored.
+        """(user_id, settled): users whose cars have one id each, but different ones; settled if all ids are stored.
 
-        Empty where the company keeps the id on the user alone: two ids are then a conflict.
+        Empty if the company stores the id only per user: two ids are then a conflict.
         """
         seen, cars = self.seen, self._cars
         each = (
@@ -128,7 +129,7 @@ class UserFacts(Evidence):
                 seen.c.user_id,
                 sa.func.min(seen.c.id).label("lowest"),
                 sa.func.max(seen.c.id).label("highest"),
-                sa.func.max(cars.c.stored_holder).label("holder"),
+                sa.func.max(cars.c.stored_vehicle_user_id).label("stored"),
             )
             .join_from(seen, cars, seen.c.local_vehicle_id == cars.c.local_vehicle_id)
             .where(sa.true() if self._per_vehicle else sa.false())
@@ -136,8 +137,8 @@ class UserFacts(Evidence):
             .having(sa.func.max(seen.c.live) == 1)
             .subquery("each_car")
         )
-        stored = sa.case((each.c.holder == each.c.lowest, 1), else_=0)
-        return step(
+        stored = sa.case((each.c.stored == each.c.lowest, 1), else_=0)
+        return cte(
             sa.select(each.c.user_id, sa.func.min(stored).label("settled"))
             .group_by(each.c.user_id)
             .having(
@@ -148,14 +149,14 @@ class UserFacts(Evidence):
         )
 
     def standing(self, rules: Rules) -> sa.Select[Any]:
-        """(user_id, named, decision, chosen, bucket) of a few users: what a backfill would decide for them now.
+        """Return (user_id, named, decision, chosen, bucket): what a backfill would decide now, for a few users.
 
-        ``decision`` is ``set`` where it would write the named id, ``conflict`` where a person must decide, otherwise
-        empty. ``rules`` are those down to the one that sets. For a desk of a few users.
+        ``decision`` is ``set`` if it would write the named id, ``conflict`` if a person must decide, otherwise
+        empty. ``rules`` are those down to the one that sets.
         """
         weighed = self._weighed()
-        twins, elsewhere = self._twins(weighed), self._held_elsewhere(weighed)
-        twinned = sa.or_(twins.c.id.is_not(None), elsewhere.c.user_id.is_not(None))
+        duplicates, elsewhere = self._duplicate_ids(weighed), self._held_elsewhere(weighed)
+        is_duplicate = sa.or_(duplicates.c.id.is_not(None), elsewhere.c.user_id.is_not(None))
         facts = (
             sa.select(
                 weighed.c.user_id,
@@ -164,13 +165,13 @@ class UserFacts(Evidence):
                 weighed.c.split,
                 weighed.c.malformed,
                 weighed.c.contradicted,
-                _bit(twinned).label("twinned"),
+                _bit(is_duplicate).label("duplicate"),
                 _bit(weighed.c.stored.is_not(None)).label("has_id"),
                 sa.literal(0).label("confirmed"),
                 _bit(weighed.c.named.is_not(None)).label("has_name"),
             )
             .select_from(
-                weighed.outerjoin(twins, self._holds(weighed) == twins.c.id).outerjoin(
+                weighed.outerjoin(duplicates, self._holds(weighed) == duplicates.c.id).outerjoin(
                     elsewhere, weighed.c.user_id == elsewhere.c.user_id
                 )
             )
@@ -180,7 +181,7 @@ class UserFacts(Evidence):
         judged = sa.select(facts, buckets.label("bucket")).subquery("judged_few")
         ready, by_choice = judged.c.bucket == rules[-1][0], judged.c.chosen == 1
         decision = sa.case(
-            (sa.and_(by_choice, judged.c.twinned == 1), "conflict"),
+            (sa.and_(by_choice, judged.c.duplicate == 1), "conflict"),
             (sa.and_(judged.c.split == 1, ready), ""),
             (sa.or_(ready, sa.and_(by_choice, judged.c.bucket.in_(("invalid", "conflict")))), "set"),
             (judged.c.bucket.in_(("invalid", "conflict", "shared")), "conflict"),
@@ -189,9 +190,9 @@ class UserFacts(Evidence):
         return sa.select(judged.c.user_id, judged.c.named, decision.label("decision"), judged.c.chosen, judged.c.bucket)
 
     def _held_elsewhere(self, weighed: sa.CTE) -> sa.CTE:
-        """Users whose id another user's row holds now, unless a person chose otherwise for that one, or for both."""
-        other, choice = self._at.holders, t.choices.c
-        assert other is not None, "asked of a desk of a few users"
+        """Users whose id another user's row has now, unless a person chose otherwise for that user, or for both."""
+        other, choice = self._workspace.holders, t.choices.c
+        assert other is not None, "needs a workspace of a few users"
         rows = InOrder(weighed, other.table, other.holds(self._holds(weighed)))
         moves_on = sa.exists().where(
             self._scope.of(t.choices),
@@ -200,21 +201,21 @@ class UserFacts(Evidence):
                 choice.smartcar_user_id.is_(None), choice.smartcar_user_id != weighed.c.named, weighed.c.chosen == 1
             ),
         )
-        found = sa.select(weighed.c.user_id).select_from(rows)
-        return step(found.where(other.user_id != weighed.c.user_id, sa.not_(moves_on)).distinct(), "held_elsewhere")
+        users = sa.select(weighed.c.user_id).select_from(rows)
+        return cte(users.where(other.user_id != weighed.c.user_id, sa.not_(moves_on)).distinct(), "held_elsewhere")
 
     def shared(self) -> sa.Select[Any]:
-        """(id): ids that two users hold or would get."""
-        return sa.select(self._twins(self._weighed()).c.id)
+        """Return the ids that two users have or would get."""
+        return sa.select(self._duplicate_ids(self._weighed()).c.id)
 
     def _facts(self) -> sa.Subquery:
-        """Every fact about every user."""
+        """All facts about all users."""
         return self._with_others(self._weighed())
 
     def _weighed(self) -> sa.CTE:
-        """What is known of each user by itself; of a few, only what their ids depend on."""
+        """The facts about each user alone; in a workspace of a few users, only those that the id depends on."""
         people, person, car = self._people, self.person, self.car
-        chosen, unbacked, split = self.chosen, self._unbacked(), self._split()
+        chosen, unsupported, split = self.chosen, self._unsupported(), self._split()
         stored = people.c.stored
         malformed = sa.and_(
             stored.is_not(None),
@@ -229,8 +230,8 @@ class UserFacts(Evidence):
         two_ids = sa.or_(
             person.c.lowest < person.c.highest,
             sa.and_(by_car, car.c.lowest < car.c.highest),
-            unbacked.c.user_id.is_not(None),
-            # What contradicted before it was gone stays for a person, until an id is stored.
+            unsupported.c.user_id.is_not(None),
+            # A contradiction with evidence that is gone remains a person's to decide, until an id is stored.
             sa.and_(stored.is_(None), sa.or_(person.c.ever_lowest != named, person.c.ever_highest != named)),
             sa.and_(stored.is_(None), by_car, car.c.lowest.is_not(None), car.c.ever_lowest < car.c.ever_highest),
         )
@@ -255,10 +256,10 @@ class UserFacts(Evidence):
             people.outerjoin(person, people.c.user_id == person.c.user_id)
             .outerjoin(car, people.c.user_id == car.c.user_id)
             .outerjoin(chosen, people.c.user_id == chosen.c.user_id)
-            .outerjoin(unbacked, people.c.user_id == unbacked.c.user_id)
+            .outerjoin(unsupported, people.c.user_id == unsupported.c.user_id)
             .outerjoin(split, people.c.user_id == split.c.user_id)
         )
-        if not self._at.few:
+        if not self._workspace.few:
             counts, unlinked = self._car_counts(), self._unlinked()
             columns += [
                 sa.func.coalesce(counts.c.vehicles, 0).label("vehicles"),
@@ -268,27 +269,28 @@ class UserFacts(Evidence):
             ]
             rows = rows.outerjoin(counts, people.c.user_id == counts.c.user_id)
             rows = rows.outerjoin(unlinked, people.c.user_id == unlinked.c.user_id)
-        return step(sa.select(*columns).select_from(rows), "weighed")
+        return cte(sa.select(*columns).select_from(rows), "weighed")
 
     def _with_others(self, weighed: sa.CTE) -> sa.Subquery:
-        """The facts that need the other users, and the connections as a whole."""
-        twins, own = self._twins(weighed), self._confirmed_by_car(weighed)
-        anywhere, unfed = self._connected_walk_ins(weighed), self._unfed() if self._fed else None
+        """All facts, with those that depend on other users and on the connections as a whole."""
+        duplicates, own = self._duplicate_ids(weighed), self._confirmed_by_car(weighed)
+        connected_ids = self._connected_ids(weighed)
+        unsubscribed = self._unsubscribed() if self._subscriptions_known else None
         holds = self._holds(weighed)
         listed = sa.exists().where(
             self._scope.of(t.asked), t.asked.c.source == "connections", t.asked.c.answer == "complete"
         )
         settled = sa.and_(weighed.c.split == 1, weighed.c.settled == 1)
         rows = (
-            weighed.outerjoin(twins, holds == twins.c.id)
+            weighed.outerjoin(duplicates, holds == duplicates.c.id)
             .outerjoin(own, weighed.c.user_id == own.c.user_id)
-            .outerjoin(anywhere, weighed.c.stored == anywhere.c.id)
+            .outerjoin(connected_ids, weighed.c.stored == connected_ids.c.id)
         )
-        unsubscribed: sa.ColumnElement[Any] = sa.cast(sa.null(), sa.Integer)
-        if unfed is not None:
-            rows = rows.outerjoin(unfed, weighed.c.user_id == unfed.c.user_id)
-            unsubscribed = sa.func.coalesce(unfed.c.unfed, 0)
-        by_none = sa.and_(weighed.c.vehicles == 0, anywhere.c.id.is_not(None))
+        vehicles_unsubscribed: sa.ColumnElement[Any] = sa.cast(sa.null(), sa.Integer)
+        if unsubscribed is not None:
+            rows = rows.outerjoin(unsubscribed, weighed.c.user_id == unsubscribed.c.user_id)
+            vehicles_unsubscribed = sa.func.coalesce(unsubscribed.c.unsubscribed, 0)
+        without_vehicles = sa.and_(weighed.c.vehicles == 0, connected_ids.c.id.is_not(None))
         return (
             sa.select(
                 weighed.c.user_id,
@@ -299,14 +301,14 @@ class UserFacts(Evidence):
                 weighed.c.vehicles,
                 weighed.c.car_ids,
                 weighed.c.vehicles_unlinked,
-                unsubscribed.label("vehicles_unsubscribed"),
+                vehicles_unsubscribed.label("vehicles_unsubscribed"),
                 weighed.c.chosen,
                 weighed.c.split,
                 weighed.c.malformed,
                 weighed.c.contradicted,
-                _bit(twins.c.id.is_not(None)).label("twinned"),
+                _bit(duplicates.c.id.is_not(None)).label("duplicate"),
                 _bit(sa.or_(weighed.c.stored.is_not(None), settled)).label("has_id"),
-                _bit(sa.or_(own.c.user_id.is_not(None), by_none, settled)).label("confirmed"),
+                _bit(sa.or_(own.c.user_id.is_not(None), without_vehicles, settled)).label("confirmed"),
                 _bit(sa.or_(weighed.c.named.is_not(None), weighed.c.split == 1)).label("has_name"),
                 _bit(weighed.c.vehicles > 0).label("has_vehicles"),
                 _bit(sa.or_(weighed.c.open > 0, sa.not_(listed))).label("open_question"),
@@ -317,35 +319,40 @@ class UserFacts(Evidence):
 
     @staticmethod
     def _holds(weighed: sa.CTE) -> sa.ColumnElement[Any]:
-        """The id a user holds, or would get; what a person chose goes before what is stored."""
+        """Return the id that a user has or would get; a person's choice overrides the stored id."""
         would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
         held = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))
         return sa.case((weighed.c.chosen == 1, weighed.c.named), else_=held)
 
-    def _twins(self, weighed: sa.CTE) -> sa.CTE:
-        """Ids that two users hold or would get; not where a person chose it for each of them."""
+    def _duplicate_ids(self, weighed: sa.CTE) -> sa.CTE:
+        """Ids that two users have or would get, unless a person chose the id for each of them."""
         holds = self._holds(weighed)
         held = sa.select(holds.label("id"), weighed.c.chosen).where(holds.is_not(None)).subquery("held")
         several = sa.and_(sa.func.count() > 1, sa.func.min(held.c.chosen) == 0)
-        return step(sa.select(held.c.id).group_by(held.c.id).having(several), "twins")
+        return cte(sa.select(held.c.id).group_by(held.c.id).having(several), "duplicate_ids")
 
     def _confirmed_by_car(self, weighed: sa.CTE) -> sa.CTE:
-        """Users whose stored id a connection of an own car names."""
+        """Users whose stored id is that of a connection of one of their own cars."""
         seen = self.seen
         same = sa.and_(seen.c.user_id == weighed.c.user_id, seen.c.id == weighed.c.stored, seen.c.live == 1)
         holding = sa.select(weighed.c.user_id).join_from(weighed, seen, same).where(weighed.c.stored.is_not(None))
-        return step(holding.distinct(), "own_cars")
+        return cte(holding.distinct(), "own_cars")
 
-    def _connected_walk_ins(self, weighed: sa.CTE) -> sa.CTE:
-        """Stored ids of users without a car that any connection names."""
-        walk_ins = sa.select(weighed.c.stored).where(weighed.c.vehicles == 0, weighed.c.stored.is_not(None))
-        ids = t.connections.c.smartcar_user_id
-        connected = sa.select(ids.label("id")).where(self._known, ids.in_(walk_ins))
-        told = t.sightings
-        sighted = sa.select(told.c.smartcar_user_id).where(
-            self._scope.of(told), told.c.gone_at.is_(None), self._speaks(told), told.c.smartcar_user_id.in_(walk_ins)
+    def _connected_ids(self, weighed: sa.CTE) -> sa.CTE:
+        """Stored ids of users without vehicles that any connection has."""
+        users_without_vehicles = sa.select(weighed.c.stored).where(
+            weighed.c.vehicles == 0, weighed.c.stored.is_not(None)
         )
-        return step(sa.union(connected, sighted), "anywhere")
+        ids = t.connections.c.smartcar_user_id
+        connected = sa.select(ids.label("id")).where(self._known, ids.in_(users_without_vehicles))
+        row = t.sightings
+        sighted = sa.select(row.c.smartcar_user_id).where(
+            self._scope.of(row),
+            row.c.gone_at.is_(None),
+            self._counts(row),
+            row.c.smartcar_user_id.in_(users_without_vehicles),
+        )
+        return cte(sa.union(connected, sighted), "connected_ids")
 
     @staticmethod
     def _all(facts: sa.Subquery, wanted: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
@@ -353,5 +360,5 @@ class UserFacts(Evidence):
 
 
 def _bit(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    """1 or 0, never null: databases differ in how they give a boolean."""
+    """Return 1 or 0, never null, because databases return booleans differently."""
     return sa.case((condition, 1), else_=0)

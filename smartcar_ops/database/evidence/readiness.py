@@ -1,6 +1,6 @@
-"""Whether what a plan wants to set is still right, by what the database and the ledger hold at the moment of a batch.
+"""Checks whether a plan's rows are still right to set, by the state of the database and the ledger during a batch.
 
-The same rules that made the plan are asked again for the few users of the batch, in the batch's own statement.
+The rules that made the plan are applied again to the few users of the batch, in the batch's own statement.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.column_types import smartcar_id_of, text_of, tidy
 from smartcar_ops.database.evidence.evidence import UNPROVED
 from smartcar_ops.database.evidence.facts import BETWEEN_IDS, Rules, UserFacts
-from smartcar_ops.database.evidence.workspace import Holders, InOrder, Workspace, step
+from smartcar_ops.database.evidence.workspace import Holders, InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
@@ -24,10 +24,10 @@ from smartcar_ops.database.tables import Company
 LookUp = Literal["index", "scan", "never"]
 
 FEW_USERS = 20_000
-"""Up to so many users, all of them are gone through for each batch to see who holds an id."""
+"""Maximum number of users for which each batch scans all of them to find who has an id."""
 
 NAMES_IT, NAMES_ANOTHER = 1, 2
-"""What a connection says of an id that is to be set."""
+"""Whether a connection has the id that is to be set, or another one."""
 
 NOBODY = "no evidence names this id any more"
 CHOSEN = "a person decided otherwise since"
@@ -37,12 +37,15 @@ MOVED = "the car is another user's by now"
 UNLINKED = "what links the car says otherwise by now"
 FOR_A_PERSON = "its user's id is for a person to decide by now"
 UNREADY = (NOBODY, CHOSEN, CONTRADICTED, HELD, MOVED, UNLINKED, FOR_A_PERSON)
-"""Why a row that is as planned is not set."""
+"""Why a row that has not changed since the plan is not set."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Asks the rules again; ``rules`` are those down to the one that sets, ``judged`` is the evidence's number then."""
+    """Applies the rules again.
+
+    ``rules`` are those down to the one that sets, ``judged`` is the evidence number at the time of the plan.
+    """
 
     company: Company
     ledger: Ledger
@@ -52,34 +55,34 @@ class Readiness:
 
     @classmethod
     def of(cls, company: Company, ledger: Ledger, rules: Rules, judged: int) -> Readiness:
-        """How to ask here: who holds an id is looked up by an index, or, in a small table, in all of it."""
+        """Return the check for this database; it finds who has an id by an index or, in a small table, by a scan."""
         column = company.user_id_column
-        indexed = column is not None and _leads_an_index(company, column.name)
+        indexed = column is not None and _has_index(company, column.name)
         return cls(
             company, ledger, rules, judged, "index" if indexed else "scan" if company.count() <= FEW_USERS else "never"
         )
 
-    def ways(
+    def checks(
         self, connection: sa.Connection, table: str, column: str, staged: sa.CTE
     ) -> Iterator[sa.Select[Any] | None]:
-        """(place, why) of staged rows that are right to set, why being null; each way is slower, and knows more.
+        """Return queries for (place, why) of the staged rows that are right to set; each is slower and finds more rows.
 
-        The last one also has the rows that are not right to set, with the reason. None stands for all rows: nothing
-        can have changed that the row itself does not show.
+        ``why`` is null for those rows. The last query also returns the other rows with the reason. None in place of a
+        query means all rows, because nothing but the row itself can have changed.
         """
         is_as_judged = evidence_number(connection) == self.judged
         if table == "users":
             if is_as_judged:
                 yield self._as_planned(staged)
-            yield self._surely(staged)
+            yield self._certain(staged)
             yield self._users(connection, staged)
         else:
             yield None if is_as_judged else self._vehicles(connection, column, staged)
 
     def _as_planned(self, staged: sa.CTE) -> sa.Select[Any]:
-        """The users whose cars are the planned ones, where nothing else was learnt since: nearly all of them.
+        """Return the users whose cars are the planned ones, if there is no new evidence: nearly all users.
 
-        A car that is linked by its own column as the ledger links it is as planned: this act may have set that.
+        A car whose own column has the same link as the ledger counts as planned, because this run may have set it.
         """
         company, of = self.company, self.ledger.scope.of
         names, vehicles, cars = company.layout.vehicles, company.vehicles, staged.c.staged_cars
@@ -88,9 +91,9 @@ class Readiness:
         is_odd = sa.func.replace(cars, here, BETWEEN_IDS) == cars
         stored = company.vehicle_id_column
         if stored is not None:
-            tie = t.ties.c
+            link = t.ties.c
             same = sa.exists().where(
-                of(t.ties), tie.local_vehicle_id == local, tie.vehicle_id == tidy(smartcar_id_of(stored))
+                of(t.ties), link.local_vehicle_id == local, link.vehicle_id == tidy(smartcar_id_of(stored))
             )
             is_odd = sa.or_(is_odd, cars.is_(None), sa.and_(stored.is_not(None), sa.not_(same)))
         now = self._owned(
@@ -109,77 +112,78 @@ class Readiness:
         )
 
     def _owned(self, staged: sa.CTE, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-        """(place, …): something of the cars that staged users own now."""
+        """Return (place, …): the given aggregates over the cars that staged users own now."""
         company = self.company
         names, vehicles = company.layout.vehicles, company.vehicles
         owner, identity = vehicles.c[names.user_id], company.users.c[company.layout.users.id]
         is_mine = column_types.is_owner(owner, identity, staged.c.staged_user_id, company.engine.dialect.name)
         query = sa.select(staged.c.staged_place.label("place"), *columns).group_by(staged.c.staged_place)
         query = query.select_from(InOrder(staged, vehicles, is_mine))
-        if isinstance(owner.type, sa.Integer):  # the database then reads no others
+        if isinstance(owner.type, sa.Integer):  # so that the database reads only this range
             number = sa.cast(staged.c.staged_user_id, owner.type)
             lowest, highest = (sa.select(end(number)).scalar_subquery() for end in (sa.func.min, sa.func.max))
             query = query.where(owner.between(lowest, highest))
         return query.where(sa.text(f"({names.where})")) if names.where else query
 
-    def _surely(self, staged: sa.CTE) -> sa.Select[Any]:
-        """(place, why): the staged users that are right to set for certain, by one look at each of their cars.
+    def _certain(self, staged: sa.CTE) -> sa.Select[Any]:
+        """Return (place, why) of the staged users that are certainly right to set, by one look at each of their cars.
 
-        Nothing that was ever said of the user, or of whom its cars are connected to, names another id, and something
-        names this one now. These are most users by far; who is left out is asked about by the rules.
+        No evidence about the user, past or present, has another id, and some evidence has this one now. That is true
+        for most users by far; the rules are applied to the others.
         """
         of, after, user = self.ledger.scope.of, staged.c.staged_after_value, staged.c.staged_user_id
         personal, choice = t.personal.c, t.choices.c
         mine = sa.and_(of(t.personal), personal.user_id == user)
         another = sa.exists().where(mine, personal.smartcar_user_id != after)
         itself = sa.exists().where(mine, personal.source.not_in(UNPROVED), personal.gone_at.is_(None))
-        connected, sighted = (self._by_cars(staged, told) for told in (t.connections, t.sightings))
+        connected, sighted = (self._by_cars(staged, table) for table in (t.connections, t.sightings))
         any_sighting = sa.exists().where(of(t.sightings))
         rows = staged.outerjoin(connected, connected.c.place == staged.c.staged_place)
-        says = sa.func.coalesce(connected.c.says, 0)
+        verdict = sa.func.coalesce(connected.c.verdict, 0)
         return (
             sa.select(staged.c.staged_place.label("place"), sa.null().label("why"))
             .select_from(rows)
             .where(
                 staged.c.staged_before_value.is_(None),
-                sa.or_(says == NAMES_IT, sa.and_(says == 0, itself)),
+                sa.or_(verdict == NAMES_IT, sa.and_(verdict == 0, itself)),
                 sa.not_(sa.exists().where(of(t.choices), choice.user_id == user)),
                 sa.not_(another),
                 sa.or_(
                     sa.not_(any_sighting),
-                    staged.c.staged_place.not_in(sa.select(sighted.c.place).where(sighted.c.says == NAMES_ANOTHER)),
+                    staged.c.staged_place.not_in(sa.select(sighted.c.place).where(sighted.c.verdict == NAMES_ANOTHER)),
                 ),
                 self._is_free(after),
             )
         )
 
-    def _by_cars(self, staged: sa.CTE, told: sa.Table) -> sa.CTE:
-        """(place, says): the worst that a table of the ledger says of a user's id, by the user's cars as they are now.
+    def _by_cars(self, staged: sa.CTE, table: sa.Table) -> sa.CTE:
+        """(place, verdict): whether the rows of a ledger table for the user's current cars have the id or another one.
 
-        A car that is linked by its own column to another vehicle than by what the ledger knows may say anything.
+        `NAMES_ANOTHER` prevails. A car whose own column has another link than the ledger counts as `NAMES_ANOTHER`.
         """
         company, of, after = self.company, self.ledger.scope.of, staged.c.staged_after_value
-        names, vehicles, tie = company.layout.vehicles, company.vehicles, t.ties
+        names, vehicles, link = company.layout.vehicles, company.vehicles, t.ties
         owner, identity = vehicles.c[names.user_id], company.users.c[company.layout.users.id]
         is_mine = column_types.is_owner(owner, identity, staged.c.staged_user_id, company.engine.dialect.name)
-        is_tied = sa.and_(of(tie), tie.c.local_vehicle_id == text_of(vehicles.c[names.id]))
-        is_told = sa.and_(of(told), told.c.vehicle_id == tie.c.vehicle_id)
-        rows = InOrder(staged, vehicles, is_mine).outerjoin(tie, is_tied).outerjoin(told, is_told)
-        says = sa.case(
-            (told.c.smartcar_user_id != after, NAMES_ANOTHER),
-            (sa.and_(told.c.smartcar_user_id == after, told.c.gone_at.is_(None)), NAMES_IT),
+        is_linked = sa.and_(of(link), link.c.local_vehicle_id == text_of(vehicles.c[names.id]))
+        is_listed = sa.and_(of(table), table.c.vehicle_id == link.c.vehicle_id)
+        rows = InOrder(staged, vehicles, is_mine).outerjoin(link, is_linked).outerjoin(table, is_listed)
+        verdict = sa.case(
+            (table.c.smartcar_user_id != after, NAMES_ANOTHER),
+            (sa.and_(table.c.smartcar_user_id == after, table.c.gone_at.is_(None)), NAMES_IT),
             else_=0,
         )
         stored = company.vehicle_id_column
         if stored is not None:
-            same = sa.func.coalesce(tie.c.vehicle_id == tidy(smartcar_id_of(stored)), sa.false())
-            says = sa.case((sa.and_(stored.is_not(None), sa.not_(same)), NAMES_ANOTHER), else_=says)
-        query = sa.select(staged.c.staged_place.label("place"), sa.func.max(says).label("says")).select_from(rows)
+            same = sa.func.coalesce(link.c.vehicle_id == tidy(smartcar_id_of(stored)), sa.false())
+            verdict = sa.case((sa.and_(stored.is_not(None), sa.not_(same)), NAMES_ANOTHER), else_=verdict)
+        worst = sa.func.max(verdict).label("verdict")
+        query = sa.select(staged.c.staged_place.label("place"), worst).select_from(rows)
         query = query.where(sa.text(f"({names.where})")) if names.where else query
-        return step(query.group_by(staged.c.staged_place), f"said_by_{told.name}")
+        return cte(query.group_by(staged.c.staged_place), f"verdicts_of_{table.name}")
 
     def _is_free(self, id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """That no user holds an id, as far as a batch can look."""
+        """Return the condition that no user has an id, as far as a batch checks that."""
         if self.look_up != "index":
             return id.not_in(sa.select(everybody_holding(self.company, anybody=self.look_up == "scan").c.held))
         column = self.company.user_id_column
@@ -188,7 +192,7 @@ class Readiness:
         return sa.not_(sa.exists().where(self._is_held(other.c[column.name], id)))
 
     def _users(self, connection: sa.Connection, staged: sa.CTE) -> sa.Select[Any]:
-        standing = step(UserFacts(self._desk(connection, staged)).standing(self.rules), "standing")
+        standing = cte(UserFacts(self._workspace(connection, staged)).standing(self.rules), "standing")
         row, after = standing.c, staged.c.staged_after_value
         same = sa.or_(row.named == after, sa.and_(row.named.is_(None), after.is_(None)))
         why = sa.case(
@@ -202,11 +206,11 @@ class Readiness:
         return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
 
     def _vehicles(self, connection: sa.Connection, column: str, staged: sa.CTE) -> sa.Select[Any]:
-        facts = UserFacts(self._desk(connection, staged, with_cars=True))
-        standing = step(facts.standing(self.rules), "standing")
-        car = step(facts.cars().order_by(None), "cars_now")
+        facts = UserFacts(self._workspace(connection, staged, with_cars=True))
+        standing = cte(facts.standing(self.rules), "standing")
+        car = cte(facts.cars().order_by(None), "cars_now")
         after = staged.c.staged_after_value
-        linked = car.c.holder == after
+        linked = car.c.vehicle_user_id == after
         if column == self.company.layout.vehicles.smartcar_vehicle_id:
             linked = sa.and_(car.c.lowest == after, car.c.highest == after)
         why = sa.case(
@@ -220,10 +224,10 @@ class Readiness:
         )
         return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
 
-    def _desk(self, connection: sa.Connection, staged: sa.CTE, *, with_cars: bool = False) -> Workspace:
-        """A desk of the users that a batch is about, and of their cars."""
+    def _workspace(self, connection: sa.Connection, staged: sa.CTE, *, with_cars: bool = False) -> Workspace:
+        """Return a workspace of a batch's users and their cars."""
         company = self.company
-        owners = step(
+        owners = cte(
             sa.select(staged.c.staged_user_id.label("user_id")).where(staged.c.staged_user_id.is_not(None)).distinct(),
             "owners",
         )
@@ -235,23 +239,23 @@ class Readiness:
         now = datetime.now(UTC)
         people = company.people().select_from(InOrder(owners, users, is_user))
         cars = company.cars(now).select_from(InOrder(owners, vehicles, is_owner))
-        if with_cars:  # a car may be nobody's
+        if with_cars:  # a car may have no user
             is_car = column_types.is_named(
                 vehicles.c[names.vehicles.id], staged.c.staged_row_id, connection.dialect.name
             )
             cars = sa.union(cars, company.cars(now).select_from(InOrder(staged, vehicles, is_car)))  # type: ignore[assignment]
         return Workspace(
             connection,
-            step(people, "people"),
-            step(cars, "cars"),
+            cte(people, "people"),
+            cte(cars, "cars"),
             self.ledger.scope,
-            company.holder_column is not None,
+            company.vehicle_user_id_column is not None,
             few=True,
             holders=self._holders(),
         )
 
     def _holders(self) -> Holders:
-        """Who holds an id; nobody where looking would go through a large table for each batch."""
+        """Return how to find the users who have an id; finds none if each batch would have to scan a large table."""
         names, column = self.company.layout.users, self.company.user_id_column
         assert column is not None, "a plan is applied after expand"
         other = self.company.users.alias("other_users")
@@ -262,37 +266,37 @@ class Readiness:
         return Holders(holding, holding.c.user_id, lambda id: holding.c.held == id)
 
     def _is_held(self, held: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """That a row holds an id, by the column's index; text may stand there in capitals."""
+        """Return the condition that a row has an id, by the column's index; stored text may be in upper case."""
         letters = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [id]
         dialect = self.company.engine.dialect.name
         return sa.or_(*(held == column_types.value_of(held, one, dialect) for one in letters))
 
 
 def everybody_holding(company: Company, *, anybody: bool = True) -> sa.CTE:
-    """(user_id, held): every user who holds an id, as ids are compared; without ``anybody``, none."""
+    """(user_id, held): every user who has an id, trimmed and in lower case; no user without ``anybody``."""
     column, users = company.user_id_column, company.users
     assert column is not None, "a plan is applied after expand"
     rows = sa.select(
         text_of(users.c[company.layout.users.id]).label("user_id"), tidy(smartcar_id_of(column)).label("held")
     )
     chosen = rows.where(column.is_not(None) if anybody else sa.false())
-    return step(chosen, "holding")  # type: ignore[arg-type]
+    return cte(chosen, "holding")  # type: ignore[arg-type]
 
 
-def _leads_an_index(company: Company, column: str) -> bool:
-    """Whether the users' table has an index that begins with this column."""
+def _has_index(company: Company, column: str) -> bool:
+    """Return whether the users' table has an index that begins with this column."""
     users = company.users
     keys = [key for key in users.constraints if isinstance(key, sa.PrimaryKeyConstraint | sa.UniqueConstraint)]
     return any([one.name for one in key.columns][:1] == [column] for key in (*keys, *users.indexes))
 
 
 def evidence_number(connection: sa.Connection) -> int:
-    """How often what is known has changed."""
+    """Return the number that rises with each change of the evidence."""
     query = sa.select(t.fences.c.token).where(t.fences.c.name == t.EVIDENCE_FENCE)
     return int(connection.execute(query).scalar_one_or_none() or 0)
 
 
 def judged_now(ledger: Ledger) -> int:
-    """The evidence's number, to be kept with a plan: read before anything is judged."""
+    """Return the evidence number to store with a plan; call it before the users are judged."""
     with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
         return evidence_number(connection)

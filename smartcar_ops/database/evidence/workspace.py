@@ -1,7 +1,7 @@
-"""Where judging happens: one connection that sees people, cars and evidence.
+"""Opens a workspace for the audit's queries: one connection that can read users, vehicles and evidence together.
 
-Where the ledger is a file, the few columns that judging needs are copied beside it first, and the same queries
-run there.
+If the ledger is a file, the few columns of the company's tables that the queries need are first copied into temporary
+tables of that file, and the same queries run there.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from smartcar_ops.database import bulk_read, engines
 from smartcar_ops.database.ledger.ledger import CHUNK, SUBSCRIPTIONS, Ledger, Scope
 from smartcar_ops.database.tables import Company
 
-KEEPING = ("postgresql", "sqlite")
-"""Databases where a step of judging is worked out once, into a table of this connection alone.
+MATERIALIZING = ("postgresql", "sqlite")
+"""Databases where an intermediate result is stored once, in a temporary table.
 
-MySQL's own temporary tables can't be read twice in one query.
+MySQL can't read a temporary table twice in one query.
 """
 
 
 @dataclass(frozen=True)
 class Holders:
-    """Every user's row once more: its id as text, and the condition that it holds a Smartcar user id."""
+    """All users again, to find who has an id: their id as text, and the condition that a row has a Smartcar user id."""
 
     table: sa.FromClause
     user_id: sa.ColumnElement[Any]
@@ -39,7 +39,7 @@ class Holders:
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where judging happens: one connection that sees people, cars and evidence."""
+    """One connection with the users, the vehicles and the evidence of one scope."""
 
     connection: sa.Connection
     people: sa.FromClause
@@ -47,44 +47,44 @@ class Workspace:
     scope: Scope
     per_vehicle: bool = False
     """Whether the company keeps the Smartcar user id per vehicle as well."""
-    fed: bool = False
-    """Whether it is known which vehicles a webhook is fed with."""
+    subscriptions_known: bool = False
+    """Whether it is known which vehicles are subscribed to a webhook."""
     few: bool = False
-    """Whether people and cars are those of a few users: what is known is then looked up for each, in one query."""
+    """Whether people and cars are those of a few users, whose evidence is then looked up for each in one query."""
     holders: Holders | None = None
-    """How to look up who holds an id, for a few users."""
-    _kept: dict[str, sa.FromClause] = field(default_factory=dict, init=False, repr=False)
+    """How to find the users who have an id; only for a few users."""
+    _materialized: dict[str, sa.FromClause] = field(default_factory=dict, init=False, repr=False)
 
-    def keep(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause:
-        """A step of judging that several questions need: worked out once for this desk.
+    def materialize(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause:
+        """Return an intermediate result that several queries use, computed once for this workspace.
 
-        Its table goes with the connection's transaction. Where none may be made, it is a step of each query.
+        It is a temporary table, dropped with the connection's transaction; if none can be created, a CTE of each query.
         """
-        if name not in self._kept:
-            made = self._made(query, name)
-            self._kept[name] = step(query, name) if made is None else made
-        return self._kept[name]
+        if name not in self._materialized:
+            table = self._temporary_table(query, name)
+            self._materialized[name] = cte(query, name) if table is None else table
+        return self._materialized[name]
 
-    def _made(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause | None:
-        if self.few or self.connection.dialect.name not in KEEPING:
+    def _temporary_table(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause | None:
+        if self.few or self.connection.dialect.name not in MATERIALIZING:
             return None
-        made = sa.CreateTableAs(query, f"smartcar_ops_{name}_", temporary=True)
+        create = sa.CreateTableAs(query, f"smartcar_ops_{name}_", temporary=True)
         try:
             with self.connection.begin_nested():
-                self.connection.execute(made)
-                self.connection.exec_driver_sql(f"ANALYZE {made.table.name}")
-        except DBAPIError:  # no right to, or a session that may only read
+                self.connection.execute(create)
+                self.connection.exec_driver_sql(f"ANALYZE {create.table.name}")
+        except DBAPIError:  # no right to create it, or a read-only session
             return None
-        return made.table
+        return create.table
 
     def rows(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
-        """The query's rows, for those that are few."""
+        """Return the rows of a query with few rows."""
         with engines.failures(self.connection.engine, "judging the users"):
             for row in self.connection.execute(query).mappings():
                 yield dict(row)
 
     def tables(self, query: sa.Select[Any]) -> Iterator[pa.Table]:
-        """The query's rows in columns of text, whole numbers and times, so many at a time: memory does not grow."""
+        """Return the query's rows in batches, as Arrow tables of text, integers and times, with constant memory."""
         types = {column.name: _arrow(column.type) for column in query.selected_columns}
         with engines.failures(self.connection.engine, "judging the users"):
             if self.connection.dialect.driver == "psycopg":
@@ -100,18 +100,22 @@ def _arrow(kind: sa.types.TypeEngine[Any]) -> pa.DataType:
 
 
 @contextmanager
-def desk(company: Company, ledger: Ledger, now: datetime) -> Iterator[Workspace]:
-    """A desk in the company's database, or, with the ledger in a file, in that file on copied ids."""
+def open_workspace(company: Company, ledger: Ledger, now: datetime) -> Iterator[Workspace]:
+    """Open a workspace in the company's database, or in the ledger's file with copied ids."""
     people, cars = company.people(), company.cars(now)
-    about = ledger.scope, company.holder_column is not None, ledger.knows(SUBSCRIPTIONS)
+    details = ledger.scope, company.vehicle_user_id_column is not None, ledger.knows(SUBSCRIPTIONS)
     if ledger.in_database:
         with engines.failures(company.engine, "judging the users"), company.engine.connect() as connection:
-            yield Workspace(connection, step(people, "people"), step(cars, "cars", once=False), *about)
+            yield Workspace(connection, cte(people, "people"), cte(cars, "cars", once=False), *details)
         return
     with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
         copies = [_copy(company, connection, query, name) for query, name in ((people, "people"), (cars, "cars"))]
-        yield Workspace(connection, copies[0], copies[1], *about)
+        yield Workspace(connection, copies[0], copies[1], *details)
         connection.rollback()
+
+
+desk = open_workspace
+"""The name that other folders import."""
 
 
 def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], name: str) -> sa.Table:
@@ -127,22 +131,23 @@ def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], na
     return table
 
 
-def step(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str, *, once: bool = True) -> sa.CTE:
-    """A named step of the query, worked out once: SQLite else repeats it for every row it is joined to.
+def cte(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str, *, once: bool = True) -> sa.CTE:
+    """Return the query as a CTE that is computed once; otherwise SQLite repeats it for every row it is joined to.
 
-    Not ``once``: PostgreSQL may read it where it is needed, on several cores, and writes it down nowhere.
+    Without ``once``, PostgreSQL may inline it, run it in parallel and store nothing.
 
-    No table of the company has the name: a CTE called like the table it reads would be its own source.
+    The name has a prefix so that no company table has it: a CTE with the name of the table it reads would refer to
+    itself.
     """
-    step = query.cte(f"smartcar_ops_{name}_")
-    step = step.prefix_with("MATERIALIZED", dialect="sqlite")
-    return step.prefix_with("MATERIALIZED" if once else "NOT MATERIALIZED", dialect="postgresql")
+    named = query.cte(f"smartcar_ops_{name}_")
+    named = named.prefix_with("MATERIALIZED", dialect="sqlite")
+    return named.prefix_with("MATERIALIZED" if once else "NOT MATERIALIZED", dialect="postgresql")
 
 
 class InOrder(sa.Join):
     """A join whose left side is read first.
 
-    SQLite, which knows nothing of how many rows the ledger has, else goes through the left side for each of them.
+    Otherwise SQLite, which does not know how many rows the ledger has, may scan the left side for each of them.
     """
 
     inherit_cache = True
