@@ -1,4 +1,4 @@
-"""Millions of rows out of a query, a part at a time and in columns: no Python object a cell, where the database can."""
+"""Streams a large query as Arrow tables: COPY on PostgreSQL, fetchmany elsewhere."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import sqlalchemy as sa
 from pyarrow import csv
 
 ROWS = 1_500
-"""Rows read at a time, where they come as rows."""
+"""Rows per Arrow table for drivers that return rows."""
 
 BYTES = 1 << 20
-"""Bytes read at a time, where they come as text."""
+"""Bytes of CSV per Arrow table for COPY."""
 
 
 def fetched(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
-    """The rows as any driver gives them."""
+    """Return the rows in batches, with any driver."""
     for rows in connection.execute(query, execution_options={"yield_per": ROWS}).partitions():
         columns = zip(*map(tuple, rows), strict=True)
         arrays = [pa.array(column, kind) for column, kind in zip(columns, types.values(), strict=True)]
@@ -26,14 +26,14 @@ def fetched(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str
 
 
 def copied(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
-    """PostgreSQL's own fast way out: text, read by Arrow; several times as fast as row by row."""
+    """Return the rows in batches by PostgreSQL's COPY, several times as fast as row by row."""
     statement = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
     raw: Any = connection.connection.driver_connection
     lines = io.BytesIO()
     with raw.cursor() as cursor, cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)") as copy:
         for block in copy:
             lines.write(block)
-            if lines.tell() > BYTES:  # a block is whole rows
+            if lines.tell() > BYTES:  # a block contains only complete rows
                 yield _read(lines, types)
                 lines = io.BytesIO()
     if lines.tell():
@@ -41,7 +41,7 @@ def copied(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str,
 
 
 def _read(lines: io.BytesIO, types: Mapping[str, pa.DataType]) -> pa.Table:
-    """A null is nothing between two commas; an empty text is quoted."""
+    """Parse CSV in which an empty field is null and a quoted empty field is empty text."""
     lines.seek(0)
     return csv.read_csv(
         lines,

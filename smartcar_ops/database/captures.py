@@ -1,4 +1,4 @@
-"""What arrived, beside the company's users and the ledger: small questions, asked in batches."""
+"""Queries that compare captured redirects and webhooks with the company's users and the ledger."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from smartcar_ops.database.tables import IDS, Company
 
 
 def known_users(company: Company, named: Iterable[str]) -> dict[str, str]:
-    """named text -> the user's id, for the texts that name a user of the layout; the others are left out."""
+    """Return given text -> user id for the texts that are the id of a user of the layout."""
     return company.known(named)
 
 
 def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
-    """The rows whose key is not in the ledger yet, each once; ``by`` is the key's column to ask by."""
+    """Return the rows whose key is not in the ledger yet, each once; ``by`` is the key column used in the query."""
     keys = [column.name for column in table.primary_key.columns if column.name not in vars(ledger.scope)]
     unique = {tuple(row[key] for key in keys): row for row in rows}
     subjects = sorted({row[by] for row in rows})
@@ -33,27 +33,27 @@ def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by:
 
 
 def told_apart(ledger: Ledger, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
-    """The rows whose texts under ``by`` the ledger's database tells apart, the first of those that it does not.
+    """Return the rows with texts in ``by`` that the ledger's database considers different, the first of equal ones.
 
-    MySQL's own comparison, by which it joins too, overlooks case, accents and blanks at the end.
+    MySQL's comparison, which it also uses in joins, ignores case, accents and trailing spaces.
     """
     if ledger.engine.dialect.name not in ("mysql", "mariadb"):
         return list(rows)
-    found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    different: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
         others = (value for name, value in row.items() if name != by)
-        found.setdefault((_folded(row[by]), *others), row)
-    return list(found.values())
+        different.setdefault((_folded(row[by]), *others), row)
+    return list(different.values())
 
 
 def _folded(text: str) -> str:
-    """A text without what MySQL overlooks."""
+    """Return a text without what MySQL ignores."""
     letters = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in letters if not unicodedata.combining(letter)).rstrip()
 
 
 def pieces(ledger: Ledger, table: sa.Table, source: str) -> int:
-    """How many rows of a source an evidence table holds."""
+    """Return the number of rows of a source in an evidence table."""
     query = sa.select(sa.func.count()).where(ledger.scope.of(table), table.c.source == source)
     with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
         return int(connection.execute(query).scalar_one())

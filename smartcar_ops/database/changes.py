@@ -1,9 +1,9 @@
 """The only writes to the company's rows: compare and set, each with its record in the same transaction.
 
-A batch is one statement for its rows and one for their records, however many rows it has. In its own transaction it
-checks that the act still holds its lock, that each row is as planned, and that it is still right to set. If the
-database refuses a batch, it is halved until the rows that it refuses stand alone: these are recorded as failed, the
-others are written.
+A batch is one statement for its rows and one for their records, whatever its size. In its own transaction it checks
+that the run still holds its lock, that each row is unchanged since the plan, and that it is still right to set. If
+the database refuses a batch, it is halved until only the refused rows remain: these are recorded as failed, the others
+are written.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from smartcar_ops.database.tables import Company
 log = logging.getLogger("smartcar_ops.backfill")
 
 OWN_REFUSALS = (1644, 3819, 4025)
-"""MySQL's numbers for a row that a trigger or a check refuses, which its drivers call operational."""
+"""MySQL's error numbers for a row that a trigger or check refuses; its drivers raise them as OperationalError."""
 
 GONE = "the row is gone"
 CHANGED = "changed since the plan"
 NOT_WRITTEN = "NotWritten"
-"""The reason of a row that is as planned and that the database leaves as it is, without an error."""
+"""The reason of a row that is unchanged since the plan but that the database did not set, without an error."""
 
 MOST_IN_A_RING = 1000
-"""Rows that hold each other's ids and are set together."""
+"""Maximum number of rows with each other's ids that are set together."""
 
 
 class NotWrittenError(Exception):
-    """The database said that it set a value, and it did not, or it set one for several rows of one id."""
+    """The database reported a value as set that it did not set, or it set several rows with one id."""
 
 
 @dataclass(frozen=True)
 class RowChange:
-    """One value to set where the row still holds ``before``; ``table`` is ``users`` or ``vehicles``."""
+    """One value to set if the row still has ``before``; ``table`` is ``users`` or ``vehicles``."""
 
     table: str
     row_id: str
@@ -57,7 +57,7 @@ class RowChange:
 
 @dataclass(frozen=True)
 class ChangeBatch:
-    """A range of staged places, under its number in the run."""
+    """A range of staged places, with the batch's number in its run."""
 
     number: int
     first: int
@@ -65,15 +65,15 @@ class ChangeBatch:
 
     @property
     def halves(self) -> tuple[ChangeBatch, ChangeBatch]:
-        """The two halves of a batch of several places."""
+        """The two halves of a batch with several places."""
         middle = (self.first + self.last) // 2
         return ChangeBatch(self.number, self.first, middle), ChangeBatch(self.number, middle + 1, self.last)
 
 
 class Changes:
-    """Carries out staged rows of one section after the other, as one run that holds the writer's lock.
+    """Writes the staged rows, section by section, for one run that holds the writer lock.
 
-    With a ``readiness`` each row is also asked whether it is still right to set.
+    With ``readiness``, it also checks whether each row is still right to set.
     """
 
     def __init__(self, company: Company, runs: Runs, held: Held, readiness: Readiness | None = None) -> None:
@@ -82,11 +82,11 @@ class Changes:
 
     @property
     def takes_several(self) -> bool:
-        """Whether two batches may be written at once: SQLite has one writer, MariaDB locks what is beside a row."""
+        """Whether batches may be written in parallel: SQLite has one writer, MariaDB also locks neighboring rows."""
         return self._engine.dialect.name == "postgresql"
 
     def check_right(self, section: RowRange) -> None:
-        """DatabaseError where this account may not write the section's column: tried on no row."""
+        """DatabaseError if this account may not write the section's column; tries an update of no rows."""
         table, _, column = self._place(section)
         doing = f"trying to write {table.name}.{column.name}"
         with engines.failures(self._engine, doing), self._engine.connect() as connection:
@@ -95,7 +95,7 @@ class Changes:
             connection.rollback()
 
     def next_batch(self, section: RowRange, after: int, size: int, number: int) -> ChangeBatch | None:
-        """The next so many staged rows of a section; None at its end."""
+        """Return the next batch of a section, at most ``size`` rows; None at its end."""
         places = (
             sa.select(t.stage.c.place)
             .where(self._is_mine, t.stage.c.place > after, t.stage.c.place <= section.last)
@@ -109,23 +109,24 @@ class Changes:
         return None if first is None else ChangeBatch(number, first, last)
 
     def already_set(self, section: RowRange, done: sa.Select[Any]) -> sa.Select[Any]:
-        """The places of these records, of the section's column, whose rows still hold what was written."""
+        """Return the places of these records of the section's column whose rows still have the written value."""
         columns = ("place", "table_name", "row_id", "column_name", "after_value")
         rows = sa.select(
             *(column.label(f"staged_{name}") for name, column in zip(columns, done.subquery().c, strict=True))
         )
-        known = rows.subquery("done_before")
+        earlier = rows.subquery("done_before")
         table, _, column = self._place(section)
-        of_section = sa.and_(known.c.staged_table_name == section.table, known.c.staged_column_name == section.column)
-        holds = sa.and_(self._is_row(section, known), self._holds(column, known.c.staged_after_value))
-        return sa.select(known.c.staged_place).join(table, holds).where(of_section)
+        row = earlier.c
+        of_section = sa.and_(row.staged_table_name == section.table, row.staged_column_name == section.column)
+        holds = sa.and_(self._is_row(section, earlier), self._holds(column, row.staged_after_value))
+        return sa.select(row.staged_place).join(table, holds).where(of_section)
 
     def write(self, section: RowRange, batch: ChangeBatch) -> Counter[str]:
-        """Sets a batch: outcome -> rows.
+        """Write a batch; return outcome -> rows.
 
-        A row that no longer is as planned, or no longer right to set, is skipped; one that the database refuses is
-        failed; neither stops the others. DatabaseError if the database itself fails, LockedError if the lock was taken
-        over: what is committed by then is whole.
+        A row that has changed since the plan, or is no longer right to set, is skipped; one that the database refuses
+        is failed; neither stops the others. DatabaseError if the database itself fails, LockedError if the lock was
+        taken over; a committed batch is always complete.
         """
         for attempt in range(1, engines.TRIES + 1):
             try:
@@ -133,43 +134,43 @@ class Changes:
             except (DBAPIError, NotWrittenError) as error:
                 if isinstance(error, DBAPIError) and (error.connection_invalidated or not _is_of_rows(error)):
                     if attempt < engines.TRIES and engines.is_passing(error):
-                        log.info("batch %d: another transaction was in the way, tried again", batch.number)
+                        log.info("batch %d: another transaction blocked it, trying again", batch.number)
                         continue
                     with engines.failures(self._engine, f"writing batch {batch.number}"):
                         raise
                 if batch.first == batch.last:
-                    return self._alone(section, batch, error)
+                    return self._write_single(section, batch, error)
                 break
-        found: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter()
         for half in batch.halves:
-            found += self.write(section, half)
-        return found
+            outcomes += self.write(section, half)
+        return outcomes
 
     def _write(self, section: RowRange, batch: ChangeBatch) -> Counter[str]:
         with self._engine.begin() as connection:
             self._held.guard(connection)
-            staged, found = self._staged(batch), Counter[str]()
+            staged, outcomes = self._staged(batch), Counter[str]()
             write = self._set_and_record if connection.dialect.name == "postgresql" else self._record_and_set
             wanted = connection.execute(sa.select(sa.func.count()).select_from(self._staged(batch))).scalar_one()
-            for still in self._ways(connection, section, staged):
-                found["written"] += write(connection, section, batch, staged, still, found["written"])
-                if found["written"] == wanted:
+            for ready in self._checks(connection, section, staged):
+                outcomes["written"] += write(connection, section, batch, staged, ready, outcomes["written"])
+                if outcomes["written"] == wanted:
                     break
             else:
-                found += self._record_the_rest(connection, section, batch, staged, still)
-            self._runs.advance(connection, self._held, batch.number, found)
-        return +found
+                outcomes += self._record_the_rest(connection, section, batch, staged, ready)
+            self._runs.advance(connection, self._held, batch.number, outcomes)
+        return +outcomes
 
-    def _ways(self, connection: sa.Connection, section: RowRange, staged: sa.CTE) -> Iterator[sa.CTE | None]:
-        """(place, why not) of staged rows, each way slower and knowing more than the one before; None: all of them.
+    def _checks(self, connection: sa.Connection, section: RowRange, staged: sa.CTE) -> Iterator[sa.CTE | None]:
+        """Return queries for (place, why) of staged rows, each slower and finding more rows; None means all rows.
 
-        A way is put into words only when it is asked for: that alone takes longer than most batches.
+        A query is built only when it is needed, because building it takes longer than most batches.
         """
         if self._readiness is None:
             yield None
             return
-        for way in self._readiness.ways(connection, section.table, section.column, staged):
-            yield None if way is None else _worked_out_once(way, "way")
+        for check in self._readiness.checks(connection, section.table, section.column, staged):
+            yield None if check is None else _computed_once(check, "ready")
 
     def _set_and_record(
         self,
@@ -177,28 +178,28 @@ class Changes:
         section: RowRange,
         batch: ChangeBatch,
         staged: sa.CTE,
-        still: sa.CTE | None,
+        ready: sa.CTE | None,
         _before: int = 0,
     ) -> int:
-        """PostgreSQL: the rows that the update returns are those that were written; all in one statement."""
+        """Write on PostgreSQL, in one statement: the rows that the update returns are recorded as written."""
         table, _, column = self._place(section)
         update = sa.update(table).where(self._is_row(section, staged), self._near(section, staged))
         update = update.where(self._holds(column, staged.c.staged_before_value), *self._conditions(section, staged))
-        if still is not None:
-            update = update.where(still.c.place == staged.c.staged_place, still.c.why.is_(None))
-        kept = _surely(self._holds(column, staged.c.staged_after_value))
+        if ready is not None:
+            update = update.where(ready.c.place == staged.c.staged_place, ready.c.why.is_(None))
+        is_set = _is_true(self._holds(column, staged.c.staged_after_value))
         done = (
             update.values({column: self._value(column, staged.c.staged_after_value)})
-            .returning(staged.c.staged_place.label("place"), kept.label("kept"))
+            .returning(staged.c.staged_place.label("place"), is_set.label("is_set"))
             .cte("done")
         )
         rows = staged.join(done, staged.c.staged_place == done.c.place)
         record = self._record(batch, staged, rows, sa.literal("written"))
         recorded = record.returning(t.changes.c.place).cte("recorded")
         written = sa.select(sa.func.count()).select_from(recorded).scalar_subquery()
-        query = sa.select(written, sa.func.count(done.c.place), sa.func.bool_and(done.c.kept))
-        records, places, all_kept = connection.execute(query).one()
-        if records != places or all_kept is False:
+        query = sa.select(written, sa.func.count(done.c.place), sa.func.bool_and(done.c.is_set))
+        records, places, all_set = connection.execute(query).one()
+        if records != places or all_set is False:
             raise NotWrittenError
         return int(records)
 
@@ -208,20 +209,20 @@ class Changes:
         section: RowRange,
         batch: ChangeBatch,
         staged: sa.CTE,
-        still: sa.CTE | None,
+        ready: sa.CTE | None,
         before: int = 0,
     ) -> int:
-        """Elsewhere: the rows are locked (SQLite locks them all), looked at, recorded, and set as recorded.
+        """Write on other databases: lock the rows (SQLite locks all), compare, record and set them.
 
-        ``before`` rows of the batch were recorded and set already.
+        ``before`` is the number of the batch's rows that are already recorded and set.
         """
         table, identity, column = self._place(section)
         is_row = sa.and_(self._is_row(section, staged), *self._conditions(section, staged))
         if connection.dialect.name != "sqlite":
             connection.execute(sa.select(identity).join_from(staged, table, is_row).with_for_update()).all()
         rows = staged.join(table, sa.and_(is_row, self._holds(column, staged.c.staged_before_value)))
-        if still is not None:
-            rows = rows.join(still, sa.and_(still.c.place == staged.c.staged_place, still.c.why.is_(None)))
+        if ready is not None:
+            rows = rows.join(ready, sa.and_(ready.c.place == staged.c.staged_place, ready.c.why.is_(None)))
         connection.execute(self._record(batch, staged, rows, sa.literal("written")))
         row, place = t.changes.c, t.stage.c.place
         still_staged = sa.select(place).where(self._is_mine, place.between(batch.first, batch.last))
@@ -234,34 +235,34 @@ class Changes:
         after = self._value(column, done.c.staged_after_value)
         result = connection.execute(sa.update(table).where(is_done).values({column: after}))
         written = connection.execute(sa.select(sa.func.count()).select_from(done)).scalar_one()
-        kept = sa.and_(is_done, self._holds(column, done.c.staged_after_value))
-        found = connection.execute(sa.select(sa.func.count()).select_from(done.join(table, kept))).scalar_one()
-        if not result.rowcount == written == found:
+        is_set = sa.and_(is_done, self._holds(column, done.c.staged_after_value))
+        count = connection.execute(sa.select(sa.func.count()).select_from(done.join(table, is_set))).scalar_one()
+        if not result.rowcount == written == count:
             raise NotWrittenError
         return int(written) - before
 
     def _record_the_rest(
-        self, connection: sa.Connection, section: RowRange, batch: ChangeBatch, staged: sa.CTE, still: sa.CTE | None
+        self, connection: sa.Connection, section: RowRange, batch: ChangeBatch, staged: sa.CTE, ready: sa.CTE | None
     ) -> Counter[str]:
-        """Records the rows of a batch that were not written, and why; one that could be written has failed."""
+        """Record the rows of a batch that were not written, with the reason; a row without a reason has failed."""
         table, identity, column = self._place(section)
         before = staged.c.staged_before_value
-        known = sa.select(t.changes.c.place).where(self._recorded(batch)).subquery("known")
-        rows = staged.outerjoin(known, known.c.place == staged.c.staged_place).outerjoin(
+        recorded = sa.select(t.changes.c.place).where(self._recorded(batch)).subquery("recorded")
+        rows = staged.outerjoin(recorded, recorded.c.place == staged.c.staged_place).outerjoin(
             table, sa.and_(self._is_row(section, staged), self._chosen(section))
         )
         cases: list[tuple[sa.ColumnElement[bool], Any]] = [
             (identity.is_(None), GONE),
-            (sa.not_(_surely(self._holds(column, before))), CHANGED),
-            (sa.not_(_surely(self._same_owner(section, staged))), MOVED),
+            (sa.not_(_is_true(self._holds(column, before))), CHANGED),
+            (sa.not_(_is_true(self._same_owner(section, staged))), MOVED),
         ]
-        if still is not None:
-            rows = rows.outerjoin(still, still.c.place == staged.c.staged_place)
-            cases.append((still.c.why.is_not(None), still.c.why))
+        if ready is not None:
+            rows = rows.outerjoin(ready, ready.c.place == staged.c.staged_place)
+            cases.append((ready.c.why.is_not(None), ready.c.why))
         reason = sa.case(*cases, else_=NOT_WRITTEN)
         outcome = sa.case((reason == NOT_WRITTEN, "failed"), else_="skipped")
         left = sa.select(staged.c.staged_place, outcome.label("outcome"), reason.label("reason")).select_from(rows)
-        rest = left.where(known.c.place.is_(None)).cte("rest")
+        rest = left.where(recorded.c.place.is_(None)).cte("rest")
         joined = staged.join(rest, rest.c.staged_place == staged.c.staged_place)
         connection.execute(self._record(batch, staged, joined, rest.c.outcome, rest.c.reason))
         row = t.changes.c
@@ -276,7 +277,7 @@ class Changes:
         outcome: sa.ColumnElement[str],
         reason: sa.ColumnElement[Any] | None = None,
     ) -> sa.Insert:
-        """Records a batch's staged rows, each with its outcome."""
+        """Return the insert that records a batch's staged rows, each with its outcome."""
         values: dict[str, sa.ColumnElement[Any]] = {
             "run_id": sa.literal(self._held.run_id),
             "batch": sa.literal(batch.number),
@@ -288,40 +289,40 @@ class Changes:
         query = sa.select(*[value.label(name) for name, value in values.items()]).select_from(rows)
         return sa.insert(t.changes).from_select(list(values), query)
 
-    def _alone(self, section: RowRange, batch: ChangeBatch, error: Exception) -> Counter[str]:
-        """A row that was refused alone: set together with those that hold its id, or recorded as failed."""
+    def _write_single(self, section: RowRange, batch: ChangeBatch, error: Exception) -> Counter[str]:
+        """Handle a refused single row: write it together with the rows that have its new id, or record it as failed."""
         if isinstance(error, IntegrityError):
             ring = self._ring(section, batch)
             if len(ring) > 1:
                 try:
                     return self._write_ring(section, batch, ring)
                 except (DBAPIError, NotWrittenError):
-                    pass  # refused for another reason than who holds what
+                    pass  # refused for another reason than duplicate ids
         return self._fail(batch, error)
 
     def _ring(self, section: RowRange, batch: ChangeBatch) -> list[int]:
-        """The places of staged rows each of which holds what the one before is to get; the batch's own comes first."""
-        row, found = t.stage.c, [batch.first]
+        """Return the batch's place and those of staged rows each of which has the id that the previous one gets."""
+        row, places = t.stage.c, [batch.first]
         mine = sa.and_(self._is_mine, row.table_name == section.table, row.column_name == section.column)
         with engines.failures(self._engine, "reading the stage"), self._engine.connect() as connection:
             wanted = connection.execute(sa.select(row.after_value).where(mine, row.place == batch.first)).scalar()
-            while wanted is not None and len(found) < MOST_IN_A_RING:
-                holder = sa.select(row.place, row.after_value).where(mine, row.before_value == wanted)
-                next_one = connection.execute(holder.order_by(row.place).limit(1)).first()
-                if next_one is None or next_one[0] in found:
+            while wanted is not None and len(places) < MOST_IN_A_RING:
+                having_it = sa.select(row.place, row.after_value).where(mine, row.before_value == wanted)
+                following = connection.execute(having_it.order_by(row.place).limit(1)).first()
+                if following is None or following[0] in places:
                     break
-                found.append(next_one[0])
-                wanted = next_one[1]
-        return found
+                places.append(following[0])
+                wanted = following[1]
+        return places
 
     def _write_ring(self, section: RowRange, batch: ChangeBatch, places: list[int]) -> Counter[str]:
-        """Sets rows that hold each other's ids in one transaction, by way of null; all of them or none."""
+        """Write rows with each other's ids in one transaction, setting them to null first; all of them or none."""
         with self._engine.begin() as connection:
             self._held.guard(connection)
             staged = self._staged(places)
-            *_, still = self._ways(connection, section, staged)
-            if still is not None:
-                unready = sa.select(sa.func.count()).select_from(still).where(still.c.why.is_not(None))
+            *_, ready = self._checks(connection, section, staged)
+            if ready is not None:
+                unready = sa.select(sa.func.count()).select_from(ready).where(ready.c.why.is_not(None))
                 if connection.execute(unready).scalar_one():
                     raise NotWrittenError
             rows = connection.execute(sa.select(self._staged(places))).mappings().all()
@@ -332,9 +333,9 @@ class Changes:
             connection.execute(self._record(batch, staged, staged, sa.literal("written")))
             others = sa.and_(self._is_mine, t.stage.c.place.in_(places), t.stage.c.place != batch.first)
             connection.execute(sa.delete(t.stage).where(others))
-            found = Counter({"written": len(places)})
-            self._runs.advance(connection, self._held, batch.number, found)
-        return found
+            outcomes = Counter({"written": len(places)})
+            self._runs.advance(connection, self._held, batch.number, outcomes)
+        return outcomes
 
     def _set_one(
         self,
@@ -344,7 +345,7 @@ class Changes:
         before: str | None,
         after: str | None,
     ) -> None:
-        """Sets one row; NotWrittenError if it is not as it should be."""
+        """Set one row from ``before`` to ``after``; NotWrittenError if that does not change exactly one row."""
         table, _, column = self._place(section)
         kind = t.stage.c.after_value.type
         texts = {name: sa.literal(row[name], kind) for name in ("staged_row_id", "staged_user_id")}
@@ -356,24 +357,24 @@ class Changes:
             raise NotWrittenError
 
     def _fail(self, batch: ChangeBatch, error: Exception) -> Counter[str]:
-        """Records the one row of a batch as failed; the error's class alone, for its words may hold people's data."""
+        """Record the one row of a batch as failed, with the error's class only; its text may contain personal data."""
         cause = getattr(error, "orig", None) or error
         reason = NOT_WRITTEN if isinstance(error, NotWrittenError) else type(cause).__name__[:64]
         staged = self._staged(batch)
         with engines.failures(self._engine, "recording a failed row"), self._engine.begin() as connection:
             self._held.guard(connection)
             connection.execute(self._record(batch, staged, staged, sa.literal("failed"), sa.literal(reason)))
-            found = Counter({"failed": 1})
-            self._runs.advance(connection, self._held, batch.number, found)
-        return found
+            outcomes = Counter({"failed": 1})
+            self._runs.advance(connection, self._held, batch.number, outcomes)
+        return outcomes
 
     @property
     def _is_mine(self) -> sa.ColumnElement[bool]:
-        """That a staged row is of this act."""
+        """The condition that a staged row belongs to this run."""
         return t.stage.c.token == self._held.token
 
     def _staged(self, places: ChangeBatch | list[int]) -> sa.CTE:
-        """Staged rows; no column has a name that the company's own condition may mean."""
+        """Return the staged rows; the prefix keeps their columns apart from those in the company's own condition."""
         columns = [column.label(f"staged_{column.name}") for column in t.stage.columns]
         place = t.stage.c.place
         chosen = place.between(places.first, places.last) if isinstance(places, ChangeBatch) else place.in_(places)
@@ -381,31 +382,31 @@ class Changes:
         return staged.prefix_with("MATERIALIZED", dialect="postgresql")
 
     def _recorded(self, batch: ChangeBatch) -> sa.ColumnElement[bool]:
-        """That a record is of this run and batch."""
+        """Return the condition that a record belongs to this run and batch."""
         row = t.changes.c
         return sa.and_(
             row.run_id == self._held.run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
         )
 
     def _place(self, section: RowRange) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
-        """(table, its id, the column to set)."""
+        """Return (table, its id column, the column to set)."""
         layout, company = self._company.layout, self._company
         table = company.users if section.table == "users" else company.vehicles
-        assert isinstance(table, sa.Table), "a structure given by [vehicles] from is read only"
+        assert isinstance(table, sa.Table), "[vehicles] from is read-only"
         names = layout.users if section.table == "users" else layout.vehicles
         return table, table.c[names.id], table.c[section.column]
 
     def _conditions(self, section: RowRange, staged: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-        """What must hold of a row besides its value."""
+        """Return the conditions for a row besides its value."""
         return self._chosen(section), self._same_owner(section, staged)
 
     def _chosen(self, section: RowRange) -> sa.ColumnElement[bool]:
-        """The layout's own condition again: no row beside those that were judged is touched."""
+        """Return the layout's own ``where`` condition, so that no row outside it is changed."""
         names = self._company.layout.users if section.table == "users" else self._company.layout.vehicles
         return sa.text(f"({names.where})") if names.where else sa.true()  # type: ignore[return-value]
 
     def _same_owner(self, section: RowRange, staged: sa.FromClause) -> sa.ColumnElement[bool]:
-        """That a car is still its user's, as planned; putting a value back does not ask."""
+        """Return the condition that a car still belongs to the planned user; an undo does not check it."""
         if section.table == "users" or self._readiness is None:
             return sa.true()
         table, _, _ = self._place(section)
@@ -414,21 +415,21 @@ class Changes:
         return sa.or_(same, sa.and_(owner.is_(None), planned.is_(None)))
 
     def _is_row(self, section: RowRange, staged: sa.FromClause) -> sa.ColumnElement[bool]:
-        """That a row of the company's is the one a staged row names."""
+        """Return the condition that a company row is the one with the staged row's id."""
         _, identity, _ = self._place(section)
         return column_types.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
 
     def _holds(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-        """That a column holds this Smartcar id or text, letter for letter; or nothing, if there is no text."""
+        """Return the condition that a column has exactly this Smartcar id or text; null for no text."""
         same = column_types.is_same(column_types.smartcar_id_of(column), text, self._engine.dialect.name)
         return sa.or_(sa.and_(column.is_(None), text.is_(None)), same)
 
     def _value(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-        """A text as a value of the column."""
+        """Return a text as a value of the column."""
         return column_types.value_of(column, text, self._engine.dialect.name)
 
     def _near(self, section: RowRange, staged: sa.CTE) -> sa.ColumnElement[bool]:
-        """Between which ids the staged rows are, where ids are numbers: the database then reads no others."""
+        """Return the condition for the range of numeric ids of the staged rows, so that only this range is read."""
         _, identity, _ = self._place(section)
         if not isinstance(identity.type, sa.Integer):
             return sa.true()
@@ -437,18 +438,18 @@ class Changes:
         return identity.between(lowest, highest)
 
 
-def _worked_out_once(query: sa.Select[Any], name: str) -> sa.CTE:
-    made = query.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
-    return made.prefix_with("MATERIALIZED", dialect="sqlite")
+def _computed_once(query: sa.Select[Any], name: str) -> sa.CTE:
+    named = query.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
+    return named.prefix_with("MATERIALIZED", dialect="sqlite")
 
 
-def _surely(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """False where the condition is neither true nor false."""
+def _is_true(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Return the condition with false in place of null."""
     return sa.case((condition, sa.true()), else_=sa.false())
 
 
 def _is_of_rows(error: DBAPIError) -> bool:
-    """Whether the database refused what a row would hold, and not the work as a whole."""
+    """Return whether the database refused a row's value, not the statement as a whole."""
     if not isinstance(error, OperationalError):
         return True
     arguments: tuple[Any, ...] = getattr(error.orig, "args", ())

@@ -1,7 +1,7 @@
-"""Column types: how a value of the company's is read as text, and how a text becomes a value of its column again.
+"""Converts the company's column values to text and back.
 
-Ids are text everywhere in the kit: as `str()` would give them, bytes as lower-case hex. A Smartcar id that a column
-keeps as its 16 bytes is read and written as the UUID it is. A type that stands against that is refused, by name.
+Ids are text everywhere in the kit, as returned by `str()`, or lower-case hex for bytes. A Smartcar id stored as its 16
+bytes is read and written as a UUID. Types that don't allow this are refused.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 LONGEST = 191
-"""A text longer than the ledger's keys names no user."""
+"""Maximum length of a local id, which is that of the ledger's keys."""
 
 ID_LENGTH = 36
 """Characters of a Smartcar id."""
 
 ID_BYTES = 16
-"""Bytes of a Smartcar id, where a column keeps it as bytes."""
+"""Bytes of a Smartcar id in a column of bytes."""
 
 PROBE = "00000000-0000-4000-8000-000000000000"
-"""A text as long as an id of Smartcar's, to try a column with."""
+"""A text as long as a Smartcar id, to test a column with."""
 
 MYSQL = ("mysql", "mariadb")
 
 
 class _Text(FunctionElement[str]):
-    """Any value as text; a blob of SQLite's, whatever its column says, as hex."""
+    """Any value as text; a SQLite blob as hex, whatever the column's type."""
 
     type = sa.String(255)
     inherit_cache = True
@@ -47,21 +47,21 @@ class _Hex(FunctionElement[str]):
 
 
 class _Letters(FunctionElement[str]):
-    """Bytes as the letters they are."""
+    """Bytes as the text that they encode."""
 
     type = sa.String(255)
     inherit_cache = True
 
 
 class _Unhex(FunctionElement[bytes]):
-    """Hex, with or without a UUID's dashes, as bytes; null where it is none."""
+    """Hex, with or without a UUID's dashes, as bytes; null if it is not hex."""
 
     type = sa.LargeBinary()
     inherit_cache = True
 
 
 class _Collated(FunctionElement[str]):
-    """A text in the character set and collation that its second argument names (MySQL)."""
+    """A text in the character set and collation given by the second argument (MySQL)."""
 
     type = sa.String(255)
     inherit_cache = True
@@ -86,7 +86,7 @@ def _text_on_sqlite(element: _Text, compiler: Any, **options: Any) -> str:
 def _text_on_postgresql(element: _Text, compiler: Any, **options: Any) -> str:
     value = next(iter(element.clauses))
     text = str(compiler.process(sa.cast(value, sa.String(255)), **options))
-    # A column's own collation can't be compared with that of the kit's tables.
+    # A column with its own collation can't be compared with the kit's tables.
     return f'({text} COLLATE "default")' if getattr(value.type, "collation", None) else text
 
 
@@ -97,7 +97,7 @@ def _hex(element: _Hex, compiler: Any, **options: Any) -> str:
 
 @compiles(_Hex, "sqlite")
 def _hex_on_sqlite(element: _Hex, compiler: Any, **options: Any) -> str:
-    return str(compiler.process(_Text(*element.clauses), **options))  # a blob's column may hold text and numbers, too
+    return str(compiler.process(_Text(*element.clauses), **options))  # a blob column may also contain text and numbers
 
 
 @compiles(_Hex, "postgresql")
@@ -139,7 +139,7 @@ def _collated(element: _Collated, compiler: Any, **options: Any) -> str:
 
 
 def unhexed(text: str | None) -> bytes | None:
-    """The bytes of a text of hex digits, with or without a UUID's dashes; None where it is no such text."""
+    """Return the bytes of a hex text, with or without a UUID's dashes; None if it is not hex."""
     with suppress(ValueError, AttributeError):
         digits = text.replace("-", "")  # type: ignore[union-attr]
         return bytes.fromhex(digits) if digits.isalnum() else None
@@ -150,17 +150,17 @@ def unhexed(text: str | None) -> bytes | None:
 
 
 def text_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """A value as text, as `str()` of the database's value would give it; bytes as lower-case hex."""
+    """Return a value as text, like `str()` of the database's value; bytes as lower-case hex."""
     return _Hex(column) if _is_bytes(column) else _Text(column)
 
 
 def letters_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """A value as text, bytes as the letters they are."""
+    """Return a value as text, bytes as the text that they encode."""
     return _Letters(column) if _is_bytes(column) else _Text(column)
 
 
 def smartcar_id_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """A stored Smartcar id as text; 16 bytes as the UUID they are."""
+    """Return a stored Smartcar id as text; 16 bytes as a UUID."""
     text = text_of(column)
     if not _is_bytes(column):
         return text
@@ -172,7 +172,7 @@ def smartcar_id_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
 
 
 def owner_of(column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """A car's ``user_id`` as the text of a user's id, where the two columns are of different types."""
+    """Return a car's ``user_id`` in the text form of users' ids, also if the two columns have different types."""
     text = text_of(column)
     if _is_bytes(identity) and not _is_bytes(column) and isinstance(column.type, sa.String | sa.Uuid):
         return sa.func.lower(sa.func.replace(sa.func.trim(text), "-", ""), type_=sa.String(255))
@@ -182,9 +182,9 @@ def owner_of(column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any]) -> 
 
 
 def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """A text trimmed and in lower case; empty text is null.
+    """Return a text trimmed and in lower case; null for empty text.
 
-    Text by its type, too: SQLite indexes no step of a query whose column has none, and goes through it for each row.
+    The cast gives it a type, without which SQLite creates no index for it in a CTE and scans that for each row.
     """
     return sa.cast(sa.func.nullif(sa.func.lower(sa.func.trim(value)), ""), sa.String(255))
 
@@ -193,19 +193,19 @@ def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
 
 
 def value_of(column: sa.ColumnElement[Any], text: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
-    """A text as a value of the column, the way back from `text_of` and `smartcar_id_of`."""
+    """Return a text as a value of the column: the reverse of `text_of` and `smartcar_id_of`."""
     if _is_bytes(column):
         return _Unhex(text)
     kind = column.type
     if dialect == "sqlite" or _is_text(kind) or isinstance(kind, sa.types.NullType):
         return text
     if dialect in MYSQL and isinstance(kind, sa.Uuid):
-        return text  # the database makes the UUID
+        return text  # the database converts it to a UUID
     return sa.cast(text, kind)
 
 
 def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[bool]:
-    """That a row's id reads as this text; asked by the id's own type, so that its index is used."""
+    """Return the condition that a row's id has this text; compares in the id's own type, to use its index."""
     kind, exactly = identity.type, is_same(text_of(identity), named, dialect)
     if dialect == "sqlite":
         return sa.and_(identity.in_(_sqlite_forms(kind, named)), exactly)
@@ -215,7 +215,7 @@ def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dial
         return exactly
     if dialect in MYSQL:
         return sa.and_(identity == _collated_as(identity, named), exactly)
-    if isinstance(kind, sa.CHAR | postgresql.CITEXT):  # these overlook blanks, or case
+    if isinstance(kind, sa.CHAR | postgresql.CITEXT):  # these ignore trailing spaces or case
         return sa.and_(identity == sa.cast(named, kind), exactly)
     collation = getattr(kind, "collation", None)
     return identity == (sa.collate(named, collation) if collation else named)
@@ -224,16 +224,16 @@ def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dial
 def is_owner(
     column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: str
 ) -> sa.ColumnElement[bool]:
-    """That a car's ``user_id`` names the user of this id; by its index, where the two columns are of one type."""
+    """Return the condition that a car's ``user_id`` is this user's id; uses its index if both columns have one type."""
     if type(column.type) is type(identity.type):
         return is_named(column, named, dialect)
     return owner_of(column, identity) == named
 
 
 def _sqlite_forms(kind: sa.types.TypeEngine[Any], named: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
-    """The values that may read as this text: SQLite's columns hold any.
+    """Return the values that may have this text, because a SQLite column can contain any type.
 
-    A column of whole numbers makes them of text by itself; of those alone, no bytes are looked for.
+    An integer column converts text by itself, and for digits no bytes are searched.
     """
     if isinstance(kind, sa.Integer):
         return [named, sa.case((named.op("GLOB")("*[^0-9]*"), _Unhex(named)))]
@@ -241,20 +241,20 @@ def _sqlite_forms(kind: sa.types.TypeEngine[Any], named: sa.ColumnElement[Any]) 
 
 
 def is_same(text: sa.ColumnElement[Any], other: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[bool]:
-    """That two texts are the same letter for letter: MySQL's own comparison overlooks case and blanks."""
+    """Return the condition that two texts are identical; MySQL's own comparison ignores case and trailing spaces."""
     if dialect not in MYSQL:
         return text == other
     return sa.cast(text, sa.LargeBinary) == sa.cast(sa.cast(other, sa.String(255)), sa.LargeBinary)
 
 
 def is_one_of(identity: sa.ColumnElement[Any], texts: Iterable[str], dialect: str) -> sa.ColumnElement[bool]:
-    """That a row's id may read as one of these texts: by its index; what it does read as is for the caller to see."""
+    """Return the condition that a row's id may have one of these texts, by its index; the caller compares exactly."""
     if dialect == "sqlite":
         return identity.in_([sa.literal(value) for text in texts for value in _sqlite_values(text)])
     kind = identity.type
     if _is_bytes(identity):
         return identity.in_([value for text in texts if (value := unhexed(text)) is not None])
-    if isinstance(kind, sa.Integer):  # as the widest: a narrower column's type would refuse those beyond it
+    if isinstance(kind, sa.Integer):  # the widest type: a narrower one would refuse larger numbers
         return identity.in_([sa.literal(int(text), sa.BigInteger) for text in texts])
     if isinstance(kind, sa.Uuid):
         return identity.in_([sa.literal(uuid.UUID(text), kind) for text in texts])
@@ -264,7 +264,7 @@ def is_one_of(identity: sa.ColumnElement[Any], texts: Iterable[str], dialect: st
 
 
 def readings(identity: sa.ColumnElement[Any], text: str, dialect: str) -> list[str]:
-    """How an id of this column that somebody names by this text may read; empty where it can be none."""
+    """Return the texts that an id of this column may have if it is given as ``text``; empty if it can't be one."""
     if not 0 < len(text) <= LONGEST or not text.isprintable():
         return []
     digits = unhexed(text)
@@ -272,11 +272,11 @@ def readings(identity: sa.ColumnElement[Any], text: str, dialect: str) -> list[s
         return ([text] if dialect == "sqlite" else []) + ([digits.hex()] if digits else [])
     if dialect == "sqlite":
         return [text]
-    return [found] if (found := _as_read(identity.type, text)) is not None else []
+    return [reading] if (reading := _as_read(identity.type, text)) is not None else []
 
 
 def _as_read(kind: sa.types.TypeEngine[Any], text: str) -> str | None:
-    """The text as a value of this type would read; None where it can be none."""
+    """Return the text of a value of this type that is given as ``text``; None if it can't be one."""
     with suppress(ValueError, InvalidOperation):
         if isinstance(kind, sa.Integer):
             number = int(text)
@@ -289,7 +289,7 @@ def _as_read(kind: sa.types.TypeEngine[Any], text: str) -> str | None:
 
 
 def _sqlite_values(text: str) -> list[Any]:
-    """Every value that may read as this text."""
+    """Return every value that may have this text."""
     values: list[Any] = [text]
     with suppress(ValueError):
         values.append(int(text))
@@ -305,7 +305,7 @@ def _fits(value: Any) -> bool:
 
 
 def _collated_as(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """A text in the id's own character set and collation, its table's where it names none."""
+    """Return a text in the id's own character set and collation, or those of its table."""
     collation = getattr(identity.type, "collation", None)
     options = getattr(getattr(identity, "table", None), "kwargs", {})
     collation = collation or next((options[key] for key in (f"{name}_collate" for name in MYSQL) if key in options), "")
@@ -315,10 +315,10 @@ def _collated_as(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any]) 
 # Types
 
 
-def without_domain(_inspector: Any, _table: sa.Table, found: Any) -> None:
-    """When a column is read from the schema: a domain's type is that of what it is made of."""
-    while isinstance(found["type"], postgresql.DOMAIN):
-        found["type"] = found["type"].data_type
+def without_domain(_inspector: Any, _table: sa.Table, column: Any) -> None:
+    """Replace a domain by its underlying type when a column is reflected."""
+    while isinstance(column["type"], postgresql.DOMAIN):
+        column["type"] = column["type"].data_type
 
 
 def _is_bytes(column: sa.ColumnElement[Any]) -> bool:
@@ -330,40 +330,40 @@ def _is_text(kind: sa.types.TypeEngine[Any]) -> bool:
 
 
 def why_no_key(column: sa.ColumnElement[Any]) -> str:
-    """Why rows can't be found by the text of such a column; empty where they can."""
+    """Return why rows can't be found by the text of such a column; empty if they can."""
     kind = column.type
     if isinstance(kind, sa.Float):
-        return "a rounded number, which names no row for certain"
-    return "bits, which are no text" if isinstance(kind, mysql.BIT) else ""
+        return "a rounded number, which does not identify a row reliably"
+    return "bits, which have no text form" if isinstance(kind, mysql.BIT) else ""
 
 
 def why_no_target(column: sa.ColumnElement[Any], dialect: str) -> str:
-    """Why a Smartcar id can't be kept in such a column; empty where it can."""
+    """Return why a Smartcar id can't be stored in such a column; empty if it can."""
     kind = column.type
     length = getattr(kind, "length", None)
     if isinstance(kind, sa.Uuid) or (dialect == "sqlite" and _is_anything(kind)):
         return ""
     if _is_bytes(column):
         fixed = isinstance(kind, sa.BINARY | sa.VARBINARY) and length != ID_BYTES
-        return f"bytes, and not {ID_BYTES} of them" if fixed else ""
+        return f"bytes, but not {ID_BYTES} of them" if fixed else ""
     if not _is_text(kind):
-        return "of a type that holds no such text"
+        return "of a type that can't store such text"
     return f"{length} characters wide" if length and length < ID_LENGTH else ""
 
 
 def _is_anything(kind: sa.types.TypeEngine[Any]) -> bool:
-    """Whether SQLite takes text in this column as it is: it has no type, or one that SQLite does not know."""
+    """Return whether SQLite stores text unchanged in this column: it has no type, or one that SQLite does not know."""
     return isinstance(kind, sa.types.NullType) or (type(kind) is sa.NUMERIC and kind.precision is None)
 
 
 def why_no_owner(column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], dialect: str) -> str:
-    """Why such a column can't name the user of a car; empty where it can."""
+    """Return why such a column can't contain the user of a car; empty if it can."""
     differs = dialect != "sqlite" and _is_bytes(column) and not _is_bytes(identity)
     return "bytes, while [users] id is not" if differs else ""
 
 
 def name_of(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> str:
-    """A column's type as people write it; an enum's values are not told."""
+    """Return a column's type for people; without an enum's values."""
     kind = column.type
     if isinstance(kind, sa.Enum | mysql.SET | sa.types.NullType):
         return type(kind).__name__.removesuffix("Type").lower()
@@ -371,10 +371,10 @@ def name_of(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> str:
 
 
 def is_unique(table: sa.Table, name: str, dialect: str) -> bool:
-    """Whether the schema says that no two rows have one text in this column.
+    """Return whether the schema guarantees that no two rows have one text in this column.
 
-    SQLite keeps 7 and '7' apart in a column without a type, although both read as 7; a MySQL column may keep apart
-    what the kit's own tables there take for the same, as letters of either case.
+    In a column without a type, SQLite distinguishes 7 and '7', although both have the text 7. A MySQL column may
+    distinguish texts that are equal in the kit's own tables, such as upper and lower case.
     """
     kind = table.c[name].type
     if (dialect == "sqlite" and not isinstance(kind, sa.Integer | sa.String)) or (dialect in MYSQL and _is_text(kind)):

@@ -1,4 +1,4 @@
-"""Engines that behave the same on every database, and failures that name the next step."""
+"""Creates engines that behave the same on every database, and turns their errors into the kit's own."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from smartcar_ops.errors import DatabaseError, SettingsError
 from smartcar_ops.settings import database_urls
 
 WAIT = 30
-"""Seconds a SQLite connection waits for another's write."""
+"""Seconds that a SQLite connection waits for another's write."""
 
 TRIES = 3
-"""How often a transaction is tried where another may fare better."""
+"""Maximum attempts of a transaction that fails for a temporary reason."""
 
 WAITED = ("lock wait timeout", "lock timeout", "database is locked")
-"""Words of an error that says that another transaction did not end in time."""
+"""Texts in errors that mean that another transaction did not end in time."""
 
 PASSING = (*WAITED, "deadlock", "could not serialize", "record has changed since last read")
-"""Words of an error that another try may not meet."""
+"""Texts in temporary errors, for which a retry may succeed."""
 
 DRIVERS = {"psycopg": "psycopg[binary]", "pymysql": "pymysql"}
-"""What pip knows a driver as."""
+"""The pip packages of the drivers."""
 
 
 def create(url: str) -> sa.Engine:
-    """An engine for the URL, nothing connected yet; SettingsError where the URL or its driver is no use."""
+    """Return an engine for the URL, without connecting; SettingsError if the URL or its driver can't be used."""
     try:
         parsed = sa.make_url(url)
         options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if parsed.drivername.startswith("sqlite") else {}
@@ -60,31 +60,31 @@ def create(url: str) -> sa.Engine:
 
 
 def try_out(engine: sa.Engine) -> None:
-    """Connects once; SettingsError for options that the driver does not take, DatabaseError for a failure."""
+    """Connect once; SettingsError for options that the driver does not accept, DatabaseError for a failure."""
     with failures(engine, "connecting"):
         try:
             engine.connect().close()
         except SQLAlchemyError:
             raise
-        except Exception as error:  # whatever a driver raises for an option, before it connects
+        except Exception as error:  # a driver may raise any exception for an option
             raise _refusal(error) from None
 
 
 def _refusal(error: Exception) -> SettingsError:
-    """For a URL that no driver takes; the driver's own words may hold a part of it, and are not repeated."""
+    """Return the error for a URL that its driver does not accept; the driver's message may contain part of it."""
     return SettingsError(
-        "settings: SMARTCAR_DATABASE_URL has something that its driver does not take "
-        f"({type(error).__name__}); look at the options behind its '?'."
+        "settings: SMARTCAR_DATABASE_URL has a part that its driver does not accept "
+        f"({type(error).__name__}); check the options after its '?'."
     )
 
 
 def writer(engine: sa.Engine) -> sa.Engine:
-    """The same engine for work that writes: on SQLite its transactions take the write lock at once."""
+    """Return the same engine for writes: on SQLite its transactions take the write lock at once."""
     return engine.execution_options(smartcar_ops_write=True)
 
 
 def clock(connection: sa.Connection) -> float:
-    """Seconds since the epoch by the database's own clock, which all its users share; a file's is this machine's."""
+    """Return the seconds since the epoch by the database's clock; for a SQLite file, by this machine's clock."""
     now = {
         "postgresql": "SELECT extract(epoch FROM clock_timestamp())",
         "mysql": "SELECT unix_timestamp(sysdate(6))",
@@ -94,7 +94,7 @@ def clock(connection: sa.Connection) -> float:
 
 
 def refuse_missing_file(engine: sa.Engine) -> None:
-    """DatabaseError where a SQLite URL names a file that is not there: connecting would make an empty one."""
+    """DatabaseError if a SQLite URL has a file that does not exist, because connecting would create an empty one."""
     name = engine.url.database or ""
     names_a_file = engine.dialect.name == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
     if names_a_file and not Path(name).is_file():
@@ -103,7 +103,7 @@ def refuse_missing_file(engine: sa.Engine) -> None:
 
 @contextmanager
 def failures(engine: sa.Engine, doing: str) -> Iterator[None]:
-    """Turns SQLAlchemy's errors into DatabaseError: what was done, where, and the database's own first line."""
+    """Turn SQLAlchemy's errors into DatabaseError with the action, the database and the first line of its message."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -112,17 +112,17 @@ def failures(engine: sa.Engine, doing: str) -> Iterator[None]:
 
 
 def is_passing(error: DBAPIError) -> bool:
-    """Whether another try of the same transaction may not meet this error."""
+    """Return whether the error is temporary, so that a retry of the transaction may succeed."""
     return not error.connection_invalidated and any(word in str(error.orig).lower() for word in PASSING)
 
 
 def has_waited(error: DBAPIError) -> bool:
-    """Whether the database gave up waiting for another transaction."""
+    """Return whether the database gave up waiting for another transaction."""
     return any(word in str(error.orig).lower() for word in WAITED)
 
 
 def _own_transactions(engine: sa.Engine) -> None:
-    """Python's sqlite3 begins late and only before writes; here SQLAlchemy's BEGIN is the database's."""
+    """Make SQLAlchemy's BEGIN start the transaction; Python's sqlite3 starts it late and only before writes."""
 
     @event.listens_for(engine, "connect")
     def _no_implicit_begin(connection: Any, _record: Any) -> None:
@@ -136,7 +136,7 @@ def _own_transactions(engine: sa.Engine) -> None:
 
 
 def _own_session(engine: sa.Engine) -> None:
-    """TIMESTAMP columns are read in UTC, and ids made text compare in the collation of the database's own tables."""
+    """Read TIMESTAMP columns in UTC, and compare ids cast to text in the collation of the database's own tables."""
 
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:
@@ -148,7 +148,7 @@ def _own_session(engine: sa.Engine) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """The database's own sentence; never the statement or its parameters, which may hold people's data."""
+    """Return the database's own message, never the statement or its parameters, which may contain personal data."""
     original = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     arguments = getattr(original, "args", ())
     message = arguments[-1] if arguments and isinstance(arguments[-1], str) else str(original)

@@ -1,4 +1,4 @@
-"""The schema's way from V2 to V3: expand adds what V3 needs and takes nothing away."""
+"""The expand phase of the schema change from V2 to V3: it adds columns and tables, and removes nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("smartcar_ops.schema")
 
 @dataclass(frozen=True)
 class SchemaStep:
-    """One change of the schema: what it does in words, and whether it is already so."""
+    """One change of the schema: its name, a description, and whether it is already done."""
 
     name: str
     does: str
@@ -31,7 +31,7 @@ class SchemaStep:
 
 
 def expand_steps(company: Company) -> tuple[SchemaStep, ...]:
-    """What expand would do, in order; reads the schema only."""
+    """Return the steps of expand, in order; only reads the schema."""
     users, vehicles = company.layout.users, company.layout.vehicles
     steps = [
         SchemaStep(
@@ -53,7 +53,7 @@ def expand_steps(company: Company) -> tuple[SchemaStep, ...]:
                 SchemaStep(
                     "vehicle's user id column",
                     f"add {vehicles.table}.{vehicles.smartcar_user_id} VARCHAR(36) NULL",
-                    company.holder_column is not None,
+                    company.vehicle_user_id_column is not None,
                 )
             )
     steps.append(_ledger_step(company))
@@ -61,20 +61,20 @@ def expand_steps(company: Company) -> tuple[SchemaStep, ...]:
 
 
 def _ledger_step(company: Company) -> SchemaStep:
-    """Making the kit's own tables, or upgrading them; DatabaseError if a newer kit made them."""
+    """Return the step that creates or upgrades the kit's own tables; DatabaseError if a newer kit created them."""
     versions.refuse_another(company.engine, newer_only=True)
     version = versions.found(company.engine)
     does = "create the smartcar_ops_… tables (the kit's own)"
     if version is LedgerVersion.OLDER:
-        does = f"upgrade the smartcar_ops_… tables (the kit's own); what they hold is about {table_names(company)}"
+        does = f"upgrade the smartcar_ops_… tables (the kit's own); their rows are about {table_names(company)}"
     return SchemaStep("ledger", does, version is LedgerVersion.CURRENT)
 
 
 def expand(company: Company, ledger: Ledger) -> tuple[SchemaStep, ...]:
-    """Does the steps that are not done yet; a ledger that is new in the database gets the file's evidence.
+    """Run the steps that are not done yet; a new ledger in the database gets the file's evidence.
 
-    Each step looks at the schema before it acts, so that an interrupted expand goes on. Returns the steps as
-    they were found; DatabaseError where a right is missing.
+    Each step checks the schema first, so that an interrupted expand can continue. Returns the steps as they were
+    before; DatabaseError if a right is missing.
     """
     steps = expand_steps(company)
     users, vehicles = company.layout.users, company.layout.vehicles
@@ -98,15 +98,15 @@ def expand(company: Company, ledger: Ledger) -> tuple[SchemaStep, ...]:
     target.name_layout(company)
     if not ledger.in_database and target.is_unused():
         ledgers.copy(ledger, target)
-        log.info("what the file beside the reports held is in the database now")
+        log.info("the evidence in the file next to the reports was copied to the database")
     return steps
 
 
 def scope_ledger(company: Company, scope: Scope) -> Ledger:
-    """The ledger in the database; DatabaseError before expand, or where it may not be written."""
+    """Return the ledger in the database; DatabaseError before expand, or if it is not writable."""
     if not ledgers.in_database(company.engine):
         raise DatabaseError(
-            "database: the smartcar_ops_… tables are not there; run 40_schema_phases -p phase expand -p apply True."
+            "database: the smartcar_ops_… tables do not exist; run 40_schema_phases -p phase expand -p apply True."
         )
     ledger = Ledger.of_database(company, scope)
     if not ledger.writable():

@@ -1,4 +1,4 @@
-"""What types the columns of the layout's own SELECT have, learnt without reading a row of it."""
+"""Finds the column types of the layout's own SELECT without reading its rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POSTGRESQL_TYPES: dict[str, Callable[[], sa.types.TypeEngine[Any]]] = {
     "timestamp without time zone": sa.DateTime,
     "timestamp with time zone": partial(sa.DateTime, timezone=True),
 }
-"""The types of a SELECT's columns by PostgreSQL's names of them."""
+"""Column types by PostgreSQL's type names."""
 
 MYSQL_STRING = 254
 MYSQL_TEXTS = (249, 250, 251, 252, 253, MYSQL_STRING)
@@ -36,29 +36,29 @@ MYSQL_TYPES: dict[int, Callable[[], sa.types.TypeEngine[Any]]] = {
     **dict.fromkeys((7, 12), sa.DateTime),
     16: mysql.BIT,
 }
-"""The same by MySQL's numbers."""
+"""Column types by MySQL's type numbers."""
 
 
 def types_of(connection: sa.Connection, select: str, probe: sa.CursorResult[Any]) -> list[sa.types.TypeEngine[Any]]:
-    """The types of the columns that a SELECT gives, as far as the kit treats them in ways of their own."""
+    """Return the types of a SELECT's columns, as far as the kit distinguishes them."""
     names, dialect = list(probe.keys()), connection.dialect
     described: list[Any] = list(probe.cursor.description or ())
-    told = {"postgresql": "pg_typeof(probe.{0})::text", "mysql": "charset(probe.{0})"}
-    ask = told.get("mysql" if dialect.name in MYSQL else dialect.name)
-    if ask is None:
+    functions = {"postgresql": "pg_typeof(probe.{0})::text", "mysql": "charset(probe.{0})"}
+    function = functions.get("mysql" if dialect.name in MYSQL else dialect.name)
+    if function is None:
         return [sa.types.NullType() for _ in names]
     quote = dialect.identifier_preparer.quote_identifier
-    asked = ", ".join(ask.format(quote(name)) for name in names)
-    # One row, all of it null: the types are known although nothing was found.
-    query = f"SELECT {asked} FROM (SELECT 1 AS one) one LEFT JOIN ({select}) probe ON 1 = 0"  # noqa: S608
-    found = connection.execute(sa.text(query)).one()
+    columns = ", ".join(function.format(quote(name)) for name in names)
+    # The result is one row of nulls, which still have their types.
+    query = f"SELECT {columns} FROM (SELECT 1 AS one) one LEFT JOIN ({select}) probe ON 1 = 0"  # noqa: S608
+    row = connection.execute(sa.text(query)).one()
     if dialect.name == "postgresql":
-        return [POSTGRESQL_TYPES.get(one, sa.types.NullType)() for one in found]
-    return [_mysql_type(column[1], column[3], charset) for column, charset in zip(described, found, strict=True)]
+        return [POSTGRESQL_TYPES.get(name, sa.types.NullType)() for name in row]
+    return [_mysql_type(column[1], column[3], charset) for column, charset in zip(described, row, strict=True)]
 
 
 def _mysql_type(code: int, size: int | None, charset: str) -> sa.types.TypeEngine[Any]:
-    """By MySQL's number of a type, which all its drivers give."""
+    """Return a type by its MySQL number, which all drivers provide."""
     if code in MYSQL_TEXTS:
         if charset != "binary":
             return sa.String()

@@ -1,4 +1,4 @@
-"""The company's own tables, by the names its layout gives; read here, written only by `changes`."""
+"""Reads the company's own tables, with the names in its layout; only `changes` and `stored_tokens` write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from smartcar_ops.errors import DatabaseError
 from smartcar_ops.settings.layout import Layout, Vault
 
 IDS = 500
-"""How many ids one query names."""
+"""Maximum number of ids in one query."""
 
 COLUMNS = {
     "users": ("id", "smartcar_user_id"),
@@ -33,14 +33,14 @@ COLUMNS = {
         "smartcar_user_id",
     ),
 }
-"""The layout's keys that name a column the kit reads, by section."""
+"""The layout's keys for the columns that the kit reads, by section."""
 
 Phase = Literal["before", "partial", "expanded", "contracted"]
 
 
 @dataclass(frozen=True)
 class Car:
-    """One row of the company's vehicles, as asking Smartcar needs it; ids as text, VIN upper case."""
+    """One row of the company's vehicles with what queries to Smartcar need; ids are text, the VIN is in upper case."""
 
     local_vehicle_id: str
     user_id: str | None
@@ -49,20 +49,20 @@ class Car:
     token: str | None = field(repr=False)
     token_alive: bool
     unopened: bool = False
-    """Its stored token is young but can't be opened, so it has no usable one."""
+    """True if its stored token is young but can't be opened, so that it has no usable one."""
     stored_refresh_token: str | bytes | None = field(default=None, repr=False)
-    """As it stands in the table, perhaps sealed; None where there is none or the kit may not refresh."""
+    """As stored in the table, perhaps sealed; None if there is none or the kit may not refresh."""
 
     @property
     def refreshable(self) -> bool:
-        """Whether the kit may try to get this car a new token."""
+        """Whether the kit may request a new token for this car."""
         return self.stored_refresh_token is not None
 
 
 class Company:
-    """The company's users and vehicles behind one engine; everything here reads only.
+    """The company's users and vehicles in one database; read-only.
 
-    Without the ``vault`` that ``open_token`` names, no stored token can be opened, and none is used.
+    If the layout has ``open_token`` but no ``vault`` is given, no stored token can be opened or used.
     """
 
     def __init__(self, engine: sa.Engine, layout: Layout, *, vault: Vault | None = None) -> None:
@@ -71,7 +71,7 @@ class Company:
 
     @classmethod
     def connect(cls, url: str, layout: Layout, *, vault: Vault | None = None) -> Company:
-        """The company at this URL; SettingsError for its options, DatabaseError where it or a table is missing."""
+        """Connect to the database; SettingsError for invalid options, DatabaseError if it or a table is missing."""
         engine = engines.create(url)
         engines.refuse_missing_file(engine)
         engines.try_out(engine)
@@ -80,22 +80,22 @@ class Company:
         return company
 
     def check(self) -> None:
-        """DatabaseError where a table or a column that every act, or refreshing, needs is missing or of no use."""
+        """DatabaseError if a table or column that every act, or refreshing tokens, needs is missing or unsuitable."""
         _ = self.users, self.vehicles
         self._check_types()
         names = self.layout.vehicles
-        if names.refresh and self._vehicle_column(names.access_token) is not None:  # else the schema is contracted
+        if names.refresh and self._vehicle_column(names.access_token) is not None:  # otherwise the schema is contracted
             self._need("vehicles", names.table, self.vehicles, ("refresh_token", "token_created_at"))
 
     @cached_property
     def users(self) -> sa.Table:
-        """The table of people, as the database describes it."""
+        """The table of users, as reflected from the database."""
         names = self.layout.users
         return self._table("users", names.table, names.schema_, ("id",))
 
     @cached_property
     def vehicles(self) -> sa.FromClause:
-        """The table of cars, or the layout's own SELECT in its place."""
+        """The table of vehicles, or the layout's own SELECT in its place."""
         names = self.layout.vehicles
         if names.from_:
             return self._selected(names.from_)
@@ -103,7 +103,7 @@ class Company:
 
     @property
     def phase(self) -> Phase:
-        """How far the schema is: ``before`` expand, ``expanded``, ``contracted`` (no token column), or between."""
+        """The schema's phase: ``before`` expand, ``partial``, ``expanded``, or ``contracted`` (no token column)."""
         columns = self.user_id_column is not None, self.vehicle_id_column is not None
         if not any(columns):
             return "before"
@@ -113,18 +113,18 @@ class Company:
 
     @property
     def user_id_column(self) -> sa.ColumnElement[Any] | None:
-        """``users.smartcar_user_id``, None before expand."""
+        """``users.smartcar_user_id``; None before expand."""
         return self.users.columns.get(self.layout.users.smartcar_user_id)
 
     @property
     def vehicle_id_column(self) -> sa.ColumnElement[Any] | None:
-        """``vehicles.smartcar_vehicle_id``, None before expand."""
+        """``vehicles.smartcar_vehicle_id``; None before expand."""
         return self._vehicle_column(self.layout.vehicles.smartcar_vehicle_id)
 
     def columns(self, section: Literal["users", "vehicles"]) -> tuple[list[str], dict[str, str]]:
-        """(names of the layout that the table has, key -> name of those it has not); keys without a name are left out.
+        """Return (the layout's columns that the table has, key -> column of those it lacks).
 
-        The names of people are never read: e-mail and name are not among them.
+        Keys without a column name are left out. E-mail and name are not included, because the kit never reads them.
         """
         names, table = getattr(self.layout, section), getattr(self, section)
         wanted = {key: getattr(names, key) for key in COLUMNS[section] if getattr(names, key)}
@@ -134,23 +134,23 @@ class Company:
         )
 
     @property
-    def holder_column(self) -> sa.ColumnElement[Any] | None:
-        """``vehicles.smartcar_user_id``, None where the company keeps the id on its users alone."""
+    def vehicle_user_id_column(self) -> sa.ColumnElement[Any] | None:
+        """``vehicles.smartcar_user_id``; None if the company stores the id only per user."""
         return self._vehicle_column(self.layout.vehicles.smartcar_user_id)
 
     def refresh(self) -> None:
-        """Forgets what the database said of its tables, after they changed."""
+        """Discard the reflected tables after a change of the schema."""
         for name in ("users", "vehicles"):
             self.__dict__.pop(name, None)
 
     def fingerprint(self) -> str:
-        """A short hash of where the database is: dialect, host, port, name; the same for every user of it."""
+        """Return a short hash of the database's dialect, host, port and name, the same for all its accounts."""
         url = self.engine.url
         words = (self.engine.dialect.name, url.host or "", str(url.port or ""), url.database or "")
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
     def people(self) -> sa.Select[Any]:
-        """(user_id, stored, current): stored trimmed and in lower case, null where empty; current as it is."""
+        """Return the query for (user_id, stored, current): the Smartcar id normalized (null if empty) and unchanged."""
         stored = self.user_id_column
         raw = smartcar_id_of(stored) if stored is not None else sa.null()
         query = sa.select(
@@ -161,32 +161,32 @@ class Company:
         return _narrowed(query, self.layout.users.where)
 
     def cars(self, now: datetime) -> sa.Select[Any]:
-        """(local_vehicle_id, user_id, vehicle_id, current, stored_holder, current_holder, token_alive, has_vin).
+        """Return the query for the cars.
 
-        An id as it is compared and as it stands, for the vehicle and for whom it is connected under; the last two
-        are 0 or 1.
+        (local_vehicle_id, user_id, vehicle_id, current, stored_vehicle_user_id, current_vehicle_user_id, token_alive,
+        has_vin). The Smartcar ids are given normalized and as stored; the last two columns are 0 or 1.
         """
         names = self.layout.vehicles
-        stored, vin, holder = self.vehicle_id_column, self._vehicle_column(names.vin), self.holder_column
+        stored, vin, owner = self.vehicle_id_column, self._vehicle_column(names.vin), self.vehicle_user_id_column
         nothing = sa.cast(sa.null(), sa.String(36))
         query = sa.select(
             text_of(self._vehicle(names.id)).label("local_vehicle_id"),
             self._owner.label("user_id"),
             (tidy(smartcar_id_of(stored)) if stored is not None else nothing).label("vehicle_id"),
             (smartcar_id_of(stored) if stored is not None else nothing).label("current"),
-            (tidy(smartcar_id_of(holder)) if holder is not None else nothing).label("stored_holder"),
-            (smartcar_id_of(holder) if holder is not None else nothing).label("current_holder"),
+            (tidy(smartcar_id_of(owner)) if owner is not None else nothing).label("stored_vehicle_user_id"),
+            (smartcar_id_of(owner) if owner is not None else nothing).label("current_vehicle_user_id"),
             sa.case((self._alive(now), 1), else_=0).label("token_alive"),
             sa.case((_filled(vin), 1), else_=0).label("has_vin") if vin is not None else sa.literal(0).label("has_vin"),
         )
         return _narrowed(query, names.where)
 
     def cars_to_ask(self, now: datetime) -> Iterator[Car]:
-        """Every car with what asking needs, in the order of its id, its living token opened; streamed."""
+        """Return every car with what queries to Smartcar need, sorted by id; its valid token is opened; streamed."""
         return self._read_cars(self._asking(now), execution_options={"yield_per": 2000})
 
     def cars_by_id(self, ids: Sequence[str], now: datetime) -> Iterator[Car]:
-        """These cars as they stand now; those that are gone are left out."""
+        """Return these cars as they are now, without those that are gone."""
         identity = self._vehicle(self.layout.vehicles.id)
         for part in self._parts(identity, ids):
             chosen = column_types.is_one_of(identity, part, self._dialect)
@@ -214,7 +214,7 @@ class Company:
     def _read_cars(self, query: sa.Select[Any], **options: Any) -> Iterator[Car]:
         with engines.failures(self.engine, "reading the vehicles"), self.engine.connect() as connection:
             for local, user, known, number, stored, alive, refresh in connection.execute(query, **options):
-                # A dead token is not opened: with a key service each opening is a call.
+                # An expired token is not opened, because that may be a call to a key service.
                 token = self._usable(stored) if alive or self.vault.open is None else None
                 yield Car(
                     local,
@@ -228,9 +228,9 @@ class Company:
                 )
 
     def _usable(self, stored: Any) -> str | None:
-        """The token of a stored one; without ``open_token`` also where a column of bytes keeps its letters.
+        """Return the usable form of a stored token; without ``open_token``, bytes are read as text.
 
-        Without the blanks, or the noughts, that fill a column of fixed width.
+        Spaces or zero bytes that pad a column of fixed width are removed.
         """
         if self.vault.open is None and isinstance(stored, bytes):
             stored = stored.rstrip(b"\0").decode("ascii", errors="replace")
@@ -239,7 +239,7 @@ class Company:
         return token and token.strip()
 
     def is_healthy(self) -> bool:
-        """Whether the layout's health query gives a first value that is true; an error of it says no."""
+        """Return whether the first value of the layout's health query is true; False if the query fails."""
         try:
             with self.engine.connect() as connection:
                 return bool(connection.execute(sa.text(self.layout.health.query)).scalar())
@@ -247,13 +247,13 @@ class Company:
             return False
 
     def has_user(self, user_id: str) -> bool:
-        """Whether the layout names a user with this id."""
+        """Return whether there is a user of the layout with this id."""
         return user_id in self.known({user_id}).values()
 
     def known(self, named: Iterable[str]) -> dict[str, str]:
-        """named text -> the user's id, for the texts that name a user of the layout; the others are left out.
+        """Return given text -> user id for the texts that are the id of a user of the layout.
 
-        One query for every 500 names, by the id's own type, so that its index is used.
+        One query per 500 texts, in the id's own type, so that its index is used.
         """
         identity = self.users.c[self.layout.users.id]
         wanted = {text: column_types.readings(identity, text, self._dialect) for text in named}
@@ -266,25 +266,25 @@ class Company:
         return {text: user for text, user in users.items() if user is not None}
 
     def values(self, section: str, column: str, ids: Sequence[str]) -> dict[str, str | None]:
-        """What a column of these users or vehicles holds now, as text; rows that are gone are left out."""
+        """Return a column's current values for these users or vehicles, as text, without rows that are gone."""
         table: sa.FromClause = self.users if section == "users" else self.vehicles
         names = self.layout.users if section == "users" else self.layout.vehicles
-        identity, found = table.c[names.id], dict[str, str | None]()
+        identity, values = table.c[names.id], dict[str, str | None]()
         for part in self._parts(identity, ids):
             query = sa.select(text_of(identity), smartcar_id_of(table.c[column]))
             query = query.where(column_types.is_one_of(identity, part, self._dialect))
             with engines.failures(self.engine, f"reading the {section}"), self.engine.connect() as connection:
-                found |= {row[0]: row[1] for row in connection.execute(query) if row[0] in part}
-        return found
+                values |= {row[0]: row[1] for row in connection.execute(query) if row[0] in part}
+        return values
 
     def count(self) -> int:
-        """The number of users the layout names."""
+        """Return the number of users of the layout."""
         query = sa.select(sa.func.count()).select_from(self.people().subquery())
         with engines.failures(self.engine, "counting the users"), self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
     def count_tokens(self, now: datetime) -> tuple[int, int]:
-        """(vehicles with a usable token younger than two hours, all vehicles the layout names)."""
+        """Return (vehicles with a usable token younger than two hours, all vehicles of the layout)."""
         cars = self.cars(now).subquery()
         alive = sa.func.coalesce(sa.func.sum(cars.c.token_alive), 0)
         query = sa.select(alive, sa.func.count()).select_from(cars)
@@ -293,7 +293,7 @@ class Company:
         return int(living) - self.count_unopened(now), int(every)
 
     def count_unopened(self, now: datetime) -> int:
-        """The number of vehicles whose token is young and that ``open_token`` can't open; 0 without one."""
+        """Return the number of vehicles whose token is young but can't be opened by ``open_token``; 0 without one."""
         return sum(car.unopened for car in self.cars_to_ask(now)) if self.vault.open else 0
 
     def _alive(self, now: datetime) -> sa.ColumnElement[bool]:
@@ -309,14 +309,14 @@ class Company:
 
     @property
     def _owner(self) -> sa.ColumnElement[str]:
-        """A car's ``user_id`` as the text that its user's id is."""
+        """A car's ``user_id``, in the text form of users' ids."""
         return column_types.owner_of(self._vehicle(self.layout.vehicles.user_id), self.users.c[self.layout.users.id])
 
     def _parts(self, identity: sa.ColumnElement[Any], ids: Iterable[str]) -> Iterator[set[str]]:
-        """The ids that can be this column's, so many at a time."""
-        asked = sorted({one for one in ids if one in column_types.readings(identity, one, self._dialect)})
-        for start in range(0, len(asked), IDS):
-            yield set(asked[start : start + IDS])
+        """Return the ids that this column can contain, in batches."""
+        valid = sorted({one for one in ids if one in column_types.readings(identity, one, self._dialect)})
+        for start in range(0, len(valid), IDS):
+            yield set(valid[start : start + IDS])
 
     def _vehicle(self, name: str) -> sa.ColumnElement[Any]:
         return self.vehicles.c[name]
@@ -344,7 +344,7 @@ class Company:
         return table
 
     def _need(self, section: str, name: str, table: sa.FromClause, keys: Iterable[str]) -> None:
-        """DatabaseError where the table lacks a column that one of the section's keys names."""
+        """DatabaseError if the table lacks the column of one of the section's keys."""
         for key in keys:
             column = getattr(getattr(self.layout, section), key)
             if column not in table.c:
@@ -354,49 +354,49 @@ class Company:
                 )
 
     def _selected(self, select: str) -> sa.FromClause:
-        """The layout's SELECT as a table; its columns are learnt by asking for no row of it."""
+        """Return the layout's SELECT as a table; a query that returns no rows gives its columns."""
         with engines.failures(self.engine, "reading [vehicles] from"), self.engine.connect() as connection:
             probe = connection.execute(sa.text(f"SELECT * FROM ({select}) probe WHERE 1 = 0"))  # noqa: S608
             names = list(probe.keys())
             types = selects.types_of(connection, select, probe)
         missing = {self.layout.vehicles.id, self.layout.vehicles.user_id} - set(names)
         if missing:
-            raise DatabaseError(f"database: [vehicles] from gives no column {sorted(missing)[0]!r}; it gives {names}.")
+            raise DatabaseError(
+                f"database: [vehicles] from returns no {sorted(missing)[0]!r}; its columns are {names}."
+            )
         columns = [sa.column(name, kind) for name, kind in zip(names, types, strict=True)]
         return sa.text(select).columns(*columns).subquery("vehicles_from")
 
     def _check_types(self) -> None:
-        """DatabaseError where an id, its target or a token's age can't be read or kept by the column's type."""
+        """DatabaseError if a column's type can't store or return an id or a token's age."""
         users, vehicles, dialect = self.layout.users, self.layout.vehicles, self._dialect
         identity, owner = self.users.c[users.id], self._vehicle(vehicles.user_id)
         for key, column in (("[users] id", identity), ("[vehicles] id", self._vehicle(vehicles.id))):
-            self._refuse(
-                key, column, column_types.why_no_key(column), "name a column of whole numbers, text, UUIDs or bytes"
-            )
+            self._refuse(key, column, column_types.why_no_key(column), "use a column of integers, text, UUIDs or bytes")
         why = column_types.why_no_key(owner) or column_types.why_no_owner(owner, identity, dialect)
-        self._refuse("[vehicles] user_id", owner, why, "name a column of the type of [users] id")
+        self._refuse("[vehicles] user_id", owner, why, "use a column with the type of [users] id")
         targets = [("[users] smartcar_user_id", self.user_id_column)]
         if isinstance(self.vehicles, sa.Table):
             targets.append(("[vehicles] smartcar_vehicle_id", self.vehicle_id_column))
-            targets.append(("[vehicles] smartcar_user_id", self.holder_column))
+            targets.append(("[vehicles] smartcar_user_id", self.vehicle_user_id_column))
         for key, target in targets:
             if target is not None:
-                advice = "it must hold an id of 36 characters: make it VARCHAR(36) or UUID, or name another"
+                advice = "it must store an id of 36 characters: make it VARCHAR(36) or UUID, or use another column"
                 self._refuse(key, target, column_types.why_no_target(target, dialect), advice)
         created = self._vehicle_column(vehicles.token_created_at)
         if created is not None:
-            advice = "name a column of times, of seconds or milliseconds since 1970, or of ISO text"
+            advice = "use a column of times, of seconds or milliseconds since 1970, or of ISO text"
             self._refuse("[vehicles] token_created_at", created, token_ages.why_no_time(created, dialect), advice)
 
     def _refuse(self, key: str, column: sa.ColumnElement[Any], why: str, advice: str) -> None:
         if why:
-            told = column_types.name_of(column, self.engine.dialect)
-            raise DatabaseError(f"database: {key} names the column {column.key!r} ({told}), which is {why}; {advice}.")
+            kind = column_types.name_of(column, self.engine.dialect)
+            raise DatabaseError(f"database: {key} is the column {column.key!r} ({kind}), which is {why}; {advice}.")
 
     def refuse_shared_ids(self) -> None:
-        """DatabaseError where one id names several rows: a change would be written to all of them.
+        """DatabaseError if several rows have one id, because a change would be written to all of them.
 
-        A primary key or a unique index on the one column is proof; otherwise the rows are looked at.
+        A primary key or unique index on the column rules that out; otherwise the rows are checked.
         """
         for section in ("users", "vehicles"):
             names, table = getattr(self.layout, section), getattr(self, section)
@@ -407,11 +407,11 @@ class Company:
             query = sa.select(several.c.id).group_by(several.c.id).having(sa.func.count() > 1).limit(1)
             with engines.failures(self.engine, f"reading the {section}"), self.engine.connect() as connection:
                 if connection.execute(query).first() is not None:
-                    alike = ", or one but for case," if self._dialect in column_types.MYSQL else ""
+                    by_case = " (ignoring case)" if self._dialect in column_types.MYSQL else ""
                     raise DatabaseError(
-                        f"database: [{section}] id names the column {names.id!r}, and one id{alike} stands in several "
-                        f"rows of {names.table!r}; nothing was planned. Name a column that is unique, or narrow the "
-                        f"rows with [{section}] where."
+                        f"database: [{section}] id is the column {names.id!r}, and several rows of {names.table!r} "
+                        f"have the same id{by_case}; nothing was planned. Use a unique column, or filter the rows "
+                        f"with [{section}] where."
                     )
 
 

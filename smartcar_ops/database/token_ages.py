@@ -1,4 +1,4 @@
-"""How old a stored token is, by whatever its column keeps: a date, seconds or milliseconds since 1970, or ISO text."""
+"""The age of a stored token, whose column may have dates, seconds or milliseconds since 1970, or ISO text."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import sqlalchemy as sa
 from smartcar_ops.database.column_types import letters_of
 
 TOKEN_LIFE = timedelta(hours=2)
-"""A V2 access token's documented life; an older one is not sent."""
+"""Documented lifetime of a V2 access token; an older one is not sent."""
 
 SPANS = (1, 1_000, 1_000_000, 1_000_000_000)
-"""How many of a number there may be in a second since 1970; near today none can be taken for another."""
+"""Units per second of a number since 1970: seconds to nanoseconds; for current dates they can't be confused."""
 
 NUMBER_FORM = "^[0-9]{9,19}([.][0-9]{1,9})?$"
 TIME_FORM = (
     "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]+)?)? ?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?$"
 )
-"""How a text tells a moment; read by these alone, because a cast would fail the query for one odd value."""
+"""The formats of a time as text; checked first, because a cast of one invalid value would fail the whole query."""
 
 OFFSET_FORMS = (("[+-][0-9]{2}:[0-9]{2}$", 6, True), ("[+-][0-9]{4}$", 5, True), ("[+-][0-9]{2}$", 3, False))
-"""(how a text ends that names its offset from UTC, characters of it, whether minutes are among them)."""
+"""(pattern of an offset from UTC at the end of a text, its length, whether it has minutes)."""
 
-ASIDE = (('"', ""), ("\n", ""), ("\r", ""), ("\t", ""), (" UTC", "Z"), (",", "."))
-"""What a text has around its moment, or writes otherwise: a program's quotes, a line's end, a zone's name."""
+REPLACED = (('"', ""), ("\n", ""), ("\r", ""), ("\t", ""), (" UTC", "Z"), (",", "."))
+"""Replacements that normalize a time's text: quotes, line ends, the zone's name and the decimal comma."""
 
 WRITTEN = (
     ('"____-__-__T%Z"', '"%Y-%m-%dT%H:%M:%SZ"'),
@@ -38,22 +38,23 @@ WRITTEN = (
     ("____-__-__ __:__%+%", "%Y-%m-%d %H:%M:%S+00:00"),
     ("____-__-__ __:__%-%", "%Y-%m-%d %H:%M:%S+00:00"),
 )
-"""(what a text is like, how another moment in UTC is written like it); the first that holds."""
+"""(LIKE pattern of a time's text, strftime format for a time in UTC in that form); the first match applies."""
 
 LEAST_TIME = len("2026-11-28T05:00")
-"""Characters of a day and a time; a shorter text has no offset."""
+"""Characters of a date and time; a shorter text has no offset."""
 
 DAY_AND_TIME = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ]*"
-"""How a text begins that SQLite may read as it stands."""
+"""The start of a text that SQLite can read unchanged."""
 
 JULIAN = 2440587.5
-"""The first day of 1970 as SQLite counts days."""
+"""The first day of 1970 in SQLite's day count."""
 
 
 def is_young(created: sa.ColumnElement[Any], now: datetime, dialect: str) -> sa.ColumnElement[bool]:
-    """Whether a token's time is less than `TOKEN_LIFE` away: a date, seconds or finer since 1970, or ISO text.
+    """Return the condition that a token's time is less than `TOKEN_LIFE` from now.
 
-    Null or garbage is not; no value fails the query.
+    The time is a date, seconds or smaller units since 1970, or ISO text. Null and invalid values are not young; no
+    value fails the query.
     """
     moment = now.astimezone(UTC).replace(tzinfo=None)
     ends = moment - TOKEN_LIFE, moment + TOKEN_LIFE
@@ -66,21 +67,21 @@ def is_young(created: sa.ColumnElement[Any], now: datetime, dialect: str) -> sa.
         return sa.and_(created > moments[0], created < moments[1])
     if _is_number(kind):
         return _in_span(created, *ends)
-    return _tells_young(_tidy(letters_of(created)), *ends, dialect)
+    return _is_text_between(_tidy(letters_of(created)), *ends, dialect)
 
 
 def _tidy(text: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
-    """A text without what stands around its moment, in capitals."""
+    """Return a time's text normalized and in upper case."""
     plain: sa.ColumnElement[Any] = sa.func.upper(text)
-    for word, other in ASIDE:
+    for word, other in REPLACED:
         plain = sa.func.replace(plain, word, other)
     return sa.func.trim(plain, type_=sa.String(255))
 
 
-def _tells_young(
+def _is_text_between(
     text: sa.ColumnElement[str], oldest: datetime, latest: datetime, dialect: str
 ) -> sa.ColumnElement[bool]:
-    """That a text tells a moment between two: no part of it is cast that has not the form of a number."""
+    """Return the condition that a text is a time between two; casts only what has the format of a number."""
     number = sa.case((text.regexp_match(NUMBER_FORM), sa.cast(text, sa.Numeric(30, 9))))
     local = sa.func.substr(sa.func.replace(sa.func.upper(text), "T", " "), 1, 19, type_=sa.String(19))
     own = sa.collate(local, "C") if dialect == "postgresql" else local
@@ -90,14 +91,14 @@ def _tells_young(
 
 
 def _in_span(number: sa.ColumnElement[Any], oldest: datetime, latest: datetime) -> sa.ColumnElement[bool]:
-    """That a number since 1970, in whatever unit, lies between two moments."""
+    """Return the condition that a number since 1970, in any unit, is between two times."""
     first, last = (int(end.replace(tzinfo=UTC).timestamp()) for end in (oldest, latest))
     wide = sa.BigInteger()
     return sa.or_(*(sa.and_(number > sa.literal(first * n, wide), number < sa.literal(last * n, wide)) for n in SPANS))
 
 
 def _offset(text: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
-    """How many minutes before UTC a text's own time is; 0 where it says nothing."""
+    """Return a text's offset from UTC in minutes; 0 if it has none."""
     cases = []
     for form, width, minutes in OFFSET_FORMS:
         end = sa.func.right(text, width)
@@ -108,7 +109,7 @@ def _offset(text: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
 
 
 def _local(moment: datetime, offset: sa.ColumnElement[int], dialect: str) -> sa.ColumnElement[str]:
-    """A moment so many minutes before UTC, as text to the second."""
+    """Return a UTC time shifted by an offset in minutes, as text to the second."""
     at = sa.cast(sa.literal(moment.isoformat(" ", "seconds")), sa.DateTime)
     if dialect == "postgresql":
         minutes = sa.func.make_interval(0, 0, 0, 0, 0, offset)
@@ -117,12 +118,13 @@ def _local(moment: datetime, offset: sa.ColumnElement[int], dialect: str) -> sa.
 
 
 def _is_young_on_sqlite(created: sa.ColumnElement[Any], oldest: datetime, latest: datetime) -> sa.ColumnElement[bool]:
-    """SQLite keeps times as text in several forms, or as numbers; its own function reads most.
+    """Return the condition of `is_young` on SQLite, where times are text in several formats, or numbers.
 
-    What it reads as it stands is not made tidy first: that takes three times as long, a car, as all else.
+    Text that SQLite's own function can read is not normalized first, because that takes three times as long as the
+    rest of the query for a car.
     """
     value = sa.type_coerce(created, sa.types.NullType())
-    text = _tidy(sa.cast(value, sa.Text))  # a blob that holds letters, too
+    text = _tidy(sa.cast(value, sa.Text))  # also for a blob that contains text
     days = [JULIAN + end.replace(tzinfo=UTC).timestamp() / 86400 for end in (oldest, latest)]
 
     def is_between(number: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
@@ -139,7 +141,7 @@ def _is_young_on_sqlite(created: sa.ColumnElement[Any], oldest: datetime, latest
 
 
 def _with_colon(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
-    """ISO text whose offset is written as SQLite reads it: with hours, colon and minutes."""
+    """Return ISO text with the offset as SQLite needs it: hours, colon and minutes."""
     signs = ("+", "-")
     return sa.case(
         (sa.func.length(text) < LEAST_TIME, text),
@@ -153,9 +155,9 @@ def _with_colon(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
 
 
 def as_kept(column: sa.ColumnElement[Any], moment: datetime, dialect: str) -> sa.ColumnElement[Any]:
-    """A moment to the second, as a row keeps the one before: its unit, or its way to write UTC.
+    """Return a time to the second in the unit or text format of the row's previous value.
 
-    Where there was none: with a zone, as seconds since 1970, as text, or naive UTC, by the column's type.
+    If there is none, the column's type decides: with a time zone, seconds since 1970, text, or naive UTC.
     """
     whole = moment.astimezone(UTC).replace(microsecond=0)
     naive, kind = whole.replace(tzinfo=None), column.type
@@ -187,7 +189,7 @@ def _is_number(kind: sa.types.TypeEngine[Any]) -> bool:
 
 
 def why_no_time(column: sa.ColumnElement[Any], dialect: str) -> str:
-    """Why no age can be read from such a column; empty where it can."""
+    """Return why no age can be read from such a column; empty if it can."""
     kind = column.type
     known = _is_number(kind) or isinstance(kind, sa.DateTime | sa.Date | sa.String | sa.types.NullType)
-    return "" if dialect == "sqlite" or known else "of a type that tells no time"
+    return "" if dialect == "sqlite" or known else "of a type that can't store a time"

@@ -173,8 +173,8 @@ def test_a_target_that_holds_no_id_is_refused_before_any_plan(
     with pytest.raises(DatabaseError) as raised:
         Company.connect(url, Layout())
     told = str(raised.value)
-    assert told.startswith("database: [users] smartcar_user_id names the column 'smartcar_user_id' (")
-    assert told.endswith("it must hold an id of 36 characters: make it VARCHAR(36) or UUID, or name another.")
+    assert told.startswith("database: [users] smartcar_user_id is the column 'smartcar_user_id' (")
+    assert told.endswith("it must store an id of 36 characters: make it VARCHAR(36) or UUID, or use another column.")
     assert "red" not in told
 
 
@@ -187,7 +187,7 @@ def test_every_target_is_looked_at(make_database: Callable[[str], str]) -> None:
             "CREATE TABLE users (id INTEGER)",
             f"CREATE TABLE vehicles (id INTEGER, user_id INTEGER, {column} REAL)",
         )
-        with pytest.raises(DatabaseError, match=rf"^database: \[vehicles\] {key} names the column '{column}' \(REAL\)"):
+        with pytest.raises(DatabaseError, match=rf"^database: \[vehicles\] {key} is the column '{column}' \(REAL\)"):
             Company.connect(url, layout(vehicles={"smartcar_user_id": "holder"}))
 
 
@@ -307,9 +307,7 @@ def test_a_uuid_names_the_user_whose_id_is_its_bytes(
 def test_an_id_that_is_a_rounded_number_is_refused(any_database: str) -> None:
     """A column of floats is named with its key: no text of a rounded number names a row for certain."""
     run(any_database, "CREATE TABLE users (id FLOAT)", "CREATE TABLE vehicles (id INTEGER, user_id INTEGER)")
-    with pytest.raises(
-        DatabaseError, match=r"^database: \[users\] id names the column 'id' \(.*\), which is a rounded"
-    ):
+    with pytest.raises(DatabaseError, match=r"^database: \[users\] id is the column 'id' \(.*\), which is a rounded"):
         Company.connect(any_database, Layout())
 
 
@@ -353,7 +351,7 @@ def test_an_owner_of_bytes_beside_ids_of_text_is_refused(
     url = make_database(kind)
     run(url, "CREATE TABLE users (id CHAR(36))", f"CREATE TABLE vehicles (id INTEGER, user_id {column})")
     with pytest.raises(
-        DatabaseError, match=r"^database: \[vehicles\] user_id names .* bytes, while \[users\] id is not"
+        DatabaseError, match=r"^database: \[vehicles\] user_id is .* bytes, while \[users\] id is not"
     ):
         Company.connect(url, Layout())
 
@@ -394,9 +392,7 @@ def composite(url: str, *more: str) -> Company:
 def test_one_id_of_several_rows_is_refused_when_planning(any_database: str, tmp_path: Path) -> None:
     """`[users] id` as one part of a composite key: no plan is made that would write several rows for one id."""
     company = composite(any_database)
-    with pytest.raises(
-        DatabaseError, match=r"^database: \[users\] id names the column 'id', and one id.* stands in sever"
-    ):
+    with pytest.raises(DatabaseError, match=r"^database: \[users\] id is the column 'id', and several rows of"):
         runner.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
 
 
@@ -411,7 +407,7 @@ def test_one_id_of_several_cars_is_refused_when_planning(any_database: str, tmp_
     )
     if not any_database.startswith("mariadb"):
         run(any_database, "CREATE UNIQUE INDEX own ON vehicles (id) WHERE user_id = 1")
-    with pytest.raises(DatabaseError, match=r"^database: \[vehicles\] id names the column 'id'"):
+    with pytest.raises(DatabaseError, match=r"^database: \[vehicles\] id is the column 'id'"):
         runner.plan(Company.connect(any_database, Layout()), Ledger.open(company, HERE, tmp_path), NOW)
 
 
@@ -450,7 +446,7 @@ def test_sqlite_ids_that_read_alike_are_refused(make_database: Callable[[str], s
         "INSERT INTO users VALUES (7), ('7')",
     )
     company = Company.connect(url, Layout())
-    with pytest.raises(DatabaseError, match=r"^database: \[users\] id names the column 'id', and one id stands"):
+    with pytest.raises(DatabaseError, match=r"^database: \[users\] id is the column 'id', and several rows"):
         runner.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
 
 
@@ -467,7 +463,7 @@ def test_ids_that_differ_in_case_alone_are_refused_on_mariadb(
     )
     company = Company.connect(url, Layout())
     with pytest.raises(
-        DatabaseError, match=r"names the column 'id', and one id, or one but for case, stands in several"
+        DatabaseError, match=r"is the column 'id', and several rows of .* have the same id \(ignoring case\)"
     ):
         runner.plan(company, Ledger.open(company, HERE, tmp_path), NOW)
 

@@ -322,7 +322,7 @@ def test_a_right_that_is_missing_is_found_before_anything_is_asked(any_database:
         rows_of(reader).prove({"old-PLANT"})
     said = told(caught.value)
     assert "trying to write vehicle_access_token, renewal, token_created_at of vehicles failed" in said
-    assert "needs the right UPDATE on these columns; no token was asked for." in said
+    assert "needs the right UPDATE on these columns; no token was refreshed." in said
     reader.engine.dispose()
 
 
@@ -436,7 +436,7 @@ def test_a_column_too_short_for_a_token_is_found_first(any_database: str) -> Non
     """A column that a new token would not fit into is named with both lengths."""
     fleet(any_database, width=20)
     rows = rows_of(company(any_database, **REFRESH))
-    with pytest.raises(DatabaseError, match="'vehicle_access_token' holds 20 characters, a new token needs 36"):
+    with pytest.raises(DatabaseError, match="'vehicle_access_token' has room for 20 characters, a new token needs 36"):
         rows.check()
 
 

@@ -197,7 +197,7 @@ def test_cars_from_a_select_are_read_and_never_written(make_house: Callable[...,
 def test_a_select_without_the_ids_is_refused(any_database: str) -> None:
     """A `from` that lacks a name every act needs is one sentence naming it."""
     guide(any_database)
-    with pytest.raises(DatabaseError, match=r"^database: \[vehicles\] from gives no column 'user_id'; it gives"):
+    with pytest.raises(DatabaseError, match=r"^database: \[vehicles\] from returns no 'user_id'; its columns are"):
         Company.connect(any_database, layout(vehicles={"from": "SELECT id FROM vehicles"}))
 
 
@@ -347,8 +347,8 @@ def test_sqlite_looks_connections_up_car_by_car(house: House, monkeypatch: pytes
     """Without statistics SQLite would read all cars for each connection: the order of the join is said."""
     house.ask()
     kept: dict[str, Any] = {}
-    keep = Workspace.keep
-    monkeypatch.setattr(Workspace, "keep", lambda at, query, name: keep(at, kept.setdefault(name, query), name))
+    keep = Workspace.materialize
+    monkeypatch.setattr(Workspace, "materialize", lambda at, query, name: keep(at, kept.setdefault(name, query), name))
     with desk(house.company, house.ledger, house.now) as at:
         _ = Evidence(at).seen
         statement = str(kept["seen"].compile(at.connection, compile_kwargs={"literal_binds": True}))

@@ -332,7 +332,7 @@ def test_40_upgrades_and_says_what_it_takes_the_rows_to_be_about(old_house: Hous
     code, printed = command(old_house, "run", "40_schema_phases", "-p", "phase", "expand", "-p", "apply", "True")
     assert 0 == code, printed
     (page,) = Path(old_house.environment["SMARTCAR_OPS_REPORTS"]).glob("*40_schema_phases/report.html")
-    assert "upgrade the smartcar_ops_… tables (the kit&#x27;s own); what they hold is about users" in _plain(page)
+    assert "upgrade the smartcar_ops_… tables (the kit&#x27;s own); their rows are about users" in _plain(page)
     code, printed = command(old_house, "runs")
     assert 0 == code, printed
     code, printed = command(old_house, "run", "40_schema_phases", "-p", "apply", "True")
