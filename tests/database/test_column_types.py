@@ -350,9 +350,7 @@ def test_an_owner_of_bytes_beside_ids_of_text_is_refused(
     """Where nothing says how bytes are spelt in `users.id`, no car is given to anybody."""
     url = make_database(kind)
     run(url, "CREATE TABLE users (id CHAR(36))", f"CREATE TABLE vehicles (id INTEGER, user_id {column})")
-    with pytest.raises(
-        DatabaseError, match=r"^database: \[vehicles\] user_id is .* bytes, while \[users\] id is not"
-    ):
+    with pytest.raises(DatabaseError, match=r"^database: \[vehicles\] user_id is .* bytes, while \[users\] id is not"):
         Company.connect(url, Layout())
 
 
