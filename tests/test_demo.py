@@ -241,7 +241,7 @@ def test_calls_are_one_number(demo: Demo) -> None:
     (doctor,) = [sum(bundle.run["calls"].values()) for bundle in spent if bundle.run["notebook"].startswith("00")]
     assert units == sum(tables) + doctor
     assert units == smartcar_ops.load(demo.runs("90")[0]).summary["calls"]
-    assert f"in all {units}" in page_of(demo.runs("90")[0])
+    assert f"total {units}" in page_of(demo.runs("90")[0])
     calls = demo.printed[demo.printed.index("Calls spent") :]
     assert ["total", f"{units:,}"] in [line.split() for line in calls.splitlines()]
 

@@ -1,4 +1,4 @@
-"""The progress report's charts and sentences; each says so if there is no audit, or no such number for a past day."""
+"""The charts and sentences of the progress report; without an audit, each is a sentence that there is none."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def test_a_report_that_looks_back_says_so_and_is_not_the_latest(
     page = (folder / "report.html").read_text()
     assert f"<h1>Migration progress, as of {day:%Y-%m-%d}</h1>" in page
     assert f"As of {day:%Y-%m-%d}: 3 of 4 users (75%) are mapped" in page
-    assert "What was still needed on that day is not kept." in page
+    assert "The units still needed are not known for a past day." in page
     assert not (house.settings.reports / "latest" / PROGRESS).exists()
 
 

@@ -29,13 +29,13 @@ DOCUMENTS = 100
 """Recordings held in memory at a time."""
 
 
-def write_recordings(kept: Iterable[Kept], path: Path | None = None) -> ParquetTable:
+def write_recordings(recordings: Iterable[Kept], path: Path | None = None) -> ParquetTable:
     """Write the ledger's recordings to a table, in the given order, and return it."""
     parquet, rows = ParquetTable(RECORDING_TYPES, path), list[tuple[Any, ...]]()
-    for one in kept:
-        text = json.dumps(one.document, ensure_ascii=False, separators=(",", ":"))
-        at = one.recorded_at.replace(tzinfo=UTC)
-        rows.append((one.vehicle_id, one.local_vehicle_id, at, one.answered, text))
+    for stored in recordings:
+        text = json.dumps(stored.document, ensure_ascii=False, separators=(",", ":"))
+        at = stored.recorded_at.replace(tzinfo=UTC)
+        rows.append((stored.vehicle_id, stored.local_vehicle_id, at, stored.answered, text))
         if len(rows) >= DOCUMENTS:
             parquet.append_rows(rows)
             rows = []

@@ -181,7 +181,7 @@ def loss_by_make(counts: pd.DataFrame, order: Sequence[str]) -> Picture:
     """Return one cell per scored field and make: the share that differs or is lost, and the number of readings.
 
     ``counts`` are those of a `Comparison`. Fields without a loss are listed in a sentence; of more than ``MAX_MAKES``
-    makes only the worst are drawn, and the picture says so.
+    makes only the worst are drawn, with a note.
     """
     losses = _losses(counts, order)
     makes = losses.makes[:MAX_MAKES]
