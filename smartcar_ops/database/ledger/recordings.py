@@ -44,18 +44,18 @@ class Recordings:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, recording: Kept) -> None:
         """Store a recording; one without both answers never replaces one that has them."""
-        if not kept.answered and self._answered(kept):
+        if not recording.answered and self._answered(recording):
             return
         row = {
-            "local_vehicle_id": kept.local_vehicle_id,
-            "vehicle_id": kept.vehicle_id,
-            "slice": kept.slice,
-            "answered": kept.answered,
-            "recorded_at": kept.recorded_at,
-            "document": packed(kept.document),
-            "open_paths": kept.open_paths,
+            "local_vehicle_id": recording.local_vehicle_id,
+            "vehicle_id": recording.vehicle_id,
+            "slice": recording.slice,
+            "answered": recording.answered,
+            "recorded_at": recording.recorded_at,
+            "document": packed(recording.document),
+            "open_paths": recording.open_paths,
         }
         self._ledger.record(t.recordings, [row])
 
@@ -63,8 +63,11 @@ class Recordings:
         """Return (local vehicle, Smartcar's vehicle) -> (selection, whether both sides answered)."""
         row = t.recordings.c
         query = sa.select(row.local_vehicle_id, row.vehicle_id, row.slice, row.answered)
-        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
-            rows = found.execute(query.where(self._ledger.scope.of(t.recordings)))
+        with (
+            engines.failures(self._ledger.engine, "reading the recordings"),
+            self._ledger.reading.connect() as connection,
+        ):
+            rows = connection.execute(query.where(self._ledger.scope.of(t.recordings)))
             return {(local, vehicle): (slice_, bool(answered)) for local, vehicle, slice_, answered in rows}
 
     def unfinished(self) -> set[tuple[str, str]]:
@@ -72,16 +75,22 @@ class Recordings:
         row = t.recordings.c
         query = sa.select(row.local_vehicle_id, row.vehicle_id)
         query = query.where(self._ledger.scope.of(t.recordings), row.open_paths > 0)
-        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
-            return {(local, vehicle) for local, vehicle in found.execute(query)}
+        with (
+            engines.failures(self._ledger.engine, "reading the recordings"),
+            self._ledger.reading.connect() as connection,
+        ):
+            return {(local, vehicle) for local, vehicle in connection.execute(query)}
 
     def unfinished_one(self, key: tuple[str, str]) -> dict[str, Any] | None:
         """Return the document of a car with V2 paths that are still to be read; None for any other car."""
         row = t.recordings.c
         mine = (row.local_vehicle_id == key[0], row.vehicle_id == key[1], row.open_paths > 0)
         query = sa.select(row.document).where(self._ledger.scope.of(t.recordings), *mine)
-        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
-            stored = found.execute(query).scalar_one_or_none()
+        with (
+            engines.failures(self._ledger.engine, "reading the recordings"),
+            self._ledger.reading.connect() as connection,
+        ):
+            stored = connection.execute(query).scalar_one_or_none()
         return None if stored is None else unpacked(stored)
 
     def among(self, slice_: str, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -94,8 +103,11 @@ class Recordings:
             row.open_paths == 0,
             row.local_vehicle_id.in_(locals_),
         )
-        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
-            return {(local, vehicle) for local, vehicle in found.execute(query)} & wanted
+        with (
+            engines.failures(self._ledger.engine, "reading the recordings"),
+            self._ledger.reading.connect() as connection,
+        ):
+            return {(local, vehicle) for local, vehicle in connection.execute(query)} & wanted
 
     def stream(self, keys: Collection[tuple[str, str]]) -> Iterator[Kept]:
         """Return these cars' recordings in the order of their keys; read in batches."""
@@ -106,10 +118,13 @@ class Recordings:
             query = sa.select(*columns).where(
                 self._ledger.scope.of(t.recordings), row.local_vehicle_id.in_(sorted({local for local, _ in some}))
             )
-            with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as at:
-                rows = [found for found in at.execute(query) if (found[0], found[1]) in some]
-            for found in sorted(rows, key=lambda one: (one[0], one[1])):
-                yield Kept(*found[:3], bool(found[3]), found[4], unpacked(found[5]))
+            with (
+                engines.failures(self._ledger.engine, "reading the recordings"),
+                self._ledger.reading.connect() as connection,
+            ):
+                rows = [values for values in connection.execute(query) if (values[0], values[1]) in some]
+            for values in sorted(rows, key=lambda one: (one[0], one[1])):
+                yield Kept(*values[:3], bool(values[3]), values[4], unpacked(values[5]))
 
     def open_slice(self) -> dict[str, Any] | None:
         """Return the unfinished selection; None if the last one is complete."""
@@ -125,12 +140,15 @@ class Recordings:
         scope = self._ledger.scope
         return f"{OPEN_SLICE}:{scope.service}:{scope.mode}:{scope.layout}"
 
-    def _answered(self, kept: Kept) -> bool:
+    def _answered(self, recording: Kept) -> bool:
         row = t.recordings.c
-        same = sa.and_(row.local_vehicle_id == kept.local_vehicle_id, row.vehicle_id == kept.vehicle_id)
+        same = sa.and_(row.local_vehicle_id == recording.local_vehicle_id, row.vehicle_id == recording.vehicle_id)
         query = sa.select(row.answered).where(self._ledger.scope.of(t.recordings), same)
-        with engines.failures(self._ledger.engine, "reading the recordings"), self._ledger.reading.connect() as found:
-            return bool(found.execute(query).scalar_one_or_none())
+        with (
+            engines.failures(self._ledger.engine, "reading the recordings"),
+            self._ledger.reading.connect() as connection,
+        ):
+            return bool(connection.execute(query).scalar_one_or_none())
 
 
 def packed(document: dict[str, Any]) -> bytes:
