@@ -22,7 +22,7 @@ from smartcar_ops.audit.token_owners import PROBE, UNITS, TokenOwners, digest, l
 from smartcar_ops.audit.token_refresh import Renewed
 from smartcar_ops.database import captures
 from smartcar_ops.database.evidence import facts
-from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.unanswered import Unanswered
@@ -251,7 +251,7 @@ class IdentityResolver:
 
     def _unread(self) -> list[tuple[str, str]]:
         """Return (vehicle id, a user of it) of connected vehicles that have no link and whose VIN is not known."""
-        with desk(self._company, self._ledger, self._now) as workspace:
+        with open_workspace(self._company, self._ledger, self._now) as workspace:
             unread = facts.UserFacts(workspace).unread_vehicles()
             return [(row["vehicle_id"], row["id"]) for row in workspace.rows(unread)]
 

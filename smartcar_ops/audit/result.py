@@ -17,7 +17,7 @@ from smartcar_ops.audit import choices
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.evidence.evidence import sources_of
 from smartcar_ops.database.evidence.facts import UserFacts
-from smartcar_ops.database.evidence.workspace import Workspace, desk
+from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.settings.logs import counts as counts_in_words
@@ -137,7 +137,7 @@ def judge_users(company: Company, ledger: Ledger, now: datetime) -> AuditResult:
     """
     log.info("judging every user")
     started, users, orphans = time.perf_counter(), ParquetTable(USER_COLUMNS), ParquetTable(ORPHAN_COLUMNS)
-    with desk(company, ledger, now) as workspace:
+    with open_workspace(company, ledger, now) as workspace:
         facts = UserFacts(workspace)
         counts = _count(workspace, facts)
         named = disputed(workspace, facts)
@@ -155,7 +155,7 @@ def judge_users(company: Company, ledger: Ledger, now: datetime) -> AuditResult:
 
 def count_users(company: Company, ledger: Ledger, now: datetime) -> dict[str, int]:
     """Count users by bucket, as `judge_users` would now; writes nothing and makes no API call."""
-    with desk(company, ledger, now) as workspace:
+    with open_workspace(company, ledger, now) as workspace:
         return _count(workspace, UserFacts(workspace))
 
 

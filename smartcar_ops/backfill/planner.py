@@ -18,7 +18,7 @@ from smartcar_ops.concurrency import prefetch
 from smartcar_ops.database.evidence import buckets, readiness
 from smartcar_ops.database.evidence.evidence import sources_of
 from smartcar_ops.database.evidence.facts import BETWEEN_IDS, UserFacts
-from smartcar_ops.database.evidence.workspace import Workspace, desk
+from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import PlanError
@@ -81,7 +81,7 @@ def refuse_foreign_service(ledger: Ledger) -> None:
 def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
     """Yield the rows of a plan in batches: users first, then vehicles."""
     users, vehicles, choices = company.layout.users, company.layout.vehicles, ledger.choices()
-    with desk(company, ledger, now) as workspace:
+    with open_workspace(company, ledger, now) as workspace:
         facts = UserFacts(workspace)
         named = disputed(workspace, facts)
         contested: set[str] = set()

@@ -10,7 +10,7 @@ from typing import Any
 from smartcar_ops.audit.resolver import was_asked
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.evidence.facts import UserFacts
-from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
@@ -101,7 +101,7 @@ def linked_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[Lin
     If a vehicle has several Smartcar users, the id stored for the company's own user is taken, then the id that the
     evidence gives for that user, otherwise the first.
     """
-    with desk(company, ledger, now) as workspace:
+    with open_workspace(company, ledger, now) as workspace:
         facts = UserFacts(workspace)
         links = {row["local_vehicle_id"]: row["highest"] for row in workspace.rows(facts.cars()) if row["highest"]}
         own = {row["user_id"]: (row["stored"], row["named"]) for row in workspace.rows(facts.judged(buckets.RULES))}

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.evidence import facts as judging
-from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.evidence.workspace import open_workspace
 from tests.benchmarks import checks, comparing, millions, running
 from tests.support.house import House
 
@@ -63,11 +63,11 @@ def counting_in_sql(folder: Path) -> tuple[str, ...]:
     house.ask()
 
     def in_sql() -> None:
-        with desk(house.company, house.ledger, house.now) as at:
+        with open_workspace(house.company, house.ledger, house.now) as at:
             list(at.rows(judging.UserFacts(at).counted(buckets.RULES)))
 
     def in_python() -> None:
-        with desk(house.company, house.ledger, house.now) as at:
+        with open_workspace(house.company, house.ledger, house.now) as at:
             for facts in at.rows(judging.UserFacts(at).judged(buckets.RULES)):
                 buckets.bucket_of({name: bool(facts[name]) for _, when in buckets.RULES for name, _ in when})
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from smartcar_ops.audit.result import judge_users
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import captures, schema
-from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.tables import Company
@@ -269,7 +269,7 @@ def test_an_id_of_any_type_finds_its_row_again(make_database: Callable[[str], st
         connection.exec_driver_sql("INSERT INTO vehicles SELECT id, id FROM users")
     at = typed(url, tmp_path, ids.texts)
     company, everyone = at.company, set(ids.texts)
-    with desk(company, at.ledger, NOW) as here:
+    with open_workspace(company, at.ledger, NOW) as here:
         assert everyone == {row["user_id"] for row in here.rows(sa.select(here.people))}
     assert everyone == {car.user_id for car in company.cars_to_ask(NOW)}
     assert everyone == {car.local_vehicle_id for car in company.cars_by_id([*ids.texts, *ids.others], NOW)}

@@ -16,7 +16,7 @@ from smartcar_ops.audit.result import judge_users
 from smartcar_ops.backfill import runner
 from smartcar_ops.database import engines, schema
 from smartcar_ops.database.evidence.evidence import Evidence
-from smartcar_ops.database.evidence.workspace import Workspace, desk
+from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, SettingsError
@@ -349,7 +349,7 @@ def test_sqlite_looks_connections_up_car_by_car(house: House, monkeypatch: pytes
     kept: dict[str, Any] = {}
     keep = Workspace.materialize
     monkeypatch.setattr(Workspace, "materialize", lambda at, query, name: keep(at, kept.setdefault(name, query), name))
-    with desk(house.company, house.ledger, house.now) as at:
+    with open_workspace(house.company, house.ledger, house.now) as at:
         _ = Evidence(at).seen
         statement = str(kept["seen"].compile(at.connection, compile_kwargs={"literal_binds": True}))
         steps = [row[3] for row in at.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}")]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from smartcar_ops.audit.result import judge_users
 from smartcar_ops.database import schema
 from smartcar_ops.database.evidence import buckets, facts
-from smartcar_ops.database.evidence.workspace import desk
+from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import KEPT, Ledger, Scope
 from smartcar_ops.database.tables import Company
@@ -202,12 +202,12 @@ class Desk:
 
     def judged(self) -> dict[str, str]:
         """user id -> bucket, by the SQL rules."""
-        with desk(self.company, self.ledger, NOW) as at:
+        with open_workspace(self.company, self.ledger, NOW) as at:
             return {row["user_id"]: row["bucket"] for row in at.rows(facts.UserFacts(at).judged(buckets.RULES))}
 
     def counted(self) -> dict[str, int]:
         """Users by bucket, counted in the database."""
-        with desk(self.company, self.ledger, NOW) as at:
+        with open_workspace(self.company, self.ledger, NOW) as at:
             return {row["bucket"]: row["users"] for row in at.rows(facts.UserFacts(at).counted(buckets.RULES))}
 
     def orphans(self) -> set[tuple[str, str]]:

@@ -114,10 +114,6 @@ def open_workspace(company: Company, ledger: Ledger, now: datetime) -> Iterator[
         connection.rollback()
 
 
-desk = open_workspace
-"""The name that other folders import."""
-
-
 def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], name: str) -> sa.Table:
     columns = [
         sa.Column(column.name, sa.Integer if column.name in ("token_alive", "has_vin") else sa.String)

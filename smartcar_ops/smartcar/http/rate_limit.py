@@ -255,7 +255,7 @@ def duration(seconds: float) -> str:
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{-(-seconds // size):,.0f} {unit}"
-    return f"{-(-seconds // 1):.0f} seconds"
+    return thousands(round(-(-seconds // 1)), "seconds")
 
 
 def units_to_come(allowance: Allowance, now: datetime, until: datetime) -> int:
