@@ -91,7 +91,7 @@ def hand_written(house: House) -> int:
 
 def paused(panel: BackfillPanel, gate: Gate) -> None:
     """Presses Pause while the gate holds the run, then opens the gate."""
-    until(lambda: not panel.pause.disabled)
+    until(lambda: gate.left < 0 and not panel.pause.disabled)
     panel.pause.click()
     gate.open.set()
     assert "paused" in panel.watch.line.value
