@@ -153,29 +153,17 @@ def run(
     """Run a notebook and write its report. NOTEBOOK is a name, a number or a path; the run's folder is in reports/."""
     from smartcar_ops.reports import standby
 
-    standby.start()
-    try:
-        _run(context, notebook, given, as_json, cell_minutes, log_level)
-    finally:
-        standby.end()
-
-
-def _run(
-    context: click.Context,
-    notebook: str,
-    given: tuple[tuple[str, str], ...],
-    as_json: bool,
-    cell_minutes: int | None,
-    log_level: str | None,
-) -> None:
-    from smartcar_ops import terminal
-    from smartcar_ops.notebook_runs import run as run_notebook
-
     level = log_level or logs.DEFAULT
-    watch = terminal.RunDisplay(quiet=log_level in QUIET)
-    with watch, logs.heard(watch.log, level):
-        result = run_notebook(notebook, given, watch.say, cell_minutes=cell_minutes, watch=watch.show, log_level=level)
-        interrupts.end()  # the run has ended; printing its outcome must not be interrupted
+    with standby.waiting():
+        from smartcar_ops import terminal
+        from smartcar_ops.notebook_runs import run as run_notebook
+
+        watch = terminal.RunDisplay(quiet=log_level in QUIET)
+        with watch, logs.heard(watch.log, level):
+            result = run_notebook(
+                notebook, given, watch.say, cell_minutes=cell_minutes, watch=watch.show, log_level=level
+            )
+            interrupts.end()  # the run has ended; printing its outcome must not be interrupted
     if as_json:
         content = {
             **entry_point.nothing_but(result.exit_code, result.verdict, result.notebook),

@@ -1,7 +1,7 @@
 """An interpreter that loads what a notebook needs while the run is still being checked, and then becomes its kernel.
 
-Starting one takes longer than anything else in a short run. ``start`` is called by the command line before it imports
-the rest of the kit; a run that is refused closes the pipe, and the interpreter ends. Run as a module, this is the
+Starting one takes longer than anything else in a short run. The command line calls ``waiting`` before it imports the
+rest of the kit; a run that is refused closes the pipe, and the interpreter ends. Run as a module, this is the
 interpreter itself.
 """
 
@@ -12,8 +12,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +23,16 @@ PRELOADED = (
 )
 
 _waiting: list[subprocess.Popen[bytes]] = []
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Have an interpreter wait for a kernel while the block runs; one that no kernel was made of is ended."""
+    start()
+    try:
+        yield
+    finally:
+        end()
 
 
 def start() -> None:
