@@ -13,7 +13,7 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smartcar_ops import notebook_runs, terminal
-from smartcar_ops.database.evidence import buckets
+from smartcar_ops.audit import buckets
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.reports.endings import GOOD
 from smartcar_ops.reports.runner import RunResult

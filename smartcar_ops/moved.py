@@ -19,7 +19,7 @@ connecting             settings.startup
 layout                 settings.layout
 migration.auditing     audit.audit
 migration.backfilling  backfill.runner
-migration.buckets      database.evidence.buckets
+migration.buckets      audit.buckets
 migration.checkup      doctor
 migration.comparison   compare.judging.comparison
 migration.deciding     backfill.decisions

@@ -37,7 +37,7 @@ LONGEST = (
     "backfill/test_decisions.py",
     "reports/test_killed_runs.py",
     "test_notebooks.py",
-    "database/evidence/test_facts.py",
+    "database/evidence/test_user_facts.py",
     "backfill/test_whole_backfill.py",
 )
 """Files whose tests take longest, by the time they took."""

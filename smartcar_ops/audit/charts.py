@@ -10,7 +10,7 @@ from itertools import accumulate, cycle
 
 from markupsafe import Markup
 
-from smartcar_ops.database.evidence import buckets
+from smartcar_ops.audit import buckets
 from smartcar_ops.display.picture import BLUE, GREY, ORANGE, PALE_BLUE, TEAL, Picture, bar, block, joined, key, stack
 from smartcar_ops.text import percent, thousands
 

@@ -21,7 +21,7 @@ from smartcar_ops.audit.sources import AuditProgress, SourceReport
 from smartcar_ops.audit.token_owners import PROBE, UNITS, TokenOwners, digest, link
 from smartcar_ops.audit.token_refresh import Renewed
 from smartcar_ops.database import captures
-from smartcar_ops.database.evidence import facts
+from smartcar_ops.database.evidence import user_facts
 from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
@@ -252,7 +252,7 @@ class IdentityResolver:
     def _unread(self) -> list[tuple[str, str]]:
         """Return (vehicle id, a user of it) of connected vehicles that have no link and whose VIN is not known."""
         with open_workspace(self._company, self._ledger, self._now) as workspace:
-            unread = facts.UserFacts(workspace).unread_vehicles()
+            unread = user_facts.UserFacts(workspace).unread_vehicles()
             return [(row["vehicle_id"], row["id"]) for row in workspace.rows(unread)]
 
     # --- webhooks and redirects ---------------------------------------------------------------------------

@@ -13,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from smartcar_ops.audit import choices
-from smartcar_ops.database.evidence import buckets
+from smartcar_ops.audit import buckets, choices
 from smartcar_ops.database.evidence.evidence import sources_of
-from smartcar_ops.database.evidence.facts import UserFacts
+from smartcar_ops.database.evidence.user_facts import UserFacts
 from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company

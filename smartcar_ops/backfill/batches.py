@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from smartcar_ops.database.changes import ChangeBatch, Changes
+from smartcar_ops.database.compare_and_set import ChangeBatch, RowWriter
 from smartcar_ops.database.staging import RowRange
 
 FIRST_BATCH = 1000
@@ -27,11 +27,11 @@ class BatchSizer:
         self.is_fast = False
         """True if the last batch was full-sized and fast, so that another table may be written in parallel."""
 
-    def next_batch(self, changes: Changes, number: int) -> tuple[RowRange, ChangeBatch] | None:
+    def next_batch(self, writer: RowWriter, number: int) -> tuple[RowRange, ChangeBatch] | None:
         """Return the next batch, with this number, and mark this table as busy; None at the end."""
         while self._left:
             after = max(self._after, self._left[0].first - 1)
-            batch = changes.next_batch(self._left[0], after, self._size, number)
+            batch = writer.next_batch(self._left[0], after, self._size, number)
             if batch is not None:
                 self._after, self.is_busy = batch.last, True
                 return self._left[0], batch
@@ -51,9 +51,9 @@ class BatchSizer:
 class BatchQueue:
     """The batches of all tables: one sizer per table if the database takes parallel writers, otherwise one for all."""
 
-    def __init__(self, changes: Changes, sections: Sequence[RowRange], most: int) -> None:
-        tables = groupby(sections, lambda section: section.table if changes.takes_several else "")
-        self._changes, self._sizers = changes, [BatchSizer(list(group), most) for _, group in tables]
+    def __init__(self, writer: RowWriter, sections: Sequence[RowRange], most: int) -> None:
+        tables = groupby(sections, lambda section: section.table if writer.takes_several else "")
+        self._writer, self._sizers = writer, [BatchSizer(list(group), most) for _, group in tables]
 
     def next_batch(self, number: int) -> tuple[BatchSizer, RowRange, ChangeBatch] | None:
         """Return the next batch to write; None if nothing may be written now.
@@ -64,7 +64,7 @@ class BatchQueue:
         for sizer in [sizer for sizer in self._sizers if not sizer.is_busy]:
             if not all(other.is_fast for other in self._sizers if other.is_busy):
                 return None
-            batch = sizer.next_batch(self._changes, number)
+            batch = sizer.next_batch(self._writer, number)
             if batch is not None:
                 return sizer, *batch
             self._sizers.remove(sizer)

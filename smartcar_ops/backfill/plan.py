@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from smartcar_ops.database.changes import RowChange
+from smartcar_ops.database.compare_and_set import RowChange
 from smartcar_ops.errors import PlanError
 from smartcar_ops.smartcar import json_values
 from smartcar_ops.storage.parquet import ROWS, ParquetTable, TooLargeError, refuse_huge

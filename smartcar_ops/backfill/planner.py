@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.audit.result import disputed, judged_parts, shown_id
 from smartcar_ops.backfill.plan import PLAN_COLUMNS, Binding, Plan, PlanWriter
 from smartcar_ops.concurrency import prefetch
-from smartcar_ops.database.evidence import buckets, readiness
+from smartcar_ops.database.evidence import readiness
 from smartcar_ops.database.evidence.evidence import sources_of
-from smartcar_ops.database.evidence.facts import BETWEEN_IDS, UserFacts
+from smartcar_ops.database.evidence.user_facts import BETWEEN_IDS, UserFacts
 from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company

@@ -19,14 +19,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.audit.result import HIDDEN, shown_id
 from smartcar_ops.backfill.batches import BatchQueue, BatchSizer
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.planner import binding, plan, refuse_foreign_service, written_columns
 from smartcar_ops.concurrency import prefetch
 from smartcar_ops.database import schema
-from smartcar_ops.database.changes import ChangeBatch, Changes
-from smartcar_ops.database.evidence import buckets
+from smartcar_ops.database.compare_and_set import ChangeBatch, RowWriter
 from smartcar_ops.database.evidence.duplicate_ids import HeldTwice
 from smartcar_ops.database.evidence.readiness import UNREADY, Readiness
 from smartcar_ops.database.ledger import change_log
@@ -249,7 +249,7 @@ class BackfillRun:
         self._lock = lock(self._ledger, WRITER, self._run_id)
         self._held: Held = self._lock.__enter__()
         self._stage = Stage(self._company.engine, self._held)
-        self._changes = Changes(self._company, self._runs, self._held, self._readiness)
+        self._writer = RowWriter(self._company, self._runs, self._held, self._readiness)
         try:
             self._mark_undone()
             self._runs.interrupted(self._held)
@@ -283,7 +283,7 @@ class BackfillRun:
     def drop_done(self, done: change_log.Written) -> None:
         """Drop rows that earlier runs of the plan wrote and that still have these values."""
         for section in self._stage.sections():
-            self._stage.drop(self._changes.already_set(section, done))
+            self._stage.drop(self._writer.already_set(section, done))
 
     def execute(self, batch_size: int, progress: RowProgress | None) -> Applied:
         """Write the staged rows in batches; return the outcome as recorded in the ledger."""
@@ -299,8 +299,8 @@ class BackfillRun:
         if self._applied.done:
             sections = self._stage.sections()
         for section in sections:
-            self._changes.check_right(section)
-        finished = self._write(BatchQueue(self._changes, sections, batch_size), total, progress)
+            self._writer.check_right(section)
+        finished = self._write(BatchQueue(self._writer, sections, batch_size), total, progress)
         self._applied.counts.update(duplicates.take_back())
         if finished:
             self._status = self._ending(total)
@@ -360,7 +360,7 @@ class BackfillRun:
     def _timed(self, section: RowRange, batch: ChangeBatch) -> tuple[Counter[str], float]:
         """Write a batch; return its row counts by outcome, and the seconds it took."""
         started = time.perf_counter()
-        counts = self._changes.write(section, batch)
+        counts = self._writer.write(section, batch)
         seconds = seconds_since(started)
         outcome = counts_in_words(counts)
         log.info("batch %d: %s.%s, %s in %.2f s", batch.number, section.table, section.column, outcome, seconds)

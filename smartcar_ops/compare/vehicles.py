@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.audit.resolver import was_asked
-from smartcar_ops.database.evidence import buckets
-from smartcar_ops.database.evidence.facts import UserFacts
+from smartcar_ops.database.evidence.user_facts import UserFacts
 from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger

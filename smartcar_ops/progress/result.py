@@ -11,13 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.audit.resolver import IdentityResolver
 from smartcar_ops.audit.result import count_users
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
 from smartcar_ops.compare.judging.comparison import with_both_refused
-from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.ledger import change_log, v2_state
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.recordings import Recordings

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from smartcar_ops.database.evidence import buckets
+from smartcar_ops.audit import buckets
 from smartcar_ops.database.ledger.runs import Act, Run
 
 

@@ -9,9 +9,8 @@ import pytest
 from bs4 import BeautifulSoup
 from markupsafe import Markup
 
-from smartcar_ops.audit import charts
+from smartcar_ops.audit import buckets, charts
 from smartcar_ops.compare.report.charts import COLORS, loss_by_make, verdicts_by_field
-from smartcar_ops.database.evidence import buckets
 from smartcar_ops.display.picture import Picture
 from smartcar_ops.text import percent, percents
 from tests.support.browser import CHROMIUM, browser

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.audit.result import AuditResult
 from smartcar_ops.backfill import runner
-from smartcar_ops.database.evidence import buckets
 from tests.conftest import DATABASES
 from tests.support.house import House
 

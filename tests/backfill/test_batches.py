@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from smartcar_ops.backfill import batches, runner
-from smartcar_ops.database.changes import Changes
+from smartcar_ops.database.compare_and_set import RowWriter
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import DatabaseError
 from tests.backfill.test_killed import carried_out, company_rows, once, standing
@@ -33,15 +33,15 @@ class Meeting:
     """Lets the second batch, of the one table, and the third, of the other, begin only together."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.barrier, self.tables, write = threading.Barrier(2), set[str](), Changes.write
+        self.barrier, self.tables, write = threading.Barrier(2), set[str](), RowWriter.write
 
-        def meet(changes: Changes, section: Any, batch: Any) -> Counter[str]:
+        def meet(writer: RowWriter, section: Any, batch: Any) -> Counter[str]:
             if batch.number in (2, 3):
                 self.tables.add(section.table)
                 self.barrier.wait(30)
-            return write(changes, section, batch)
+            return write(writer, section, batch)
 
-        monkeypatch.setattr(Changes, "write", meet)
+        monkeypatch.setattr(RowWriter, "write", meet)
 
 
 def test_two_tables_are_written_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,15 +85,15 @@ def test_a_cancel_lets_both_end_their_batch(house: House) -> None:
 
 def test_where_one_fails_the_other_ends_its_batch(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is committed is whole and counted, and the same plan goes on from there."""
-    write, plan, before = Changes.write, house.plan(), company_rows(house)
+    write, plan, before = RowWriter.write, house.plan(), company_rows(house)
 
-    def fail(changes: Changes, section: Any, batch: Any) -> Counter[str]:
+    def fail(writer: RowWriter, section: Any, batch: Any) -> Counter[str]:
         if batch.number == 4:
             raise DatabaseError("database: gone.")
-        return write(changes, section, batch)
+        return write(writer, section, batch)
 
     with monkeypatch.context() as patched, pytest.raises(DatabaseError, match="gone"):
-        patched.setattr(Changes, "write", fail)
+        patched.setattr(RowWriter, "write", fail)
         runner.apply(house.company, house.ledger, plan, "run", batch_size=BATCH)
     run = Runs(house.ledger).one("run")
     assert run is not None

@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from smartcar_ops.database.evidence import buckets
-from smartcar_ops.database.evidence import facts as judging
+from smartcar_ops.audit import buckets
+from smartcar_ops.database.evidence import user_facts as judging
 from smartcar_ops.database.evidence.workspace import open_workspace
 from tests.benchmarks import checks, comparing, millions, running
 from tests.support.house import House

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from bs4 import BeautifulSoup
 
-from smartcar_ops.database.evidence import buckets
+from smartcar_ops.audit import buckets
 from smartcar_ops.progress.report import ProgressReport
 from smartcar_ops.progress.result import ProgressResult
 from smartcar_ops.progress.snapshots import Snapshot

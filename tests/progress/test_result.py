@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.backfill import runner
 from smartcar_ops.compare import recording
-from smartcar_ops.database.evidence import buckets
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError

@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from smartcar_ops.audit import buckets
 from smartcar_ops.audit.result import judge_users
 from smartcar_ops.database import schema
-from smartcar_ops.database.evidence import buckets, facts
+from smartcar_ops.database.evidence import user_facts
 from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import KEPT, Ledger, Scope
@@ -203,12 +204,12 @@ class Desk:
     def judged(self) -> dict[str, str]:
         """user id -> bucket, by the SQL rules."""
         with open_workspace(self.company, self.ledger, NOW) as at:
-            return {row["user_id"]: row["bucket"] for row in at.rows(facts.UserFacts(at).judged(buckets.RULES))}
+            return {row["user_id"]: row["bucket"] for row in at.rows(user_facts.UserFacts(at).judged(buckets.RULES))}
 
     def counted(self) -> dict[str, int]:
         """Users by bucket, counted in the database."""
         with open_workspace(self.company, self.ledger, NOW) as at:
-            return {row["bucket"]: row["users"] for row in at.rows(facts.UserFacts(at).counted(buckets.RULES))}
+            return {row["bucket"]: row["users"] for row in at.rows(user_facts.UserFacts(at).counted(buckets.RULES))}
 
     def orphans(self) -> set[tuple[str, str]]:
         """(Smartcar user, vehicle) of the connections nobody claims."""

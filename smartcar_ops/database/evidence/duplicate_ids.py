@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.column_types import smartcar_id_of
-from smartcar_ops.database.evidence.facts import UserFacts
 from smartcar_ops.database.evidence.readiness import HELD, Readiness, everybody_holding, evidence_number
+from smartcar_ops.database.evidence.user_facts import UserFacts
 from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.column_types import smartcar_id_of, text_of, tidy
 from smartcar_ops.database.evidence.evidence import UNPROVED
-from smartcar_ops.database.evidence.facts import BETWEEN_IDS, Rules, UserFacts
+from smartcar_ops.database.evidence.user_facts import BETWEEN_IDS, Rules, UserFacts
 from smartcar_ops.database.evidence.workspace import Holders, InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger

@@ -19,7 +19,6 @@ from smartcar_ops.sandbox.fleet.model import NOT_CAPABLE, Car, Connection, Told,
 from smartcar_ops.sandbox.subscribed import is_subscribed, stale_vehicles
 from smartcar_ops.sandbox.world import World
 
-APPLICATION_TOKEN_LIFE = timedelta(hours=1)
 Clock = Callable[[], datetime]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from smartcar_ops.sandbox.api.auth.lifetimes import APPLICATION_TOKEN_LIFE
+
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
@@ -12,7 +14,7 @@ class Behaviour:
 
     delay: float = 0
     """Seconds before each answer but /health."""
-    token_life: timedelta = timedelta(hours=1)
+    token_life: timedelta = APPLICATION_TOKEN_LIFE
     """How long an application token really lives."""
     refresh_grace: timedelta = timedelta(minutes=10)
     """How long a used V2 refresh token still works (documented; 1 minute in older texts)."""

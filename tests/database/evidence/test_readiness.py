@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from smartcar_ops.backfill import runner
-from smartcar_ops.database.changes import CHANGED, GONE
+from smartcar_ops.database.compare_and_set import CHANGED, GONE
 from smartcar_ops.database.evidence import readiness
 from smartcar_ops.database.ledger import tables as t
 from tests.conftest import DATABASES

@@ -7,11 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from smartcar_ops.sandbox.api.auth.lifetimes import ACCESS_LIFE, CODE_LIFE, REFRESH_LIFE
 from smartcar_ops.sandbox.fleet.model import UserToken
-
-CODE_LIFE = timedelta(minutes=10)
-ACCESS_LIFE = timedelta(hours=2)
-REFRESH_LIFE = timedelta(days=60)
 
 
 class GrantRefused(Exception):

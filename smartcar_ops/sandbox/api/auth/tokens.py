@@ -11,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from smartcar_ops.sandbox.api.auth.grants import ACCESS_LIFE, GrantRefused
-from smartcar_ops.sandbox.api.state import APPLICATION_TOKEN_LIFE, State, state_of
+from smartcar_ops.sandbox.api.auth.grants import GrantRefused
+from smartcar_ops.sandbox.api.auth.lifetimes import ACCESS_LIFE, APPLICATION_TOKEN_LIFE
+from smartcar_ops.sandbox.api.state import State, state_of
 from smartcar_ops.sandbox.fleet.model import UserToken
 from smartcar_ops.sandbox.wire_errors import new_request_id
 

@@ -70,7 +70,7 @@ class ChangeBatch:
         return ChangeBatch(self.number, self.first, middle), ChangeBatch(self.number, middle + 1, self.last)
 
 
-class Changes:
+class RowWriter:
     """Writes the staged rows, section by section, for one run that holds the writer lock.
 
     With ``readiness``, it also checks whether each row is still right to set.

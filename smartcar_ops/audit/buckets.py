@@ -1,6 +1,7 @@
 """The ordered rules that put every user in exactly one bucket, with each bucket's reason and next action.
 
-The rules are data: `facts` compiles them to one SQL ``CASE``, and `bucket_of` applies them to one user's facts.
+The rules are data: `UserFacts.judged` compiles them to one SQL ``CASE``, and `bucket_of` applies them to one user's
+facts. `smartcar_ops.database.evidence.user_facts` finds the facts, among them `contradicted`, which makes a conflict.
 """
 
 from __future__ import annotations
