@@ -75,7 +75,7 @@ class Workspace:
                 self.connection.exec_driver_sql(f"ANALYZE {create.table.name}")
         except DBAPIError:  # no right to create it, or a read-only session
             return None
-        return create.table
+        return _by_name(create.table)
 
     def rows(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
         """Return the rows of a query with few rows."""
@@ -114,7 +114,7 @@ def open_workspace(company: Company, ledger: Ledger, now: datetime) -> Iterator[
         connection.rollback()
 
 
-def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], name: str) -> sa.Table:
+def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], name: str) -> sa.TableClause:
     columns = [
         sa.Column(column.name, sa.Integer if column.name in ("token_alive", "has_vin") else sa.String)
         for column in query.selected_columns
@@ -124,7 +124,12 @@ def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], na
     with engines.failures(company.engine, f"reading the {name}"), company.engine.connect() as reading:
         for rows in reading.execution_options(yield_per=CHUNK).execute(query).mappings().partitions():
             connection.execute(sa.insert(table), [dict(row) for row in rows])
-    return table
+    return _by_name(table)
+
+
+def _by_name(table: sa.Table) -> sa.TableClause:
+    """Return the table as its name and columns, so that SQLAlchemy compiles a query over it once for all workspaces."""
+    return sa.table(table.name, *(sa.column(column.name, column.type) for column in table.columns))
 
 
 def cte(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str, *, once: bool = True) -> sa.CTE:

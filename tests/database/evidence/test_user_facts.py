@@ -136,3 +136,24 @@ def test_known_cases_fall_where_the_contract_says(sqlite_desk: Desk, bucket: str
     assert bucket == plain_rules.buckets(plain)["1"]
     sqlite_desk.fill(plain, NOBODY)
     assert bucket == sqlite_desk.judged()["1"]
+
+
+@pytest.mark.parametrize("desk", ["sqlite_desk", "file_desk"])
+def test_a_second_judgement_compiles_no_query_anew(
+    desk: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judging twice compiles each query once, although every workspace has temporary tables of its own."""
+    wanted: Desk = request.getfixturevalue(desk)
+    wanted.fill(one(), NOBODY)
+    first = wanted.judged()
+    compiled: list[str] = []
+    compiler = wanted.company.engine.dialect.statement_compiler
+    render = compiler.visit_select
+
+    def count(self: Any, select: Any, *places: Any, **options: Any) -> Any:
+        if not self.stack and not options.get("literal_binds"):  # CREATE TABLE … AS has its values in it
+            compiled.append(str(select))
+        return render(self, select, *places, **options)
+
+    monkeypatch.setattr(compiler, "visit_select", count)
+    assert (first, []) == (wanted.judged(), compiled)
