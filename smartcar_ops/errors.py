@@ -24,6 +24,8 @@
         ├── ServiceIllError            so many calls failed that the service must be down; the run ends
         └── BillingError               430
 
+0, 1 and 3 are no errors: each act's result has its own ``exit_code``, and ``smartcar-ops --help`` lists all six.
+
 Messages name the value, what was expected and the next step. They never contain a token, a secret,
 a VIN or a location.
 """

@@ -20,7 +20,7 @@ from smartcar_ops.audit.sources import SourceReport
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, tokens_on_v3
 from smartcar_ops.compare.compare import Compare, OnRead, log
-from smartcar_ops.compare.judging import strata
+from smartcar_ops.compare.judging import gate
 from smartcar_ops.compare.judging.comparison import Comparison
 from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.reading import selection
@@ -111,7 +111,7 @@ class LiveComparison(Compare):
         if self._choice is None:
             session = self.session
             linked = linked_vehicles(session.company, session.ledger, session.now)
-            population = strata.population(vehicle.stratum for vehicle in linked)
+            population = gate.population(vehicle.stratum for vehicle in linked)
             choice = Choice(linked, population, self._begin(linked), self._new_judge())
             self._choose(choice)
             log.info("%s of %s linked vehicles are to be read", f"{len(choice.to_read):,}", f"{len(linked):,}")

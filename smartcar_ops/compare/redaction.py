@@ -1,7 +1,7 @@
 """Remove private values from answers, so that they can be stored and shared: no VIN, place, name, e-mail or token.
 
 The values stay comparable: each VIN is replaced by its own word, and all places of a vehicle are shifted by the same
-distance.
+distance. Fields that are private as a whole are hidden later, in `compare.judging.judge`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The only writes to the company's rows: compare and set, each with its record in the same transaction.
+"""The only writes to the company's rows, by an apply or an undo: compare and set, recorded in the same transaction.
+
+A row that changed since the plan, or since the apply that is undone, is skipped.
 
 A batch is one statement for its rows and one for their records, whatever its size. In its own transaction it checks
 that the run still holds its lock, that each row is unchanged since the plan, and that it is still right to set. If

@@ -1,4 +1,4 @@
-"""The charts and sentences of the progress report; without an audit, each is a sentence that there is none."""
+"""The sections of the progress report: charts, and the sentences that `ProgressResult` makes."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from tests.support.histories import pretend_migration
 
 SEEDS = range(200)
@@ -14,7 +16,7 @@ def test_pretend_migrations_are_whole() -> None:
         assert 20 < sum(trait in migration.traits for migration in migrations) < 180
     for migration in migrations:
         totals = [sum(day.counts.values()) for day in migration.days]
-        assert all(before <= after for before, after in zip(totals, totals[1:], strict=False))
+        assert all(before <= after for before, after in itertools.pairwise(totals))
         assert "growth" in migration.traits or totals[0] == totals[-1]
         assert (migration.finished is None) == ("plateau" in migration.traits)
         assert len(migration.seen) >= 8

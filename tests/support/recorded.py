@@ -10,7 +10,7 @@ import pandas as pd
 
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
-from smartcar_ops.compare.judging import strata
+from smartcar_ops.compare.judging import gate
 from smartcar_ops.compare.judging.comparison import Comparison
 from smartcar_ops.compare.judging.judge import Judge
 from smartcar_ops.compare.reading import selection
@@ -70,4 +70,4 @@ def judged(house: House, recordings: Iterable[Recording], *, show_private: bool 
     judging = Judge(company_fields(names), names, house.now, show_private=show_private)
     for found in recordings:
         judging.add(found)
-    return Compared(judging.done(strata.population(pair.stratum for pair in pairs(house))))
+    return Compared(judging.done(gate.population(pair.stratum for pair in pairs(house))))

@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from smartcar_ops.compare.judging import strata
+from smartcar_ops.compare.judging import gate as gates
 from smartcar_ops.compare.judging.comparison import Comparison
-from smartcar_ops.compare.judging.strata import Tally
+from smartcar_ops.compare.judging.gate import Tally
 from smartcar_ops.compare.judging.verdicts import JUDGED, WAIVABLE, Judgement, judge
 from smartcar_ops.compare.recording import Recording
 from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum
@@ -151,7 +151,7 @@ class Judge:
         return Comparison(
             **tables,
             counts=self._counted(),
-            strata=strata.frame(self.tallies, linked or {}, self._gate),
+            strata=gates.frame(self.tallies, linked or {}, self._gate),
             lost=pd.concat(self._lost)[:SHOWN] if self._lost else pd.DataFrame(columns=FIELD_COLUMNS),
             seconds=self._seconds,
             batches=self._batches,

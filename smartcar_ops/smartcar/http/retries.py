@@ -1,4 +1,8 @@
-"""Which failed requests to retry, and after how long."""
+"""Which failed requests to retry, and after how long; `Transport` does so at most twice.
+
+Two more retries are decided by their callers: `smartcar.pagination` asks for a page of a list once more if the error
+may pass, and `smartcar.auth` repeats a request once with a new token after a 401.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartcar_ops.compare.judging.strata import CONFIDENCE, LIMIT, Sample
+from smartcar_ops.compare.judging.sample import CONFIDENCE, LIMIT, Sample
 
 
 def chance(population: int, all_bad: int, read: int, at_most: int) -> Fraction:
