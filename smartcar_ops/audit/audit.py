@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pandas as pd
 
 from smartcar_ops.audit import resolver
 from smartcar_ops.audit.result import AuditResult, judge_users
+from smartcar_ops.audit.snapshot import leave_snapshot
 from smartcar_ops.audit.sources import AuditProgress, SourceReport, parse_sources
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
@@ -35,6 +38,7 @@ class Audit:
         self._relist, self._accept_list = relist, accept_list
         self.asked = SourceReport()
         self._result: AuditResult | None = None
+        self._began: datetime | None = None
 
     def cost(self) -> Cost:
         """Return the most that `ask` will cost."""
@@ -42,6 +46,7 @@ class Audit:
 
     def ask(self, progress: AuditProgress | None = None) -> SourceReport:
         """Query the sources within the budget; their answers are stored in the ledger."""
+        self._began = self._began or self.session.now
         self.asked = resolver.ask(
             self.session,
             self.sources,
@@ -56,6 +61,7 @@ class Audit:
     def judge(self) -> AuditResult:
         """Put every user in one bucket, from the database and the ledger; makes no API call."""
         session = self.session
+        self._began = self._began or session.now
         self._result = judge_users(session.company, session.ledger, session.now)
         return self._result
 
@@ -81,9 +87,10 @@ class Audit:
         return self.result.orphans
 
     def finish(self) -> Outcome:
-        """Save the tables in the run's folder and end the session; exit code 1 if a person must look at some user."""
+        """Save the tables and the day's snapshot and end the session; exit code 1 if a person must look at a user."""
         result = self.result
         self.session.save(**result.tables())
+        leave_snapshot(self.session, result, began=self._began or self.session.now, complete=self.asked.complete)
         return self.session.finish(
             result.verdict,
             exit_code=result.exit_code,

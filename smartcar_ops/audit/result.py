@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,9 +35,13 @@ USER_COLUMNS = {
     "vehicles": "int64",
     "vehicles_unlinked": "int64",
     "vehicles_unsubscribed": "Int64",
+    "make": "str",
     "decide": "str",
 }
 """The columns of ``users`` with their types."""
+
+UNKNOWN = "unknown"
+"""The make of users without a connected vehicle, in counts by make."""
 
 HIDDEN = "(no UUID, "
 """The beginning of what is shown instead of a stored text that may be private."""
@@ -52,13 +56,14 @@ Named = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class AuditResult:
-    """The result of an audit: users by bucket, one row per user, and the orphans.
+    """The result of an audit: users by bucket, the same by make, one row per user, and the orphans.
 
     ``for_decision`` are the users that a person must look at. The tables stay on disk: `users` and `orphans` load them
     whole, `tables` returns them unloaded.
     """
 
     counts: dict[str, int]
+    by_make: dict[str, dict[str, int]]
     for_decision: pd.DataFrame
     stored: dict[str, ParquetTable]
 
@@ -140,13 +145,18 @@ def judge_users(company: Company, ledger: Ledger, now: datetime) -> AuditResult:
         facts = UserFacts(workspace)
         counts = _count(workspace, facts)
         named = disputed(workspace, facts)
-        for_people = [_add_users(users, part) for part in judged_parts(workspace, facts, named)]
+        for_people, makes = list[pd.DataFrame](), defaultdict[str, Counter[str]](Counter)
+        for part in judged_parts(workspace, facts, named):
+            for_people.append(_add_users(users, part))
+            for (make, bucket), number in part.groupby([part["make"].fillna(UNKNOWN), "bucket"]).size().items():
+                makes[make][bucket] += int(number)
         for table in workspace.tables(facts.orphans()):
-            part: pd.DataFrame = table.to_pandas()
-            orphans.append(part.assign(first_seen=part["first_seen"].dt.tz_localize("UTC")))
+            rows: pd.DataFrame = table.to_pandas()
+            orphans.append(rows.assign(first_seen=rows["first_seen"].dt.tz_localize("UTC")))
     log.info("judged: %s in %.1f s", counts_in_words(counts), seconds_since(started))
     return AuditResult(
         counts=counts,
+        by_make={make: dict(makes[make]) for make in sorted(makes)},
         for_decision=pd.concat([pd.DataFrame(columns=list(USER_COLUMNS)), *for_people], ignore_index=True),
         stored={"users": users.close(), "orphans": orphans.close()},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
-from pyarrow import csv
 from sqlalchemy.exc import DBAPIError
 
-from smartcar_ops.database import engines
+from smartcar_ops.database import bulk_write, engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.locks import Held
 
@@ -43,11 +41,9 @@ class Stage:
     def fill(self, parts: Iterable[pa.Table]) -> None:
         """Add these rows, which have the columns of `SCHEMA`."""
         with self._staging() as connection:
-            load = _copy if self._engine.dialect.driver == "psycopg" else _insert
             for rows in parts:
-                if rows.num_rows:
-                    token = pa.repeat(pa.scalar(self._held.token, pa.int64()), rows.num_rows)
-                    load(connection, rows.add_column(0, t.stage.c.token.name, token))
+                token = pa.repeat(pa.scalar(self._held.token, pa.int64()), rows.num_rows)
+                bulk_write.load(connection, t.stage, rows.add_column(0, t.stage.c.token.name, token))
 
     def fill_from(self, query: sa.Select[Any]) -> None:
         """Add the query's rows, which have the columns of `SCHEMA`, inside the database."""
@@ -106,21 +102,3 @@ def _truncated(connection: sa.Connection) -> bool:
     except DBAPIError:
         return False
     return True
-
-
-def _insert(connection: sa.Connection, rows: pa.Table) -> None:
-    if connection.dialect.paramstyle != "qmark":
-        connection.execute(sa.insert(t.stage), rows.to_pylist())
-        return
-    marks = ", ".join("?" for _ in t.stage.columns)  # twice as fast as with one dictionary per row
-    values = list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
-    connection.exec_driver_sql(f"INSERT INTO {t.stage.name} VALUES ({marks})", values)  # noqa: S608 (the kit's own name)
-
-
-def _copy(connection: sa.Connection, rows: pa.Table) -> None:
-    """Load rows by PostgreSQL's COPY; an empty field is null, a quoted empty field is empty text."""
-    raw: Any = connection.connection.driver_connection
-    lines = io.BytesIO()
-    csv.write_csv(rows, lines, csv.WriteOptions(include_header=False, quoting_style="needed"))
-    with raw.cursor() as cursor, cursor.copy(f"COPY {t.stage.name} FROM STDIN (FORMAT csv)") as copy:
-        copy.write(lines.getbuffer())

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartcar_ops.audit import buckets
-from smartcar_ops.progress.snapshots import Snapshot
+from smartcar_ops.database.ledger.history.days import Snapshot
 from smartcar_ops.text import thousands
 
 FEWEST_SNAPSHOTS = 4

@@ -19,14 +19,14 @@ from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
 from smartcar_ops.compare.judging.comparison import with_both_refused
 from smartcar_ops.database.ledger import change_log, v2_state
+from smartcar_ops.database.ledger.history.days import Snapshot
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.database.ledger.runs import Act, Run, Runs
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
-from smartcar_ops.progress import snapshots
-from smartcar_ops.progress.snapshots import Snapshot, began
+from smartcar_ops.progress.snapshots import snapshots
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from smartcar_ops.smartcar.v2 import V2
@@ -233,15 +233,15 @@ def measure(
     """
     end = _start_of(day + timedelta(days=1)) if day else now
     looks_back, moment = end < now, min(end, now)
-    runs = [run for run in Runs(ledger).all() if not run.is_running and not (looks_back and began(run) >= end)]
-    audits = snapshots.audits(runs)
-    snapshot = snapshots.daily(audits)[-1] if audits else None
+    runs = [run for run in Runs(ledger).all() if not run.is_running and not (looks_back and run.began >= end)]
+    history = snapshots(ledger, day)
+    snapshot = history[-1] if history else None
     written = change_log.count_written(ledger, snapshot.at if snapshot else None, end if looks_back else None)
     compared, lost = _compared(company, runs)
-    counts = f"{len(runs):,}", f"{len(audits):,}", f"{written:,}"
-    log.info("reports from %s runs, %s of them audits; %s values written since the last audit", *counts)
+    counts = f"{len(runs):,}", f"{len(history):,}", f"{written:,}"
+    log.info("reports from %s runs and %s days of history; %s values written since the last audit", *counts)
     return ProgressResult(
-        before=_before(audits, runs),
+        before=_before(runs),
         now=_counts(company, ledger, snapshot, now, judge=bool(written) and not looks_back),
         snapshot=snapshot,
         written_since=written,
@@ -277,13 +277,14 @@ def _counts(
     return count_users(company, ledger, now) if judge else snapshot.counts
 
 
-def _before(audits: Sequence[Snapshot], runs: Sequence[Run]) -> dict[str, int]:
+def _before(runs: Sequence[Run]) -> dict[str, int]:
     """Return the counts of the last audit before the first applied backfill, or of the first audit if there is none."""
-    if not audits:
-        return buckets.complete({})
-    applied = next((began(run) for run in runs if run.act == Act.APPLY), None)
-    earlier = [audit for audit in audits if applied and audit.at < applied]
-    return (snapshots.daily(earlier)[-1] if earlier else audits[0]).counts
+    applied = next((run.began for run in runs if run.act == Act.APPLY), None)
+    audits = [run for run in runs if run.act == Act.AUDIT and "buckets" in run.summary]
+    earlier = [run for run in audits if applied and run.began < applied]
+    whole = [run for run in earlier if run.summary.get("complete", True)]
+    first = (whole or earlier or [*reversed(audits)])[-1:]
+    return buckets.complete(first[0].summary["buckets"] if first else {})
 
 
 def _compared(company: Company, runs: Sequence[Run]) -> tuple[pd.DataFrame, int]:

@@ -1,56 +1,50 @@
-"""Results of earlier audits, one snapshot per UTC day, from the ledger's runs; makes no calls."""
+"""The audits' snapshots as the progress report and analysts read them: one per UTC day with an audit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+
+import pandas as pd
 
 from smartcar_ops.audit import buckets
-from smartcar_ops.database.ledger.runs import Act, Run
+from smartcar_ops.database.ledger.history.days import History, Snapshot
+from smartcar_ops.database.ledger.ledger import Ledger
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """Users by bucket according to one audit; ``complete`` is true if the audit reached everything.
+def snapshots(ledger: Ledger, until: date | None = None) -> list[Snapshot]:
+    """Return the snapshots with a count for every bucket, oldest first; with ``until``, none of a later day."""
+    return [replace(day, counts=buckets.complete(day.counts)) for day in History(ledger).all(until)]
 
-    ``at`` is when the audit began: later changes may be missing.
+
+def table(days: Sequence[Snapshot]) -> pd.DataFrame:
+    """Return one row per day: (as_of, users by bucket, total, complete, left, decisions_open, calls).
+
+    ``as_of`` is a UTC day as ISO text. ``calls`` are all units spent up to that audit.
     """
-
-    at: datetime
-    counts: dict[str, int]
-    complete: bool
-
-    @property
-    def day(self) -> date:
-        """The UTC day of the audit."""
-        return self.at.date()
-
-
-def audits(runs: Iterable[Run]) -> list[Snapshot]:
-    """Return one snapshot per audit, in the order of the runs; audits without counts are left out."""
-    counted = [run for run in runs if run.act == Act.AUDIT and "buckets" in run.summary]
-    return [_snapshot(began(run), run.summary) for run in counted]
+    rows = [
+        {
+            "as_of": day.day.isoformat(),
+            **day.counts,
+            "total": sum(day.counts.values()),
+            "complete": day.complete,
+            "left": buckets.left(day.counts),
+            "decisions_open": buckets.for_people(day.counts),
+            "calls": sum(day.calls.values()),
+        }
+        for day in days
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS]).astype(COLUMNS)
 
 
-def daily(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
-    """Return the last snapshot of each day that has an audit, oldest first.
-
-    An incomplete audit never replaces a complete one of the same day.
-    """
-    by_day: dict[date, Snapshot] = {}
-    for snapshot in snapshots:
-        before = by_day.get(snapshot.day)
-        if before is None or snapshot.complete or not before.complete:
-            by_day[snapshot.day] = snapshot
-    return [by_day[day] for day in sorted(by_day)]
-
-
-def _snapshot(at: datetime, summary: Mapping[str, Any]) -> Snapshot:
-    return Snapshot(at, buckets.complete(summary["buckets"]), bool(summary.get("complete", True)))
-
-
-def began(run: Run) -> datetime:
-    """Return when a run began, in UTC."""
-    return run.started.replace(tzinfo=UTC)
+COLUMNS = {
+    "as_of": "str",
+    **dict.fromkeys(buckets.NAMES, "int64"),
+    "total": "int64",
+    "complete": "bool",
+    "left": "int64",
+    "decisions_open": "int64",
+    "calls": "int64",
+}
+"""The columns of ``history`` with their types."""

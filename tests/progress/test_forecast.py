@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from smartcar_ops.audit import buckets
+from smartcar_ops.database.ledger.history.days import Snapshot
 from smartcar_ops.progress.forecast import Forecast, forecast
-from smartcar_ops.progress.snapshots import Snapshot
 from tests.support.histories import PretendMigration, pretend_migration
 
 SEEDS = range(200)

@@ -9,9 +9,9 @@ import pandas as pd
 from bs4 import BeautifulSoup
 
 from smartcar_ops.audit import buckets
+from smartcar_ops.database.ledger.history.days import Snapshot
 from smartcar_ops.progress.report import ProgressReport
 from smartcar_ops.progress.result import ProgressResult
-from smartcar_ops.progress.snapshots import Snapshot
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 COUNTS = buckets.complete({"mapped": 3, "ready": 1, "no_vehicles": 1})

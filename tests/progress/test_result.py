@@ -18,6 +18,7 @@ from smartcar_ops.fields.field_map import field_map
 from smartcar_ops.progress import result
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
+from tests.support.histories import past_snapshot
 from tests.support.house import House
 from tests.support.recorded import owners, readable, record
 
@@ -43,6 +44,8 @@ def noted(house: House, run: str, act: str, at: datetime, calls: dict[str, int] 
     with house.ledger.begin() as connection:
         moved = t.runs.update().where(t.runs.c.run_id == run).values(started=at.replace(tzinfo=None))
         connection.execute(moved)
+    if act == "audit" and "buckets" in summary:
+        past_snapshot(house.ledger, at, summary["buckets"], complete=summary.get("complete", True))
 
 
 def counted(**counts: int) -> dict[str, int]:
@@ -81,11 +84,11 @@ def test_before_and_now_stand_side_by_side(house: House) -> None:
 # --- after a backfill ----------------------------------------------------------------------------------------
 
 
-def audited(house: House) -> dict[str, int]:
+def audited(house: House, ago: timedelta = timedelta(seconds=30)) -> dict[str, int]:
     """Asks, audits and notes the audit, as the notebook does; the counts."""
     house.ask()
     counts = house.audit().counts
-    noted(house, "audit", "audit", house.now - timedelta(seconds=30), buckets=counts)
+    noted(house, "audit", "audit", house.now - ago, buckets=counts)
     return counts
 
 
@@ -193,10 +196,7 @@ def test_as_of_has_one_clock(house: House) -> None:
 
 def test_as_of_sees_no_later_write(house: House) -> None:
     """A backfill of a later day is in no number of an earlier one."""
-    counts = audited(house)
-    with house.ledger.begin() as connection:
-        earlier = (house.now - timedelta(days=3)).replace(tzinfo=None)
-        connection.execute(t.runs.update().values(started=earlier))
+    counts = audited(house, timedelta(days=3))
     runner.apply(house.company, house.ledger, house.plan(), "b1")
     day = (house.now - timedelta(days=2)).date().isoformat()
     report = told(house, as_of=day)

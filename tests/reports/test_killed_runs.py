@@ -61,13 +61,21 @@ class Running:
         return self
 
     def kill(self, number: signal.Signals, after: float = 0) -> Running:
-        """Sends it a signal, so many seconds from now, if it lives then; waits until its kernel is gone, too."""
+        """Sends it a signal, so many seconds after its first line of code; waits until its kernel is gone, too."""
+        while self.process.poll() is None and not self._minds_signals():
+            self._wait(0.005)  # the interpreter itself may take long to start beside other work
         self._wait(after)
         if self.process.poll() is None:
             kernels = psutil.Process(self.process.pid).children(recursive=True)
             self.process.send_signal(number)
             psutil.wait_procs(kernels, timeout=60)
         return self
+
+    def _minds_signals(self) -> bool:
+        """Whether its own handler of SIGTERM is there, which is the first thing that it sees to."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught.split()[1], 16) & 1 << signal.SIGTERM - 1)
 
     def end(self) -> int:
         """Waits for its end: its exit code; what it told as JSON is in ``told``, and nothing else was printed."""

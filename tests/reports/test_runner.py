@@ -24,6 +24,7 @@ from smartcar_ops.database.ledger.locks import WRITER, lock, utcnow
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.reports import page, runner
+from tests.support.histories import past_snapshot
 from tests.support.house import NOTEBOOKS, House
 from tests.support.processes import Act
 
@@ -121,6 +122,7 @@ def test_a_report_that_looks_back_says_so_and_is_not_the_latest(
     register.finish("then", "done", {"buckets": {"mapped": 3, "ready": 1}})
     with house.ledger.begin() as connection:
         connection.execute(sa.update(t.runs).values(started=day.replace(tzinfo=None)))
+    past_snapshot(house.ledger, day, {"mapped": 3, "ready": 1})
     code, printed = command(house, "run", PROGRESS, "-p", "as_of", f"{day:%Y-%m-%d}", "-p", "deadline", "2999-12-01")
     assert 0 == code, printed
     (folder,) = folders(house)

@@ -13,7 +13,16 @@ from datetime import UTC, date, datetime, time, timedelta
 import numpy as np
 
 from smartcar_ops.audit import buckets
-from smartcar_ops.progress.snapshots import Snapshot
+from smartcar_ops.database.ledger.history.days import History, Snapshot
+from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.storage.parquet import ParquetTable
+
+
+def past_snapshot(ledger: Ledger, at: datetime, counts: dict[str, int], *, complete: bool = True) -> None:
+    """An audit's snapshot of an earlier day, of nobody in particular."""
+    users = ParquetTable({"user_id": "str", "bucket": "str"}).close()
+    History(ledger).record(Snapshot(at, counts, complete), users)
+
 
 FIRST_DAY = date(2026, 3, 2)
 LONGEST = 1000

@@ -147,7 +147,24 @@ class Comparison:
             "judged": self.judged,
             "by_field": json.loads(self.by_field().to_json(orient="index")),
             "refused": self.refused,
+            "strata": self._strata_counts(),
         }
+
+    def _strata_counts(self) -> list[dict[str, Any]]:
+        """Return the strata that were read, with their counts, for the history."""
+        return [
+            {
+                "make": row.make,
+                "powertrain": row.powertrain,
+                "vehicles": int(row.vehicles),
+                "scored": int(row.scored),
+                "lost": round(row.lost * row.scored),
+                "judged": round(row.judged * row.scored),
+                "refused": bool(row.why),
+            }
+            for row in self.strata.itertuples()
+            if row.vehicles
+        ]
 
 
 def with_both_refused(by_field: pd.DataFrame, lost: Mapping[str, int]) -> pd.DataFrame:

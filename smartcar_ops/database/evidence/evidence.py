@@ -28,6 +28,10 @@ UNPROVED = ("redirects", "webhooks")
 """Sources that anyone could have sent; they count only for Smartcar users in the list of connections."""
 
 
+SEVERAL = "several"
+"""The make of a user who has connected cars of several makes."""
+
+
 class BitOr(GenericFunction[int]):
     """The union of the source sets in a group of rows."""
 
@@ -180,7 +184,7 @@ class Evidence:
 
     @cached_property
     def seen(self) -> sa.FromClause:
-        """(user_id, local_vehicle_id, vehicle_id, id, source, live): who is connected to each user's own cars.
+        """(user_id, local_vehicle_id, vehicle_id, id, source, live, make): who is connected to each user's own cars.
 
         ``live`` is 0 if a later list lacked the row: it no longer proves an id, but a contradiction with it remains.
         """
@@ -203,7 +207,8 @@ class Evidence:
         """Return the Smartcar users in a table of the ledger for the vehicles that cars are linked to."""
         rows = InOrder(links, table, links.c.vehicle_id == table.c.vehicle_id)
         car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
-        query = sa.select(*car, table.c.smartcar_user_id.label("id"), source, _live(table)).select_from(rows)
+        make = (table.c.make if "make" in table.c else sa.cast(sa.null(), t.connections.c.make.type)).label("make")
+        query = sa.select(*car, table.c.smartcar_user_id.label("id"), source, _live(table), make).select_from(rows)
         return query.where(_is_id(table.c.smartcar_user_id), _is_id(table.c.vehicle_id))
 
     @cached_property
@@ -250,8 +255,13 @@ class Evidence:
 
     @cached_property
     def car(self) -> sa.FromClause:
-        """The ids from a user's own cars: (user_id, lowest, highest, ever_lowest, ever_highest, sources)."""
-        return self._workspace.materialize(_one_id(self.seen), "car")
+        """The ids from a user's own cars: (user_id, lowest, highest, ever_lowest, ever_highest, sources, make).
+
+        ``make`` is that of the connected cars: `SEVERAL` if they differ, null if it is not known.
+        """
+        lowest, highest = sa.func.min(self.seen.c.make), sa.func.max(self.seen.c.make)
+        make = sa.case((lowest == highest, lowest), (lowest.is_not(None), SEVERAL)).label("make")
+        return self._workspace.materialize(_one_id(self.seen).add_columns(make), "car")
 
     @cached_property
     def chosen(self) -> sa.FromClause:

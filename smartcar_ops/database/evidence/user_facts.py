@@ -37,8 +37,8 @@ class UserFacts(Evidence):
     def judged(self, rules: Rules) -> sa.Select[Any]:
         """Return one row per user, with its bucket.
 
-        (user_id, stored, current, named, sources, bucket, vehicles, vehicles_unlinked, and every fact). Shorter ids
-        come first, so that numeric ids are in numeric order.
+        (user_id, stored, current, named, sources, bucket, vehicles, vehicles_unlinked, make, and every fact). Shorter
+        ids come first, so that numeric ids are in numeric order.
         """
         facts = self._facts()
         bucket = sa.case(*((self._all(facts, wanted), name) for name, wanted in rules[:-1]), else_=rules[-1][0])
@@ -266,6 +266,7 @@ class UserFacts(Evidence):
                 counts.c.car_ids,
                 sa.func.coalesce(unlinked.c.unlinked, 0).label("vehicles_unlinked"),
                 sa.func.coalesce(unlinked.c.open, 0).label("open"),
+                car.c.make,
             ]
             rows = rows.outerjoin(counts, people.c.user_id == counts.c.user_id)
             rows = rows.outerjoin(unlinked, people.c.user_id == unlinked.c.user_id)
@@ -301,6 +302,7 @@ class UserFacts(Evidence):
                 weighed.c.vehicles,
                 weighed.c.car_ids,
                 weighed.c.vehicles_unlinked,
+                weighed.c.make,
                 vehicles_unsubscribed.label("vehicles_unsubscribed"),
                 weighed.c.chosen,
                 weighed.c.split,

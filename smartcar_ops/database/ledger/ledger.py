@@ -36,7 +36,7 @@ PLAN_KEY = "plan_key"
 """The name under which the ledger stores the key for the hashes of its plans."""
 
 EVIDENCE = (t.connections, t.sightings, t.personal, t.choices, t.ties, t.asked)
-KEPT = (*EVIDENCE, t.unanswered, t.runs, t.changes)
+KEPT = (*EVIDENCE, t.unanswered, t.runs, t.changes, t.history)
 
 
 @dataclass(frozen=True)
@@ -309,6 +309,7 @@ def copy(source: Ledger, target: Ledger) -> None:
         known = {_key(table, row): row for row in target._rows(sa.select(table))}
         rows = source._rows(sa.select(table))
         target.put(table, [row for row in rows if _is_newer(table, row, known.get(_key(table, row)), listed)])
+    _copy_states(source, target)
     for name in ("service", "database_id"):
         value = source.fact(name)
         if value is not None and target.fact(name) is None:
@@ -316,6 +317,19 @@ def copy(source: Ledger, target: Ledger) -> None:
     for row in source._rows(sa.select(t.meta).where(t.meta.c.name.like(f"{LEVEL}:%"))):
         if target.fact(row["name"]) is None:
             target.remember(row["name"], row["value"])
+
+
+def _copy_states(source: Ledger, target: Ledger) -> None:
+    """Copy the users' buckets, which may be millions of rows, unless the target knows all of their days."""
+    newest = sa.select(sa.func.max(t.user_states.c.since))
+    with source.reading.connect() as reading, target.begin() as writing:
+        last, known = reading.execute(newest).scalar(), writing.execute(newest).scalar()
+        if last is None or (known is not None and known >= last):
+            return
+        writing.execute(sa.delete(t.user_states))
+        rows = reading.execution_options(yield_per=CHUNK).execute(sa.select(t.user_states)).mappings()
+        for part in rows.partitions():
+            writing.execute(sa.insert(t.user_states), [dict(row) for row in part])
 
 
 def _is_newer(
@@ -326,7 +340,8 @@ def _is_newer(
         return True
     if table is t.connections:
         return (row["service"], row["mode"]) not in listed
-    time = next((name for name in ("seen_at", "asked_at") if name in row), None)
+    times = ("at",) if table is t.history else ("seen_at", "asked_at")
+    time = next((name for name in times if name in row), None)
     return time is None or bool(row[time] > known[time])
 
 

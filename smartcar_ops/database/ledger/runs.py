@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -89,6 +89,11 @@ class Run:
     def is_running(self) -> bool:
         """Whether it has not ended, according to the ledger."""
         return self.status is RunStatus.RUNNING
+
+    @property
+    def began(self) -> datetime:
+        """When it began, in UTC."""
+        return self.started.replace(tzinfo=UTC)
 
     @property
     def writes(self) -> bool:

@@ -312,3 +312,32 @@ unanswered = _table(
 ``days`` is the number of days with a failure, ``asked_at`` the last attempt, ``error`` its failure. An answer deletes
 the row.
 """
+
+history = _table(
+    "history",
+    *_local_scope(),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("at", MOMENT, nullable=False),
+    sa.Column("run_id", sa.String(64), nullable=False),
+    sa.Column("complete", sa.Boolean, nullable=False),
+    sa.Column("has_states", sa.Boolean, nullable=False),
+    sa.Column("counts", sa.Text, nullable=False),
+    sa.Column("makes", LONG, nullable=False),
+    sa.Column("strata", LONG, nullable=False),
+    sa.Column("calls", sa.Text, nullable=False),
+)
+"""One snapshot per UTC day with an audit: users by bucket, the same by make, the comparison's groups, units spent.
+
+``at`` is the start of the audit. ``counts``, ``makes``, ``strata`` and ``calls`` are JSON. ``has_states`` is true if
+the users' states of that day are in `user_states`.
+"""
+
+user_states = _table(
+    "user_states",
+    *_local_scope(),
+    sa.Column("user_id", LOCAL, primary_key=True),
+    sa.Column("since", sa.Date, primary_key=True),
+    sa.Column("until", sa.Date, nullable=False),
+    sa.Column("bucket", WORD, nullable=False),
+)
+"""Each user's bucket as intervals of days, from ``since`` to before ``until``; only changes are stored."""

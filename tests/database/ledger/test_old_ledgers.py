@@ -19,9 +19,10 @@ from smartcar_ops.database import schema
 from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger import ledger as ledgers
 from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.history.days import History
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.ledger.recordings import Recordings
-from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.ledger.runs import Act, Runs
 from smartcar_ops.database.tables import Company
 from smartcar_ops.fields.field_map import company_fields
 from smartcar_ops.settings.layout import Layout
@@ -108,11 +109,23 @@ def test_its_evidence_and_its_facts_are_there(old: Old) -> None:
 def test_each_of_its_values_is_kept(old: Old) -> None:
     """Every row of evidence, runs, changes, tokens and recordings holds in each column what it held."""
     after = old_ledgers.contents(old.ledger.engine)
-    for table in KEPT:
+    for table in (table for table in KEPT if table is not t.history):
         rows = old.before[table.name]
         assert old.expected["rows"][table.name] == len(rows) == len(after[table.name]), table.name
         for was, now in zip(rows, after[table.name], strict=True):
             assert was == {name: now[name] for name in was}, table.name
+
+
+def test_its_audits_are_its_history(old: Old) -> None:
+    """Each day with an audit has the snapshot of its last one, with its counts and what was spent until then."""
+    audits = [run for run in old.runs.all(Act.AUDIT) if "buckets" in run.summary]
+    last = {run.began.date(): run for run in audits}
+    days = History(old.ledger).all()
+    assert [*last] == [day.day for day in days] != []
+    for day in days:
+        run = last[day.day]
+        assert (run.summary["buckets"], run.began, run.run_id) == (day.counts, day.at, day.run_id)
+        assert day.calls and not day.has_states
 
 
 def test_its_recordings_replay(old: Old, tmp_path: Path) -> None:
