@@ -33,6 +33,7 @@ from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import WRITER, Held, lock
 from smartcar_ops.database.ledger.runs import Act, Run, Runs, RunStatus
+from smartcar_ops.database.sql_types import Condition
 from smartcar_ops.database.staging import SCHEMA, RowRange, Stage
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, LockedError, PlanError
@@ -209,7 +210,7 @@ def undo_preview(ledger: Ledger, target: str, rows: int) -> tuple[int, pd.DataFr
     return count, frame
 
 
-def standing(ledger: Ledger, target: str, *, as_noted: bool = False) -> change_log.Condition:
+def standing(ledger: Ledger, target: str, *, as_noted: bool = False) -> Condition:
     """Return the condition for the changes of ``RUN[:BATCH[:ROW]]`` that can be undone; PlanError if unknown.
 
     ``as_noted`` leaves out what a running or killed undo has put back but not yet marked as undone.

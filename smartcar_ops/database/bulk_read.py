@@ -10,6 +10,8 @@ import pyarrow as pa
 import sqlalchemy as sa
 from pyarrow import csv
 
+from smartcar_ops.database.sql_types import Query
+
 ROWS = 1_500
 """Rows per Arrow table for drivers that return rows."""
 
@@ -17,7 +19,7 @@ BYTES = 1 << 20
 """Bytes of CSV per Arrow table for COPY."""
 
 
-def fetched(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+def fetched(connection: sa.Connection, query: Query, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
     """Return the rows in batches, with any driver."""
     for rows in connection.execute(query, execution_options={"yield_per": ROWS}).partitions():
         columns = zip(*map(tuple, rows), strict=True)
@@ -25,7 +27,7 @@ def fetched(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str
         yield pa.Table.from_arrays(arrays, names=list(types))
 
 
-def copied(connection: sa.Connection, query: sa.Select[Any], types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
+def copied(connection: sa.Connection, query: Query, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
     """Return the rows in batches by PostgreSQL's COPY, several times as fast as row by row."""
     statement = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
     raw: Any = connection.connection.driver_connection

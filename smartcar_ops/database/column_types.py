@@ -15,7 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+
+from smartcar_ops.database.sql_types import ColumnType, Condition, Expression
 
 LONGEST = 191
 """Maximum length of a local id, which is that of the ledger's keys."""
@@ -72,18 +75,18 @@ def _compiled(element: FunctionElement[Any], compiler: Any, options: dict[str, A
 
 
 @compiles(_Text)
-def _text(element: _Text, compiler: Any, **options: Any) -> str:
+def _text(element: _Text, compiler: SQLCompiler, **options: object) -> str:
     return str(compiler.process(sa.cast(next(iter(element.clauses)), sa.String(255)), **options))
 
 
 @compiles(_Text, "sqlite")
-def _text_on_sqlite(element: _Text, compiler: Any, **options: Any) -> str:
+def _text_on_sqlite(element: _Text, compiler: SQLCompiler, **options: object) -> str:
     value = _compiled(element, compiler, options)
     return f"CAST(CASE typeof({value}) WHEN 'blob' THEN lower(hex({value})) ELSE {value} END AS VARCHAR(255))"
 
 
 @compiles(_Text, "postgresql")
-def _text_on_postgresql(element: _Text, compiler: Any, **options: Any) -> str:
+def _text_on_postgresql(element: _Text, compiler: SQLCompiler, **options: object) -> str:
     value = next(iter(element.clauses))
     text = str(compiler.process(sa.cast(value, sa.String(255)), **options))
     # A column with its own collation can't be compared with the kit's tables.
@@ -91,48 +94,48 @@ def _text_on_postgresql(element: _Text, compiler: Any, **options: Any) -> str:
 
 
 @compiles(_Hex)
-def _hex(element: _Hex, compiler: Any, **options: Any) -> str:
+def _hex(element: _Hex, compiler: SQLCompiler, **options: object) -> str:
     return f"lower(hex({_compiled(element, compiler, options)}))"
 
 
 @compiles(_Hex, "sqlite")
-def _hex_on_sqlite(element: _Hex, compiler: Any, **options: Any) -> str:
+def _hex_on_sqlite(element: _Hex, compiler: SQLCompiler, **options: object) -> str:
     return str(compiler.process(_Text(*element.clauses), **options))  # a blob column may also contain text and numbers
 
 
 @compiles(_Hex, "postgresql")
-def _hex_on_postgresql(element: _Hex, compiler: Any, **options: Any) -> str:
+def _hex_on_postgresql(element: _Hex, compiler: SQLCompiler, **options: object) -> str:
     return f"encode({_compiled(element, compiler, options)}, 'hex')"
 
 
 @compiles(_Letters)
-def _letters(element: _Letters, compiler: Any, **options: Any) -> str:
+def _letters(element: _Letters, compiler: SQLCompiler, **options: object) -> str:
     return str(compiler.process(_Text(*element.clauses), **options))
 
 
 @compiles(_Letters, "postgresql")
-def _letters_on_postgresql(element: _Letters, compiler: Any, **options: Any) -> str:
+def _letters_on_postgresql(element: _Letters, compiler: SQLCompiler, **options: object) -> str:
     return f"encode({_compiled(element, compiler, options)}, 'escape')"
 
 
 @compiles(_Unhex)
-def _unhex(element: _Unhex, compiler: Any, **options: Any) -> str:
+def _unhex(element: _Unhex, compiler: SQLCompiler, **options: object) -> str:
     return f"unhex(replace({_compiled(element, compiler, options)}, '-', ''))"
 
 
 @compiles(_Unhex, "sqlite")
-def _unhex_on_sqlite(element: _Unhex, compiler: Any, **options: Any) -> str:
+def _unhex_on_sqlite(element: _Unhex, compiler: SQLCompiler, **options: object) -> str:
     return f"smartcar_ops_unhex({_compiled(element, compiler, options)})"
 
 
 @compiles(_Unhex, "postgresql")
-def _unhex_on_postgresql(element: _Unhex, compiler: Any, **options: Any) -> str:
+def _unhex_on_postgresql(element: _Unhex, compiler: SQLCompiler, **options: object) -> str:
     text = f"replace({_compiled(element, compiler, options)}, '-', '')"
     return f"CASE WHEN {text} ~ '^([0-9A-Fa-f][0-9A-Fa-f])*$' THEN decode({text}, 'hex') END"
 
 
 @compiles(_Collated)
-def _collated(element: _Collated, compiler: Any, **options: Any) -> str:
+def _collated(element: _Collated, compiler: SQLCompiler, **options: object) -> str:
     text, collation = element.clauses
     name = str(collation.value)
     return f"CONVERT({compiler.process(text, **options)} USING {name.partition('_')[0]}) COLLATE {name}"
@@ -149,17 +152,17 @@ def unhexed(text: str | None) -> bytes | None:
 # Reading
 
 
-def text_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def text_of(column: Expression) -> sa.ColumnElement[str]:
     """Return a value as text, like `str()` of the database's value; bytes as lower-case hex."""
     return _Hex(column) if _is_bytes(column) else _Text(column)
 
 
-def letters_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def letters_of(column: Expression) -> sa.ColumnElement[str]:
     """Return a value as text, bytes as the text that they encode."""
     return _Letters(column) if _is_bytes(column) else _Text(column)
 
 
-def smartcar_id_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def smartcar_id_of(column: Expression) -> sa.ColumnElement[str]:
     """Return a stored Smartcar id as text; 16 bytes as a UUID."""
     text = text_of(column)
     if not _is_bytes(column):
@@ -171,7 +174,7 @@ def smartcar_id_of(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
     return sa.case((sa.func.length(text) == 2 * ID_BYTES, dashed), else_=text)
 
 
-def owner_of(column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def owner_of(column: Expression, identity: Expression) -> sa.ColumnElement[str]:
     """Return a car's ``user_id`` in the text form of users' ids, also if the two columns have different types."""
     text = text_of(column)
     if _is_bytes(identity) and not _is_bytes(column) and isinstance(column.type, sa.String | sa.Uuid):
@@ -181,7 +184,7 @@ def owner_of(column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any]) -> 
     return text
 
 
-def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def tidy(value: Expression) -> sa.ColumnElement[str]:
     """Return a text trimmed and in lower case; null for empty text.
 
     The cast gives it a type, without which SQLite creates no index for it in a CTE and scans that for each row.
@@ -192,7 +195,7 @@ def tidy(value: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
 # Finding and writing
 
 
-def value_of(column: sa.ColumnElement[Any], text: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
+def value_of(column: Expression, text: Expression, dialect: str) -> Expression:
     """Return a text as a value of the column: the reverse of `text_of` and `smartcar_id_of`."""
     if _is_bytes(column):
         return _Unhex(text)
@@ -204,7 +207,7 @@ def value_of(column: sa.ColumnElement[Any], text: sa.ColumnElement[Any], dialect
     return sa.cast(text, kind)
 
 
-def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[bool]:
+def is_named(identity: Expression, named: Expression, dialect: str) -> Condition:
     """Return the condition that a row's id has this text; compares in the id's own type, to use its index."""
     kind, exactly = identity.type, is_same(text_of(identity), named, dialect)
     if dialect == "sqlite":
@@ -221,16 +224,14 @@ def is_named(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dial
     return identity == (sa.collate(named, collation) if collation else named)
 
 
-def is_owner(
-    column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any], dialect: str
-) -> sa.ColumnElement[bool]:
+def is_owner(column: Expression, identity: Expression, named: Expression, dialect: str) -> Condition:
     """Return the condition that a car's ``user_id`` is this user's id; uses its index if both columns have one type."""
     if type(column.type) is type(identity.type):
         return is_named(column, named, dialect)
     return owner_of(column, identity) == named
 
 
-def _sqlite_forms(kind: sa.types.TypeEngine[Any], named: sa.ColumnElement[Any]) -> list[sa.ColumnElement[Any]]:
+def _sqlite_forms(kind: ColumnType, named: Expression) -> list[Expression]:
     """Return the values that may have this text, because a SQLite column can contain any type.
 
     An integer column converts text by itself, and for digits no bytes are searched.
@@ -240,14 +241,14 @@ def _sqlite_forms(kind: sa.types.TypeEngine[Any], named: sa.ColumnElement[Any]) 
     return [named, sa.cast(named, sa.Numeric), _Unhex(named)]
 
 
-def is_same(text: sa.ColumnElement[Any], other: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[bool]:
+def is_same(text: Expression, other: Expression, dialect: str) -> Condition:
     """Return the condition that two texts are identical; MySQL's own comparison ignores case and trailing spaces."""
     if dialect not in MYSQL:
         return text == other
     return sa.cast(text, sa.LargeBinary) == sa.cast(sa.cast(other, sa.String(255)), sa.LargeBinary)
 
 
-def is_one_of(identity: sa.ColumnElement[Any], texts: Iterable[str], dialect: str) -> sa.ColumnElement[bool]:
+def is_one_of(identity: Expression, texts: Iterable[str], dialect: str) -> Condition:
     """Return the condition that a row's id may have one of these texts, by its index; the caller compares exactly."""
     if dialect == "sqlite":
         return identity.in_([sa.literal(value) for text in texts for value in _sqlite_values(text)])
@@ -263,7 +264,7 @@ def is_one_of(identity: sa.ColumnElement[Any], texts: Iterable[str], dialect: st
     return (identity if _is_text(kind) else text_of(identity)).in_(list(texts))
 
 
-def readings(identity: sa.ColumnElement[Any], text: str, dialect: str) -> list[str]:
+def readings(identity: Expression, text: str, dialect: str) -> list[str]:
     """Return the texts that an id of this column may have if it is given as ``text``; empty if it can't be one."""
     if not 0 < len(text) <= LONGEST or not text.isprintable():
         return []
@@ -275,7 +276,7 @@ def readings(identity: sa.ColumnElement[Any], text: str, dialect: str) -> list[s
     return [reading] if (reading := _as_read(identity.type, text)) is not None else []
 
 
-def _as_read(kind: sa.types.TypeEngine[Any], text: str) -> str | None:
+def _as_read(kind: ColumnType, text: str) -> str | None:
     """Return the text of a value of this type that is given as ``text``; None if it can't be one."""
     with suppress(ValueError, InvalidOperation):
         if isinstance(kind, sa.Integer):
@@ -304,7 +305,7 @@ def _fits(value: Any) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
-def _collated_as(identity: sa.ColumnElement[Any], named: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def _collated_as(identity: Expression, named: Expression) -> Expression:
     """Return a text in the id's own character set and collation, or those of its table."""
     collation = getattr(identity.type, "collation", None)
     options = getattr(getattr(identity, "table", None), "kwargs", {})
@@ -321,15 +322,15 @@ def without_domain(_inspector: Any, _table: sa.Table, column: Any) -> None:
         column["type"] = column["type"].data_type
 
 
-def _is_bytes(column: sa.ColumnElement[Any]) -> bool:
+def _is_bytes(column: Expression) -> bool:
     return isinstance(column.type, sa.LargeBinary | sa.BINARY | sa.VARBINARY)
 
 
-def _is_text(kind: sa.types.TypeEngine[Any]) -> bool:
+def _is_text(kind: ColumnType) -> bool:
     return isinstance(kind, sa.String) and not isinstance(kind, sa.Enum | mysql.SET)
 
 
-def why_no_key(column: sa.ColumnElement[Any]) -> str:
+def why_no_key(column: Expression) -> str:
     """Return why rows can't be found by the text of such a column; empty if they can."""
     kind = column.type
     if isinstance(kind, sa.Float):
@@ -337,7 +338,7 @@ def why_no_key(column: sa.ColumnElement[Any]) -> str:
     return "bits, which have no text form" if isinstance(kind, mysql.BIT) else ""
 
 
-def why_no_target(column: sa.ColumnElement[Any], dialect: str) -> str:
+def why_no_target(column: Expression, dialect: str) -> str:
     """Return why a Smartcar id can't be stored in such a column; empty if it can."""
     kind = column.type
     length = getattr(kind, "length", None)
@@ -351,18 +352,18 @@ def why_no_target(column: sa.ColumnElement[Any], dialect: str) -> str:
     return f"{length} characters wide" if length and length < ID_LENGTH else ""
 
 
-def _is_anything(kind: sa.types.TypeEngine[Any]) -> bool:
+def _is_anything(kind: ColumnType) -> bool:
     """Return whether SQLite stores text unchanged in this column: it has no type, or one that SQLite does not know."""
     return isinstance(kind, sa.types.NullType) or (type(kind) is sa.NUMERIC and kind.precision is None)
 
 
-def why_no_owner(column: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], dialect: str) -> str:
+def why_no_owner(column: Expression, identity: Expression, dialect: str) -> str:
     """Return why such a column can't contain the user of a car; empty if it can."""
     differs = dialect != "sqlite" and _is_bytes(column) and not _is_bytes(identity)
     return "bytes, while [users] id is not" if differs else ""
 
 
-def name_of(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> str:
+def name_of(column: Expression, dialect: sa.Dialect) -> str:
     """Return a column's type for people; without an enum's values."""
     kind = column.type
     if isinstance(kind, sa.Enum | mysql.SET | sa.types.NullType):

@@ -24,6 +24,7 @@ from smartcar_ops.database.evidence.readiness import MOVED, Readiness
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.locks import Held, utcnow
 from smartcar_ops.database.ledger.runs import Runs
+from smartcar_ops.database.sql_types import Condition, Expression, Query
 from smartcar_ops.database.staging import COLUMNS, RowRange
 from smartcar_ops.database.tables import Company
 
@@ -110,7 +111,7 @@ class RowWriter:
             first, last = connection.execute(query).one()
         return None if first is None else ChangeBatch(number, first, last)
 
-    def already_set(self, section: RowRange, done: sa.Select[Any]) -> sa.Select[Any]:
+    def already_set(self, section: RowRange, done: Query) -> Query:
         """Return the places of these records of the section's column whose rows still have the written value."""
         columns = ("place", "table_name", "row_id", "column_name", "after_value")
         rows = sa.select(
@@ -253,7 +254,7 @@ class RowWriter:
         rows = staged.outerjoin(recorded, recorded.c.place == staged.c.staged_place).outerjoin(
             table, sa.and_(self._is_row(section, staged), self._chosen(section))
         )
-        cases: list[tuple[sa.ColumnElement[bool], Any]] = [
+        cases: list[tuple[Condition, Any]] = [
             (identity.is_(None), GONE),
             (sa.not_(_is_true(self._holds(column, before))), CHANGED),
             (sa.not_(_is_true(self._same_owner(section, staged))), MOVED),
@@ -277,10 +278,10 @@ class RowWriter:
         staged: sa.FromClause,
         rows: sa.FromClause,
         outcome: sa.ColumnElement[str],
-        reason: sa.ColumnElement[Any] | None = None,
+        reason: Expression | None = None,
     ) -> sa.Insert:
         """Return the insert that records a batch's staged rows, each with its outcome."""
-        values: dict[str, sa.ColumnElement[Any]] = {
+        values: dict[str, Expression] = {
             "run_id": sa.literal(self._held.run_id),
             "batch": sa.literal(batch.number),
             **{name: staged.c[f"staged_{name}"] for name in COLUMNS if name in t.changes.c},
@@ -371,7 +372,7 @@ class RowWriter:
         return outcomes
 
     @property
-    def _is_mine(self) -> sa.ColumnElement[bool]:
+    def _is_mine(self) -> Condition:
         """The condition that a staged row belongs to this run."""
         return t.stage.c.token == self._held.token
 
@@ -383,14 +384,14 @@ class RowWriter:
         staged = sa.select(*columns).where(self._is_mine, chosen).cte("staged")
         return staged.prefix_with("MATERIALIZED", dialect="postgresql")
 
-    def _recorded(self, batch: ChangeBatch) -> sa.ColumnElement[bool]:
+    def _recorded(self, batch: ChangeBatch) -> Condition:
         """Return the condition that a record belongs to this run and batch."""
         row = t.changes.c
         return sa.and_(
             row.run_id == self._held.run_id, row.batch == batch.number, row.place.between(batch.first, batch.last)
         )
 
-    def _place(self, section: RowRange) -> tuple[sa.Table, sa.ColumnElement[Any], sa.ColumnElement[Any]]:
+    def _place(self, section: RowRange) -> tuple[sa.Table, Expression, Expression]:
         """Return (table, its id column, the column to set)."""
         layout, company = self._company.layout, self._company
         table = company.users if section.table == "users" else company.vehicles
@@ -398,16 +399,16 @@ class RowWriter:
         names = layout.users if section.table == "users" else layout.vehicles
         return table, table.c[names.id], table.c[section.column]
 
-    def _conditions(self, section: RowRange, staged: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
+    def _conditions(self, section: RowRange, staged: sa.FromClause) -> tuple[Condition, ...]:
         """Return the conditions for a row besides its value."""
         return self._chosen(section), self._same_owner(section, staged)
 
-    def _chosen(self, section: RowRange) -> sa.ColumnElement[bool]:
+    def _chosen(self, section: RowRange) -> Condition:
         """Return the layout's own ``where`` condition, so that no row outside it is changed."""
         names = self._company.layout.users if section.table == "users" else self._company.layout.vehicles
         return sa.text(f"({names.where})") if names.where else sa.true()  # type: ignore[return-value]
 
-    def _same_owner(self, section: RowRange, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+    def _same_owner(self, section: RowRange, staged: sa.FromClause) -> Condition:
         """Return the condition that a car still belongs to the planned user; an undo does not check it."""
         if section.table == "users" or self._readiness is None:
             return sa.true()
@@ -416,21 +417,21 @@ class RowWriter:
         same = column_types.owner_of(owner, self._company.users.c[self._company.layout.users.id]) == planned
         return sa.or_(same, sa.and_(owner.is_(None), planned.is_(None)))
 
-    def _is_row(self, section: RowRange, staged: sa.FromClause) -> sa.ColumnElement[bool]:
+    def _is_row(self, section: RowRange, staged: sa.FromClause) -> Condition:
         """Return the condition that a company row is the one with the staged row's id."""
         _, identity, _ = self._place(section)
         return column_types.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
 
-    def _holds(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def _holds(self, column: Expression, text: Expression) -> Condition:
         """Return the condition that a column has exactly this Smartcar id or text; null for no text."""
         same = column_types.is_same(column_types.smartcar_id_of(column), text, self._engine.dialect.name)
         return sa.or_(sa.and_(column.is_(None), text.is_(None)), same)
 
-    def _value(self, column: sa.ColumnElement[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def _value(self, column: Expression, text: Expression) -> Expression:
         """Return a text as a value of the column."""
         return column_types.value_of(column, text, self._engine.dialect.name)
 
-    def _near(self, section: RowRange, staged: sa.CTE) -> sa.ColumnElement[bool]:
+    def _near(self, section: RowRange, staged: sa.CTE) -> Condition:
         """Return the condition for the range of numeric ids of the staged rows, so that only this range is read."""
         _, identity, _ = self._place(section)
         if not isinstance(identity.type, sa.Integer):
@@ -440,12 +441,12 @@ class RowWriter:
         return identity.between(lowest, highest)
 
 
-def _computed_once(query: sa.Select[Any], name: str) -> sa.CTE:
+def _computed_once(query: Query, name: str) -> sa.CTE:
     named = query.cte(name).prefix_with("MATERIALIZED", dialect="postgresql")
     return named.prefix_with("MATERIALIZED", dialect="sqlite")
 
 
-def _is_true(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+def _is_true(condition: Condition) -> Condition:
     """Return the condition with false in place of null."""
     return sa.case((condition, sa.true()), else_=sa.false())
 

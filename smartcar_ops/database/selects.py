@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from smartcar_ops.database.column_types import ID_LENGTH, MYSQL
+from smartcar_ops.database.sql_types import ColumnType
 
-POSTGRESQL_TYPES: dict[str, Callable[[], sa.types.TypeEngine[Any]]] = {
+POSTGRESQL_TYPES: dict[str, Callable[[], ColumnType]] = {
     **dict.fromkeys(("smallint", "integer", "bigint"), sa.BigInteger),
     **dict.fromkeys(("text", "character varying", "character"), sa.String),
     "numeric": sa.Numeric,
@@ -28,7 +29,7 @@ POSTGRESQL_TYPES: dict[str, Callable[[], sa.types.TypeEngine[Any]]] = {
 
 MYSQL_STRING = 254
 MYSQL_TEXTS = (249, 250, 251, 252, 253, MYSQL_STRING)
-MYSQL_TYPES: dict[int, Callable[[], sa.types.TypeEngine[Any]]] = {
+MYSQL_TYPES: dict[int, Callable[[], ColumnType]] = {
     **dict.fromkeys((1, 2, 3, 8, 9), sa.BigInteger),
     **dict.fromkeys((4, 5), sa.Float),
     **dict.fromkeys((0, 246), sa.Numeric),
@@ -39,7 +40,7 @@ MYSQL_TYPES: dict[int, Callable[[], sa.types.TypeEngine[Any]]] = {
 """Column types by MySQL's type numbers."""
 
 
-def types_of(connection: sa.Connection, select: str, probe: sa.CursorResult[Any]) -> list[sa.types.TypeEngine[Any]]:
+def types_of(connection: sa.Connection, select: str, probe: sa.CursorResult[Any]) -> list[ColumnType]:
     """Return the types of a SELECT's columns, as far as the kit distinguishes them."""
     names, dialect = list(probe.keys()), connection.dialect
     described: list[Any] = list(probe.cursor.description or ())
@@ -57,7 +58,7 @@ def types_of(connection: sa.Connection, select: str, probe: sa.CursorResult[Any]
     return [_mysql_type(column[1], column[3], charset) for column, charset in zip(described, row, strict=True)]
 
 
-def _mysql_type(code: int, size: int | None, charset: str) -> sa.types.TypeEngine[Any]:
+def _mysql_type(code: int, size: int | None, charset: str) -> ColumnType:
     """Return a type by its MySQL number, which all drivers provide."""
     if code in MYSQL_TEXTS:
         if charset != "binary":

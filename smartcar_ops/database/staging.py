@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from smartcar_ops.database import bulk_write, engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.locks import Held
+from smartcar_ops.database.sql_types import Query
 
 COLUMNS = tuple(column.name for column in t.stage.columns if column is not t.stage.c.token)
 SCHEMA = pa.schema([(name, pa.int64() if name == "place" else pa.string()) for name in COLUMNS])
@@ -45,14 +46,14 @@ class Stage:
                 token = pa.repeat(pa.scalar(self._held.token, pa.int64()), rows.num_rows)
                 bulk_write.load(connection, t.stage, rows.add_column(0, t.stage.c.token.name, token))
 
-    def fill_from(self, query: sa.Select[Any]) -> None:
+    def fill_from(self, query: Query) -> None:
         """Add the query's rows, which have the columns of `SCHEMA`, inside the database."""
         rows = query.subquery("rows_to_stage")
         staged = sa.select(sa.literal(self._held.token, sa.BigInteger), *rows.c)
         with self._staging() as connection:
             connection.execute(sa.insert(t.stage).from_select([t.stage.c.token.name, *COLUMNS], staged))
 
-    def drop(self, places: sa.Select[Any]) -> None:
+    def drop(self, places: Query) -> None:
         """Delete the rows at these places."""
         with self._staging() as connection:
             connection.execute(sa.delete(t.stage).where(self.is_mine, t.stage.c.place.in_(places)))

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from smartcar_ops.database import engines, token_ages
+from smartcar_ops.database.sql_types import Column, Condition
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, SmartcarOpsError
 
@@ -148,14 +149,14 @@ class StoredTokens:
         for text in stored:
             yield sa.update(table).where(self._same(columns["refresh_token"], text))
 
-    def _same(self, column: sa.Column[Any], text: Stored) -> sa.ColumnElement[bool]:
+    def _same(self, column: Column, text: Stored) -> Condition:
         """Return the condition that the texts are identical; MySQL's comparison ignores case and trailing spaces."""
         if self._engine.dialect.name in ("mysql", "mariadb"):
             exactly = sa.cast(column, sa.LargeBinary) == sa.cast(sa.literal(text), sa.LargeBinary)
             return sa.and_(column == text, exactly)
         return column == text
 
-    def _place(self) -> tuple[sa.Table, dict[str, sa.Column[Any]]]:
+    def _place(self) -> tuple[sa.Table, dict[str, Column]]:
         table, names = self._company.vehicles, self._company.layout.vehicles
         assert isinstance(table, sa.Table), "[vehicles] from is read-only"
         return table, {key: table.c[getattr(names, key)] for key in KEYS}

@@ -14,6 +14,7 @@ from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
 
 from smartcar_ops.database import column_types, engines, selects, token_ages
 from smartcar_ops.database.column_types import letters_of, smartcar_id_of, text_of, tidy
+from smartcar_ops.database.sql_types import Condition, Expression, Query
 from smartcar_ops.errors import DatabaseError
 from smartcar_ops.settings.layout import Layout, Vault
 
@@ -112,12 +113,12 @@ class Company:
         return "contracted" if self._vehicle_column(self.layout.vehicles.access_token) is None else "expanded"
 
     @property
-    def user_id_column(self) -> sa.ColumnElement[Any] | None:
+    def user_id_column(self) -> Expression | None:
         """``users.smartcar_user_id``; None before expand."""
         return self.users.columns.get(self.layout.users.smartcar_user_id)
 
     @property
-    def vehicle_id_column(self) -> sa.ColumnElement[Any] | None:
+    def vehicle_id_column(self) -> Expression | None:
         """``vehicles.smartcar_vehicle_id``; None before expand."""
         return self._vehicle_column(self.layout.vehicles.smartcar_vehicle_id)
 
@@ -134,7 +135,7 @@ class Company:
         )
 
     @property
-    def vehicle_user_id_column(self) -> sa.ColumnElement[Any] | None:
+    def vehicle_user_id_column(self) -> Expression | None:
         """``vehicles.smartcar_user_id``; None if the company stores the id only per user."""
         return self._vehicle_column(self.layout.vehicles.smartcar_user_id)
 
@@ -149,7 +150,7 @@ class Company:
         words = (self.engine.dialect.name, url.host or "", str(url.port or ""), url.database or "")
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
-    def people(self) -> sa.Select[Any]:
+    def people(self) -> Query:
         """Return the query for (user_id, stored, current): the Smartcar id normalized (null if empty) and unchanged."""
         stored = self.user_id_column
         raw = smartcar_id_of(stored) if stored is not None else sa.null()
@@ -160,7 +161,7 @@ class Company:
         )
         return _narrowed(query, self.layout.users.where)
 
-    def cars(self, now: datetime) -> sa.Select[Any]:
+    def cars(self, now: datetime) -> Query:
         """Return the query for the cars.
 
         (local_vehicle_id, user_id, vehicle_id, current, stored_vehicle_user_id, current_vehicle_user_id, token_alive,
@@ -192,7 +193,7 @@ class Company:
             chosen = column_types.is_one_of(identity, part, self._dialect)
             yield from (car for car in self._read_cars(self._asking(now).where(chosen)) if car.local_vehicle_id in part)
 
-    def _asking(self, now: datetime) -> sa.Select[Any]:
+    def _asking(self, now: datetime) -> Query:
         names = self.layout.vehicles
         vin, token, stored = (
             self._vehicle_column(name) for name in (names.vin, names.access_token, names.smartcar_vehicle_id)
@@ -211,7 +212,7 @@ class Company:
         ).order_by(identity)
         return _narrowed(query, names.where)
 
-    def _read_cars(self, query: sa.Select[Any], **options: Any) -> Iterator[Car]:
+    def _read_cars(self, query: Query, **options: Any) -> Iterator[Car]:
         with engines.failures(self.engine, "reading the vehicles"), self.engine.connect() as connection:
             for local, user, known, number, stored, alive, refresh in connection.execute(query, **options):
                 # An expired token is not opened, because that may be a call to a key service.
@@ -296,7 +297,7 @@ class Company:
         """Return the number of vehicles whose token is young but can't be opened by ``open_token``; 0 without one."""
         return sum(car.unopened for car in self.cars_to_ask(now)) if self.vault.open else 0
 
-    def _alive(self, now: datetime) -> sa.ColumnElement[bool]:
+    def _alive(self, now: datetime) -> Condition:
         names = self.layout.vehicles
         token, created = self._vehicle_column(names.access_token), self._vehicle_column(names.token_created_at)
         if token is None or created is None:
@@ -312,16 +313,16 @@ class Company:
         """A car's ``user_id``, in the text form of users' ids."""
         return column_types.owner_of(self._vehicle(self.layout.vehicles.user_id), self.users.c[self.layout.users.id])
 
-    def _parts(self, identity: sa.ColumnElement[Any], ids: Iterable[str]) -> Iterator[set[str]]:
+    def _parts(self, identity: Expression, ids: Iterable[str]) -> Iterator[set[str]]:
         """Return the ids that this column can contain, in batches."""
         valid = sorted({one for one in ids if one in column_types.readings(identity, one, self._dialect)})
         for start in range(0, len(valid), IDS):
             yield set(valid[start : start + IDS])
 
-    def _vehicle(self, name: str) -> sa.ColumnElement[Any]:
+    def _vehicle(self, name: str) -> Expression:
         return self.vehicles.c[name]
 
-    def _vehicle_column(self, name: str) -> sa.ColumnElement[Any] | None:
+    def _vehicle_column(self, name: str) -> Expression | None:
         return self.vehicles.c.get(name) if name else None
 
     def _table(self, section: str, name: str, schema: str, needed: tuple[str, ...]) -> sa.Table:
@@ -388,7 +389,7 @@ class Company:
             advice = "use a column of times, of seconds or milliseconds since 1970, or of ISO text"
             self._refuse("[vehicles] token_created_at", created, token_ages.why_no_time(created, dialect), advice)
 
-    def _refuse(self, key: str, column: sa.ColumnElement[Any], why: str, advice: str) -> None:
+    def _refuse(self, key: str, column: Expression, why: str, advice: str) -> None:
         if why:
             kind = column_types.name_of(column, self.engine.dialect)
             raise DatabaseError(f"database: {key} is the column {column.key!r} ({kind}), which is {why}; {advice}.")
@@ -415,11 +416,11 @@ class Company:
                     )
 
 
-def _filled(column: sa.ColumnElement[Any] | None) -> sa.ColumnElement[bool]:
+def _filled(column: Expression | None) -> Condition:
     if column is None:
         return sa.false()
     return sa.and_(column.is_not(None), sa.func.trim(text_of(column)) != "")
 
 
-def _narrowed(query: sa.Select[*tuple[Any, ...]], where: str) -> sa.Select[*tuple[Any, ...]]:
+def _narrowed(query: Query, where: str) -> Query:
     return query.where(sa.text(f"({where})")) if where else query

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from smartcar_ops.database.column_types import letters_of
+from smartcar_ops.database.sql_types import ColumnType, Condition, Expression
 
 TOKEN_LIFE = timedelta(hours=2)
 """Documented lifetime of a V2 access token; an older one is not sent."""
@@ -50,7 +50,7 @@ JULIAN = 2440587.5
 """The first day of 1970 in SQLite's day count."""
 
 
-def is_young(created: sa.ColumnElement[Any], now: datetime, dialect: str) -> sa.ColumnElement[bool]:
+def is_young(created: Expression, now: datetime, dialect: str) -> Condition:
     """Return the condition that a token's time is less than `TOKEN_LIFE` from now.
 
     The time is a date, seconds or smaller units since 1970, or ISO text. Null and invalid values are not young; no
@@ -70,17 +70,15 @@ def is_young(created: sa.ColumnElement[Any], now: datetime, dialect: str) -> sa.
     return _is_text_between(_tidy(letters_of(created)), *ends, dialect)
 
 
-def _tidy(text: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+def _tidy(text: Expression) -> sa.ColumnElement[str]:
     """Return a time's text normalized and in upper case."""
-    plain: sa.ColumnElement[Any] = sa.func.upper(text)
+    plain: Expression = sa.func.upper(text)
     for word, other in REPLACED:
         plain = sa.func.replace(plain, word, other)
     return sa.func.trim(plain, type_=sa.String(255))
 
 
-def _is_text_between(
-    text: sa.ColumnElement[str], oldest: datetime, latest: datetime, dialect: str
-) -> sa.ColumnElement[bool]:
+def _is_text_between(text: sa.ColumnElement[str], oldest: datetime, latest: datetime, dialect: str) -> Condition:
     """Return the condition that a text is a time between two; casts only what has the format of a number."""
     number = sa.case((text.regexp_match(NUMBER_FORM), sa.cast(text, sa.Numeric(30, 9))))
     local = sa.func.substr(sa.func.replace(sa.func.upper(text), "T", " "), 1, 19, type_=sa.String(19))
@@ -90,7 +88,7 @@ def _is_text_between(
     return sa.or_(_in_span(number, oldest, latest), sa.case((text.regexp_match(TIME_FORM), between)))
 
 
-def _in_span(number: sa.ColumnElement[Any], oldest: datetime, latest: datetime) -> sa.ColumnElement[bool]:
+def _in_span(number: Expression, oldest: datetime, latest: datetime) -> Condition:
     """Return the condition that a number since 1970, in any unit, is between two times."""
     first, last = (int(end.replace(tzinfo=UTC).timestamp()) for end in (oldest, latest))
     wide = sa.BigInteger()
@@ -117,7 +115,7 @@ def _local(moment: datetime, offset: sa.ColumnElement[int], dialect: str) -> sa.
     return sa.cast(sa.func.timestampadd(sa.text("MINUTE"), offset, at), sa.String(19))
 
 
-def _is_young_on_sqlite(created: sa.ColumnElement[Any], oldest: datetime, latest: datetime) -> sa.ColumnElement[bool]:
+def _is_young_on_sqlite(created: Expression, oldest: datetime, latest: datetime) -> Condition:
     """Return the condition of `is_young` on SQLite, where times are text in several formats, or numbers.
 
     Text that SQLite's own function can read is not normalized first, because that takes three times as long as the
@@ -127,7 +125,7 @@ def _is_young_on_sqlite(created: sa.ColumnElement[Any], oldest: datetime, latest
     text = _tidy(sa.cast(value, sa.Text))  # also for a blob that contains text
     days = [JULIAN + end.replace(tzinfo=UTC).timestamp() / 86400 for end in (oldest, latest)]
 
-    def is_between(number: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def is_between(number: Expression) -> Condition:
         return sa.or_(_in_span(number, oldest, latest), number.between(days[0], days[1]))
 
     first, last = (end.isoformat(" ", "seconds") for end in (oldest + timedelta(seconds=1), latest))
@@ -154,7 +152,7 @@ def _with_colon(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     )
 
 
-def as_kept(column: sa.ColumnElement[Any], moment: datetime, dialect: str) -> sa.ColumnElement[Any]:
+def as_kept(column: Expression, moment: datetime, dialect: str) -> Expression:
     """Return a time to the second in the unit or text format of the row's previous value.
 
     If there is none, the column's type decides: with a time zone, seconds since 1970, text, or naive UTC.
@@ -174,9 +172,7 @@ def as_kept(column: sa.ColumnElement[Any], moment: datetime, dialect: str) -> sa
     digits = [
         (sa.and_(no_date, text.like("_" * len(one))), sa.literal(one)) for one in (str(seconds * n) for n in SPANS)
     ]
-    usual: sa.ColumnElement[Any] = (
-        sa.literal(naive, kind) if isinstance(kind, sa.DateTime) else sa.literal(naive.isoformat(" "))
-    )
+    usual: Expression = sa.literal(naive, kind) if isinstance(kind, sa.DateTime) else sa.literal(naive.isoformat(" "))
     if dialect == "sqlite":
         numbers = [(sa.func.typeof(column).in_(("integer", "real")), number)]
         usual = sa.literal(seconds) if _is_number(kind) else usual
@@ -184,11 +180,11 @@ def as_kept(column: sa.ColumnElement[Any], moment: datetime, dialect: str) -> sa
     return sa.case(*forms, *digits, else_=usual)
 
 
-def _is_number(kind: sa.types.TypeEngine[Any]) -> bool:
+def _is_number(kind: ColumnType) -> bool:
     return isinstance(kind, (sa.Integer, sa.Numeric, sa.Float))
 
 
-def why_no_time(column: sa.ColumnElement[Any], dialect: str) -> str:
+def why_no_time(column: Expression, dialect: str) -> str:
     """Return why no age can be read from such a column; empty if it can."""
     kind = column.type
     known = _is_number(kind) or isinstance(kind, sa.DateTime | sa.Date | sa.String | sa.types.NullType)

@@ -23,6 +23,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import Held, utcnow
 from smartcar_ops.database.ledger.runs import Act, Run, Runs
+from smartcar_ops.database.sql_types import Condition, Expression, Query
 from smartcar_ops.database.tables import IDS, Company
 
 CHANGED_LATER = "a later run changed it; undo that first"
@@ -105,7 +106,7 @@ class HeldTwice:
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def _places(self, query: sa.Select[Any], row_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> set[int]:
+    def _places(self, query: Query, row_id: Expression, id: Expression) -> set[int]:
         """Return the query's places whose id another user's row has, unless a person chose another id for that user."""
         other, choice, mine = everybody_holding(self._company), t.choices.c, t.choices.alias("own_choice")
         of = self._ledger.scope.of
@@ -122,7 +123,7 @@ class HeldTwice:
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def _was_given(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def _was_given(self, other_id: Expression, id: Expression) -> Condition:
         """Return the condition that the other user got the id from a run of the kit, and it was not undone."""
         change = t.changes.alias("given").c
         return sa.exists().where(
@@ -133,7 +134,7 @@ class HeldTwice:
             change.undone_by.is_(None),
         )
 
-    def _gives_up(self, other_id: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def _gives_up(self, other_id: Expression, id: Expression) -> Condition:
         """Return the condition that this run itself is about to take back the other user's id."""
         staged = t.stage.alias("given_up").c
         return sa.exists().where(
@@ -143,7 +144,7 @@ class HeldTwice:
             staged.before_value == id,
         )
 
-    def _would_be_shared(self, mine: sa.ColumnElement[bool], readiness: Readiness) -> set[int]:
+    def _would_be_shared(self, mine: Condition, readiness: Readiness) -> set[int]:
         """Return the staged places whose id another user would get by now; only if there is new evidence."""
         with engines.failures(self._engine, "reading the ledger"), self._engine.connect() as connection:
             if evidence_number(connection) == readiness.judged:

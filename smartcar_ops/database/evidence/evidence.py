@@ -7,15 +7,16 @@ for every row.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from smartcar_ops.database.column_types import ID_LENGTH
 from smartcar_ops.database.evidence.workspace import InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.sql_types import Condition, Expression, Query
 from smartcar_ops.text import NIL
 
 SOURCES = ("choice", "external_id", "gone", "management", "redirects", "stored", "tokens", "vins", "webhooks")
@@ -41,7 +42,7 @@ class BitOr(GenericFunction[int]):
 
 
 @compiles(BitOr, "sqlite")
-def _bit_by_bit(sets: BitOr, compiler: Any, **options: Any) -> str:
+def _bit_by_bit(sets: BitOr, compiler: SQLCompiler, **options: object) -> str:
     """SQLite has no such function: add the maximum of each bit."""
     value = compiler.process(sets.clauses, **options)
     return "(" + " + ".join(f"max({value} & {1 << place})" for place in range(len(SOURCES))) + ")"
@@ -61,7 +62,7 @@ class Evidence:
         self._per_vehicle = workspace.per_vehicle
         self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
 
-    def disputed(self) -> sa.Select[Any]:
+    def disputed(self) -> Query:
         """Return (user_id, id, sources) for users whose evidence has more than one id."""
         person, car = self.person, self.car
         several = cte(
@@ -88,7 +89,7 @@ class Evidence:
             .order_by(both.c.user_id, both.c.id)
         )
 
-    def cars(self) -> sa.Select[Any]:
+    def cars(self) -> Query:
         """Return one row per car.
 
         (local_vehicle_id, user_id, current, lowest, highest, sources, vehicle_user_id, current_vehicle_user_id).
@@ -125,7 +126,7 @@ class Evidence:
             rows = rows.outerjoin(users, cars.c.local_vehicle_id == users.c.local_vehicle_id)
         return query.select_from(rows).order_by(sa.func.length(cars.c.local_vehicle_id), cars.c.local_vehicle_id)
 
-    def orphans(self) -> sa.Select[Any]:
+    def orphans(self) -> Query:
         """Return (smartcar_user_id, vehicle_id, mode, first_seen) of connections without a local user."""
         row, people = t.connections, self._people
         linked = cte(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
@@ -147,7 +148,7 @@ class Evidence:
             .order_by(row.c.smartcar_user_id, row.c.vehicle_id)
         )
 
-    def unread_vehicles(self) -> sa.Select[Any]:
+    def unread_vehicles(self) -> Query:
         """Return (vehicle_id, id) of unlinked connected vehicles whose VIN was not read, with one of their users."""
         row = t.connections
         linked = cte(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
@@ -195,7 +196,7 @@ class Evidence:
         )
         return self._workspace.materialize(sa.union_all(connected, sighted), "seen")
 
-    def _counts(self, table: sa.Table) -> sa.ColumnElement[bool]:
+    def _counts(self, table: sa.Table) -> Condition:
         """Return the condition that a row counts; unproved sources do so only for listed Smartcar users."""
         row = t.connections.c
         known = sa.exists().where(self._known, row.smartcar_user_id == table.c.smartcar_user_id)
@@ -203,7 +204,7 @@ class Evidence:
         return sa.or_(proved, table.c.checked == 1, known) if "checked" in table.c else sa.or_(proved, known)
 
     @staticmethod
-    def _through(links: sa.FromClause, table: sa.Table, source: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    def _through(links: sa.FromClause, table: sa.Table, source: Expression) -> Query:
         """Return the Smartcar users in a table of the ledger for the vehicles that cars are linked to."""
         rows = InOrder(links, table, links.c.vehicle_id == table.c.vehicle_id)
         car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
@@ -219,7 +220,7 @@ class Evidence:
         query = self._of_people(query, row).where(self._scope.of(row), self._counts(row))
         return self._workspace.materialize(query.where(_is_id(row.c.smartcar_user_id)), "personal")
 
-    def _of_people(self, query: sa.Select[Any], table: sa.Table) -> sa.Select[Any]:
+    def _of_people(self, query: Query, table: sa.Table) -> Query:
         """Return the query on a table of the ledger; for a few users, only on their rows."""
         if not self._workspace.few:
             return query
@@ -271,7 +272,7 @@ class Evidence:
         return self._workspace.materialize(self._of_people(query, row).where(self._scope.of(row)), "chosen")
 
 
-def _one_id(evidence: sa.FromClause) -> sa.Select[Any]:
+def _one_id(evidence: sa.FromClause) -> Query:
     """Return (user_id, lowest, highest, ever_lowest, ever_highest, sources); the ids are equal if there is only one.
 
     The first two are null if no evidence is live; the next two include evidence that is gone.
@@ -287,7 +288,7 @@ def _one_id(evidence: sa.FromClause) -> sa.Select[Any]:
     ).group_by(evidence.c.user_id)
 
 
-def _is_id(id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+def _is_id(id: Expression) -> Condition:
     """Return the condition that a value can be a Smartcar id; older kits stored others too."""
     return sa.and_(sa.func.length(id) == ID_LENGTH, id != NIL)
 

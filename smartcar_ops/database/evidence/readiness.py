@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 
@@ -19,6 +19,7 @@ from smartcar_ops.database.evidence.user_facts import BETWEEN_IDS, Rules, UserFa
 from smartcar_ops.database.evidence.workspace import Holders, InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.sql_types import CompoundQuery, Condition, Expression, Query
 from smartcar_ops.database.tables import Company
 
 LookUp = Literal["index", "scan", "never"]
@@ -62,9 +63,7 @@ class Readiness:
             company, ledger, rules, judged, "index" if indexed else "scan" if company.count() <= FEW_USERS else "never"
         )
 
-    def checks(
-        self, connection: sa.Connection, table: str, column: str, staged: sa.CTE
-    ) -> Iterator[sa.Select[Any] | None]:
+    def checks(self, connection: sa.Connection, table: str, column: str, staged: sa.CTE) -> Iterator[Query | None]:
         """Return queries for (place, why) of the staged rows that are right to set; each is slower and finds more rows.
 
         ``why`` is null for those rows. The last query also returns the other rows with the reason. None in place of a
@@ -79,7 +78,7 @@ class Readiness:
         else:
             yield None if is_as_judged else self._vehicles(connection, column, staged)
 
-    def _as_planned(self, staged: sa.CTE) -> sa.Select[Any]:
+    def _as_planned(self, staged: sa.CTE) -> Query:
         """Return the users whose cars are the planned ones, if there is no new evidence: nearly all users.
 
         A car whose own column has the same link as the ledger counts as planned, because this run may have set it.
@@ -111,7 +110,7 @@ class Readiness:
             )
         )
 
-    def _owned(self, staged: sa.CTE, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    def _owned(self, staged: sa.CTE, *columns: Expression) -> Query:
         """Return (place, …): the given aggregates over the cars that staged users own now."""
         company = self.company
         names, vehicles = company.layout.vehicles, company.vehicles
@@ -125,7 +124,7 @@ class Readiness:
             query = query.where(owner.between(lowest, highest))
         return query.where(sa.text(f"({names.where})")) if names.where else query
 
-    def _certain(self, staged: sa.CTE) -> sa.Select[Any]:
+    def _certain(self, staged: sa.CTE) -> Query:
         """Return (place, why) of the staged users that are certainly right to set, by one look at each of their cars.
 
         No evidence about the user, past or present, has another id, and some evidence has this one now. That is true
@@ -182,7 +181,7 @@ class Readiness:
         query = query.where(sa.text(f"({names.where})")) if names.where else query
         return cte(query.group_by(staged.c.staged_place), f"verdicts_of_{table.name}")
 
-    def _is_free(self, id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def _is_free(self, id: Expression) -> Condition:
         """Return the condition that no user has an id, as far as a batch checks that."""
         if self.look_up != "index":
             return id.not_in(sa.select(everybody_holding(self.company, anybody=self.look_up == "scan").c.held))
@@ -191,7 +190,7 @@ class Readiness:
         other = self.company.users.alias("other_users")
         return sa.not_(sa.exists().where(self._is_held(other.c[column.name], id)))
 
-    def _users(self, connection: sa.Connection, staged: sa.CTE) -> sa.Select[Any]:
+    def _users(self, connection: sa.Connection, staged: sa.CTE) -> Query:
         standing = cte(UserFacts(self._workspace(connection, staged)).standing(self.rules), "standing")
         row, after = standing.c, staged.c.staged_after_value
         same = sa.or_(row.named == after, sa.and_(row.named.is_(None), after.is_(None)))
@@ -205,7 +204,7 @@ class Readiness:
         joined = staged.outerjoin(standing, row.user_id == staged.c.staged_row_id)
         return sa.select(staged.c.staged_place.label("place"), why.label("why")).select_from(joined)
 
-    def _vehicles(self, connection: sa.Connection, column: str, staged: sa.CTE) -> sa.Select[Any]:
+    def _vehicles(self, connection: sa.Connection, column: str, staged: sa.CTE) -> Query:
         facts = UserFacts(self._workspace(connection, staged, with_cars=True))
         standing = cte(facts.standing(self.rules), "standing")
         car = cte(facts.cars().order_by(None), "cars_now")
@@ -238,12 +237,12 @@ class Readiness:
         is_owner = column_types.is_owner(owner, identity, owners.c.user_id, connection.dialect.name)
         now = datetime.now(UTC)
         people = company.people().select_from(InOrder(owners, users, is_user))
-        cars = company.cars(now).select_from(InOrder(owners, vehicles, is_owner))
+        cars: Query | CompoundQuery = company.cars(now).select_from(InOrder(owners, vehicles, is_owner))
         if with_cars:  # a car may have no user
             is_car = column_types.is_named(
                 vehicles.c[names.vehicles.id], staged.c.staged_row_id, connection.dialect.name
             )
-            cars = sa.union(cars, company.cars(now).select_from(InOrder(staged, vehicles, is_car)))  # type: ignore[assignment]
+            cars = sa.union(cars, company.cars(now).select_from(InOrder(staged, vehicles, is_car)))
         return Workspace(
             connection,
             cte(people, "people"),
@@ -265,7 +264,7 @@ class Readiness:
         holding = everybody_holding(self.company, anybody=self.look_up == "scan")
         return Holders(holding, holding.c.user_id, lambda id: holding.c.held == id)
 
-    def _is_held(self, held: sa.ColumnElement[Any], id: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def _is_held(self, held: Expression, id: Expression) -> Condition:
         """Return the condition that a row has an id, by the column's index; stored text may be in upper case."""
         letters = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [id]
         dialect = self.company.engine.dialect.name
@@ -280,7 +279,7 @@ def everybody_holding(company: Company, *, anybody: bool = True) -> sa.CTE:
         text_of(users.c[company.layout.users.id]).label("user_id"), tidy(smartcar_id_of(column)).label("held")
     )
     chosen = rows.where(column.is_not(None) if anybody else sa.false())
-    return cte(chosen, "holding")  # type: ignore[arg-type]
+    return cte(chosen, "holding")
 
 
 def _has_index(company: Company, column: str) -> bool:

@@ -6,7 +6,6 @@ The rules are passed in as data and become one ``CASE``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,6 +14,7 @@ from smartcar_ops.database.evidence.evidence import Evidence
 from smartcar_ops.database.evidence.workspace import InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import V2_STATE
+from smartcar_ops.database.sql_types import Condition, Expression, Query
 from smartcar_ops.text import NIL, SHAPE
 
 PATTERN = f"^{SHAPE.replace('?:', '')}$"
@@ -34,7 +34,7 @@ class UserFacts(Evidence):
         super().__init__(workspace)
         self._subscriptions_known = workspace.subscriptions_known
 
-    def judged(self, rules: Rules) -> sa.Select[Any]:
+    def judged(self, rules: Rules) -> Query:
         """Return one row per user, with its bucket.
 
         (user_id, stored, current, named, sources, bucket, vehicles, vehicles_unlinked, make, and every fact). Shorter
@@ -44,7 +44,7 @@ class UserFacts(Evidence):
         bucket = sa.case(*((self._all(facts, wanted), name) for name, wanted in rules[:-1]), else_=rules[-1][0])
         return sa.select(facts, bucket.label("bucket")).order_by(sa.func.length(facts.c.user_id), facts.c.user_id)
 
-    def counted(self, rules: Rules) -> sa.Select[Any]:
+    def counted(self, rules: Rules) -> Query:
         """Return (bucket, users), counted in the database."""
         judged = self.judged(rules).order_by(None).subquery()
         return sa.select(judged.c.bucket, sa.func.count().label("users")).group_by(judged.c.bucket)
@@ -148,7 +148,7 @@ class UserFacts(Evidence):
             "split",
         )
 
-    def standing(self, rules: Rules) -> sa.Select[Any]:
+    def standing(self, rules: Rules) -> Query:
         """Return (user_id, named, decision, chosen, bucket): what a backfill would decide now, for a few users.
 
         ``decision`` is ``set`` if it would write the named id, ``conflict`` if a person must decide, otherwise
@@ -204,7 +204,7 @@ class UserFacts(Evidence):
         users = sa.select(weighed.c.user_id).select_from(rows)
         return cte(users.where(other.user_id != weighed.c.user_id, sa.not_(moves_on)).distinct(), "held_elsewhere")
 
-    def shared(self) -> sa.Select[Any]:
+    def shared(self) -> Query:
         """Return the ids that two users have or would get."""
         return sa.select(self._duplicate_ids(self._weighed()).c.id)
 
@@ -287,7 +287,7 @@ class UserFacts(Evidence):
             .outerjoin(own, weighed.c.user_id == own.c.user_id)
             .outerjoin(connected_ids, weighed.c.stored == connected_ids.c.id)
         )
-        vehicles_unsubscribed: sa.ColumnElement[Any] = sa.cast(sa.null(), sa.Integer)
+        vehicles_unsubscribed: Expression = sa.cast(sa.null(), sa.Integer)
         if unsubscribed is not None:
             rows = rows.outerjoin(unsubscribed, weighed.c.user_id == unsubscribed.c.user_id)
             vehicles_unsubscribed = sa.func.coalesce(unsubscribed.c.unsubscribed, 0)
@@ -320,7 +320,7 @@ class UserFacts(Evidence):
         )
 
     @staticmethod
-    def _holds(weighed: sa.CTE) -> sa.ColumnElement[Any]:
+    def _holds(weighed: sa.CTE) -> Expression:
         """Return the id that a user has or would get; a person's choice overrides the stored id."""
         would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
         held = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))
@@ -357,10 +357,10 @@ class UserFacts(Evidence):
         return cte(sa.union(connected, sighted), "connected_ids")
 
     @staticmethod
-    def _all(facts: sa.Subquery, wanted: Sequence[tuple[str, bool]]) -> sa.ColumnElement[bool]:
+    def _all(facts: sa.Subquery, wanted: Sequence[tuple[str, bool]]) -> Condition:
         return sa.and_(sa.true(), *(facts.c[name] == int(value) for name, value in wanted))
 
 
-def _bit(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+def _bit(condition: Condition) -> sa.ColumnElement[int]:
     """Return 1 or 0, never null, because databases return booleans differently."""
     return sa.case((condition, 1), else_=0)

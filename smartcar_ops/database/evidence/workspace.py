@@ -16,9 +16,11 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from smartcar_ops.database import bulk_read, engines
 from smartcar_ops.database.ledger.ledger import CHUNK, SUBSCRIPTIONS, Ledger, Scope
+from smartcar_ops.database.sql_types import ColumnType, CompoundQuery, Condition, Expression, Query
 from smartcar_ops.database.tables import Company
 
 MATERIALIZING = ("postgresql", "sqlite")
@@ -33,8 +35,8 @@ class Holders:
     """All users again, to find who has an id: their id as text, and the condition that a row has a Smartcar user id."""
 
     table: sa.FromClause
-    user_id: sa.ColumnElement[Any]
-    holds: Callable[[sa.ColumnElement[Any]], sa.ColumnElement[bool]]
+    user_id: Expression
+    holds: Callable[[Expression], Condition]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Workspace:
     """How to find the users who have an id; only for a few users."""
     _materialized: dict[str, sa.FromClause] = field(default_factory=dict, init=False, repr=False)
 
-    def materialize(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause:
+    def materialize(self, query: Query | CompoundQuery, name: str) -> sa.FromClause:
         """Return an intermediate result that several queries use, computed once for this workspace.
 
         It is a temporary table, dropped with the connection's transaction; if none can be created, a CTE of each query.
@@ -65,7 +67,7 @@ class Workspace:
             self._materialized[name] = cte(query, name) if table is None else table
         return self._materialized[name]
 
-    def _temporary_table(self, query: sa.Select[Any] | sa.CompoundSelect[Any], name: str) -> sa.FromClause | None:
+    def _temporary_table(self, query: Query | CompoundQuery, name: str) -> sa.FromClause | None:
         if self.few or self.connection.dialect.name not in MATERIALIZING:
             return None
         create = sa.CreateTableAs(query, f"smartcar_ops_{name}_", temporary=True)
@@ -77,13 +79,13 @@ class Workspace:
             return None
         return _by_name(create.table)
 
-    def rows(self, query: sa.Select[Any]) -> Iterator[dict[str, Any]]:
+    def rows(self, query: Query) -> Iterator[dict[str, Any]]:
         """Return the rows of a query with few rows."""
         with engines.failures(self.connection.engine, "judging the users"):
             for row in self.connection.execute(query).mappings():
                 yield dict(row)
 
-    def tables(self, query: sa.Select[Any]) -> Iterator[pa.Table]:
+    def tables(self, query: Query) -> Iterator[pa.Table]:
         """Return the query's rows in batches, as Arrow tables of text, integers and times, with constant memory."""
         types = {column.name: _arrow(column.type) for column in query.selected_columns}
         with engines.failures(self.connection.engine, "judging the users"):
@@ -93,7 +95,7 @@ class Workspace:
                 yield from bulk_read.fetched(self.connection, query, types)
 
 
-def _arrow(kind: sa.types.TypeEngine[Any]) -> pa.DataType:
+def _arrow(kind: ColumnType) -> pa.DataType:
     if isinstance(kind, sa.Integer):
         return pa.int64()
     return pa.timestamp("us") if isinstance(kind, sa.DateTime) else pa.string()
@@ -114,7 +116,7 @@ def open_workspace(company: Company, ledger: Ledger, now: datetime) -> Iterator[
         connection.rollback()
 
 
-def _copy(company: Company, connection: sa.Connection, query: sa.Select[Any], name: str) -> sa.TableClause:
+def _copy(company: Company, connection: sa.Connection, query: Query, name: str) -> sa.TableClause:
     columns = [
         sa.Column(column.name, sa.Integer if column.name in ("token_alive", "has_vin") else sa.String)
         for column in query.selected_columns
@@ -132,7 +134,7 @@ def _by_name(table: sa.Table) -> sa.TableClause:
     return sa.table(table.name, *(sa.column(column.name, column.type) for column in table.columns))
 
 
-def cte(query: sa.Select[Any] | sa.CompoundSelect[Any], name: str, *, once: bool = True) -> sa.CTE:
+def cte(query: Query | CompoundQuery, name: str, *, once: bool = True) -> sa.CTE:
     """Return the query as a CTE that is computed once; otherwise SQLite repeats it for every row it is joined to.
 
     Without ``once``, PostgreSQL may inline it, run it in parallel and store nothing.
@@ -155,12 +157,13 @@ class InOrder(sa.Join):
 
 
 @compiles(InOrder)
-def _as_any_join(join: InOrder, compiler: Any, **options: Any) -> str:
+def _as_any_join(join: InOrder, compiler: Any, **options: object) -> str:
     return str(compiler.visit_join(join, **options))
 
 
 @compiles(InOrder, "sqlite")
-def _as_cross_join(join: InOrder, compiler: Any, **options: Any) -> str:
+def _as_cross_join(join: InOrder, compiler: SQLCompiler, **options: object) -> str:
+    assert join.onclause is not None, "without a condition, SQLAlchemy derives one"
     left, right = (compiler.process(side, **{**options, "asfrom": True}) for side in (join.left, join.right))
     condition = compiler.process(join.onclause, **{**options, "asfrom": False})
     return f"{left} CROSS JOIN {right} ON {condition}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
@@ -12,6 +12,7 @@ from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import CHUNK, Ledger
 from smartcar_ops.database.ledger.locks import Held
+from smartcar_ops.database.sql_types import Condition, Query
 
 COLUMNS = (
     t.changes.c.run_id,
@@ -26,10 +27,6 @@ COLUMNS = (
     t.changes.c.reason,
 )
 """The columns of a recorded change under the contract's names, and the reason of a skipped or failed one."""
-
-
-Condition = sa.ColumnElement[bool]
-"""A condition that selects recorded changes."""
 
 
 def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Any]]:
@@ -124,7 +121,7 @@ def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequenc
         return int(count), connection.execute(query.order_by("place").limit(rows)).all()
 
 
-def way_back(condition: Condition) -> sa.Select[Any]:
+def way_back(condition: Condition) -> Query:
     """Return the query for the staged rows that would undo these changes."""
     of = t.changes.c
     return sa.select(
@@ -149,7 +146,7 @@ def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, S
         return int(count), connection.execute(query).all()
 
 
-Written = sa.Select[Any]
+Written: TypeAlias = "sa.Select[int, str, str, str, str | None]"
 """A query for (place, table, row id, column, after) of written changes."""
 
 

@@ -18,6 +18,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import TableNames, table_names
 from smartcar_ops.database.ledger.versions import LedgerVersion
+from smartcar_ops.database.sql_types import Condition, Query
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
 from smartcar_ops.settings import file_modes
@@ -52,7 +53,7 @@ class Scope:
         """Return the same service and mode, with the tables of this company's layout."""
         return replace(self, layout=table_names(company).key)
 
-    def of(self, table: sa.FromClause) -> sa.ColumnElement[bool]:
+    def of(self, table: sa.FromClause) -> Condition:
         """Return the condition that a row of a ledger table belongs to this scope."""
         return sa.and_(*(table.c[name] == value for name, value in self._columns(table).items()))
 
@@ -286,7 +287,7 @@ class Ledger:
             number = row.token + 1 + secrets.randbelow(1 << 31)
             connection.execute(sa.update(t.fences).where(row.name == t.EVIDENCE_FENCE).values(token=number))
 
-    def _rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+    def _rows(self, query: Query) -> list[dict[str, Any]]:
         with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.sql_types import Condition
 from smartcar_ops.errors import LockedError, SmartcarOpsError
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _process_list() -> str:
     return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 
 
-def _beat(ledger: Ledger, mine: sa.ColumnElement[bool], done: threading.Event) -> None:
+def _beat(ledger: Ledger, mine: Condition, done: threading.Event) -> None:
     statement = sa.update(t.locks).where(mine)
     while not done.wait(BEAT):
         try:

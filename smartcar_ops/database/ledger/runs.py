@@ -17,6 +17,7 @@ from smartcar_ops.database.ledger import locks
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import WRITER, Held, operator, utcnow
+from smartcar_ops.database.sql_types import Query
 from smartcar_ops.errors import LockedError
 from smartcar_ops.storage.run_folder import STAMP
 
@@ -288,7 +289,7 @@ class Runs:
             query = query.where(t.runs.c.status == status)
         return self._read(query)
 
-    def _read(self, query: sa.Select[Any]) -> list[Run]:
+    def _read(self, query: Query) -> list[Run]:
         with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return list(map(Run.of_row, rows))

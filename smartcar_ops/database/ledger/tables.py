@@ -10,10 +10,11 @@ come right after the scope.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
+
+from smartcar_ops.database.sql_types import Column
 
 metadata = sa.MetaData()
 
@@ -40,15 +41,15 @@ def as_kept(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
-def _table(name: str, *columns: sa.Column[Any] | sa.Index) -> sa.Table:
+def _table(name: str, *columns: Column | sa.Index) -> sa.Table:
     return sa.Table(f"smartcar_ops_{name}", metadata, *columns)
 
 
-def _scope() -> tuple[sa.Column[Any], ...]:
+def _scope() -> tuple[Column, ...]:
     return sa.Column("service", WORD, primary_key=True), sa.Column("mode", WORD, primary_key=True)
 
 
-def _local_scope() -> tuple[sa.Column[Any], ...]:
+def _local_scope() -> tuple[Column, ...]:
     """The scope of rows with the company's own ids; with the layout, because two tables may have the same ids."""
     return *_scope(), sa.Column("layout", WORD, primary_key=True)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import sqlalchemy as sa
 from alembic import context, op
+
+from smartcar_ops.database.sql_types import Column
 
 
 def layout() -> tuple[str, dict[str, str]]:
@@ -30,7 +31,7 @@ def has_index(table: str, name: str) -> bool:
     return name in {known["name"] for known in sa.inspect(op.get_bind()).get_indexes(table)}
 
 
-def add_column(table: str, column: sa.Column[Any]) -> None:
+def add_column(table: str, column: Column) -> None:
     """Add a column."""
     if not has_column(table, column.name):
         op.add_column(table, column)
