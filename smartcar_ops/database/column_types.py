@@ -195,7 +195,7 @@ def tidy(value: Expression) -> sa.ColumnElement[str]:
 # Finding and writing
 
 
-def value_of(column: Expression, text: Expression, dialect: str) -> Expression:
+def value_of(column: Expression, text: sa.ColumnElement[str], dialect: str) -> Expression:
     """Return a text as a value of the column: the reverse of `text_of` and `smartcar_id_of`."""
     if _is_bytes(column):
         return _Unhex(text)
@@ -207,7 +207,7 @@ def value_of(column: Expression, text: Expression, dialect: str) -> Expression:
     return sa.cast(text, kind)
 
 
-def is_named(identity: Expression, named: Expression, dialect: str) -> Condition:
+def is_named(identity: Expression, named: sa.ColumnElement[str], dialect: str) -> Condition:
     """Return the condition that a row's id has this text; compares in the id's own type, to use its index."""
     kind, exactly = identity.type, is_same(text_of(identity), named, dialect)
     if dialect == "sqlite":
@@ -224,14 +224,14 @@ def is_named(identity: Expression, named: Expression, dialect: str) -> Condition
     return identity == (sa.collate(named, collation) if collation else named)
 
 
-def is_owner(column: Expression, identity: Expression, named: Expression, dialect: str) -> Condition:
+def is_owner(column: Expression, identity: Expression, named: sa.ColumnElement[str], dialect: str) -> Condition:
     """Return the condition that a car's ``user_id`` is this user's id; uses its index if both columns have one type."""
     if type(column.type) is type(identity.type):
         return is_named(column, named, dialect)
     return owner_of(column, identity) == named
 
 
-def _sqlite_forms(kind: ColumnType, named: Expression) -> list[Expression]:
+def _sqlite_forms(kind: ColumnType, named: sa.ColumnElement[str]) -> list[Expression]:
     """Return the values that may have this text, because a SQLite column can contain any type.
 
     An integer column converts text by itself, and for digits no bytes are searched.
@@ -241,7 +241,7 @@ def _sqlite_forms(kind: ColumnType, named: Expression) -> list[Expression]:
     return [named, sa.cast(named, sa.Numeric), _Unhex(named)]
 
 
-def is_same(text: Expression, other: Expression, dialect: str) -> Condition:
+def is_same(text: sa.ColumnElement[str], other: sa.ColumnElement[str], dialect: str) -> Condition:
     """Return the condition that two texts are identical; MySQL's own comparison ignores case and trailing spaces."""
     if dialect not in MYSQL:
         return text == other
@@ -305,7 +305,7 @@ def _fits(value: Any) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
-def _collated_as(identity: Expression, named: Expression) -> Expression:
+def _collated_as(identity: Expression, named: sa.ColumnElement[str]) -> Expression:
     """Return a text in the id's own character set and collation, or those of its table."""
     collation = getattr(identity.type, "collation", None)
     options = getattr(getattr(identity, "table", None), "kwargs", {})

@@ -278,7 +278,7 @@ class RowWriter:
         staged: sa.FromClause,
         rows: sa.FromClause,
         outcome: sa.ColumnElement[str],
-        reason: Expression | None = None,
+        reason: sa.ColumnElement[str] | None = None,
     ) -> sa.Insert:
         """Return the insert that records a batch's staged rows, each with its outcome."""
         values: dict[str, Expression] = {
@@ -422,12 +422,12 @@ class RowWriter:
         _, identity, _ = self._place(section)
         return column_types.is_named(identity, staged.c.staged_row_id, self._engine.dialect.name)
 
-    def _holds(self, column: Expression, text: Expression) -> Condition:
+    def _holds(self, column: Expression, text: sa.ColumnElement[str]) -> Condition:
         """Return the condition that a column has exactly this Smartcar id or text; null for no text."""
         same = column_types.is_same(column_types.smartcar_id_of(column), text, self._engine.dialect.name)
         return sa.or_(sa.and_(column.is_(None), text.is_(None)), same)
 
-    def _value(self, column: Expression, text: Expression) -> Expression:
+    def _value(self, column: Expression, text: sa.ColumnElement[str]) -> Expression:
         """Return a text as a value of the column."""
         return column_types.value_of(column, text, self._engine.dialect.name)
 

@@ -70,9 +70,9 @@ def is_young(created: Expression, now: datetime, dialect: str) -> Condition:
     return _is_text_between(_tidy(letters_of(created)), *ends, dialect)
 
 
-def _tidy(text: Expression) -> sa.ColumnElement[str]:
+def _tidy(text: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
     """Return a time's text normalized and in upper case."""
-    plain: Expression = sa.func.upper(text)
+    plain: sa.ColumnElement[str] = sa.func.upper(text)
     for word, other in REPLACED:
         plain = sa.func.replace(plain, word, other)
     return sa.func.trim(plain, type_=sa.String(255))

@@ -16,7 +16,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from smartcar_ops.database.column_types import ID_LENGTH
 from smartcar_ops.database.evidence.workspace import InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
-from smartcar_ops.database.sql_types import Condition, Expression, Query
+from smartcar_ops.database.sql_types import Condition, Query
 from smartcar_ops.text import NIL
 
 SOURCES = ("choice", "external_id", "gone", "management", "redirects", "stored", "tokens", "vins", "webhooks")
@@ -204,7 +204,7 @@ class Evidence:
         return sa.or_(proved, table.c.checked == 1, known) if "checked" in table.c else sa.or_(proved, known)
 
     @staticmethod
-    def _through(links: sa.FromClause, table: sa.Table, source: Expression) -> Query:
+    def _through(links: sa.FromClause, table: sa.Table, source: sa.ColumnElement[int]) -> Query:
         """Return the Smartcar users in a table of the ledger for the vehicles that cars are linked to."""
         rows = InOrder(links, table, links.c.vehicle_id == table.c.vehicle_id)
         car = links.c.user_id, links.c.local_vehicle_id, links.c.vehicle_id
@@ -288,7 +288,7 @@ def _one_id(evidence: sa.FromClause) -> Query:
     ).group_by(evidence.c.user_id)
 
 
-def _is_id(id: Expression) -> Condition:
+def _is_id(id: sa.ColumnElement[str]) -> Condition:
     """Return the condition that a value can be a Smartcar id; older kits stored others too."""
     return sa.and_(sa.func.length(id) == ID_LENGTH, id != NIL)
 

@@ -181,7 +181,7 @@ class Readiness:
         query = query.where(sa.text(f"({names.where})")) if names.where else query
         return cte(query.group_by(staged.c.staged_place), f"verdicts_of_{table.name}")
 
-    def _is_free(self, id: Expression) -> Condition:
+    def _is_free(self, id: sa.ColumnElement[str]) -> Condition:
         """Return the condition that no user has an id, as far as a batch checks that."""
         if self.look_up != "index":
             return id.not_in(sa.select(everybody_holding(self.company, anybody=self.look_up == "scan").c.held))
@@ -264,7 +264,7 @@ class Readiness:
         holding = everybody_holding(self.company, anybody=self.look_up == "scan")
         return Holders(holding, holding.c.user_id, lambda id: holding.c.held == id)
 
-    def _is_held(self, held: Expression, id: Expression) -> Condition:
+    def _is_held(self, held: Expression, id: sa.ColumnElement[str]) -> Condition:
         """Return the condition that a row has an id, by the column's index; stored text may be in upper case."""
         letters = [id, sa.func.upper(id)] if isinstance(held.type, sa.String) else [id]
         dialect = self.company.engine.dialect.name

@@ -14,7 +14,7 @@ from smartcar_ops.database.evidence.evidence import Evidence
 from smartcar_ops.database.evidence.workspace import InOrder, Workspace, cte
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import V2_STATE
-from smartcar_ops.database.sql_types import Condition, Expression, Query
+from smartcar_ops.database.sql_types import Condition, Query
 from smartcar_ops.text import NIL, SHAPE
 
 PATTERN = f"^{SHAPE.replace('?:', '')}$"
@@ -287,7 +287,7 @@ class UserFacts(Evidence):
             .outerjoin(own, weighed.c.user_id == own.c.user_id)
             .outerjoin(connected_ids, weighed.c.stored == connected_ids.c.id)
         )
-        vehicles_unsubscribed: Expression = sa.cast(sa.null(), sa.Integer)
+        vehicles_unsubscribed: sa.ColumnElement[int] = sa.cast(sa.null(), sa.Integer)
         if unsubscribed is not None:
             rows = rows.outerjoin(unsubscribed, weighed.c.user_id == unsubscribed.c.user_id)
             vehicles_unsubscribed = sa.func.coalesce(unsubscribed.c.unsubscribed, 0)
@@ -320,7 +320,7 @@ class UserFacts(Evidence):
         )
 
     @staticmethod
-    def _holds(weighed: sa.CTE) -> Expression:
+    def _holds(weighed: sa.CTE) -> sa.ColumnElement[str]:
         """Return the id that a user has or would get; a person's choice overrides the stored id."""
         would_get = sa.case((weighed.c.contradicted == 0, weighed.c.named))
         held = sa.case((weighed.c.malformed == 0, sa.func.coalesce(weighed.c.stored, would_get)))

@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from smartcar_ops.database import bulk_read, engines
 from smartcar_ops.database.ledger.ledger import CHUNK, SUBSCRIPTIONS, Ledger, Scope
-from smartcar_ops.database.sql_types import ColumnType, CompoundQuery, Condition, Expression, Query
+from smartcar_ops.database.sql_types import ColumnType, CompoundQuery, Condition, Query
 from smartcar_ops.database.tables import Company
 
 MATERIALIZING = ("postgresql", "sqlite")
@@ -35,8 +35,8 @@ class Holders:
     """All users again, to find who has an id: their id as text, and the condition that a row has a Smartcar user id."""
 
     table: sa.FromClause
-    user_id: Expression
-    holds: Callable[[Expression], Condition]
+    user_id: sa.ColumnElement[str]
+    holds: Callable[[sa.ColumnElement[str]], Condition]
 
 
 @dataclass(frozen=True)
