@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.errors import AuthenticationError, NotPermittedError, SmartcarError
@@ -38,12 +38,13 @@ def compare_tokens(v3: V3, pair: LinkedVehicle) -> Found | None:
     return "same" if _is_same(_by_code(application), _by_code(user)) else "differs"
 
 
-def _by_code(body: Any) -> dict[str, dict[str, Any]]:
-    rows = (mapping(row) for row in mapping(body).get("data") or ())
+def _by_code(body: object) -> dict[str, dict[str, object]]:
+    listed = mapping(body).get("data")
+    rows = (mapping(row) for row in listed) if isinstance(listed, list) else ()
     return {str(row.get("id")): row for row in rows}
 
 
-def _is_same(one: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> bool:
+def _is_same(one: dict[str, dict[str, object]], other: dict[str, dict[str, object]]) -> bool:
     if set(one) != set(other):
         return False
     return all(

@@ -162,12 +162,15 @@ class UserTokens:
         if "json" not in content_type.lower():
             raise self._unexpected(f"answered with {content_type.split(';')[0]}; expected JSON", response.status_code)
         body = mapping(body_of(response))
+        tokens: dict[str, str] = {}
         for key in ("access_token", "refresh_token"):
-            if not isinstance(body.get(key), str) or not re.fullmatch(r"[!-~]+", body[key]):
+            token = body.get(key)
+            if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
                 raise self._unexpected(f"answered without a usable {key}", response.status_code)
+            tokens[key] = token
         lifetime = body.get("expires_in")
         seconds = float(lifetime) if isinstance(lifetime, int | float) else LIFE
-        return TokenPair(body["access_token"], body["refresh_token"], seconds)
+        return TokenPair(tokens["access_token"], tokens["refresh_token"], seconds)
 
     def _basic(self) -> str:
         pair = f"{self._credentials.application_id}:{self._credentials.v2_client_secret.get_secret_value()}"

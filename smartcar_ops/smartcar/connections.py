@@ -8,7 +8,7 @@ import re
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 from smartcar_ops.errors import NotSmartcarError
 from smartcar_ops.smartcar import json_values
@@ -39,7 +39,7 @@ class Connection:
     permissions: tuple[str, ...]
     external_id: str | None
     created_at: datetime | None
-    other: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    other: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
     """Unknown members, as received."""
 
 
@@ -78,7 +78,7 @@ def listing_of(rows: Iterable[ListedRow], mode: str, *, complete: bool) -> Conne
     return ConnectionList(tuple(by_key.values()), complete, dropped)
 
 
-def read_connection(row: Any, oddities: Oddities | None = None) -> Connection:
+def read_connection(row: object, oddities: Oddities | None = None) -> Connection:
     """Parse a connection; NotSmartcarError unless it has one user and one vehicle."""
     connections = read_row(row, oddities).connections
     if len(connections) != 1:
@@ -87,7 +87,7 @@ def read_connection(row: Any, oddities: Oddities | None = None) -> Connection:
     return connections[0]
 
 
-def read_row(row: Any, oddities: Oddities | None = None) -> ListedRow:
+def read_row(row: object, oddities: Oddities | None = None) -> ListedRow:
     """Parse a row of the list; user and vehicle are read from ``relationships`` and from ``attributes``.
 
     If the two places have different users, the row gives a connection for both, so that a person sees it. If they
@@ -107,7 +107,22 @@ def read_row(row: Any, oddities: Oddities | None = None) -> ListedRow:
     return ListedRow(connections, details["mode"], key)
 
 
-def _details(row: Any, odd: Oddities) -> dict[str, Any]:
+class _Details(TypedDict):
+    """Everything of a connection but its user and vehicle."""
+
+    id: str
+    mode: str
+    make: str
+    model: str
+    year: int | None
+    powertrain: str
+    permissions: tuple[str, ...]
+    external_id: str | None
+    created_at: datetime | None
+    other: Mapping[str, object]
+
+
+def _details(row: object, odd: Oddities) -> _Details:
     """Return everything of a connection but its user and vehicle."""
     attributes = mapping(mapping(row).get("attributes"))
     vehicle, person = mapping(attributes.get("vehicle")), mapping(attributes.get("user"))
@@ -130,7 +145,7 @@ def _details(row: Any, odd: Oddities) -> dict[str, Any]:
     }
 
 
-def _ids(row: Any, what: str, odd: Oddities) -> list[str]:
+def _ids(row: object, what: str, odd: Oddities) -> list[str]:
     """Return the different ids of a row's user or vehicle, the one in ``relationships`` first."""
     attributes, related = mapping(mapping(row).get("attributes")), mapping(mapping(row).get("relationships"))
     given = (mapping(mapping(related.get(what)).get("data")).get("id"), mapping(attributes.get(what)).get("id"))
@@ -140,6 +155,6 @@ def _ids(row: Any, what: str, odd: Oddities) -> list[str]:
     return found
 
 
-def _fingerprint(row: Any) -> str:
+def _fingerprint(row: object) -> str:
     """Return a key for a row that can't be read."""
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode("utf-8", "replace")).hexdigest()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import httpx
 
 from smartcar_ops.errors import NotSmartcarError
-from smartcar_ops.smartcar.error_responses import body_of, request_id
+from smartcar_ops.smartcar.error_responses import body_of, mapping, request_id
 from smartcar_ops.smartcar.pagination import read_page
 
 MOST_PAGES = 50
@@ -23,7 +22,7 @@ class Document:
     A paged list is one document with all rows; ``pages`` is the number of its requests.
     """
 
-    body: Any = field(repr=False)
+    body: object = field(repr=False)
     request_id: str | None = None
     seconds: float = 0.0
     pages: int = 1
@@ -40,7 +39,7 @@ def joined(ask: Callable[[str], Document], url: str, what: str) -> Document:
     NotSmartcarError if it is not a list, or its pages form a loop or exceed `MOST_PAGES`.
     """
     first = latest = ask(url)
-    rows, visited = list[Any](), {url}
+    rows, visited = list[object](), {url}
     while True:
         page = read_page(latest.body, url, what)
         rows += page.rows
@@ -53,4 +52,4 @@ def joined(ask: Callable[[str], Document], url: str, what: str) -> Document:
         first = replace(first, seconds=first.seconds + latest.seconds)
     if len(visited) == 1:
         return first
-    return replace(first, body={**first.body, "data": rows}, pages=len(visited))
+    return replace(first, body={**mapping(first.body), "data": rows}, pages=len(visited))

@@ -11,7 +11,6 @@ import math
 import re
 import time
 from datetime import UTC
-from typing import Any
 
 import httpx
 
@@ -39,23 +38,23 @@ BY_STATUS: dict[int, tuple[type[errors.SmartcarError], str]] = {
 }
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, object]:
     """Return the value if it is a JSON object, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def text(value: Any) -> str | None:
+def text(value: object) -> str | None:
     """Return the value as text if it is a non-empty scalar, otherwise None."""
     return str(value) if isinstance(value, str | int | float) and str(value) else None
 
 
-def word(value: Any) -> str | None:
+def word(value: object) -> str | None:
     """Return the value if it is a keyword such as ``VEHICLE_STATE``; a sentence may contain personal data."""
     keyword = text(value)
     return keyword if keyword and re.fullmatch(r"[\w.:-]{1,64}", keyword) else None
 
 
-def body_of(response: httpx.Response) -> Any:
+def body_of(response: httpx.Response) -> object:
     """Return the JSON of a response; NotSmartcarError if it is not JSON (a proxy's page, a truncated body)."""
     try:
         return json_values.loads(response.content)
@@ -98,13 +97,13 @@ def failure(response: httpx.Response, what: str, oddities: Oddities | None = Non
     )
 
 
-def request_id(response: httpx.Response, error: dict[str, Any]) -> str | None:
+def request_id(response: httpx.Response, error: dict[str, object]) -> str | None:
     """Return Smartcar's id of the request, from wherever this API version puts it."""
     debug = mapping(mapping(error.get("meta")).get("debug"))
     return text(response.headers.get("sc-request-id") or error.get("requestId") or debug.get("requestId"))
 
 
-def resolution(value: Any) -> str | None:
+def resolution(value: object) -> str | None:
     """Return Smartcar's resolution of an error; older bodies have text, newer ones an object."""
     return text(mapping(value).get("type")) if isinstance(value, dict) else text(value)
 

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
@@ -157,7 +156,7 @@ def read_event(raw: bytes | str) -> Event:
     )
 
 
-def _triggers(listed: Any) -> tuple[str, ...]:
+def _triggers(listed: object) -> tuple[str, ...]:
     """Return the types of the triggers; a missing list is normal."""
     return tuple(word(mapping(row).get("type")) or "" for row in listed) if isinstance(listed, list) else ()
 

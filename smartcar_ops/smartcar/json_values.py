@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 
-def parse(value: Any) -> datetime | None:
+def parse(value: object) -> datetime | None:
     """Return a time in UTC; None if the value is not a time.
 
     Text is ISO 8601. A number is milliseconds since 1970 from 1e11, or seconds from 1e9; smaller ones are no time.
@@ -52,7 +52,7 @@ def _may_be_deep(text: str | bytes) -> bool:
     return text.count("[") + text.count("{") > DEEPEST
 
 
-def is_deep(value: Any) -> bool:
+def is_deep(value: object) -> bool:
     """Return whether a value is nested deeper than `DEEPEST`."""
     level = [value]
     for _ in range(DEEPEST):

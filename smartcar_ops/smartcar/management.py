@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic import SecretStr
 
@@ -117,7 +116,8 @@ class ManagementV2:
 
     def connections_page(self, mode: str) -> int:
         """Return the number of connections on a first page of size 1; one unit. It shows that the token works."""
-        return len(mapping(self._get("/management/connections", {"limit": "1", "mode": mode})).get("connections") or ())
+        rows = mapping(self._get("/management/connections", {"limit": "1", "mode": mode})).get("connections")
+        return len(rows) if isinstance(rows, list) else 0
 
     def _page(self, mode: str, cursor: str) -> tuple[list[ManagedConnection | None], str]:
         """Return a page's rows of the mode, None for each that can't be read, and the next cursor (empty: the end)."""
@@ -130,7 +130,7 @@ class ManagementV2:
         read = [read_managed(row, self._transport.oddities) for row in ours]
         return read, text(mapping(body.get("paging")).get("cursor")) or ""
 
-    def _get(self, path: str, params: Mapping[str, str]) -> Any:
+    def _get(self, path: str, params: Mapping[str, str]) -> object:
         secret = self._token.get_secret_value()
         if not secret:
             raise AuthenticationError(
@@ -148,7 +148,7 @@ class ManagementV2:
             raise has_stopped(f"it answered {GONE}", what="V2 management", status=GONE) from None
 
 
-def read_managed(row: Any, oddities: Oddities | None = None) -> ManagedConnection | None:
+def read_managed(row: object, oddities: Oddities | None = None) -> ManagedConnection | None:
     """Parse a row of V2 management; None if its user, vehicle or mode is missing or invalid.
 
     Such rows, and unknown members, are counted as oddities.
@@ -205,7 +205,7 @@ class ManagementV3:
         return tuple(self._all("webhooks", {}, read_webhook, lambda row: row.id))
 
     def _all(
-        self, what: str, filters: Mapping[str, str], read: Callable[[Any], RowT], key: Callable[[RowT], Hashable]
+        self, what: str, filters: Mapping[str, str], read: Callable[[object], RowT], key: Callable[[RowT], Hashable]
     ) -> list[RowT]:
         """Return a whole list; NotSmartcarError if its rows don't match its ``totalCount``."""
         paged = Pager(lambda address: self._page(what, address, filters), read, key).all()
@@ -225,12 +225,12 @@ class ManagementV3:
         return read_page(body_of(self._token.send(self._transport, request)), url, what)
 
 
-def read_subscription(row: Any, oddities: Oddities | None = None) -> Subscription:
+def read_subscription(row: object, oddities: Oddities | None = None) -> Subscription:
     """Parse a subscription; invalid ids and a missing vehicle are counted as oddities."""
     odd = oddities or Oddities()
     attributes, related = mapping(mapping(row).get("attributes")), mapping(mapping(row).get("relationships"))
 
-    def related_id(what: str) -> Any:
+    def related_id(what: str) -> object:
         return mapping(mapping(related.get(what)).get("data")).get("id") or attributes.get(f"{what}Id")
 
     user_id, vehicle_id = (read_id(related_id(what), f"subscription {what}", odd) for what in ("user", "vehicle"))
@@ -239,7 +239,7 @@ def read_subscription(row: Any, oddities: Oddities | None = None) -> Subscriptio
     return Subscription(text(mapping(row).get("id")) or "", text(related_id("webhook")) or "", user_id, vehicle_id)
 
 
-def read_webhook(row: Any) -> Webhook:
+def read_webhook(row: object) -> Webhook:
     """Parse a webhook; it counts as enabled and with data to send unless it says otherwise."""
     found = mapping(row)
     attributes = mapping(found.get("attributes"))
@@ -252,6 +252,6 @@ def read_webhook(row: Any) -> Webhook:
     )
 
 
-def _has_data(data: Any) -> bool:
+def _has_data(data: object) -> bool:
     """Return whether a webhook's ``data`` contains anything to send; it is a list, or an object of lists."""
     return any(map(_has_data, data.values())) if isinstance(data, dict) else bool(data)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from smartcar_ops.errors import NotSmartcarError, SmartcarError
@@ -236,12 +236,12 @@ class _Gap:
 class Page:
     """One page of a list: its rows, the list's length if known, and the next page's URL if there is one."""
 
-    rows: tuple[Any, ...]
+    rows: tuple[object, ...]
     total: int | None
     next: str | None
 
 
-def read_page(body: Any, url: str, what: str) -> Page:
+def read_page(body: object, url: str, what: str) -> Page:
     """Parse a page; NotSmartcarError if it is not a list, or links to another origin than ``url``."""
     found = mapping(body)
     rows = found.get("data")
@@ -250,20 +250,21 @@ def read_page(body: Any, url: str, what: str) -> Page:
     return Page(tuple(rows), total_of(found), follow(url, mapping(found.get("links")).get("next")))
 
 
-def total_of(body: Mapping[str, Any]) -> int | None:
+def total_of(body: Mapping[str, object]) -> int | None:
     """Return a list's ``totalCount``; None if it is missing or implausible."""
     total = mapping(body.get("meta")).get("totalCount")
-    counted = isinstance(total, int) and not isinstance(total, bool) and 0 <= total < 10**9
-    return total if counted else None
+    if isinstance(total, int) and not isinstance(total, bool) and 0 <= total < 10**9:
+        return total
+    return None
 
 
-def read_single(body: Any) -> Mapping[str, Any]:
+def read_single(body: object) -> Mapping[str, object]:
     """Return a single resource: under `data` or, in the older format, the object itself."""
     found = mapping(body)
     return mapping(found.get("data")) or found
 
 
-def follow(url: str, link: Any) -> str | None:
+def follow(url: str, link: object) -> str | None:
     """Return a link's URL, resolved against the request's; None if there is none.
 
     NotSmartcarError if it leads to another origin, where the token must not be sent.

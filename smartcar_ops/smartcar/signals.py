@@ -17,11 +17,11 @@ from smartcar_ops.smartcar.pagination import total_of
 
 STATUSES = frozenset({"SUCCESS", "ERROR", "UNAVAILABLE"})
 
-IsText = Callable[[str, Any], bool]
+IsText = Callable[[str, object], bool]
 """Takes a signal's code and body; returns whether the body has text in place of an expected number."""
 
 
-def never(_code: str, _body: Any) -> bool:
+def never(_code: str, _body: object) -> bool:
     """Return False: an `IsText` for callers that don't know which values are numbers."""
     return False
 
@@ -41,7 +41,7 @@ class Signal:
     status: str | None
     error_type: str | None
     error_code: str | None
-    body: Mapping[str, Any] | None = field(repr=False)
+    body: Mapping[str, object] | None = field(repr=False)
     oem_updated_at: datetime | None
     retrieved_at: datetime | None
 
@@ -55,8 +55,8 @@ class Signals:
     """
 
     signals: Mapping[str, Signal]
-    vehicle: Mapping[str, Any] = field(default_factory=dict)
-    connection: Mapping[str, Any] = field(default_factory=dict)
+    vehicle: Mapping[str, object] = field(default_factory=dict)
+    connection: Mapping[str, object] = field(default_factory=dict)
     untold: int = 0
 
 
@@ -69,7 +69,7 @@ def _code(row: Any) -> str:
     return (code if isinstance(code, str) and code else text(code) or text(mapping(row).get("id")) or "").lower()
 
 
-def read_signal(row: Any, oddities: Oddities | None = None, is_text: IsText = never) -> Signal:
+def read_signal(row: object, oddities: Oddities | None = None, is_text: IsText = never) -> Signal:
     """Parse a signal, in the REST format (under ``attributes``) or flat.
 
     An undocumented code (which is kept), an unknown status and a number sent as text are counted as oddities.
@@ -97,7 +97,7 @@ def read_signal(row: Any, oddities: Oddities | None = None, is_text: IsText = ne
     )
 
 
-def read_signals(body: Any, oddities: Oddities | None = None, is_text: IsText = never) -> Signals:
+def read_signals(body: object, oddities: Oddities | None = None, is_text: IsText = never) -> Signals:
     """Parse all signals of a list; NotSmartcarError if it is not a list (a captive portal's 200)."""
     found = mapping(body)
     rows = found.get("data")
@@ -115,7 +115,7 @@ def read_signals(body: Any, oddities: Oddities | None = None, is_text: IsText = 
 class _LazySignals(Mapping[str, Signal]):
     """Signals by code, each parsed on first use, because judging a vehicle needs only half of them."""
 
-    def __init__(self, read: dict[str, Signal], rows: dict[str, Any]) -> None:
+    def __init__(self, read: dict[str, Signal], rows: dict[str, object]) -> None:
         self._read, self._rows = read, rows
 
     def __getitem__(self, code: str) -> Signal:
@@ -135,7 +135,7 @@ class _LazySignals(Mapping[str, Signal]):
         return len(self._rows)
 
 
-def vehicle_attributes(vehicle: Mapping[str, Any]) -> dict[str, Any]:
+def vehicle_attributes(vehicle: Mapping[str, object]) -> dict[str, object]:
     """Return the vehicle resource's attributes and id as one flat mapping."""
     inner = mapping(vehicle.get("attributes"))
     return {"id": vehicle.get("id"), **inner} if inner else dict(vehicle)

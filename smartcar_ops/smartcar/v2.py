@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 
 import httpx
@@ -48,7 +48,7 @@ class BatchItem:
 
     path: str
     code: int
-    body: Any = field(repr=False)
+    body: object = field(repr=False)
     data_age: datetime | None = None
     fetched_at: datetime | None = None
     unit_system: str = "metric"
@@ -193,9 +193,11 @@ class V2:
                 raise
             raise self._stop(f"it answered {GONE}", status=GONE, type=error.type, code=error.code) from None
 
-    def _stop(self, why: str, **details: Any) -> V2StoppedError:
+    def _stop(
+        self, why: str, *, status: int | None = None, type: str | None = None, code: str | None = None
+    ) -> V2StoppedError:
         """Send nothing from now on, and return the error to raise."""
-        self._stopped = partial(has_stopped, why, **details)
+        self._stopped = partial(has_stopped, why, status=status, type=type, code=code)
         return self._stopped()
 
     def _request(
@@ -206,7 +208,7 @@ class V2:
         token: str,
         *,
         params: Mapping[str, str] | None = None,
-        json: Any = None,
+        json: Mapping[str, object] | None = None,
         units: int = 1,
     ) -> Request:
         """Return a request in metric units; AuthenticationError if the token can't be sent in a header."""
@@ -220,12 +222,15 @@ class V2:
         return Request("v2", method, url, template, headers=headers, params=params or {}, json=json, units=units)
 
 
-def has_stopped(why: str, *, what: str = "V2", **details: Any) -> V2StoppedError:
-    """Return the error for a stopped V2; ``details`` are Smartcar's own status, type and code."""
-    return V2StoppedError(f"smartcar: {what} has stopped ({why}); it gets no more requests.", **details)
+def has_stopped(
+    why: str, *, what: str = "V2", status: int | None = None, type: str | None = None, code: str | None = None
+) -> V2StoppedError:
+    """Return the error for a stopped V2; ``status``, ``type`` and ``code`` are Smartcar's own."""
+    message = f"smartcar: {what} has stopped ({why}); it gets no more requests."
+    return V2StoppedError(message, status=status, type=type, code=code)
 
 
-def read_batch(body: Any) -> BatchAnswer:
+def read_batch(body: object) -> BatchAnswer:
     """Parse a batch's answer; NotSmartcarError if it is not a batch (a captive portal's 200)."""
     rows = mapping(body).get("responses")
     if not isinstance(rows, list):
@@ -240,7 +245,7 @@ def _refuse_another_car(item: BatchItem, vehicle_id: str) -> None:
         refuse_another_car(mapping(item.body), vehicle_id, "V2")
 
 
-def _item(row: Mapping[str, Any]) -> BatchItem:
+def _item(row: Mapping[str, object]) -> BatchItem:
     headers = {str(name).lower(): value for name, value in mapping(row.get("headers")).items()}
     code, body = row.get("code"), row.get("body")
     item = BatchItem(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.parse import quote
 
 from smartcar_ops.errors import NotSmartcarError, ParameterError
@@ -91,7 +90,7 @@ class V3:
         page = self._page(None, {"filter[vehicle.mode]": mode}, size=1)
         return page.total if page.total is not None else len(page.rows)
 
-    def vehicle(self, vehicle_id: str, user_id: str) -> dict[str, Any]:
+    def vehicle(self, vehicle_id: str, user_id: str) -> dict[str, object]:
         """Return the vehicle's attributes and id; one unit. NotSmartcarError if the answer is about another vehicle."""
         path = f"/vehicles/{quote(vehicle_id, safe='')}"
         body = self._get(path, "/vehicles/{id}", user_id=user_id, vehicle=vehicle_id)
@@ -151,8 +150,18 @@ class V3:
         params = {} if address else {"page[size]": str(size), "page[number]": "1", **filters}
         return read_page(self._get(url, "/connections", params=params), url, "connections")
 
-    def _get(self, path: str, template: str, **options: Any) -> Any:
-        return body_of(self._token.send(self._transport, self._request(path, template, **options)))
+    def _get(
+        self,
+        path: str,
+        template: str,
+        *,
+        user_id: str | None = None,
+        params: Mapping[str, str] | None = None,
+        vehicle: str = "",
+    ) -> object:
+        """Return the JSON of an answer; the parameters are those of `_request`."""
+        request = self._request(path, template, user_id=user_id, params=params, vehicle=vehicle)
+        return body_of(self._token.send(self._transport, request))
 
     def _request(
         self,

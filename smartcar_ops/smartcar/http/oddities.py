@@ -6,7 +6,6 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-\[\]]{0,63}")
 """The pattern of a member name, keyword or code; anything else may be personal data and is not shown."""
@@ -47,7 +46,7 @@ class Oddities:
                 if key in self._counts or len(self._counts) < MOST:
                     self._counts[key] += count
 
-    def note(self, what: str, word: Any = "") -> None:
+    def note(self, what: str, word: object = "") -> None:
         """Count an oddity; ``word`` is shown only if it looks like a name and not like data."""
         is_name = isinstance(word, str) and NAME.fullmatch(word) and not DATA.fullmatch(word)
         shown = str(word) if is_name else ""
@@ -56,7 +55,7 @@ class Oddities:
             if key in self._counts or len(self._counts) < MOST:
                 self._counts[key] += 1
 
-    def members(self, what: str, found: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
+    def members(self, what: str, found: Mapping[str, object], known: Collection[str]) -> dict[str, object]:
         """Count the members that are not in ``known``, and return them."""
         unknown = {name: value for name, value in found.items() if name not in known}
         for name in unknown:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -60,7 +60,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     params: Mapping[str, str] = field(default_factory=dict, repr=False)
     data: Mapping[str, str] | None = field(default=None, repr=False)
-    json: Any = field(default=None, repr=False)
+    json: Mapping[str, object] | None = field(default=None, repr=False)
     units: int = 1
     free: bool = False
     """True if the request does not count against the application's bucket (the token endpoints)."""
@@ -170,7 +170,7 @@ class Transport:
             self.calls.extend(added)
         self.oddities.add(oddities)
 
-    def json(self, request: Request) -> Any:
+    def json(self, request: Request) -> object:
         """Return the JSON body of a successful response; SmartcarError otherwise."""
         return body_of(self.send(request))
 
