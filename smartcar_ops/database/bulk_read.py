@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import sqlalchemy as sa
 from pyarrow import csv
 
 from smartcar_ops.database.sql_types import Query
+
+if TYPE_CHECKING:
+    import psycopg
 
 ROWS = 1_500
 """Rows per Arrow table for drivers that return rows."""
@@ -30,7 +33,8 @@ def fetched(connection: sa.Connection, query: Query, types: Mapping[str, pa.Data
 def copied(connection: sa.Connection, query: Query, types: Mapping[str, pa.DataType]) -> Iterator[pa.Table]:
     """Return the rows in batches by PostgreSQL's COPY, several times as fast as row by row."""
     statement = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
-    raw: Any = connection.connection.driver_connection
+    raw: psycopg.Connection | None = connection.connection.driver_connection
+    assert raw is not None, "only a closed connection has none"
     lines = io.BytesIO()
     with raw.cursor() as cursor, cursor.copy(f"COPY ({statement}) TO STDOUT (FORMAT csv)") as copy:
         for block in copy:

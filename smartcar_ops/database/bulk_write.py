@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import sqlalchemy as sa
 from pyarrow import csv
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    import psycopg
 
 
 def load(connection: sa.Connection, table: sa.TableClause, rows: pa.Table) -> None:
@@ -29,7 +29,8 @@ def load(connection: sa.Connection, table: sa.TableClause, rows: pa.Table) -> No
 
 def _copy(connection: sa.Connection, table: sa.TableClause, rows: pa.Table) -> None:
     """Load rows by PostgreSQL's COPY; an empty field is null, a quoted empty field is empty text."""
-    raw: Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    raw: psycopg.Connection | None = connection.connection.driver_connection
+    assert raw is not None, "only a closed connection has none"
     lines = io.BytesIO()
     csv.write_csv(rows, lines, csv.WriteOptions(include_header=False, quoting_style="needed"))
     with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} FROM STDIN (FORMAT csv)") as copy:

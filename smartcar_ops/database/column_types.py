@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Iterable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -70,7 +70,9 @@ class _Collated(FunctionElement[str]):
     inherit_cache = True
 
 
-def _compiled(element: FunctionElement[Any], compiler: Any, options: dict[str, Any]) -> str:
+def _compiled(
+    element: FunctionElement[str] | FunctionElement[bytes], compiler: SQLCompiler, options: dict[str, object]
+) -> str:
     return str(compiler.process(element.clauses, **options))
 
 
@@ -289,9 +291,9 @@ def _as_read(kind: ColumnType, text: str) -> str | None:
     return None
 
 
-def _sqlite_values(text: str) -> list[Any]:
+def _sqlite_values(text: str) -> list[str | int | float | bytes]:
     """Return every value that may have this text."""
-    values: list[Any] = [text]
+    values: list[str | int | float] = [text]
     with suppress(ValueError):
         values.append(int(text))
     if values[-1] == text:
@@ -301,7 +303,7 @@ def _sqlite_values(text: str) -> list[Any]:
     return [value for value in (*values, digits) if value is not None and _fits(value)]
 
 
-def _fits(value: Any) -> bool:
+def _fits(value: object) -> bool:
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
@@ -316,7 +318,7 @@ def _collated_as(identity: Expression, named: sa.ColumnElement[str]) -> Expressi
 # Types
 
 
-def without_domain(_inspector: Any, _table: sa.Table, column: Any) -> None:
+def without_domain(_inspector: sa.Inspector, _table: sa.Table, column: ReflectedColumn) -> None:
     """Replace a domain by its underlying type when a column is reflected."""
     while isinstance(column["type"], postgresql.DOMAIN):
         column["type"] = column["type"].data_type

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -254,7 +253,7 @@ class RowWriter:
         rows = staged.outerjoin(recorded, recorded.c.place == staged.c.staged_place).outerjoin(
             table, sa.and_(self._is_row(section, staged), self._chosen(section))
         )
-        cases: list[tuple[Condition, Any]] = [
+        cases: list[tuple[Condition, str | sa.ColumnElement[str]]] = [
             (identity.is_(None), GONE),
             (sa.not_(_is_true(self._holds(column, before))), CHANGED),
             (sa.not_(_is_true(self._same_owner(section, staged))), MOVED),
@@ -344,7 +343,7 @@ class RowWriter:
         self,
         connection: sa.Connection,
         section: RowRange,
-        row: Mapping[Any, Any],
+        row: sa.RowMapping,
         before: str | None,
         after: str | None,
     ) -> None:
@@ -455,5 +454,5 @@ def _is_of_rows(error: DBAPIError) -> bool:
     """Return whether the database refused a row's value, not the statement as a whole."""
     if not isinstance(error, OperationalError):
         return True
-    arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
+    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
     return bool(arguments) and arguments[0] in OWN_REFUSALS

@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from smartcar_ops.database import column_types
@@ -37,8 +38,8 @@ def create(url: str) -> sa.Engine:
     """Return an engine for the URL, without connecting; SettingsError if the URL or its driver can't be used."""
     try:
         parsed = sa.make_url(url)
-        options: dict[str, Any] = {"connect_args": {"timeout": WAIT}} if parsed.drivername.startswith("sqlite") else {}
-        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, **options)
+        own = {"timeout": WAIT} if parsed.drivername.startswith("sqlite") else {}
+        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=own)
     except NoSuchModuleError:
         dialect = url.partition("://")[0]
         raise SettingsError(
@@ -125,7 +126,7 @@ def _own_transactions(engine: sa.Engine) -> None:
     """Make SQLAlchemy's BEGIN start the transaction; Python's sqlite3 starts it late and only before writes."""
 
     @event.listens_for(engine, "connect")
-    def _no_implicit_begin(connection: Any, _record: Any) -> None:
+    def _no_implicit_begin(connection: DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None
         connection.create_function("smartcar_ops_unhex", 1, column_types.unhexed, deterministic=True)
 
@@ -139,7 +140,7 @@ def _own_session(engine: sa.Engine) -> None:
     """Read TIMESTAMP columns in UTC, and compare ids cast to text in the collation of the database's own tables."""
 
     @event.listens_for(engine, "connect")
-    def _settle(connection: Any, _record: Any) -> None:
+    def _settle(connection: Any, _record: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SET time_zone = '+00:00', collation_connection = IF("

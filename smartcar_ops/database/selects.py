@@ -40,7 +40,7 @@ MYSQL_TYPES: dict[int, Callable[[], ColumnType]] = {
 """Column types by MySQL's type numbers."""
 
 
-def types_of(connection: sa.Connection, select: str, probe: sa.CursorResult[Any]) -> list[ColumnType]:
+def types_of(connection: sa.Connection, select: str, probe: sa.CursorResult[*tuple[object, ...]]) -> list[ColumnType]:
     """Return the types of a SELECT's columns, as far as the kit distinguishes them."""
     names, dialect = list(probe.keys()), connection.dialect
     described: list[Any] = list(probe.cursor.description or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -15,6 +15,9 @@ from smartcar_ops.database import bulk_write, engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.locks import Held
 from smartcar_ops.database.sql_types import Query
+
+if TYPE_CHECKING:
+    import psycopg
 
 COLUMNS = tuple(column.name for column in t.stage.columns if column is not t.stage.c.token)
 SCHEMA = pa.schema([(name, pa.int64() if name == "place" else pa.string()) for name in COLUMNS])

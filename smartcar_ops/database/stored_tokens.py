@@ -9,7 +9,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -129,7 +128,7 @@ class StoredTokens:
 
     def _write(self, stored: Collection[Stored], sealed: dict[str, Stored], created_at: datetime) -> bool:
         _, columns = self._place()
-        values: dict[str, Any] = {columns[key].name: text for key, text in sealed.items()}
+        values: dict[str, object] = {columns[key].name: text for key, text in sealed.items()}
         values[columns["token_created_at"].name] = token_ages.as_kept(
             columns["token_created_at"], created_at, self._engine.dialect.name
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy.exc import NoSuchTableError, SQLAlchemyError
@@ -184,7 +184,7 @@ class Company:
 
     def cars_to_ask(self, now: datetime) -> Iterator[Car]:
         """Return every car with what queries to Smartcar need, sorted by id; its valid token is opened; streamed."""
-        return self._read_cars(self._asking(now), execution_options={"yield_per": 2000})
+        return self._read_cars(self._asking(now), at_once=2000)
 
     def cars_by_id(self, ids: Sequence[str], now: datetime) -> Iterator[Car]:
         """Return these cars as they are now, without those that are gone."""
@@ -212,9 +212,13 @@ class Company:
         ).order_by(identity)
         return _narrowed(query, names.where)
 
-    def _read_cars(self, query: Query, **options: Any) -> Iterator[Car]:
+    def _read_cars(self, query: Query, *, at_once: int = 0) -> Iterator[Car]:
+        """Return the query's cars; streamed in batches of ``at_once`` rows, if given."""
+        options = {"yield_per": at_once} if at_once else {}
         with engines.failures(self.engine, "reading the vehicles"), self.engine.connect() as connection:
-            for local, user, known, number, stored, alive, refresh in connection.execute(query, **options):
+            for local, user, known, number, stored, alive, refresh in connection.execute(
+                query, execution_options=options
+            ):
                 # An expired token is not opened, because that may be a call to a key service.
                 token = self._usable(stored) if alive or self.vault.open is None else None
                 yield Car(
@@ -228,7 +232,7 @@ class Company:
                     stored_refresh_token=refresh if refresh and refresh.strip() else None,
                 )
 
-    def _usable(self, stored: Any) -> str | None:
+    def _usable(self, stored: str | bytes | None) -> str | None:
         """Return the usable form of a stored token; without ``open_token``, bytes are read as text.
 
         Spaces or zero bytes that pad a column of fixed width are removed.

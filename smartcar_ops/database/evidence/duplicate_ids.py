@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -28,6 +28,8 @@ from smartcar_ops.database.tables import IDS, Company
 
 CHANGED_LATER = "a later run changed it; undo that first"
 """Why a row is not put back although it still has the value that the run wrote."""
+
+IdT = TypeVar("IdT", int, str)
 
 BEFORE = 0
 """The batch number of rows skipped before the first batch."""
@@ -201,6 +203,6 @@ class HeldTwice:
         return moved
 
 
-def _chunks(values: set[Any]) -> list[list[Any]]:
+def _chunks(values: set[IdT]) -> list[list[IdT]]:
     ordered = sorted(values)
     return [ordered[start : start + IDS] for start in range(0, len(ordered), IDS)]

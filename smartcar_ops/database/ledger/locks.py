@@ -12,13 +12,13 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -78,7 +78,7 @@ class Held:
     def _fence(self) -> sa.Select[int, str]:
         return sa.select(t.fences.c.token, t.fences.c.run_id).where(t.fences.c.name == self._name)
 
-    def _refuse(self, newest: Sequence[Any] | None) -> None:
+    def _refuse(self, newest: sa.Row[int, str] | None) -> None:
         """LockedError if token or run differ; both are compared because a restored backup has an old number again."""
         if newest is None or tuple(newest) != (self.token, self.run_id):
             log.info("lock %s: lost to another run", self._name)
@@ -108,7 +108,7 @@ def lock(ledger: Ledger, name: str, run_id: str) -> Iterator[Held]:
         log.info("lock %s: released", name)
 
 
-def lives(connection: sa.Connection, held: Mapping[Any, Any]) -> bool:
+def lives(connection: sa.Connection, held: sa.RowMapping) -> bool:
     """Return whether the holder in this row of ``locks`` still has its lock, by the database's clock.
 
     A heartbeat far in the future comes from a clock that was since set back; it does not hold the lock.
@@ -181,7 +181,7 @@ def _make_fence(ledger: Ledger, name: str) -> None:
         connection.execute(sa.insert(t.fences), [{"name": name, "token": 0, "run_id": ""}])
 
 
-def _refusal(name: str, held: Mapping[Any, Any]) -> LockedError:
+def _refusal(name: str, held: sa.RowMapping) -> LockedError:
     """Return the error that says who holds the lock."""
     return LockedError(
         f"locked: {held['operator']} on {held['host']} (process {held['pid']}, run {held['run_id']}) "
@@ -189,7 +189,7 @@ def _refusal(name: str, held: Mapping[Any, Any]) -> LockedError:
     )
 
 
-def _is_gone(held: Mapping[Any, Any]) -> bool:
+def _is_gone(held: sa.RowMapping) -> bool:
     """Return whether the holder's process is known to have ended.
 
     That is known only in the same process list: the same boot of the same machine, in the same container.

@@ -80,7 +80,7 @@ class Run:
     silent: float | None = None
 
     @classmethod
-    def of_row(cls, row: Mapping[Any, Any]) -> Run:
+    def of_row(cls, row: sa.RowMapping) -> Run:
         """Build a run from a row; counts that an older ledger left empty are 0."""
         counts = {name: row[name] or 0 for name in ("written", "skipped", "failed", "batch")}
         mappings = {name: _loads(row[name]) for name in ("summary", "calls")}
@@ -154,7 +154,7 @@ class Runs:
         self,
         run_id: str,
         status: RunStatus,
-        summary: Mapping[str, Any],
+        summary: Mapping[str, object],
         calls: Mapping[str, int] | None = None,
         *,
         held: Held | None = None,
@@ -295,7 +295,7 @@ class Runs:
         return list(map(Run.of_row, rows))
 
     def _update(
-        self, run_id: str, values: Mapping[str, Any], *, running: bool = False, held: Held | None = None
+        self, run_id: str, values: Mapping[str, object], *, running: bool = False, held: Held | None = None
     ) -> bool:
         statement = sa.update(t.runs).where(t.runs.c.run_id == run_id).values(**values)
         if running:
