@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from smartcar_ops.backfill.runner import shown, standing
 from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.acts import NOTEBOOK
+from smartcar_ops.database.ledger.change_log import BatchCounts, StandingChange
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.runs import Runs
 
@@ -28,12 +28,11 @@ class UndoRow:
 class Undoable:
     """The batches of ``RUN[:BATCH[:ROW]]``, how many of its changes can be undone, and the first of these.
 
-    A batch is (batch, table, written, skipped, failed, changes that can be undone, end time). ``refused`` is the
-    reason why nothing can be undone here; empty if it can.
+    ``refused`` is the reason why nothing can be undone here; empty if it can.
     """
 
     target: str
-    batches: Sequence[Sequence[Any]]
+    batches: Sequence[BatchCounts]
     count: int = 0
     rows: Sequence[UndoRow] = ()
     refused: str = ""
@@ -49,18 +48,19 @@ def undoable(ledger: Ledger, target: str, most: int) -> Undoable:
     run, _, rest = target.partition(":")
     batch, register = rest.partition(":")[0], Runs(ledger)
     batches = change_log.batches(ledger, run, change_log.standing(run, undoing=register.undoing(run)))
-    wanted, known = [one for one in batches if batch in ("", str(one[0]))], register.one(run)
+    wanted, known = [one for one in batches if batch in ("", str(one.batch))], register.one(run)
     if known and known.layout != ledger.scope.layout:
         tables = ledger.tables_of(known.layout)
         return Undoable(
             target, wanted, refused=f"It can only be undone with a smartcar_ops.toml that has its tables: {tables}."
         )
     count, rows = change_log.first_standing(ledger, standing(ledger, target, as_noted=True), most)
-    return Undoable(target, wanted, count, [_row(*one) for one in rows])
+    return Undoable(target, wanted, count, list(map(_row, rows)))
 
 
-def _row(run: str, batch: int, table: str, row_id: str, column: str, before: str | None, after: str | None) -> UndoRow:
-    return UndoRow(f"{run}:{batch}:{row_id}", f"{table}.{column}", _shown(after), _shown(before))
+def _row(one: StandingChange) -> UndoRow:
+    target = f"{one.run_id}:{one.batch}:{one.row_id}"
+    return UndoRow(target, f"{one.table}.{one.column}", _shown(one.after), _shown(one.before))
 
 
 def _shown(value: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import sqlalchemy as sa
 
@@ -29,21 +29,54 @@ COLUMNS = (
 """The columns of a recorded change under the contract's names, and the reason of a skipped or failed one."""
 
 
-def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Any]]:
-    """Return the recorded changes of a run in batches, optionally only those with one outcome."""
+class FailedRow(NamedTuple):
+    """A row of the company's table that the database refused; ``reason`` is its error class."""
+
+    table: str
+    row_id: str
+    column: str
+    reason: str
+
+
+class BatchCounts(NamedTuple):
+    """One batch of a run: its rows by outcome, how many changes are in effect, and its end (naive UTC)."""
+
+    batch: int
+    table: str
+    written: int
+    skipped: int
+    failed: int
+    standing: int
+    ended: datetime
+
+
+class StandingChange(NamedTuple):
+    """A change that is in effect: where it was written, and the value before and after; None for no value."""
+
+    run_id: str
+    batch: int
+    table: str
+    row_id: str
+    column: str
+    before: str | None
+    after: str | None
+
+
+def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Sequence[object]]]:
+    """Return the recorded changes of a run in batches, with `COLUMNS`; optionally only those with one outcome."""
     query = sa.select(*COLUMNS).where(t.changes.c.run_id == run_id).order_by(t.changes.c.batch, t.changes.c.place)
     query = query.where(t.changes.c.outcome == outcome) if outcome else query
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         yield from connection.execute(query, execution_options={"yield_per": CHUNK}).partitions()
 
 
-def failures(ledger: Ledger, run_id: str, most: int) -> Sequence[Any]:
-    """Return (table, row id, column, reason) of the first failed rows of a run, at most ``most``."""
+def failures(ledger: Ledger, run_id: str, most: int) -> list[FailedRow]:
+    """Return the first failed rows of a run, at most ``most``."""
     of = t.changes.c
     query = sa.select(of.table_name, of.row_id, of.column_name, of.reason).order_by(of.batch, of.place).limit(most)
     query = query.where(of.run_id == run_id, of.outcome == "failed")
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
-        return connection.execute(query).all()
+        return [FailedRow(*row) for row in connection.execute(query)]
 
 
 def reasons(ledger: Ledger, run_id: str) -> dict[str, int]:
@@ -99,8 +132,8 @@ def count_written(ledger: Ledger, since: datetime | None = None, until: datetime
         return int(connection.execute(query.where(*written)).scalar_one())
 
 
-def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:
-    """Return (batch, table, written, skipped, failed, still in effect, end time) of a run's batches, in order.
+def batches(ledger: Ledger, run_id: str, stands: Condition) -> list[BatchCounts]:
+    """Return a run's batches, in order.
 
     ``stands`` is the condition for changes in effect (`standing`).
     """
@@ -110,10 +143,10 @@ def batches(ledger: Ledger, run_id: str, stands: Condition) -> Sequence[Any]:
     query = sa.select(of.batch, of.table_name, *counted, sa.func.max(of.at)).where(of.run_id == run_id)
     query = query.group_by(of.batch, of.table_name).order_by(of.batch, of.table_name)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
-        return connection.execute(query).all()
+        return [BatchCounts(*row) for row in connection.execute(query)]
 
 
-def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Any]]:
+def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Sequence[object]]]:
     """Return how many staged rows would undo these changes, and the first of them."""
     query = way_back(condition)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
@@ -136,14 +169,14 @@ def way_back(condition: Condition) -> Query:
     ).where(condition)
 
 
-def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, Sequence[Any]]:
-    """Return how many changes are in effect, and (run, batch, table, row id, column, before, after) of the first."""
+def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, list[StandingChange]]:
+    """Return how many changes are in effect, and the first of them."""
     of = t.changes.c
     columns = (of.run_id, of.batch, of.table_name, of.row_id, of.column_name, of.before_value, of.after_value)
     query = sa.select(*columns).where(stands).order_by(of.batch, of.place).limit(rows)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(t.changes).where(stands)).scalar_one()
-        return int(count), connection.execute(query).all()
+        return int(count), [StandingChange(*row) for row in connection.execute(query)]
 
 
 Written: TypeAlias = "sa.Select[int, str, str, str, str | None]"
