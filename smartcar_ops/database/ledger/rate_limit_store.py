@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -15,13 +15,32 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import LEVEL, Ledger
 
 
-class SharedStateStore:
+class State(Protocol):
+    """The state of a bucket that the store reads; the caller has a class for it."""
+
+    @property
+    def units(self) -> float:
+        """The units in the bucket; negative if units are owed."""
+
+    @property
+    def at(self) -> float:
+        """The time of that level, in seconds since the epoch."""
+
+    @property
+    def held_until(self) -> float:
+        """The end of a pause, in seconds since the epoch."""
+
+
+StateT = TypeVar("StateT", bound=State)
+
+
+class SharedStateStore(Generic[StateT]):
     """Keeps one service's bucket state in a row of the ledger; each update is one transaction on the database's clock.
 
     ``state`` builds the caller's state object from (units, at, held_until).
     """
 
-    def __init__(self, ledger: Ledger, state: Callable[[float, float, float], Any]) -> None:
+    def __init__(self, ledger: Ledger, state: Callable[[float, float, float], StateT]) -> None:
         self._ledger, self._state = ledger, state
         self._name = f"{LEVEL}:{ledger.scope.service}"
         self._row = t.meta.c.name == self._name
@@ -32,7 +51,7 @@ class SharedStateStore:
         """Whether a state was ever stored; only reads."""
         return bool(self._ledger.fact(self._name))
 
-    def update(self, change: Callable[[Any, float], Any]) -> None:
+    def update(self, change: Callable[[StateT | None, float], StateT | None]) -> None:
         """Apply the change while no other caller can; DatabaseError if the ledger can't be written."""
         with engines.failures(self._ledger.engine, "sharing the allowance"):
             if not self._row_exists:
