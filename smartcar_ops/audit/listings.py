@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Generic
 
 from smartcar_ops.audit.questions import Questions
 from smartcar_ops.audit.sources import AuditProgress, SourceReport, counted_answers
 from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import SUBSCRIPTIONS, Ledger
-from smartcar_ops.database.ledger.suspects import Suspect, Suspects
+from smartcar_ops.database.ledger.rows import Link, ListedConnection
+from smartcar_ops.database.ledger.suspects import LinkT, Suspect, Suspects
 from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError, V2StoppedError
 from smartcar_ops.smartcar.connections import Connection, ConnectionList
 from smartcar_ops.smartcar.management import PAGE_SIZE as MANAGED_PAGE_SIZE
@@ -34,9 +35,6 @@ LISTING_LASTS = timedelta(hours=1)
 
 LOST_SHARE, LOST_AT_LEAST = 0.2, 10
 """A list is suspect if it lacks more than this share of the known rows, and at least this many."""
-
-LedgerRow = dict[str, Any]
-"""A connection as the ledger stores it."""
 
 ConnectionKey = tuple[str, str]
 """(vehicle id, Smartcar user id)."""
@@ -88,7 +86,7 @@ class ConnectionListings:
         """Return whether a list would be read now, rather than taken from the ledger."""
         if self.listed(source) and not relist:
             return False
-        return _Doubt(self._ledger, source, self._now).recent(relist=relist) is None
+        return _Doubt[Link](self._ledger, source, self._now).recent(relist=relist) is None
 
     def listed(self, source: str = "connections", how: str = "complete") -> bool:
         """Return whether a list that ended as ``how`` is recent enough."""
@@ -121,7 +119,7 @@ class ConnectionListings:
         if self.listed() and not relist:
             log.info("connections: read within the hour, not read again")
             return
-        doubt = _Doubt(self._ledger, "connections", self._now)
+        doubt = _Doubt[ListedConnection](self._ledger, "connections", self._now)
         rows, complete = doubt.recent(relist=relist), True
         dropped = doubt.kept.dropped if doubt.kept else 0
         if rows is None:
@@ -149,7 +147,7 @@ class ConnectionListings:
         if not complete:
             questions.failed({t.EVERYTHING: NOT_WHOLE})
 
-    def _believe(self, rows: Sequence[LedgerRow], *, complete: bool) -> None:
+    def _believe(self, rows: Sequence[ListedConnection], *, complete: bool) -> None:
         """Store a list: its connections, and all of the company's own ids in it.
 
         Two external ids for one connection are both evidence. What a complete list no longer has is marked as gone.
@@ -162,10 +160,10 @@ class ConnectionListings:
         else:
             self._ledger.record(t.personal, evidence)
 
-    def _asked(self, source: str, answer: str) -> LedgerRow:
+    def _asked(self, source: str, answer: str) -> dict[str, object]:
         return {"source": source, "subject": t.EVERYTHING, "asked_at": self._now, "answer": answer}
 
-    def _external_id(self, user_id: str, smartcar_user_id: str) -> dict[str, Any]:
+    def _external_id(self, user_id: str, smartcar_user_id: str) -> dict[str, object]:
         known = {"source": EXTERNAL_ID, "user_id": user_id, "smartcar_user_id": smartcar_user_id}
         return {**known, "seen_at": self._now, "gone_at": None, "checked": 0}
 
@@ -219,7 +217,7 @@ class ConnectionListings:
         """
         dropped = 0
         if relist or not self.listed("management"):
-            doubt = _Doubt(self._ledger, "management", self._now)
+            doubt = _Doubt[Link](self._ledger, "management", self._now)
             rows = doubt.recent(relist=relist)
             dropped = doubt.kept.dropped if doubt.kept else 0
             if rows is None:
@@ -233,7 +231,7 @@ class ConnectionListings:
                 if listing is None:
                     return
                 rows, dropped = [_managed_row(row) for row in listing.connections], listing.dropped
-            known = {_pair(row) for row in self._managed_known()}
+            known = self._managed_known()
             if not accept and (why := doubt.why(known, rows, dropped)):
                 self._ledger.record(t.asked, [self._asked("management", "suspect")])
                 asked.suspect["management"] = why
@@ -246,13 +244,13 @@ class ConnectionListings:
             report("management", len(rows), len(rows))
         asked.details["management"] = self._compared_with_v3() + _dropped_words(dropped)
 
-    def _managed_known(self) -> list[LedgerRow]:
-        rows = self._ledger.rows(t.sightings)
-        return [row for row in rows if row["source"] == "management" and row["gone_at"] is None]
+    def _managed_known(self) -> set[ConnectionKey]:
+        rows = [row for row in self._ledger.rows(t.sightings) if row["source"] == "management"]
+        return {(row["vehicle_id"], row["smartcar_user_id"]) for row in rows if row["gone_at"] is None}
 
     def _compared_with_v3(self) -> str:
         """Return how many rows V2 management's list has, and how many user and vehicle pairs only one list has."""
-        managed = {_pair(row) for row in self._managed_known()}
+        managed = self._managed_known()
         found = f"{len(managed):,} found"
         if t.EVERYTHING not in self._ledger.asked("connections"):
             return f"{found}; V3 connections have not been read yet"
@@ -260,20 +258,21 @@ class ConnectionListings:
         return f"{found}, {len(managed - listed):,} only there, {len(listed - managed):,} only in V3 connections"
 
 
-class _Doubt:
+class _Doubt(Generic[LinkT]):
     """Decides whether a list can be trusted, given what was known before and an earlier suspect list."""
 
     def __init__(self, ledger: Ledger, source: str, now: datetime) -> None:
-        self._suspects, self._now = Suspects(ledger, source), now
+        self._suspects: Suspects[LinkT] = Suspects(ledger, source)
+        self._now = now
         self.kept = self._suspects.get()
 
-    def recent(self, *, relist: bool) -> list[LedgerRow] | None:
+    def recent(self, *, relist: bool) -> list[LinkT] | None:
         """Return the suspect list that was set aside if it is too young to be worth reading again; otherwise None."""
         if self.kept is None or relist or self._now - self.kept.listed_at >= LISTING_LASTS:
             return None
         return self.kept.rows
 
-    def why(self, known: set[ConnectionKey], rows: list[LedgerRow], dropped: int) -> str:
+    def why(self, known: set[ConnectionKey], rows: list[LinkT], dropped: int) -> str:
         """Return why this list is suspect, and set it aside; empty if it can be trusted."""
         listed = {_pair(row) for row in rows}
         lost = len(known - listed)
@@ -307,7 +306,7 @@ def _pages(rows: int, size: int) -> int:
     return max(1, -(-rows // size))
 
 
-def _pair(row: LedgerRow) -> ConnectionKey:
+def _pair(row: Link) -> ConnectionKey:
     return row["vehicle_id"], row["smartcar_user_id"]
 
 
@@ -315,9 +314,9 @@ def _personal(row: dict[str, Any]) -> tuple[str, str]:
     return row["user_id"], row["smartcar_user_id"]
 
 
-def _pairs(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
+def _pairs(rows: Iterable[ListedConnection]) -> list[ListedConnection]:
     """Return one row per user and vehicle, with an external id if any of their rows has one."""
-    found: dict[ConnectionKey, LedgerRow] = {}
+    found: dict[ConnectionKey, ListedConnection] = {}
     for row in rows:
         known = found.setdefault(_pair(row), row)
         if known["external_id"] is None and row["external_id"] is not None:
@@ -339,11 +338,11 @@ def _plain(text: str, most: int | None = None) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:most]
 
 
-def _managed_row(row: ManagedConnection) -> LedgerRow:
+def _managed_row(row: ManagedConnection) -> Link:
     return {"vehicle_id": row.vehicle_id, "smartcar_user_id": row.user_id}
 
 
-def _connection_row(connection: Connection) -> LedgerRow:
+def _connection_row(connection: Connection) -> ListedConnection:
     return {
         "vehicle_id": connection.vehicle_id,
         "smartcar_user_id": connection.user_id,

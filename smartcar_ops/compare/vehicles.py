@@ -13,6 +13,7 @@ from smartcar_ops.database.evidence.user_facts import UserFacts
 from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
+from smartcar_ops.database.ledger.rows import StoredConnection
 from smartcar_ops.database.tables import Company
 
 PAGE = 50
@@ -132,13 +133,13 @@ def linked_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[Lin
     return vehicles
 
 
-def _connected(ledger: Ledger) -> dict[str, tuple[dict[str, Any], dict[str, Consent]]]:
+def _connected(ledger: Ledger) -> dict[str, tuple[StoredConnection, dict[str, Consent]]]:
     """Return vehicle -> (one of its connections, user -> consent for every user connected to it)."""
     rows = sorted(ledger.connections(), key=lambda row: str(row["smartcar_user_id"]))
     of_user: dict[str, list[str]] = {}
     for row in rows:
         of_user.setdefault(row["smartcar_user_id"], []).append(row["vehicle_id"])
-    connected: dict[str, tuple[dict[str, Any], dict[str, Consent]]] = {}
+    connected: dict[str, tuple[StoredConnection, dict[str, Consent]]] = {}
     for row in rows:
         vehicles = of_user[row["smartcar_user_id"]]
         listed = tuple(sorted(vehicles)) if len(vehicles) <= PAGE else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import TableNames, table_names
+from smartcar_ops.database.ledger.rows import Choice, ListedConnection, StoredConnection
 from smartcar_ops.database.ledger.versions import LedgerVersion
 from smartcar_ops.database.sql_types import Condition, Query
 from smartcar_ops.database.tables import Company
@@ -57,7 +58,7 @@ class Scope:
         """Return the condition that a row of a ledger table belongs to this scope."""
         return sa.and_(*(table.c[name] == value for name, value in self._columns(table).items()))
 
-    def row(self, table: sa.Table, **values: Any) -> dict[str, Any]:
+    def row(self, table: sa.Table, **values: object) -> dict[str, object]:
         """Return the values together with those scope columns that the table has."""
         return {**self._columns(table), **values}
 
@@ -144,7 +145,7 @@ class Ledger:
             return False
         return True
 
-    def begin(self) -> Any:
+    def begin(self) -> AbstractContextManager[sa.Connection]:
         """Begin a writing transaction."""
         return self.engine.begin()
 
@@ -182,22 +183,23 @@ class Ledger:
 
     # --- evidence ----------------------------------------------------------------------------------------
 
-    def record_connections(self, rows: Sequence[Mapping[str, Any]], *, complete: bool, now: datetime) -> None:
+    def record_connections(self, rows: Sequence[ListedConnection], *, complete: bool, now: datetime) -> None:
         """Store a listing of connections; if it is complete, mark known rows that are missing from it as gone."""
-        stamped = [self.scope.row(t.connections, **row, first_seen=now, gone_at=None) for row in rows]
+        stamped: list[Mapping[str, object]] = []
         known = {(row["vehicle_id"], row["smartcar_user_id"]): row for row in self.connections(gone=True)}
-        for row in stamped:
+        for row in rows:
             before = known.pop((row["vehicle_id"], row["smartcar_user_id"]), None)
-            row["first_seen"] = before["first_seen"] if before else now
+            first_seen = before["first_seen"] if before else now
+            stamped.append(self.scope.row(t.connections, **row, first_seen=first_seen, gone_at=None))
         if complete:
-            stamped += [{**row, "gone_at": row["gone_at"] or now} for row in known.values()]
+            stamped += [{**gone, "gone_at": gone["gone_at"] or now} for gone in known.values()]
         self.put(t.connections, stamped)
         answer = "complete" if complete else "incomplete"
         self.put(
             t.asked, [self.scope.row(t.asked, source="connections", subject=t.EVERYTHING, asked_at=now, answer=answer)]
         )
 
-    def connections(self, *, gone: bool = False) -> list[dict[str, Any]]:
+    def connections(self, *, gone: bool = False) -> list[StoredConnection]:
         """Return the stored connections of this scope; with ``gone``, also those that a later listing lacked."""
         query = sa.select(t.connections).where(self.scope.of(t.connections))
         return self._rows(query if gone else query.where(t.connections.c.gone_at.is_(None)))
@@ -221,15 +223,16 @@ class Ledger:
         known = self.asked(SUBSCRIPTIONS)
         return frozenset(known) - {t.EVERYTHING} if t.EVERYTHING in known else None
 
-    def choices(self) -> dict[str, dict[str, Any]]:
+    def choices(self) -> dict[str, Choice]:
         """Return the decisions in force: user id -> choice."""
-        return {row["user_id"]: row for row in self.rows(t.choices)}
+        rows: list[Choice] = self._rows(sa.select(t.choices).where(self.scope.of(t.choices)))
+        return {row["user_id"]: row for row in rows}
 
-    def record(self, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
+    def record(self, table: sa.Table, rows: Iterable[Mapping[str, object]]) -> None:
         """Store rows of an evidence table in this scope; they replace rows with the same key."""
         self.put(table, [self.scope.row(table, **row) for row in rows])
 
-    def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
+    def replace(self, table: sa.Table, source: str, rows: Sequence[Mapping[str, object]], *, now: datetime) -> None:
         """Replace all rows of a source in this scope with these.
 
         Missing rows of evidence are marked as gone, not deleted: they no longer prove an id, but a contradiction
@@ -245,7 +248,7 @@ class Ledger:
                 connection.execute(sa.delete(table).where(of_source))
             self._insert(connection, table, [self.scope.row(table, **row) for row in rows])
 
-    def put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def put(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
         """Insert rows in one transaction; they replace rows with the same primary key.
 
         If another process inserts the same rows at the same time, one of the two retries.
@@ -259,7 +262,7 @@ class Ledger:
                     if attempt == engines.TRIES or not (isinstance(error, IntegrityError) or engines.is_passing(error)):
                         raise
 
-    def _put(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _put(self, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
         if not rows:
             return
         with self.begin() as connection:
@@ -267,7 +270,7 @@ class Ledger:
             self._insert(connection, table, rows)
 
     @staticmethod
-    def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:
         """Insert rows; they replace rows with the same primary key."""
         keys = [column.name for column in table.primary_key.columns]
         same = sa.delete(table).where(*(table.c[key] == sa.bindparam(f"key_{key}") for key in keys))
@@ -287,7 +290,8 @@ class Ledger:
             number = row.token + 1 + secrets.randbelow(1 << 31)
             connection.execute(sa.update(t.fences).where(row.name == t.EVIDENCE_FENCE).values(token=number))
 
-    def _rows(self, query: Query) -> list[dict[str, Any]]:
+    def _rows(self, query: Query) -> list[Any]:
+        """Return the query's rows as dictionaries; the types of their values are those of its columns."""
         with engines.failures(self.engine, "reading the ledger"), self.reading.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -334,7 +338,7 @@ def _copy_states(source: Ledger, target: Ledger) -> None:
 
 
 def _is_newer(
-    table: sa.Table, row: Mapping[str, Any], known: Mapping[str, Any] | None, listed: Mapping[Any, datetime]
+    table: sa.Table, row: Mapping[str, Any], known: Mapping[str, Any] | None, listed: Mapping[tuple[str, str], datetime]
 ) -> bool:
     """Return whether a row is newer than the one known under its key; connections are as new as their listing."""
     if known is None:
@@ -346,12 +350,12 @@ def _is_newer(
     return time is None or bool(row[time] > known[time])
 
 
-def _listings(ledger: Ledger) -> dict[Any, datetime]:
+def _listings(ledger: Ledger) -> dict[tuple[str, str], datetime]:
     """Return when the connections were last listed: (service, mode) -> time."""
     query = sa.select(t.asked).where(t.asked.c.source == "connections", t.asked.c.subject == t.EVERYTHING)
     rows = ledger._rows(query.order_by(t.asked.c.asked_at))
     return {(row["service"], row["mode"]): row["asked_at"] for row in rows}
 
 
-def _key(table: sa.Table, row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _key(table: sa.Table, row: Mapping[str, object]) -> tuple[object, ...]:
     return tuple(row[column.name] for column in table.primary_key.columns)
