@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import sqlalchemy as sa
 
@@ -12,17 +12,20 @@ from smartcar_ops.database import engines
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import IDS, Company
 
+RowT = TypeVar("RowT", bound=Mapping[str, object])
+"""A row that is about to be stored: column -> value."""
+
 
 def known_users(company: Company, named: Iterable[str]) -> dict[str, str]:
     """Return given text -> user id for the texts that are the id of a user of the layout."""
     return company.known(named)
 
 
-def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+def news(ledger: Ledger, table: sa.Table, rows: Sequence[RowT], by: str) -> list[RowT]:
     """Return the rows whose key is not in the ledger yet, each once; ``by`` is the key column used in the query."""
     keys = [column.name for column in table.primary_key.columns if column.name not in vars(ledger.scope)]
     unique = {tuple(row[key] for key in keys): row for row in rows}
-    subjects = sorted({row[by] for row in rows})
+    subjects = sorted({str(row[by]) for row in rows})
     with engines.failures(ledger.engine, "reading the ledger"), ledger.reading.connect() as connection:
         for start in range(0, len(subjects), IDS):
             chosen = table.c[by].in_(subjects[start : start + IDS])
@@ -32,17 +35,17 @@ def news(ledger: Ledger, table: sa.Table, rows: Sequence[Mapping[str, Any]], by:
     return list(unique.values())
 
 
-def told_apart(ledger: Ledger, rows: Sequence[Mapping[str, Any]], by: str) -> list[Mapping[str, Any]]:
+def told_apart(ledger: Ledger, rows: Sequence[RowT], by: str) -> list[RowT]:
     """Return the rows with texts in ``by`` that the ledger's database considers different, the first of equal ones.
 
     MySQL's comparison, which it also uses in joins, ignores case, accents and trailing spaces.
     """
     if ledger.engine.dialect.name not in ("mysql", "mariadb"):
         return list(rows)
-    different: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    different: dict[tuple[object, ...], RowT] = {}
     for row in rows:
         others = (value for name, value in row.items() if name != by)
-        different.setdefault((_folded(row[by]), *others), row)
+        different.setdefault((_folded(str(row[by])), *others), row)
     return list(different.values())
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TypedDict
 
 import sqlalchemy as sa
 
@@ -34,8 +34,15 @@ class Kept:
     slice: str
     answered: bool
     recorded_at: datetime
-    document: dict[str, Any] = field(repr=False)
+    document: Mapping[str, object] = field(repr=False)
     open_paths: int = 0
+
+
+class OpenSlice(TypedDict):
+    """A selection that is not read to its end: its unique name, and the parameters that it was made with."""
+
+    name: str
+    wish: Mapping[str, object]
 
 
 class Recordings:
@@ -81,7 +88,7 @@ class Recordings:
         ):
             return {(local, vehicle) for local, vehicle in connection.execute(query)}
 
-    def unfinished_one(self, key: tuple[str, str]) -> dict[str, Any] | None:
+    def unfinished_one(self, key: tuple[str, str]) -> dict[str, object] | None:
         """Return the document of a car with V2 paths that are still to be read; None for any other car."""
         row = t.recordings.c
         mine = (row.local_vehicle_id == key[0], row.vehicle_id == key[1], row.open_paths > 0)
@@ -126,12 +133,12 @@ class Recordings:
             for values in sorted(rows, key=lambda one: (one[0], one[1])):
                 yield Kept(*values[:3], bool(values[3]), values[4], unpacked(values[5]))
 
-    def open_slice(self) -> dict[str, Any] | None:
+    def open_slice(self) -> OpenSlice | None:
         """Return the unfinished selection; None if the last one is complete."""
         stored = self._ledger.fact(self._name)
         return json.loads(stored) if stored else None
 
-    def remember_slice(self, selection: dict[str, Any] | None) -> None:
+    def remember_slice(self, selection: OpenSlice | None) -> None:
         """Store the selection that begins; None if it is complete."""
         self._ledger.remember(self._name, json.dumps(selection) if selection else "")
 
@@ -151,12 +158,12 @@ class Recordings:
             return bool(connection.execute(query).scalar_one_or_none())
 
 
-def packed(document: dict[str, Any]) -> bytes:
+def packed(document: Mapping[str, object]) -> bytes:
     """Compress a document for the ledger."""
     return zlib.compress(json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode(), LEVEL)
 
 
-def unpacked(stored: bytes) -> dict[str, Any]:
+def unpacked(stored: bytes) -> dict[str, object]:
     """Decompress a document from the ledger."""
-    document: dict[str, Any] = json.loads(zlib.decompress(stored))
+    document: dict[str, object] = json.loads(zlib.decompress(stored))
     return document
