@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from smartcar_ops.compare.judging import gate as gates
 from smartcar_ops.compare.judging.comparison import Comparison
+from smartcar_ops.compare.judging.field_row import FIELD_TYPES, FieldRow
 from smartcar_ops.compare.judging.gate import Tally
 from smartcar_ops.compare.judging.verdicts import JUDGED, WAIVABLE, Judgement, judge
 from smartcar_ops.compare.recording import Recording
@@ -29,31 +30,16 @@ from smartcar_ops.smartcar.documents import Document
 from smartcar_ops.smartcar.v2 import BatchAnswer
 from smartcar_ops.storage.parquet import ParquetTable
 
-FIELD_TYPES = {
-    **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "field"), "str"),
-    "scored": "bool",
-    "v2_value": "str",
-    "v2_number": "float64",
-    "v2_unit": "str",
-    "v3_value": "str",
-    "v3_number": "float64",
-    "v3_unit": "str",
-    "verdict": "str",
-    "reason": "str",
-    "v2_at": "datetime64[us, UTC]",
-    "v3_at": "datetime64[us, UTC]",
-    "lost": "bool",
-}
 VEHICLE_TYPES = {
     **dict.fromkeys(("vehicle_id", "local_vehicle_id", "make", "powertrain", "state", "reason"), "str"),
     "recorded_at": "datetime64[us, UTC]",
     **dict.fromkeys(("scored", "lost", "judged", "requests"), "Int64"),
     **dict.fromkeys(("v2_seconds", "v3_seconds"), "float64"),
 }
-"""The column types, fixed whatever the rows are."""
+"""The column types of the table of vehicles, fixed whatever the rows are."""
 
 COUNTED = ["make", "powertrain", "field", "scored", "verdict"]
-FIELD_COLUMNS = list(FIELD_TYPES)
+FIELD_COLUMNS = list(FieldRow._fields)
 ROWS = 10_000
 """Rows held in memory before they are written to the file."""
 
@@ -185,8 +171,8 @@ class Judge:
 
     def _row(
         self, field: Field, recording: Recording, v2: Reading, judgement: Judgement, *, scored: bool
-    ) -> tuple[Any, ...]:
-        """Return one row of the table of fields."""
+    ) -> tuple[object, ...]:
+        """Return the values of a `FieldRow`; a plain tuple, because there may be many millions of them."""
         vehicle, v3, hide = recording.pair, judgement.v3, field.private and not self._show_private
         return (
             vehicle.vehicle_id, vehicle.local_vehicle_id, vehicle.make, vehicle.powertrain, field.id, scored,
@@ -219,9 +205,9 @@ class _Table:
         self, types: Mapping[str, str], path: Path | None, seen: Callable[[pa.Table], None] | None = None
     ) -> None:
         self._parquet, self._seen = ParquetTable(types, path), seen
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[tuple[object, ...]] = []
 
-    def extend(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def extend(self, rows: Iterable[tuple[object, ...]]) -> None:
         self._rows.extend(rows)
         if len(self._rows) >= ROWS:
             self._flush()

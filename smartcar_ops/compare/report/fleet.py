@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from IPython.display import HTML
 
+from smartcar_ops.compare.judging.field_row import field_rows
 from smartcar_ops.compare.report import charts, values
 from smartcar_ops.compare.report.report import Report, Shown, quantile_in_ms
 from smartcar_ops.display import tables
@@ -97,15 +98,15 @@ class FleetReport(Report):
         """Return the first lost or different fields: the vehicle (Smartcar's id and yours), both values, the reason."""
         result = self.compare.result
         position = {name: number for number, name in enumerate(result.order)}
-        rows = sorted(_records(result.lost), key=lambda row: (position[row["field"]], row["make"], row["vehicle_id"]))
+        rows = sorted(field_rows(result.lost), key=lambda row: (position[row.field], row.make, row.vehicle_id))
         table = [
             {
-                "field": row["field"],
-                "vehicle": (row["vehicle_id"], f"{row['make']}, your id {row['local_vehicle_id']}"),
-                "verdict": row["verdict"].replace("_", " "),
+                "field": row.field,
+                "vehicle": (row.vehicle_id, f"{row.make}, your id {row.local_vehicle_id}"),
+                "verdict": row.verdict.replace("_", " "),
                 "V2": values.shown_value(row, "v2", NARROW),
                 "V3": values.shown_value(row, "v3", NARROW),
-                "reason": row["reason"],
+                "reason": row.reason,
             }
             for row in rows
         ]
@@ -206,11 +207,12 @@ def _open_row(row: Mapping[str, Any], units: float | None) -> dict[str, Any]:
 def _examples(result: Comparison, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return one short value for each (field, verdict); stops reading once each has one."""
     examples: dict[tuple[str, str], str] = {}
+    verdicts = {verdict for _, verdict in wanted}
     for part in result.fields.parts():
-        for row in part.drop_duplicates(["field", "verdict"]).itertuples():
-            key = str(row.field), str(row.verdict)
+        for row in field_rows(part[part["verdict"].isin(verdicts)].drop_duplicates(["field", "verdict"])):
+            key = row.field, row.verdict
             if key in wanted and key not in examples:
-                examples[key] = values.shown_value(row._asdict(), "v2" if row.verdict == "v2_only" else "v3")
+                examples[key] = values.shown_value(row, "v2" if row.verdict == "v2_only" else "v3")
         if len(examples) == len(wanted):
             break
     return examples

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Literal
-
-import pandas as pd
+from typing import Any
 
 from smartcar_ops.compare.judging.agreement import agreement
+from smartcar_ops.compare.judging.field_row import ApiVersion, FieldRow
 from smartcar_ops.compare.judging.judge import HIDDEN
 from smartcar_ops.compare.judging.verdicts import matched
 from smartcar_ops.compare.recording import Recording
@@ -19,31 +18,26 @@ from smartcar_ops.fields.field_map import Field
 from smartcar_ops.fields.readers import read_v2, read_v3
 from smartcar_ops.fields.reading import Reading
 
-FieldValues = Mapping[str, Any]
-"""A row of the comparison's table of fields."""
-
-ApiVersion = Literal["v2", "v3"]
-
 LINES = 6
 """Parts of a many-valued field that are shown; the rest are folded."""
 
 
-def side(row: FieldValues, version: ApiVersion, field: Field | None) -> str:
+def side(row: FieldRow, version: ApiVersion, field: Field | None) -> str:
     """Return one version's value with the maker's time."""
-    at = row[f"{version}_at"]
-    time = "" if pd.isna(at) else f"<small>{at.day} {at:%b, %H:%M:%S}</small>"
+    at = row.on(version).at
+    time = "" if at is None else f"<small>{at.day} {at:%b, %H:%M:%S}</small>"
     value = _value(row, version, field)
     return f'<div><span class="which">{version.upper()}</span><span class="value">{value}</span>{time}</div>'
 
 
-def _value(row: FieldValues, version: ApiVersion, field: Field | None) -> str:
-    text, amount = row[f"{version}_value"], row[f"{version}_number"]
-    if pd.isna(text) or text == HIDDEN:
-        return f'<span class="soft">{"no value" if pd.isna(text) else "private"}</span>'
+def _value(row: FieldRow, version: ApiVersion, field: Field | None) -> str:
+    text, amount, unit, _ = row.on(version)
+    if text is None or text == HIDDEN:
+        return f'<span class="soft">{"no value" if text is None else "private"}</span>'
     sent = json.loads(text)
-    if pd.isna(amount):
+    if amount is None:
         return _many(sent) if isinstance(sent, list | dict) else escape(in_short(_named(field, sent)))
-    shown = escape(number(amount, row[f"{version}_unit"]))
+    shown = escape(number(amount, unit))
     was_converted = isinstance(sent, int | float) and sent != amount
     return f"{shown}<small>sent as {sent:.6g}</small>" if was_converted else shown
 
@@ -64,11 +58,11 @@ def _named(field: Field | None, raw: Any) -> Any:
     return raw
 
 
-def apart(row: FieldValues) -> str:
+def apart(row: FieldRow) -> str:
     """Return how far apart the makers' times are, in words; empty if one is missing."""
-    if pd.isna(row["v2_at"]) or pd.isna(row["v3_at"]):
+    if row.v2_at is None or row.v3_at is None:
         return ""
-    seconds = abs((row["v2_at"] - row["v3_at"]).total_seconds())
+    seconds = abs((row.v2_at - row.v3_at).total_seconds())
     return "both at the same time" if seconds < 1 else f"makers’ times {lasting(seconds)} apart"
 
 
@@ -87,13 +81,14 @@ class ShownPart:
     same: bool | None
 
 
-def parts_of(field: Field, row: FieldValues, recording: Recording) -> list[ShownPart]:
+def parts_of(field: Field, row: FieldRow, recording: Recording) -> list[ShownPart]:
     """Return a field's many values on both versions, different ones first."""
     recording = recording.part_of(field.v2.source) if field.v2 else recording
     v2, v3 = read_v2(field, recording.batch), read_v3(field, recording.signals)
     later = recording.signals_again
-    if later is not None and (again := read_v3(field, later)).state == "value" and again.at == row["v3_at"]:
-        v3 = again
+    if later is not None and row.v3_at is not None:
+        again = read_v3(field, later)
+        v3 = again if again.state == "value" and again.at == row.v3_at else v3
 
     def words(reading: Reading) -> str:
         return in_short(_named(field, reading.raw)) if reading.state == "value" else "no value"
@@ -137,14 +132,14 @@ NAMES = ("type", "systemId", "code", "name", "taskId", "id")
 """Members that name an entry of a list."""
 
 
-def shown_value(row: Mapping[str, Any], side: Literal["v2", "v3"], letters: int = SHORT) -> str:
+def shown_value(row: FieldRow, version: ApiVersion, letters: int = SHORT) -> str:
     """Return a version's value in one row of the table of fields, on one line; empty if it has none."""
-    text, value = row[f"{side}_value"], row[f"{side}_number"]
-    if pd.isna(text):
+    text, value, unit, _ = row.on(version)
+    if text is None:
         return ""
     if text == HIDDEN:
         return "(private)"
-    return in_short(json.loads(text), letters) if pd.isna(value) else number(value, row[f"{side}_unit"])
+    return in_short(json.loads(text), letters) if value is None else number(value, unit)
 
 
 def in_short(value: Any, letters: int = SHORT) -> str:

@@ -18,10 +18,11 @@ from urllib.parse import quote
 import pandas as pd
 from IPython.display import HTML
 
+from smartcar_ops.compare.judging.field_row import FieldRow, field_rows
 from smartcar_ops.compare.recording import Answer, Recording
 from smartcar_ops.compare.report.charts import AGREES, FAMILIES, LOST, NOT_JUDGED
 from smartcar_ops.compare.report.report import Report
-from smartcar_ops.compare.report.values import FieldValues, apart, part_by_part, parts_of, side
+from smartcar_ops.compare.report.values import apart, part_by_part, parts_of, side
 from smartcar_ops.display import tables
 from smartcar_ops.fields.field_map import Field, FieldMap
 from smartcar_ops.settings.credentials import Origins
@@ -74,7 +75,7 @@ class VehicleReport(Report):
 def view(rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Origins) -> HTML:
     """Return one recording's judged fields in groups, then folded: the raw bodies and how to repeat the calls."""
     by_id = {field.id: field for field in fields.of(recording.pair.make)}
-    groups = _grouped([{str(name): value for name, value in row.items()} for row in rows.to_dict("records")])
+    groups = _grouped(field_rows(rows))
     shown = "".join(_group(name, groups[name], by_id, recording) for name in GROUPS if groups[name])
     safe = recording.redacted([recording.pair.token or ""])
     body = f"{_head(recording, groups)}{shown}{bodies(safe)}{by_hand(safe, origins)}"
@@ -89,16 +90,16 @@ def _css() -> str:
 # --- groups -----------------------------------------------------------------------------------------------
 
 
-def _grouped(rows: Iterable[FieldValues]) -> dict[str, list[FieldValues]]:
-    groups: dict[str, list[FieldValues]] = {name: [] for name in GROUPS}
+def _grouped(rows: Iterable[FieldRow]) -> dict[str, list[FieldRow]]:
+    groups: dict[str, list[FieldRow]] = {name: [] for name in GROUPS}
     for row in rows:
         groups[_group_of(row)].append(row)
     return groups
 
 
-def _group_of(row: FieldValues) -> str:
-    verdict = row["verdict"]
-    if row["lost"]:
+def _group_of(row: FieldRow) -> str:
+    verdict = row.verdict
+    if row.lost:
         return LOST
     if verdict == "mismatch":
         return UNCOUNTED
@@ -107,7 +108,7 @@ def _group_of(row: FieldValues) -> str:
     return AGREES if verdict in FAMILIES[AGREES] else NOT_JUDGED
 
 
-def _head(recording: Recording, groups: Mapping[str, Sequence[FieldValues]]) -> str:
+def _head(recording: Recording, groups: Mapping[str, Sequence[FieldRow]]) -> str:
     vehicle = recording.pair
     labels = {name: label for name, label in COUNTED.items() if groups[name] or name != UNCOUNTED}
     counts = ", ".join(f"{len(groups[name]):,} {label}" for name, label in labels.items())
@@ -126,7 +127,7 @@ def _times(recording: Recording) -> str:
     return "".join(f"<br>{escape(line)}" for line in (", ".join(times), *failed) if line)
 
 
-def _group(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], recording: Recording) -> str:
+def _group(name: str, rows: Sequence[FieldRow], fields: Mapping[str, Field], recording: Recording) -> str:
     title = f"{name}: {thousands(len(rows), 'fields')}"
     shown = "".join(_lines(name, rows, fields, recording))
     if name == ONE_SIDED:
@@ -134,26 +135,26 @@ def _group(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], 
     return f'<div class="group" role="heading" aria-level="3">{title}</div>{shown}'
 
 
-def _lines(name: str, rows: Sequence[FieldValues], fields: Mapping[str, Field], recording: Recording) -> Iterator[str]:
+def _lines(name: str, rows: Sequence[FieldRow], fields: Mapping[str, Field], recording: Recording) -> Iterator[str]:
     """Yield one line per field; fields without a value on either version share one line per reason."""
     without_value: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if pd.isna(row["v2_value"]) and pd.isna(row["v3_value"]):
-            without_value.setdefault((row["verdict"], row["reason"]), []).append(row["field"])
+        if row.v2_value is None and row.v3_value is None:
+            without_value.setdefault((row.verdict, row.reason), []).append(row.field)
         else:
-            yield _line(name, row, fields.get(row["field"]), recording)
+            yield _line(name, row, fields.get(row.field), recording)
     for (verdict, reason), names in without_value.items():
         why = _why(name, verdict, reason, "")
         yield f'<div class="row"><div class="several name">{escape(", ".join(names))}</div>{why}</div>'
 
 
-def _line(name: str, row: FieldValues, field: Field | None, recording: Recording) -> str:
+def _line(name: str, row: FieldRow, field: Field | None, recording: Recording) -> str:
     parts = parts_of(field, row, recording) if field and field.parts else []
     values = part_by_part(parts) if parts else f"{side(row, 'v2', field)}{side(row, 'v3', field)}"
-    note = " · ".join(filter(None, [apart(row), "" if row["scored"] or name == ONE_SIDED else "not counted"]))
-    why = _why(name, row["verdict"], row["reason"], note)
+    note = " · ".join(filter(None, [apart(row), "" if row.scored or name == ONE_SIDED else "not counted"]))
+    why = _why(name, row.verdict, row.reason, note)
     cls = "row lost" if name == LOST else "row"
-    return f'<div class="{cls}"><div class="name">{escape(row["field"])}</div>{values}{why}</div>'
+    return f'<div class="{cls}"><div class="name">{escape(row.field)}</div>{values}{why}</div>'
 
 
 def _why(group: str, verdict: str, reason: str, note: str) -> str:
