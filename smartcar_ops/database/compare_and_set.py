@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from smartcar_ops.database import column_types, engines
 from smartcar_ops.database.evidence.readiness import MOVED, Readiness
 from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.ledger.change_log import Written
 from smartcar_ops.database.ledger.locks import Held, utcnow
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.database.sql_types import Condition, Expression, Query
@@ -110,7 +111,7 @@ class RowWriter:
             first, last = connection.execute(query).one()
         return None if first is None else ChangeBatch(number, first, last)
 
-    def already_set(self, section: RowRange, done: Query) -> Query:
+    def already_set(self, section: RowRange, done: Written) -> sa.Select[int]:
         """Return the places of these records of the section's column whose rows still have the written value."""
         columns = ("place", "table_name", "row_id", "column_name", "after_value")
         rows = sa.select(

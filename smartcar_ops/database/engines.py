@@ -38,8 +38,8 @@ def create(url: str) -> sa.Engine:
     """Return an engine for the URL, without connecting; SettingsError if the URL or its driver can't be used."""
     try:
         parsed = sa.make_url(url)
-        own = {"timeout": WAIT} if parsed.drivername.startswith("sqlite") else {}
-        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=own)
+        arguments = {"timeout": WAIT} if parsed.drivername.startswith("sqlite") else {}
+        engine = sa.create_engine(parsed, pool_pre_ping=True, hide_parameters=True, connect_args=arguments)
     except NoSuchModuleError:
         dialect = url.partition("://")[0]
         raise SettingsError(

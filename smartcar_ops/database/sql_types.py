@@ -1,4 +1,4 @@
-"""Names for SQLAlchemy's generic types whose parameter depends on the company's layout, so that it says nothing."""
+"""Names for SQLAlchemy's generic types; most have no useful parameter, because the company's layout decides it."""
 
 from __future__ import annotations
 

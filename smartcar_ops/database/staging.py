@@ -56,7 +56,7 @@ class Stage:
         with self._staging() as connection:
             connection.execute(sa.insert(t.stage).from_select([t.stage.c.token.name, *COLUMNS], staged))
 
-    def drop(self, places: Query) -> None:
+    def drop(self, places: sa.Select[int]) -> None:
         """Delete the rows at these places."""
         with self._staging() as connection:
             connection.execute(sa.delete(t.stage).where(self.is_mine, t.stage.c.place.in_(places)))

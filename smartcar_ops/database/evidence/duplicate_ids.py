@@ -23,7 +23,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import Held, utcnow
 from smartcar_ops.database.ledger.runs import Act, Run, Runs
-from smartcar_ops.database.sql_types import Condition, Query
+from smartcar_ops.database.sql_types import Condition
 from smartcar_ops.database.tables import IDS, Company
 
 CHANGED_LATER = "a later run changed it; undo that first"
@@ -108,7 +108,7 @@ class HeldTwice:
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def _places(self, query: Query, row_id: sa.ColumnElement[str], id: sa.ColumnElement[str]) -> set[int]:
+    def _places(self, query: sa.Select[int], row_id: sa.ColumnElement[str], id: sa.ColumnElement[str]) -> set[int]:
         """Return the query's places whose id another user's row has, unless a person chose another id for that user."""
         other, choice, mine = everybody_holding(self._company), t.choices.c, t.choices.alias("own_choice")
         of = self._ledger.scope.of

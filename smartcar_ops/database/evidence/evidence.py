@@ -6,6 +6,7 @@ for every row.
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cached_property
 
 import sqlalchemy as sa
@@ -62,7 +63,7 @@ class Evidence:
         self._per_vehicle = workspace.per_vehicle
         self._known = sa.and_(self._scope.of(t.connections), t.connections.c.gone_at.is_(None))
 
-    def disputed(self) -> Query:
+    def disputed(self) -> sa.Select[str, str, int]:
         """Return (user_id, id, sources) for users whose evidence has more than one id."""
         person, car = self.person, self.car
         several = cte(
@@ -126,7 +127,7 @@ class Evidence:
             rows = rows.outerjoin(users, cars.c.local_vehicle_id == users.c.local_vehicle_id)
         return query.select_from(rows).order_by(sa.func.length(cars.c.local_vehicle_id), cars.c.local_vehicle_id)
 
-    def orphans(self) -> Query:
+    def orphans(self) -> sa.Select[str, str, str, datetime]:
         """Return (smartcar_user_id, vehicle_id, mode, first_seen) of connections without a local user."""
         row, people = t.connections, self._people
         linked = cte(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
@@ -148,7 +149,7 @@ class Evidence:
             .order_by(row.c.smartcar_user_id, row.c.vehicle_id)
         )
 
-    def unread_vehicles(self) -> Query:
+    def unread_vehicles(self) -> sa.Select[str, str]:
         """Return (vehicle_id, id) of unlinked connected vehicles whose VIN was not read, with one of their users."""
         row = t.connections
         linked = cte(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")

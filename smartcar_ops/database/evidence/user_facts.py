@@ -204,7 +204,7 @@ class UserFacts(Evidence):
         users = sa.select(weighed.c.user_id).select_from(rows)
         return cte(users.where(other.user_id != weighed.c.user_id, sa.not_(moves_on)).distinct(), "held_elsewhere")
 
-    def shared(self) -> Query:
+    def shared(self) -> sa.Select[str]:
         """Return the ids that two users have or would get."""
         return sa.select(self._duplicate_ids(self._weighed()).c.id)
 
