@@ -17,7 +17,7 @@ from smartcar_ops.database.ledger.locks import Held
 from smartcar_ops.database.sql_types import Query
 
 if TYPE_CHECKING:
-    import psycopg
+    pass
 
 COLUMNS = tuple(column.name for column in t.stage.columns if column is not t.stage.c.token)
 SCHEMA = pa.schema([(name, pa.int64() if name == "place" else pa.string()) for name in COLUMNS])
