@@ -12,8 +12,8 @@ from smartcar_ops.audit.sources import AuditProgress, SourceReport, counted_answ
 from smartcar_ops.database import captures
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import SUBSCRIPTIONS, Ledger
-from smartcar_ops.database.ledger.rows import Link, ListedConnection
 from smartcar_ops.database.ledger.suspects import LinkT, Suspect, Suspects
+from smartcar_ops.database.ledger_rows import Link, ListedConnection
 from smartcar_ops.errors import ParameterError, ServiceIllError, SmartcarError, V2StoppedError
 from smartcar_ops.smartcar.connections import Connection, ConnectionList
 from smartcar_ops.smartcar.management import PAGE_SIZE as MANAGED_PAGE_SIZE

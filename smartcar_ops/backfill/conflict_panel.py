@@ -12,7 +12,7 @@ from smartcar_ops.audit.choices import NONE
 from smartcar_ops.backfill import decisions
 from smartcar_ops.backfill.decisions import Conflict
 from smartcar_ops.backfill.plan import Plan
-from smartcar_ops.database.ledger.rows import Choice
+from smartcar_ops.database.ledger_rows import StoredChoice
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
 from smartcar_ops.session import Session
 from smartcar_ops.text import thousands
@@ -150,7 +150,7 @@ class ConflictQueue:
             self.said.value = html.escape(decided)
 
 
-def _is_newer(one: Conflict, choice: Choice | None) -> bool:
+def _is_newer(one: Conflict, choice: StoredChoice | None) -> bool:
     """Return whether a decision was made after the plan."""
     return choice is not None and not one.reason.startswith(f"{choice['chosen_by']} chose: {choice['reason']}")
 

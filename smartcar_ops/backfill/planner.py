@@ -20,7 +20,7 @@ from smartcar_ops.database.evidence.evidence import sources_of
 from smartcar_ops.database.evidence.user_facts import BETWEEN_IDS, UserFacts
 from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.rows import Choice
+from smartcar_ops.database.ledger_rows import StoredChoice
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import PlanError
 from smartcar_ops.settings.layout import Vehicles
@@ -94,7 +94,7 @@ def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataF
             yield from _vehicle_rows(part, contested, vehicles)
 
 
-def _user_rows(part: pd.DataFrame, choices: Mapping[str, Choice], column: str) -> pd.DataFrame:
+def _user_rows(part: pd.DataFrame, choices: Mapping[str, StoredChoice], column: str) -> pd.DataFrame:
     """Return the users' rows of a plan, from their facts."""
     rows = pd.DataFrame(
         {

@@ -13,7 +13,7 @@ from smartcar_ops.database.evidence.user_facts import UserFacts
 from smartcar_ops.database.evidence.workspace import open_workspace
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.rows import StoredConnection
+from smartcar_ops.database.ledger_rows import StoredConnection
 from smartcar_ops.database.tables import Company
 
 PAGE = 50

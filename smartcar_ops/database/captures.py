@@ -12,7 +12,7 @@ from smartcar_ops.database import engines
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import IDS, Company
 
-RowT = TypeVar("RowT", bound=Mapping[str, object])
+CapturedT = TypeVar("CapturedT", bound=Mapping[str, object])
 """A row that is about to be stored: column -> value."""
 
 
@@ -21,7 +21,7 @@ def known_users(company: Company, named: Iterable[str]) -> dict[str, str]:
     return company.known(named)
 
 
-def news(ledger: Ledger, table: sa.Table, rows: Sequence[RowT], by: str) -> list[RowT]:
+def news(ledger: Ledger, table: sa.Table, rows: Sequence[CapturedT], by: str) -> list[CapturedT]:
     """Return the rows whose key is not in the ledger yet, each once; ``by`` is the key column used in the query."""
     keys = [column.name for column in table.primary_key.columns if column.name not in vars(ledger.scope)]
     unique = {tuple(row[key] for key in keys): row for row in rows}
@@ -35,14 +35,14 @@ def news(ledger: Ledger, table: sa.Table, rows: Sequence[RowT], by: str) -> list
     return list(unique.values())
 
 
-def told_apart(ledger: Ledger, rows: Sequence[RowT], by: str) -> list[RowT]:
+def told_apart(ledger: Ledger, rows: Sequence[CapturedT], by: str) -> list[CapturedT]:
     """Return the rows with texts in ``by`` that the ledger's database considers different, the first of equal ones.
 
     MySQL's comparison, which it also uses in joins, ignores case, accents and trailing spaces.
     """
     if ledger.engine.dialect.name not in ("mysql", "mariadb"):
         return list(rows)
-    different: dict[tuple[object, ...], RowT] = {}
+    different: dict[tuple[object, ...], CapturedT] = {}
     for row in rows:
         others = (value for name, value in row.items() if name != by)
         different.setdefault((_folded(str(row[by])), *others), row)

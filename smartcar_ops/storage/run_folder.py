@@ -106,20 +106,30 @@ def point_latest(reports: Path, notebook: str, name: str) -> None:
     """Point `latest/<notebook>` to this run, with a symlink or, if the system has none, a text file."""
     folder = reports / "latest"
     folder.mkdir(exist_ok=True)
-    temporary, link = folder / f".{notebook}.partial", folder / notebook
-    temporary.unlink(missing_ok=True)
-    try:
-        temporary.symlink_to(Path("..") / name, target_is_directory=True)
-    except OSError:
-        temporary.write_text(name + "\n", encoding="utf-8")
-    temporary.replace(link)
+    with _replacing(folder / notebook) as temporary:
+        try:
+            temporary.symlink_to(Path("..") / name, target_is_directory=True)
+        except OSError:
+            temporary.write_text(name + "\n", encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write readable JSON (indented, in the order given), completely or not at all."""
+    with _replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to, which replaces this one at the end; after an error nothing of it is left."""
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> dict[str, Any]:

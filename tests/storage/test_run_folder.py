@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -66,3 +67,20 @@ def test_what_is_no_run_is_refused(reports: Path) -> None:
         SettingsError, match=r"'30' is not a run's folder .*expected a folder, a run's name, or a notebook's"
     ):
         smartcar_ops.load("30")
+
+
+def test_a_file_that_finds_no_room_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there before remains, and no half of the new one beside it."""
+    path = tmp_path / "outcome.json"
+    run_folder.write_json(path, {"exit_code": 0})
+    write = Path.write_text
+
+    def fill_the_disk(path: Path, text: str, encoding: str) -> int:
+        write(path, text[:10], encoding=encoding)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", fill_the_disk)
+    with pytest.raises(OSError, match="No space left"):
+        run_folder.write_json(path, {"exit_code": 1})
+    assert ["outcome.json"] == [file.name for file in tmp_path.iterdir()]
+    assert {"exit_code": 0} == run_folder.read_json(path)

@@ -17,8 +17,8 @@ from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger import versions
 from smartcar_ops.database.ledger.layouts import TableNames, table_names
-from smartcar_ops.database.ledger.rows import Choice, ListedConnection, StoredConnection
 from smartcar_ops.database.ledger.versions import LedgerVersion
+from smartcar_ops.database.ledger_rows import ListedConnection, StoredChoice, StoredConnection
 from smartcar_ops.database.sql_types import Condition, Query
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
@@ -223,9 +223,9 @@ class Ledger:
         known = self.asked(SUBSCRIPTIONS)
         return frozenset(known) - {t.EVERYTHING} if t.EVERYTHING in known else None
 
-    def choices(self) -> dict[str, Choice]:
+    def choices(self) -> dict[str, StoredChoice]:
         """Return the decisions in force: user id -> choice."""
-        rows: list[Choice] = self._rows(sa.select(t.choices).where(self.scope.of(t.choices)))
+        rows: list[StoredChoice] = self._rows(sa.select(t.choices).where(self.scope.of(t.choices)))
         return {row["user_id"]: row for row in rows}
 
     def record(self, table: sa.Table, rows: Iterable[Mapping[str, object]]) -> None:

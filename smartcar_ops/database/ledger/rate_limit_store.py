@@ -15,7 +15,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import LEVEL, Ledger
 
 
-class State(Protocol):
+class StateToRead(Protocol):
     """The state of a bucket that the store reads; the caller has a class for it."""
 
     @property
@@ -31,7 +31,7 @@ class State(Protocol):
         """The end of a pause, in seconds since the epoch."""
 
 
-StateT = TypeVar("StateT", bound=State)
+StateT = TypeVar("StateT", bound=StateToRead)
 
 
 class SharedStateStore(Generic[StateT]):

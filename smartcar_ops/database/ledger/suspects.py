@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from smartcar_ops.database import engines
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.rows import Link
+from smartcar_ops.database.ledger_rows import Link
 
 LinkT = TypeVar("LinkT", bound=Link)
 """The rows of one source's list."""

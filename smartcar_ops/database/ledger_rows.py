@@ -38,7 +38,7 @@ class StoredConnection(ListedConnection):
     gone_at: datetime | None
 
 
-class Choice(TypedDict):
+class StoredChoice(TypedDict):
     """A row of ``choices``: a person's decision for a user; the Smartcar id is None if the user has none."""
 
     service: str
