@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from datetime import date
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -26,6 +27,11 @@ UUID = re.compile(SHAPE, re.IGNORECASE)
 def thousands(count: int, noun: str = "") -> str:
     """Return 1204 as ``1,204``; with a plural noun as ``1,204 users``, or ``1 user``."""
     return f"{count:,} {noun if count != 1 else noun.removesuffix('s')}".strip()
+
+
+def day_in_words(day: date) -> str:
+    """Return a day as ``3 Dec 2026``."""
+    return f"{day.day} {day:%b %Y}"
 
 
 def percent(part: int, whole: int) -> str:

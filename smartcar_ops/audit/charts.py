@@ -72,14 +72,10 @@ def _group(group: str, sides: list[Mapping[str, int]]) -> Markup:
 
 def _bars(bucket: str, color: str, sides: list[Mapping[str, int]]) -> Markup:
     most = max((count for side in sides for count in side.values()), default=0) or 1
-    counts = [side.get(bucket, 0) for side in sides]
-    return joined(
-        bar(
-            count / most, color, thousands(count), room=len(thousands(most)),
-            opacity=1.0 if side is sides[-1] else BEFORE_OPACITY, bold=side is sides[-1] and count > 0,
-        )
-        for side, count in zip(sides, counts, strict=True)
-    )  # fmt: skip
+    *before, after = (side.get(bucket, 0) for side in sides)
+    room = len(thousands(most))
+    drawn = [bar(n / most, color, thousands(n), room=room, opacity=BEFORE_OPACITY, bold=False) for n in before]
+    return joined([*drawn, bar(after / most, color, thousands(after), room=room, bold=after > 0)])
 
 
 def _users_title(sides: list[Mapping[str, int]]) -> str:

@@ -26,7 +26,7 @@ def leave_snapshot(session: Session, result: AuditResult, *, began: datetime, co
         counts=result.counts,
         complete=complete,
         makes=result.by_make,
-        strata=_last_comparison(runs),
+        strata=last_comparison(runs),
         calls=_spent(runs, session.transport.spent),
         run_id=session.run_id,
     )
@@ -43,7 +43,7 @@ def _spent(runs: list[Run], now: dict[str, int]) -> dict[str, int]:
     return dict(sorted(units.items()))
 
 
-def _last_comparison(runs: list[Run]) -> tuple[StratumParity, ...]:
+def last_comparison(runs: list[Run]) -> tuple[StratumParity, ...]:
     """Return the groups of the last comparison of the fleet."""
     summaries = [run.summary for run in runs if run.act == Act.COMPARE and "lost" in run.summary]
     return tuple(StratumParity(**row) for row in summaries[-1].get("strata", ())) if summaries else ()

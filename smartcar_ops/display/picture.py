@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BLUE, PALE_BLUE, TEAL, ORANGE, GREY = "#2f7bbd", "#7fb4de", "#2a9d8f", "#dd741a", "#8d98a5"
 """Done, partly done, safe to do, needs a person, nothing to do."""
@@ -41,20 +45,34 @@ STYLE = Markup(
 
 @dataclass(frozen=True, repr=False)
 class Picture:
-    """A drawing with a title, and a description for screen readers. A notebook cell displays it."""
+    """A drawing with a title, and a description for screen readers. A notebook cell displays it.
+
+    With ``numbers``, they follow it as a folded table.
+    """
 
     drawing: Markup
     title: str
     description: str
+    numbers: pd.DataFrame | None = None
 
     def _repr_html_(self) -> str:
-        return Markup(
+        figure = Markup(
             '<figure class="picture sc-picture" role="img" aria-label="{}">{}\n'
             "<figcaption>{}</figcaption>\n{}\n</figure>"
         ).format(self.description, STYLE, self.title, self.drawing)
+        return figure if self.numbers is None else figure + _folded(self.numbers, self.title)
 
     def __repr__(self) -> str:
         return f"Picture({self.title!r})"
+
+
+def _folded(numbers: pd.DataFrame, title: str) -> Markup:
+    """Return a table behind a line that opens it."""
+    table = numbers.to_html(index=False, border=0, na_rep="–", classes="smartcar-ops", justify="left")
+    captioned = table.replace("<thead>", str(Markup("<caption>{}</caption>\n  <thead>").format(title)), 1)
+    return Markup('\n<details class="sc-numbers"><summary>The numbers</summary>\n{}\n</details>').format(
+        Markup(captioned)
+    )
 
 
 def joined(parts: Iterable[Markup]) -> Markup:

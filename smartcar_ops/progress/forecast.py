@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from smartcar_ops.audit import buckets
 from smartcar_ops.database.ledger.history.days import Snapshot
-from smartcar_ops.text import thousands
+from smartcar_ops.text import day_in_words, thousands
 
 FEWEST_SNAPSHOTS = 4
 """Days with an audit below which there is no forecast."""
@@ -95,6 +95,16 @@ def forecast(history: Sequence[Snapshot], *, seed: int = 0) -> Forecast:
         return Forecast(stuck=stuck, why=" ".join(filter(None, [why, NEVER if left[-1] else ""])))
     low, median, high = (last.day + timedelta(days=number) for number in days)
     return Forecast(low, median, high, stuck, why)
+
+
+def forecast_in_words(forecast: Forecast) -> str:
+    """Return the forecast as one or two sentences."""
+    if not (forecast.low and forecast.median and forecast.high):
+        return forecast.why
+    who = "All others are" if forecast.stuck else "Everybody is"
+    band = f"80%: {day_in_words(forecast.low)} to {day_in_words(forecast.high)}"
+    exact = forecast.low == forecast.high
+    return f"{forecast.why} {who} done by {day_in_words(forecast.median)}{'' if exact else f' ({band})'}.".strip()
 
 
 def _by_day(history: Sequence[Snapshot], count: Callable[[Mapping[str, int]], int]) -> Days:

@@ -9,6 +9,7 @@ import pandas as pd
 from smartcar_ops.audit import resolver
 from smartcar_ops.progress.report import ProgressReport
 from smartcar_ops.progress.result import ProgressResult, day_to_look_back_to, measure, parse_day
+from smartcar_ops.progress.snapshots import table
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
 
@@ -54,15 +55,19 @@ class Progress:
         """Return the sections that the notebook shows."""
         return ProgressReport(self.result)
 
-    def next_steps(self) -> list[str]:
-        """Return what to do next, the most urgent first."""
-        return self.result.next_steps()
+    def history(self) -> pd.DataFrame:
+        """Return one row per day with an audit: users by bucket, what is left, and the units spent until then."""
+        return table(self.result.history)
 
     def calls(self) -> pd.DataFrame:
         """Return the units spent so far, one row per API, and their total."""
         return self.result.calls_table()
 
     def finish(self) -> Outcome:
-        """End the session with the verdict; exit code 3 without an audit, 1 if the deadline passed with users left."""
+        """Save the history and end the session with the verdict.
+
+        Exit code 3 without an audit; 1 if the forecast is after the deadline, or that has passed with users left.
+        """
         result = self.result
+        self.session.save(history=self.history())
         return self.session.finish(result.verdict, exit_code=result.exit_code, as_of=result.as_of, **result.summary())

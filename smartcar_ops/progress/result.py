@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -14,18 +15,23 @@ import pandas as pd
 from smartcar_ops.audit import buckets
 from smartcar_ops.audit.resolver import IdentityResolver
 from smartcar_ops.audit.result import count_users
+from smartcar_ops.audit.snapshot import last_comparison
 from smartcar_ops.audit.sources import AUTO
 from smartcar_ops.audit.token_owners import TokenOwners
 from smartcar_ops.compare import recording, vehicles
 from smartcar_ops.compare.judging.comparison import with_both_refused
 from smartcar_ops.database.ledger import change_log, v2_state
-from smartcar_ops.database.ledger.history.days import Snapshot
+from smartcar_ops.database.ledger.history.days import Snapshot, StratumParity
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.database.ledger.runs import Act, Run, Runs
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
+from smartcar_ops.progress.blockers import blockers
+from smartcar_ops.progress.forecast import Forecast, forecast, forecast_in_words
+from smartcar_ops.progress.pace import DailyPace, pace
+from smartcar_ops.progress.since import Since, since
 from smartcar_ops.progress.snapshots import snapshots
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
@@ -34,19 +40,10 @@ from smartcar_ops.text import thousands
 
 log = logging.getLogger("smartcar_ops.progress")
 
-NEXT_STEPS = {
-    "ready": ("users", "Backfill {count}. (30_backfill_user_ids: plan, then apply)"),
-    "conflict": ("users", "Decide the id of {count} with conflicting sources. (30_backfill_user_ids, conflicts)"),
-    "shared": ("users", "Decide who owns the id that {count} share. (30_backfill_user_ids, conflicts)"),
-    "invalid": ("malformed ids", "Find out what wrote {count}. (20_audit_user_ids, bucket invalid)"),
-    "unasked": ("users", "Query Smartcar again for {count} with unanswered sources. (20_audit_user_ids)"),
-    "reconnect": ("users", "Send {count} through Connect again; no source knows them."),
-    "unconfirmed": ("stored ids", "Check {count} not found on any connection of the user's vehicles."),
-}
-"""Bucket -> (what it counts, what to do), the most urgent first."""
-
 STALE = timedelta(hours=24)
 """An audit older than this is reported as old wherever its numbers are shown."""
+
+NOTEBOOK = "90_progress_report"
 
 AUDIT_AGAIN = "audit again (20_audit_user_ids)"
 
@@ -55,9 +52,9 @@ AUDIT_AGAIN = "audit again (20_audit_user_ids)"
 class ProgressResult:
     """The migration at one point in time: users by bucket before and now, the last comparison, units spent and needed.
 
-    ``snapshot`` is the last audit. If rows were written or undone since (``written_since``), ``now`` counts every user
-    judged again from the database and the ledger. A report for a past ``day`` uses nothing later: ``now`` is as the
-    audit left it, and ``needed`` is None.
+    ``snapshot`` is the last audit, ``strata`` are the groups of the last comparison. If rows were written or undone
+    since the audit (``written_since``), ``now`` counts every user judged again from the database and the ledger. A
+    report for a past ``day`` uses nothing later: ``now`` is as the audit left it, and ``needed`` is None.
     """
 
     before: dict[str, int]
@@ -72,6 +69,10 @@ class ProgressResult:
     calls: dict[str, int]
     needed: dict[str, int] | None
     to_come: int
+    history: Sequence[Snapshot] = ()
+    """One snapshot per day with an audit, oldest first; if the users were judged again, the last one is of now."""
+    strata: Sequence[StratumParity] = ()
+    since: Since = field(default_factory=Since)
 
     @property
     def total(self) -> int:
@@ -110,10 +111,27 @@ class ProgressResult:
 
     @property
     def exit_code(self) -> int:
-        """3 without an audit, 1 if the deadline has passed with users left, otherwise 0."""
+        """3 without an audit; 1 if the forecast is after the deadline, or that has passed with users left; else 0."""
         if self.snapshot is None:
             return 3
-        return int(self.days_left < 0 and self.left > 0)
+        is_late = self.forecast.median is not None and self.forecast.median > self.deadline
+        return int(self.left > 0 and (is_late or self.days_left < 0))
+
+    @cached_property
+    def forecast(self) -> Forecast:
+        """When nobody will be left, from the history."""
+        return forecast(self.history)
+
+    @cached_property
+    def pace(self) -> DailyPace:
+        """Users done per day so far, and those needed per day from now on."""
+        return pace(self.history, self.deadline, self.days_left)
+
+    @property
+    def makes(self) -> dict[str, int]:
+        """Users by the make of their vehicles, at the last audit."""
+        makes = self.snapshot.makes if self.snapshot else {}
+        return {make: sum(counts.values()) for make, counts in makes.items()}
 
     @property
     def as_of(self) -> str:
@@ -153,9 +171,21 @@ class ProgressResult:
         progress = (
             f"{f'As of {self.as_of}: ' if self.day else ''}{self.mapped:,} of {thousands(self.total, 'users')} "
             f"({self.share:.0%}) {'is' if self.mapped == 1 else 'are'} mapped, {self.left:,} left to do "
-            f"({self.decisions_open:,} for a person to decide); {deadline}."
+            f"({self.decisions_open:,} for a person to decide), audited {_ago(self.moment - self.snapshot.at)}; "
+            f"{deadline}."
         )
-        return " ".join([progress, *self.remarks])
+        return " ".join(filter(None, [progress, self.outlook, *self.remarks]))
+
+    @property
+    def outlook(self) -> str:
+        """The forecast in words; empty if nobody is left or there is no audit."""
+        if self.snapshot is None or not self.left:
+            return ""
+        median = self.forecast.median
+        if median is None or median <= self.deadline:
+            return forecast_in_words(self.forecast)
+        late = thousands((median - self.deadline).days, "days")
+        return f"{forecast_in_words(self.forecast).removesuffix('.')}, {late} after the deadline."
 
     @property
     def remarks(self) -> list[str]:
@@ -176,16 +206,10 @@ class ProgressResult:
         written = thousands(self.written_since, "values")
         return f", although {written} were written or undone" if self.written_since else ""
 
-    def next_steps(self) -> list[str]:
-        """Return what to do next, the most urgent first."""
-        again = self.is_stale or (self.snapshot is not None and not self.snapshot.complete)
-        first = ["Audit again: the steps below are based on an old or incomplete audit. (20_audit_user_ids)"]
-        steps = [
-            step.format(count=thousands(self.now[name], noun))
-            for name, (noun, step) in NEXT_STEPS.items()
-            if self.now.get(name)
-        ]
-        return first * again + steps
+    def blockers(self) -> pd.DataFrame:
+        """Return what is in the way, the most urgent first, with the commands that remove it."""
+        again = self.snapshot is None or self.is_stale or not self.snapshot.complete
+        return blockers(self.now, self.strata, audit_again=again)
 
     def calls_table(self) -> pd.DataFrame:
         """Return the units spent, one row per API, and their total."""
@@ -204,7 +228,9 @@ class ProgressResult:
             "buckets": self.now,
             "lost_fields": self.lost_fields,
             "calls": self.units,
-            "forecast": None,
+            "forecast": _iso(self.forecast.median),
+            "forecast_low": _iso(self.forecast.low),
+            "forecast_high": _iso(self.forecast.high),
         }
 
 
@@ -237,12 +263,14 @@ def measure(
     history = snapshots(ledger, day)
     snapshot = history[-1] if history else None
     written = change_log.count_written(ledger, snapshot.at if snapshot else None, end if looks_back else None)
+    now_counts = _counts(company, ledger, snapshot, now, judge=bool(written) and not looks_back)
+    shown = _with_now(history, now_counts, moment) if written and not looks_back else history
     compared, lost = _compared(company, runs)
     counts = f"{len(runs):,}", f"{len(history):,}", f"{written:,}"
     log.info("reports from %s runs and %s days of history; %s values written since the last audit", *counts)
     return ProgressResult(
         before=_before(runs),
-        now=_counts(company, ledger, snapshot, now, judge=bool(written) and not looks_back),
+        now=now_counts,
         snapshot=snapshot,
         written_since=written,
         moment=moment,
@@ -253,7 +281,21 @@ def measure(
         calls=_calls(runs),
         needed=None if looks_back else _needed(company, ledger, resolver, v2, now),
         to_come=units_to_come(allowance, moment, _start_of(deadline)),
+        history=shown,
+        strata=last_comparison(runs),
+        since=since(ledger, history, [run for run in runs if run.notebook == NOTEBOOK]),
     )
+
+
+def _with_now(history: Sequence[Snapshot], counts: dict[str, int], moment: datetime) -> list[Snapshot]:
+    """Return the history with the users as they are now in place of what an audit of today found."""
+    last = history[-1:]
+    earlier = [day for day in history if day.day < moment.date()]
+    return [*earlier, replace(last[0], at=moment, counts=counts, has_states=False)] if last else []
+
+
+def _iso(day: date | None) -> str | None:
+    return day.isoformat() if day else None
 
 
 def day_to_look_back_to(as_of: str, now: datetime) -> date | None:

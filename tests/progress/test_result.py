@@ -15,7 +15,7 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
-from smartcar_ops.progress import result
+from smartcar_ops.progress import blockers, result
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from tests.support.histories import past_snapshot
@@ -105,7 +105,7 @@ def test_after_a_backfill_everybody_is_judged_again_without_a_call(
     assert (house.truth["buckets"]["before"], house.truth["buckets"]["after"]) == (report.before, report.now)
     assert (wrote, wrote) == (report.written_since, report.summary()["written_since"])
     assert report.now["ready"] == 0 < counts["ready"]
-    assert not [step for step in report.next_steps() if step.startswith("Backfill")]
+    assert not [words for words in report.blockers()["blocker"] if "ready to be backfilled" in words]
     assert (
         f"{wrote} values written or undone since the audit: these users were judged again, without calls."
         in report.verdict
@@ -150,7 +150,8 @@ def test_an_old_audit_is_in_the_verdict(house: House, hours: int, words: str) ->
     noted(house, "a", "audit", NOW - timedelta(hours=hours), buckets=counted(mapped=3, ready=1))
     report = told(house, now=NOW)
     assert words in report.verdict
-    assert bool(words) == ("audit again" in report.verdict) == report.next_steps()[0].startswith("Audit again")
+    first = report.blockers()["blocker"][0]
+    assert bool(words) == ("audit again" in report.verdict) == first.startswith("the audit is old")
 
 
 def test_an_incomplete_audit_never_takes_the_place_of_a_whole_one_of_its_day(house: House) -> None:
@@ -235,19 +236,21 @@ def test_a_passed_deadline_with_open_users_says_no(
     assert ("has passed" in report.verdict) == (deadline != "2026-12-01")
 
 
-def test_the_next_steps_name_every_open_bucket_with_its_number(house: House) -> None:
-    """What to do next: one sentence for each open bucket, backfilling first; none when all is done."""
-    assert set(buckets.LEFT) == set(result.NEXT_STEPS)
-    open_counts = {name: place for place, name in enumerate(result.NEXT_STEPS, start=2)}
+def test_the_blockers_name_every_open_bucket_with_its_number(house: House) -> None:
+    """What is in the way: one line for each open bucket, backfilling first; none of them when all is done."""
+    assert set(buckets.LEFT) == set(blockers.BY_BUCKET)
+    open_counts = {name: place for place, name in enumerate(blockers.BY_BUCKET, start=2)}
     noted(house, "a", "audit", NOW - timedelta(hours=1), buckets=counted(mapped=5, no_vehicles=4, **open_counts))
     report = told(house, now=NOW)
-    steps = report.next_steps()
+    *steps, compare = report.blockers()["blocker"]
+    assert compare == "V2 and V3 have not been compared"
     assert sum(open_counts.values()) == report.left == report.total - report.mapped - report.now["no_vehicles"]
     assert len(open_counts) == len(steps)
-    assert f"Backfill {open_counts['ready']} users." in steps[0]
-    assert all(sum(f" {number} " in step for step in steps) == 1 for number in open_counts.values())
+    assert steps[0].startswith(f"{open_counts['ready']} users ready to be backfilled")
+    assert all(sum(step.startswith(f"{number} ") for step in steps) == 1 for number in open_counts.values())
+    assert all(command.startswith("smartcar-ops ") for command in report.blockers()["commands"].explode())
     noted(house, "b", "audit", NOW - timedelta(minutes=1), buckets=counted(mapped=5, no_vehicles=4))
-    assert [] == told(house, now=NOW).next_steps()
+    assert [compare] == list(told(house, now=NOW).blockers()["blocker"])
 
 
 def test_running_and_failed_beginnings_do_not_count(house: House) -> None:

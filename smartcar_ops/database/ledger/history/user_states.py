@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import date
+from typing import NamedTuple
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -24,6 +25,15 @@ COLUMNS = ("user_id", "bucket")
 
 TODAY = sa.table("smartcar_ops_states_now", sa.column("user_id", t.LOCAL), sa.column("bucket", t.WORD))
 """The users' buckets according to the audit that is being recorded: a temporary table."""
+
+
+class Move(NamedTuple):
+    """A user in another bucket than before: null where the company did not have the user; ``at`` is its first day."""
+
+    user_id: str
+    from_bucket: str | None
+    to_bucket: str | None
+    at: date
 
 
 def write(connection: sa.Connection, scope: Scope, day: date, users: Iterable[pa.Table]) -> bool:
@@ -106,7 +116,26 @@ def moved(ledger: Ledger, earlier: date, later: date) -> sa.Select[str, str | No
     )
 
 
-def moves(ledger: Ledger, earlier: date, later: date) -> list[tuple[str, str | None, str | None, date]]:
+def transitions(ledger: Ledger, earlier: date, later: date) -> dict[tuple[str | None, str | None], int]:
+    """Return how many users moved from one bucket to another: (from_bucket, to_bucket) -> users."""
+    rows = moved(ledger, earlier, later).order_by(None).subquery("moves")
+    pair = rows.c.from_bucket, rows.c.to_bucket
+    query = sa.select(*pair, sa.func.count()).group_by(*pair)
+    with engines.failures(ledger.engine, "reading the history"), ledger.reading.connect() as connection:
+        return {(was, now): users for was, now, users in connection.execute(query)}
+
+
+def moves_from(ledger: Ledger, bucket: str, earlier: date, later: date, most: int) -> list[Move]:
+    """Return the first rows of `moved` of users who were in this bucket and still are in the company's table."""
+    rows = moved(ledger, earlier, later).order_by(None).subquery("moves")
+    from_it = sa.and_(rows.c.from_bucket == bucket, rows.c.to_bucket.is_not(None))
+    query = sa.select(rows.c.user_id, rows.c.from_bucket, rows.c.to_bucket, rows.c.at).where(from_it)
+    query = query.order_by(sa.func.length(rows.c.user_id), rows.c.user_id).limit(most)
+    with engines.failures(ledger.engine, "reading the history"), ledger.reading.connect() as connection:
+        return [Move(*row) for row in connection.execute(query)]
+
+
+def moves(ledger: Ledger, earlier: date, later: date) -> list[Move]:
     """Return the rows of `moved`."""
     with engines.failures(ledger.engine, "reading the history"), ledger.reading.connect() as connection:
-        return [(user, was, now, at) for user, was, now, at in connection.execute(moved(ledger, earlier, later))]
+        return [Move(*row) for row in connection.execute(moved(ledger, earlier, later))]
