@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,6 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from smartcar_ops import notebook_runs, terminal
 from smartcar_ops.audit import buckets
+from smartcar_ops.audit.result import UNKNOWN
+from smartcar_ops.clients import Clients
+from smartcar_ops.database.ledger.history import user_states
+from smartcar_ops.database.ledger.history.days import History
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.reports.endings import GOOD
 from smartcar_ops.reports.runner import RunResult
@@ -21,17 +26,24 @@ from smartcar_ops.sandbox import company
 from smartcar_ops.sandbox.address import Address
 from smartcar_ops.settings import environment, startup
 from smartcar_ops.settings.home import home
+from smartcar_ops.storage.parquet import ParquetTable
+from smartcar_ops.storage.run_folder import load
+
+AUDIT = "20_audit_user_ids"
 
 STEPS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("00_start_here", ()),
     ("40_schema_phases", (("phase", "expand"), ("apply", "True"))),
-    ("20_audit_user_ids", ()),
+    (AUDIT, ()),
     ("10_compare_v2_v3", (("vehicles", "60"),)),
     ("30_backfill_user_ids", ()),
     ("30_backfill_user_ids", (("plan", "latest"), ("apply", "True"))),
-    ("20_audit_user_ids", ()),
+    (AUDIT, ()),
     ("90_progress_report", ()),
 )
+PRETEND_DAYS = 3
+"""Days before today of which the history tells, as if the Connect callbacks had come in one after the other."""
+
 CALLBACKS_AFTER = "40_schema_phases"
 """After this step the column exists, and the pretend company's own Connect callback begins to fill it."""
 
@@ -50,16 +62,41 @@ def demonstrate() -> None:
 def _steps(address: Address) -> Iterator[RunResult]:
     columns = (TextColumn("{task.description:<34}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn()) as bar:
-        task = bar.add_task("", total=len(STEPS))
+        task, is_audited = bar.add_task("", total=len(STEPS)), False
         for notebook, given in STEPS:
             bar.update(task, description=_label(notebook, given))
             result = notebook_runs.run(notebook, given)
             if result.exit_code not in GOOD:
                 raise SmartcarOpsError(f"demo: {notebook} ended with exit code {result.exit_code}: {result.verdict}")
+            if notebook == AUDIT and not is_audited:
+                is_audited = True
+                _live_pretend_days(result)
             yield result
             if notebook == CALLBACKS_AFTER:
                 company.play_connect_callbacks(address.database_url, address.world())
             bar.advance(task)
+
+
+def _live_pretend_days(audit: RunResult) -> None:
+    """Give the history three earlier days, on which ever more of the mapped users had not connected again yet."""
+    assert audit.folder is not None, "an audit that ended well has a folder"
+    users, clients = load(audit.folder)["users"], Clients(startup.settle())
+    history = History(clients.ledger)
+    (today,) = history.all()
+    connected = users.index[users["bucket"] == "mapped"]
+    for day in range(PRETEND_DAYS):
+        later = connected[len(connected) * (day + 1) // PRETEND_DAYS :]
+        states = users[["user_id", "make", "bucket"]].assign(
+            bucket=users["bucket"].mask(users.index.isin(later), "ready")
+        )
+        makes = states.groupby([states["make"].fillna(UNKNOWN), "bucket"]).size().unstack(fill_value=0)
+        rows = ParquetTable(dict.fromkeys(user_states.COLUMNS, "str"))
+        rows.append(states)
+        counts = buckets.complete(states["bucket"].value_counts().to_dict())
+        snapshot = replace(today, counts=counts, complete=True, makes=makes.to_dict("index"), calls={})
+        history.record(snapshot, rows.close())
+        history.set_back(1)
+    clients.close()
 
 
 def _label(notebook: str, given: tuple[tuple[str, str], ...]) -> str:
@@ -81,7 +118,7 @@ def _sandbox_alone() -> Iterator[None]:
 
 
 def _print(results: list[RunResult], seconds: float) -> None:
-    audits = [result.summary["buckets"] for result in results if result.notebook == "20_audit_user_ids"]
+    audits = [result.summary["buckets"] for result in results if result.notebook == AUDIT]
     compared = next(result.summary for result in results if result.notebook == "10_compare_v2_v3")
     calls: Counter[str] = Counter()
     for result in results:

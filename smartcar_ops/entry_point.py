@@ -21,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with interrupts.heeded(for_good=arguments is None):
         code = _run(given)
+    # Python remembers a KeyboardInterrupt out of an exec'd string, as in a dataclass's definition, although it was
+    # caught, and would end by SIGINT in place of this exit code; another exec makes it forget.
+    exec("pass")
     gc.freeze()  # otherwise the interpreter looks at every object again before it ends: a third of a second
     raise SystemExit(code)
 

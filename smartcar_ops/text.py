@@ -34,6 +34,12 @@ def day_in_words(day: date) -> str:
     return f"{day.day} {day:%b %Y}"
 
 
+def days_in_words(first: date, last: date) -> str:
+    """Return two days as ``3 Dec to 8 Dec 2026``, with both years if they differ."""
+    begin = f"{first.day} {first:%b}" if first.year == last.year else day_in_words(first)
+    return f"{begin} to {day_in_words(last)}"
+
+
 def percent(part: int, whole: int) -> str:
     """Return a percentage that never rounds some to 0% or not quite all to 100%; an en dash if the whole is 0."""
     return percents([part, whole - part])[0] if whole > 0 else "–"

@@ -275,7 +275,7 @@ def test_reports_open_without_a_network(demo: Demo) -> None:
                 assert [f"file://{run / 'report.html'}"] == requests
                 if run.name.endswith("90_progress_report"):
                     boxes = [figure.bounding_box() for figure in page.query_selector_all("figure.picture")]
-                    assert 4 == len(boxes)
+                    assert 7 == len(boxes)
                     assert all(box and box["width"] > 300 and box["height"] > 50 for box in boxes)
 
 

@@ -100,13 +100,15 @@ def test_a_parameter_may_be_written_with_an_equals_sign(given: list[str], apart:
 # --- asked to end --------------------------------------------------------------------------------------------
 
 
-def interrupted_in_an_import(tmp_path: Path, module: str, number: signal.Signals) -> subprocess.CompletedProcess[str]:
+def interrupted_in_an_import(
+    tmp_path: Path, module: str, number: signal.Signals, *, in_a_string: bool = False
+) -> subprocess.CompletedProcess[str]:
     """A run that gets a signal while it imports a module, told by a pipe that the module itself opens."""
     stubs, pipe = tmp_path / "stubs", tmp_path / "pipe"
     stubs.mkdir()
     os.mkfifo(pipe)
     code = f"import threading\nopen({str(pipe)!r}, 'w').close()\nthreading.Event().wait()\n"
-    (stubs / f"{module}.py").write_text(code)
+    (stubs / f"{module}.py").write_text(f"exec({code!r})" if in_a_string else code)
     process = subprocess.Popen(
         [sys.executable, "-m", "smartcar_ops", "run", "20", "--json"],
         cwd=KIT,
@@ -131,6 +133,12 @@ def test_a_signal_in_an_import_is_exit_2(tmp_path: Path, module: str, number: si
     ended = interrupted_in_an_import(tmp_path, module, number)
     assert (2, "") == (ended.returncode, ended.stderr)
     assert [2] == [json.loads(line)["exit_code"] for line in ended.stdout.splitlines()]
+
+
+def test_a_signal_in_a_string_of_code_is_exit_2(tmp_path: Path) -> None:
+    """Imports define classes by strings of code; Python would end by SIGINT after an interrupt in one."""
+    ended = interrupted_in_an_import(tmp_path, "click", signal.SIGINT, in_a_string=True)
+    assert (2, "") == (ended.returncode, ended.stderr)
 
 
 def test_only_the_first_request_to_end_interrupts() -> None:

@@ -16,7 +16,7 @@ from smartcar_ops.display.picture import GREY, joined
 from smartcar_ops.text import day_in_words
 
 HEIGHT = "15rem"
-ROOM_FOR_A_DAY = 21
+ROOM_FOR_A_DAY = 25
 """Percent of the width that the words below a day need on a phone."""
 
 STYLE = Markup(

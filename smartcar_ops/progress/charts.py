@@ -16,7 +16,7 @@ from smartcar_ops.display.picture import BLUE, ORANGE, PALE_BLUE, Picture, ink_o
 from smartcar_ops.display.time_chart import Flag, TimeChart
 from smartcar_ops.progress.forecast import Forecast, forecast_in_words
 from smartcar_ops.progress.snapshots import table
-from smartcar_ops.text import day_in_words, percent, thousands
+from smartcar_ops.text import day_in_words, days_in_words, percent, thousands
 
 MOST_DOTS = 90
 """Days up to which each audit is a dot; with more, the line says enough."""
@@ -85,7 +85,7 @@ def groups_over_time(days: Sequence[Snapshot]) -> Picture:
     )
     return Picture(
         key(entries) + chart.drawn(flags),
-        f"{thousands(len(days), 'days')} with an audit, {day_in_words(days[0].day)} to {day_in_words(days[-1].day)}",
+        f"{thousands(len(days), 'days')} with an audit, {days_in_words(days[0].day, days[-1].day)}",
         f"Users by who acts next, from the first to the last audit: {described}.",
         table(days).drop(columns=["complete", "calls"]),
     )

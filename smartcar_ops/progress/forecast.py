@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from smartcar_ops.audit import buckets
 from smartcar_ops.database.ledger.history.days import Snapshot
-from smartcar_ops.text import day_in_words, thousands
+from smartcar_ops.text import day_in_words, days_in_words, thousands
 
 FEWEST_SNAPSHOTS = 4
 """Days with an audit below which there is no forecast."""
@@ -102,7 +102,7 @@ def forecast_in_words(forecast: Forecast) -> str:
     if not (forecast.low and forecast.median and forecast.high):
         return forecast.why
     who = "All others are" if forecast.stuck else "Everybody is"
-    band = f"80%: {day_in_words(forecast.low)} to {day_in_words(forecast.high)}"
+    band = f"80%: {days_in_words(forecast.low, forecast.high)}"
     exact = forecast.low == forecast.high
     return f"{forecast.why} {who} done by {day_in_words(forecast.median)}{'' if exact else f' ({band})'}.".strip()
 

@@ -47,7 +47,8 @@ class ProgressReport:
         if not self.result.history:
             return tables.together()
         method = [METHOD] if self.result.forecast.median and self.result.left else []
-        said = [self.result.outlook or "Nobody is left to do", str(self.result.pace), *method]
+        outlook = self.result.outlook or (self.result.forecast.why if self.result.left else "Nobody is left to do")
+        said = [outlook, str(self.result.pace), *method]
         return tables.together(*(tables.sentence(text) for text in said))
 
     def since(self) -> HTML:

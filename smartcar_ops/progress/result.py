@@ -182,6 +182,8 @@ class ProgressResult:
         if self.snapshot is None or not self.left:
             return ""
         median = self.forecast.median
+        if median is None and not self.forecast.stuck:
+            return ""  # too little is known; the section of the forecast says why
         if median is None or median <= self.deadline:
             return forecast_in_words(self.forecast)
         late = thousands((median - self.deadline).days, "days")

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -89,6 +89,23 @@ class History:
                     if attempt == engines.TRIES or not (isinstance(error, IntegrityError) or engines.is_passing(error)):
                         raise
         raise AssertionError("the last attempt returns or raises")
+
+    def set_back(self, days: int) -> None:
+        """Move everything that is recorded so many days back, as the sandbox's demo does for its pretend days."""
+        by, row = timedelta(days=days), t.user_states.c
+        mine = self._ledger.scope.of(t.user_states)
+        with engines.failures(self._ledger.engine, "writing the history"), self._ledger.begin() as connection:
+            for day in self.all():
+                moved = sa.update(t.history).where(self._mine, t.history.c.day == day.day)
+                connection.execute(moved.values(day=day.day - by, at=t.as_kept(day.at - by)))
+            ends = {
+                *connection.execute(
+                    sa.union(sa.select(row.since).where(mine), sa.select(row.until).where(mine))
+                ).scalars()
+            }
+            for end in sorted(ends - {user_states.STILL}):
+                for column in (row.since, row.until):
+                    connection.execute(sa.update(t.user_states).where(mine, column == end).values({column: end - by}))
 
     def _record(self, snapshot: Snapshot, users: ParquetTable) -> bool:
         row, day = t.history.c, snapshot.day
