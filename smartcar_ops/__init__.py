@@ -1,6 +1,7 @@
 """Operations notebooks for Smartcar's move from V2 to V3.
 
-``load`` returns the tables of a finished run as DataFrames; everything else is in the subfolders.
+``load`` returns the tables of a finished run as DataFrames, ``history`` one row per day with an audit, ``diff`` who
+moved between two days; everything else is in the subfolders.
 Importing this package loads neither pandas nor SQLAlchemy nor ipywidgets.
 """
 
@@ -13,6 +14,9 @@ from smartcar_ops import moved
 
 if TYPE_CHECKING:
     import os
+    from datetime import date
+
+    import pandas as pd
 
     from smartcar_ops.storage.run_folder import Bundle
 
@@ -31,3 +35,24 @@ def load(folder: str | os.PathLike[str]) -> Bundle:
     from smartcar_ops.storage.run_folder import load as load_bundle
 
     return load_bundle(folder)
+
+
+def history() -> pd.DataFrame:
+    """Return one row per UTC day with an audit: ``as_of``, users by bucket, ``total``, ``left``, ``calls``, …
+
+    Makes no call; works from any working folder. SettingsError or DatabaseError if the ledger can't be opened.
+    """
+    from smartcar_ops.progress import across_days
+
+    return across_days.history()
+
+
+def diff(earlier: str | date, later: str | date) -> pd.DataFrame:
+    """Return who moved from which bucket to which between two days: ``diff("2026-11-20", "2026-11-28")``.
+
+    Columns: ``user_id``, ``from_bucket``, ``to_bucket``, ``at``. Makes no call. ParameterError for days of which
+    nothing is known.
+    """
+    from smartcar_ops.progress import across_days
+
+    return across_days.diff(earlier, later)
