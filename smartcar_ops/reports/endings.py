@@ -100,6 +100,7 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
         calls=ending.calls,
         parameters=facts["parameters"],
         kit_version=facts["kit_version"],
+        others=_others(run_folder.whole_of(partial)),
     )
     if ending.problem:
         html = page.failure(header, ending.problem, _failed_cell(notebook, in_mid_cell=ending.in_mid_cell))
@@ -122,6 +123,14 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
     if ending.exit_code in GOOD and not ending.as_of:
         run_folder.point_latest(folder.parent, facts["notebook"], folder.name)
     return folder
+
+
+def _others(folder: Path) -> list[tuple[str, str]]:
+    """Return the complete runs of this run's day that began before it: notebook and time, and the path of the page."""
+    day, _, _ = folder.name.partition("T")
+    pages = sorted(path for path in folder.parent.glob(f"{day}T*__*/{PAGE}") if path.parent.name < folder.name)
+    names = [path.parent.name for path in pages]
+    return [(f"{name[17:].lstrip('_')} ({name[9:11]}:{name[11:13]})", f"../{name}/{PAGE}") for name in names]
 
 
 def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path]:

@@ -33,6 +33,7 @@ def cells_html(notebook: NotebookNode) -> str:
     soup = BeautifulSoup(html, "html.parser")
     _disarm(soup)
     for table in soup.find_all("table"):
+        _caption(table)
         _dress(table)
     return str(soup).strip()
 
@@ -127,10 +128,28 @@ def _harmless(tag: Tag, name: str, value: str) -> bool:
     return value.startswith(("data:image/", "#"))
 
 
+def _caption(table: Tag) -> None:
+    """Name the table after the heading above it, unless it has a caption, and say what each heading is of."""
+    heading = table.find_previous(["h2", "h3"])
+    if table.caption is None and heading is not None:
+        caption = Tag(name="caption")
+        caption.string = heading.get_text(strip=True)
+        table.insert(0, caption)
+    for head in table.select("thead th"):
+        head["scope"] = "col"
+    for head in table.select("tbody th"):
+        head["scope"] = "row"
+
+
 def _dress(table: Tag) -> None:
     """Make a table scroll on its own, align numbers to the right, and wrap long texts."""
     table.attrs.pop("border", None)
-    scrolls = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "table"}
+    scrolls = {
+        "class": "scroll",
+        "tabindex": "0",
+        "role": "group",
+        "aria-label": table.caption.get_text(strip=True) if table.caption else "table",
+    }
     table.wrap(Tag(name="div", attrs=scrolls))
     _one_head(table.select("thead tr"))
     heads, rows = ([_cells(row) for row in table.select(f"{part} tr")] for part in ("thead", "tbody"))

@@ -1,9 +1,14 @@
-"""A run as one self-contained HTML page: its verdict, the notebook's outputs and its parameters."""
+"""A run as one self-contained HTML page: its verdict, the notebook's outputs and its parameters.
+
+The only script in it is the page's own, which sorts and filters tables; its security policy names that one.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -33,7 +38,7 @@ class Header:
 
     ``where`` names the Smartcar service and the database; ``environment`` may be empty. ``started`` and
     ``ended`` are datetimes, or ISO text as in ``run.json``; without a time zone they are UTC.
-    ``calls`` counts units per API.
+    ``calls`` counts units per API. ``others`` are the day's other runs: words, and the path of their page.
     """
 
     title: str
@@ -46,6 +51,7 @@ class Header:
     calls: Mapping[str, int]
     parameters: Mapping[str, object]
     kit_version: str
+    others: Sequence[tuple[str, str]] = ()
 
 
 def render(notebook: NotebookNode, header: Header) -> str:
@@ -82,6 +88,8 @@ def _page(header: Header, body: str) -> str:
         calls=_calls(header.calls),
         parameters=[(name, _value(value)) for name, value in header.parameters.items()],
         css=Markup(_resource("page.css")),
+        script=Markup(script := _resource("page.js")),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         body=Markup(body),
     )
 
