@@ -158,18 +158,20 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def make_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
     """Makes a new, empty database of the kind named, and gives its URL."""
 
-    def make(kind: str) -> str:
-        name = f"company{next(NUMBERS)}"
-        if kind == "sqlite":
-            return f"sqlite:///{tmp_path / name}.sqlite"
-        server = request.getfixturevalue("postgres" if kind == "postgresql" else "mariadb")
-        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        engine.dispose()
-        return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    return lambda kind: new_database(request, tmp_path, kind)
 
-    return make
+
+def new_database(request: pytest.FixtureRequest, folder: Path, kind: str) -> str:
+    """Makes a new, empty database of the kind named, SQLite's in the folder; its URL."""
+    name = f"company{next(NUMBERS)}"
+    if kind == "sqlite":
+        return f"sqlite:///{folder / name}.sqlite"
+    server = request.getfixturevalue("postgres" if kind == "postgresql" else "mariadb")
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return sa.make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=DATABASES)
