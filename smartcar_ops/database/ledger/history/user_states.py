@@ -47,22 +47,21 @@ def write(connection: sa.Connection, scope: Scope, day: date, users: Iterable[pa
         return False
     for rows in users:
         bulk_write.load(connection, TODAY, rows.select(COLUMNS))
-    if connection.dialect.name in ("postgresql", "sqlite"):
-        connection.exec_driver_sql(f"ANALYZE {TODAY.name}")  # or it is planned as if empty
     row, today, mine = t.user_states.c, TODAY.c, scope.of(t.user_states)
     still = sa.and_(mine, row.until == STILL)
     connection.execute(sa.delete(t.user_states).where(mine, row.since == day))
     connection.execute(sa.update(t.user_states).where(mine, row.until == day).values(until=STILL))
+    for table in {"postgresql": (TODAY, t.user_states), "sqlite": (TODAY,)}.get(connection.dialect.name, ()):
+        connection.exec_driver_sql(f"ANALYZE {table.name}")  # or it is planned as if empty
     same = sa.exists().where(today.user_id == row.user_id, today.bucket == row.bucket)
     connection.execute(sa.update(t.user_states).where(still, sa.not_(same)).values(until=day))
+    # Those that go on leave the temporary table, so that what is inserted is not looked for in what grows by it.
+    goes_on = sa.exists().where(row.user_id == today.user_id, still)
+    connection.execute(sa.delete(TODAY).where(goes_on))
     fixed = scope.row(t.user_states, since=day, until=STILL)
     values = [sa.literal(value, t.user_states.c[name].type).label(name) for name, value in fixed.items()]
-    changed = (
-        sa.select(*values, today.user_id, today.bucket)
-        .select_from(TODAY.outerjoin(t.user_states, sa.and_(row.user_id == today.user_id, still)))
-        .where(row.user_id.is_(None))
-    )
-    connection.execute(sa.insert(t.user_states).from_select([*fixed, "user_id", "bucket"], changed))
+    new = sa.select(*values, today.user_id, today.bucket)
+    connection.execute(sa.insert(t.user_states).from_select([*fixed, "user_id", "bucket"], new))
     connection.exec_driver_sql(f"DROP TABLE {TODAY.name}")
     return True
 
