@@ -17,7 +17,7 @@ from rich.table import Table
 from smartcar_ops.audit import buckets
 from smartcar_ops.database.evidence import user_facts as judging
 from smartcar_ops.database.evidence.workspace import open_workspace
-from tests.benchmarks import checks, comparing, millions, running
+from tests.benchmarks import checks, comparing, history, millions, running
 from tests.support.house import House
 
 USERS = 5_000
@@ -41,6 +41,7 @@ def main() -> None:
     running.measure()
     comparing.measure()
     checks.measure(min(checks.USERS, millions_of))
+    history.measure(millions_of)
     millions.measure(millions_of)
 
 

@@ -56,7 +56,7 @@ def rows(url: str, users: int, folder: Path) -> Iterator[tuple[str, ...]]:
         size = f"{users:,} users"
         yield "an audit, judging alone", size, millions.seconds(judging)
         states = result.stored["users"].frame()[["user_id", "bucket"]]
-        first, _ = timed(lambda: record(ledger, filling.NOW, states))
+        first, _ = timed(lambda: record(ledger, filling.NOW, moved(states, 0)))
         yield "the first day's history", size, millions.seconds(first), ratio(judging, first)
         moving, _ = timed(lambda: record(ledger, filling.NOW + timedelta(days=1), moved(states, 1)))
         yield "a later day's", f"{MOVING:.0%} moved", millions.seconds(moving), *with_target(judging, moving)
