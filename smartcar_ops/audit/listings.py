@@ -70,7 +70,7 @@ class ConnectionListings:
     def cost(self, sources: Iterable[str], cars: int, *, relist: bool = False) -> dict[str, int]:
         """Return the units that reading the lists would cost, by source; ``cars`` is how many the company has."""
         units: dict[str, int] = {}
-        known = len(self._ledger.connections())
+        known = self._ledger.count_connections()
         if "connections" in sources:
             pages = _pages(max(known, cars), PAGE_SIZE)
             if self._is_due("connections", relist=relist):

@@ -17,7 +17,7 @@ from typing import Any
 from smartcar_ops.audit import token_refresh
 from smartcar_ops.audit.listings import ConnectionListings
 from smartcar_ops.audit.questions import Probes, Questions
-from smartcar_ops.audit.sources import AuditProgress, SourceReport
+from smartcar_ops.audit.sources import AUTO, AuditProgress, SourceReport
 from smartcar_ops.audit.token_owners import PROBE, UNITS, TokenOwners, digest, link
 from smartcar_ops.audit.token_refresh import Renewed
 from smartcar_ops.database import captures
@@ -76,6 +76,15 @@ class IdentityResolver:
         if "vins" in sources and by_vin:
             units["vins"] = len(self._vins_to_read()) if self._lists.listed() else len(by_vin)
         return Cost(units)
+
+    def units_to_list(self, cars: int) -> int:
+        """Return what reading the lists would cost, if ``cars`` vehicles are in the company's table."""
+        return sum(self._lists.cost(AUTO, cars).values())
+
+    @property
+    def has_listed(self) -> bool:
+        """Whether the connections were listed recently."""
+        return self._lists.listed()
 
     def knows_connections(self) -> bool:
         """Return whether the connections were ever read, or some are known."""

@@ -16,20 +16,17 @@ from smartcar_ops.audit import buckets
 from smartcar_ops.audit.resolver import IdentityResolver
 from smartcar_ops.audit.result import count_users
 from smartcar_ops.audit.snapshot import last_comparison
-from smartcar_ops.audit.sources import AUTO
-from smartcar_ops.audit.token_owners import TokenOwners
-from smartcar_ops.compare import recording, vehicles
 from smartcar_ops.compare.judging.comparison import with_both_refused
-from smartcar_ops.database.ledger import change_log, v2_state
+from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.history.days import Snapshot, StratumParity
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.database.ledger.runs import Act, Run, Runs
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
 from smartcar_ops.progress.blockers import blockers
 from smartcar_ops.progress.forecast import Forecast, forecast, forecast_in_words
+from smartcar_ops.progress.needed import units_needed
 from smartcar_ops.progress.pace import DailyPace, pace
 from smartcar_ops.progress.since import Since, since
 from smartcar_ops.progress.snapshots import snapshots
@@ -281,7 +278,7 @@ def measure(
         compared=compared,
         lost_fields=lost,
         calls=_calls(runs),
-        needed=None if looks_back else _needed(company, ledger, resolver, v2, now),
+        needed=None if looks_back else units_needed(company, ledger, resolver, v2, now),
         to_come=units_to_come(allowance, moment, _start_of(deadline)),
         history=shown,
         strata=last_comparison(runs),
@@ -350,17 +347,6 @@ def _calls(runs: Sequence[Run]) -> dict[str, int]:
     for run in runs:
         spent.update({api: int(units) for api, units in run.calls.items()})
     return dict(sorted(spent.items()))
-
-
-def _needed(company: Company, ledger: Ledger, resolver: IdentityResolver, v2: V2, now: datetime) -> dict[str, int]:
-    """Return the units still needed to link and record the remaining vehicles; 0 to record if V2 has stopped."""
-    if v2_state.has_stopped(ledger):
-        return {"linking": resolver.cost(AUTO).total, "recording": 0}
-    recorded = {key for key, (_, answered) in Recordings(ledger).index().items() if answered}
-    linked = vehicles.linked_vehicles(company, ledger, now)
-    unrecorded = [vehicle for vehicle in linked if vehicle.key not in recorded]
-    cost = recording.cost(unrecorded, v2, TokenOwners(ledger, v2, now), field_map())
-    return {"linking": resolver.cost(AUTO).total, "recording": sum(cost.values())}
 
 
 def _start_of(day: date) -> datetime:

@@ -204,6 +204,12 @@ class Ledger:
         query = sa.select(t.connections).where(self.scope.of(t.connections))
         return self._rows(query if gone else query.where(t.connections.c.gone_at.is_(None)))
 
+    def count_connections(self) -> int:
+        """Return the number of stored connections of this scope that the last listing had."""
+        row = t.connections.c
+        query = sa.select(sa.func.count().label("known")).where(self.scope.of(t.connections), row.gone_at.is_(None))
+        return int(self._rows(query)[0]["known"])
+
     def rows(self, table: sa.Table) -> list[dict[str, Any]]:
         """Return every row of an evidence table in this scope."""
         return self._rows(sa.select(table).where(self.scope.of(table)))
