@@ -16,6 +16,23 @@ LEFT = "<style>.jp-RenderedHTMLCommon table.smartcar-ops :is(th, td) { text-alig
 """Left alignment for JupyterLab, which aligns every cell to the right; a report has its own style."""
 
 
+class ShownBy(str):
+    """An id in a table that leads to the command that shows what it names."""
+
+    command: str
+
+    def __new__(cls, id: str, command: str) -> ShownBy:
+        """Make the text; ``command`` is what shows it."""
+        made = super().__new__(cls, id)
+        made.command = command
+        return made
+
+
+def vehicle(vehicle_id: str) -> ShownBy:
+    """Return a linked vehicle's id, which leads to its comparison."""
+    return ShownBy(vehicle_id, f"{COMMAND}run 10 -p vehicle_id {vehicle_id}")
+
+
 def first(frame: pd.DataFrame, rows: int) -> HTML:
     """Show the first rows of a table, and how many rows it has."""
     if frame.empty:
@@ -57,7 +74,10 @@ def _table(frame: pd.DataFrame) -> str:
 def _cell(value: Any) -> Any:
     """Return a cell's value as markup; a command becomes code that can be copied."""
     if isinstance(value, tuple):
-        return "<br>".join(_cell(str(entry)) for entry in value)
+        return "<br>".join(_cell(entry if isinstance(entry, str) else str(entry)) for entry in value)
+    if isinstance(value, ShownBy):
+        shown, command = html.escape(str(value)), html.escape(value.command)
+        return f'<details class="sc-id"><summary>{shown}</summary><code>{command}</code></details>'
     if not isinstance(value, str):
         return value
     return f"<code>{html.escape(value)}</code>" if value.startswith(COMMAND) else html.escape(value)

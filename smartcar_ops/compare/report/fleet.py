@@ -65,7 +65,7 @@ class FleetReport(Report):
         worst = read[read["lost"] > 0].sort_values("lost", ascending=False, kind="stable").head(WORST)
         if worst.empty:
             return tables.sentence("No make and powertrain group has a lost or different field")
-        examples = [tuple(ids.split(", ")) for ids in worst["examples"]]
+        examples = [tuple(tables.vehicle(id) for id in ids.split(", ") if id) for ids in worst["examples"]]
         return tables.whole(_shares(worst).drop(columns="judged").assign(**{"for example": examples}))
 
     def open_strata(self) -> Shown:
@@ -102,7 +102,7 @@ class FleetReport(Report):
         table = [
             {
                 "field": row.field,
-                "vehicle": (row.vehicle_id, f"{row.make}, your id {row.local_vehicle_id}"),
+                "vehicle": (tables.vehicle(row.vehicle_id), f"{row.make}, your id {row.local_vehicle_id}"),
                 "verdict": row.verdict.replace("_", " "),
                 "V2": values.shown_value(row, "v2", NARROW),
                 "V3": values.shown_value(row, "v3", NARROW),

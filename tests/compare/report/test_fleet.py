@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import date
 from functools import partial
@@ -47,12 +48,14 @@ def test_the_gate_has_a_row_a_stratum(compared: Compared) -> None:
 
 
 def test_the_worst_strata_name_vehicles_to_look_at(compared: Compared) -> None:
-    """The strata that lose most come first, each with ids of vehicles that lose something."""
+    """The strata that lose most come first, each with ids of vehicles that lose something, and what shows them."""
     told = rows(FleetReport(compared.fleet).worst_strata())
     shares = [float(row[3].rstrip("%")) for row in told]
     assert sorted(shares, reverse=True) == shares
     lost = set(compared.fleet.result.lost["vehicle_id"])
-    assert {True} == {id in lost for row in told for id in row[5].split()}
+    named = [found for row in told for found in re.findall(r"(\S+) smartcar-ops run 10 -p vehicle_id (\S+)", row[5])]
+    assert named and all(shown == id for shown, id in named)
+    assert {id for _, id in named} <= lost
 
 
 def test_open_strata_tell_what_closes_them(compared: Compared) -> None:
@@ -137,9 +140,16 @@ def test_differences_have_their_units(compared: Compared) -> None:
 
 
 def test_a_difference_names_its_vehicle(compared: Compared) -> None:
-    """Beside its field each row has the vehicle, by Smartcar's id and the company's own."""
+    """Beside its field each row has the vehicle, by Smartcar's id, the command that shows it, and the company's id."""
     lost = compared.fleet.result.fields.frame().query("lost")
-    known = {(one.field, f"{one.vehicle_id} {one.make}, your id {one.local_vehicle_id}") for one in lost.itertuples()}
+    known = {
+        (
+            one.field,
+            f"{one.vehicle_id} smartcar-ops run 10 -p vehicle_id {one.vehicle_id} {one.make}, "
+            f"your id {one.local_vehicle_id}",
+        )
+        for one in lost.itertuples()
+    }
     told = [tuple(row[:2]) for row in rows(FleetReport(compared.fleet).differences())]
     assert told and {*told} <= known
 
