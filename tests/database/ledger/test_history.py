@@ -182,3 +182,26 @@ def test_it_moves_into_the_database_with_the_file(make_database: Callable[[str],
     ledgers.copy(file, ledger)
     assert 3 == len(History(ledger).all())
     assert {"1", "2"} == {row[0] for row in user_states.moves(ledger, FIRST, FIRST + timedelta(days=2))}
+
+
+def test_an_account_that_may_make_no_temporary_table_keeps_the_days(
+    make_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The snapshot is stored, that nobody's bucket is known is said with it, and the next whole one starts anew."""
+    url = sa.make_url(make_database("postgresql"))
+    ledger = opened(url.render_as_string(hide_password=False), tmp_path)
+    role = f"plain_{url.database}"
+    with ledger.engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
+        connection.exec_driver_sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+        connection.exec_driver_sql(f"REVOKE TEMPORARY ON DATABASE {url.database} FROM PUBLIC")
+    plain = Ledger(sa.create_engine(url.set(username=role, password="p")), ledger.scope, in_database=True)
+    record(plain, FIRST, {"1": "ready"})
+    assert [False] == [day.has_states for day in History(ledger).all()]
+    record(ledger, FIRST, {"1": "ready"})
+    record(plain, FIRST + timedelta(days=1), {"1": "conflict"})
+    record(ledger, FIRST + timedelta(days=2), {"1": "mapped"})
+    assert [True, False, True] == [day.has_states for day in History(ledger).all()]
+    days = FIRST, FIRST + timedelta(days=2)
+    assert [("1", "ready", "mapped", days[1])] == user_states.moves(ledger, *days)
+    plain.engine.dispose()
