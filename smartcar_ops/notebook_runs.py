@@ -37,7 +37,7 @@ def _file(name: str) -> ParameterCheck:
 
 def _day(name: str) -> ParameterCheck:
     def check_day(_: Settings, text: str) -> None:
-        from smartcar_ops.progress.result import day_to_look_back_to, parse_day
+        from smartcar_ops.progress.days import day_to_look_back_to, parse_day
 
         day_to_look_back_to(text, datetime.now(UTC)) if name == "as_of" else parse_day(name, text)
 

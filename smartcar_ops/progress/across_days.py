@@ -12,7 +12,7 @@ from smartcar_ops.clients import Clients
 from smartcar_ops.database.ledger.history import user_states
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.errors import ParameterError
-from smartcar_ops.progress.result import parse_day
+from smartcar_ops.progress.days import parse_day
 from smartcar_ops.progress.snapshots import snapshots, table
 from smartcar_ops.settings import startup
 

@@ -6,9 +6,11 @@ from datetime import date
 
 import pandas as pd
 
+import smartcar_ops.progress.measure
 from smartcar_ops.audit import resolver
+from smartcar_ops.progress.days import day_to_look_back_to, parse_day
 from smartcar_ops.progress.report import ProgressReport
-from smartcar_ops.progress.result import ProgressResult, day_to_look_back_to, measure, parse_day
+from smartcar_ops.progress.result import ProgressResult
 from smartcar_ops.progress.snapshots import table
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
@@ -34,7 +36,7 @@ class Progress:
     def measure(self) -> ProgressResult:
         """Count users, calls and units still needed; users are judged again if rows were written since the audit."""
         session = self.session
-        self._result = measure(
+        self._result = smartcar_ops.progress.measure.measure(
             session.company,
             session.ledger,
             resolver.resolver_for(session),

@@ -15,7 +15,10 @@ from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.fields.field_map import field_map
-from smartcar_ops.progress import blockers, result
+from smartcar_ops.progress import blockers
+from smartcar_ops.progress.days import day_to_look_back_to, parse_day
+from smartcar_ops.progress.measure import measure
+from smartcar_ops.progress.result import ProgressResult
 from smartcar_ops.settings.credentials import Allowance
 from smartcar_ops.smartcar.http.rate_limit import units_to_come
 from tests.support.histories import past_snapshot
@@ -26,14 +29,14 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ALLOWANCE = Allowance()
 
 
-def told(house: House, **changes: Any) -> result.ProgressResult:
+def told(house: House, **changes: Any) -> ProgressResult:
     """The progress now, under the documented allowance."""
     options: dict[str, Any] = {"now": house.now, "deadline": "2999-12-01", "as_of": "", **changes}
     days = {
-        "deadline": result.parse_day("deadline", options.pop("deadline")),
-        "day": result.day_to_look_back_to(options.pop("as_of"), options["now"]),
+        "deadline": parse_day("deadline", options.pop("deadline")),
+        "day": day_to_look_back_to(options.pop("as_of"), options["now"]),
     }
-    return result.measure(house.company, house.ledger, house.linker(), house.v2, ALLOWANCE, **options, **days)
+    return measure(house.company, house.ledger, house.linker(), house.v2, ALLOWANCE, **options, **days)
 
 
 def noted(house: House, run: str, act: str, at: datetime, calls: dict[str, int] | None = None, **summary: Any) -> None:
@@ -297,4 +300,4 @@ def test_what_is_needed_shrinks_as_it_is_done(make_house: Callable[..., House]) 
 def test_a_day_that_is_none_is_refused(text: str) -> None:
     """A deadline that is no ISO day is exit 5, with the value and what was expected."""
     with pytest.raises(ParameterError, match="expected a day such as 2026-12-01"):
-        result.parse_day("deadline", text)
+        parse_day("deadline", text)

@@ -11,7 +11,7 @@ import pytest
 
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import SmartcarError
-from smartcar_ops.progress import result
+from smartcar_ops.progress import measure
 from smartcar_ops.reports import endings
 from smartcar_ops.reports.endings import Ending
 from smartcar_ops.smartcar.auth import ApplicationToken
@@ -50,7 +50,7 @@ def test_a_killed_run_is_told_with_what_it_spent(house: House) -> None:
     assert run is not None
     assert ("stopped", {"iam": 1, "v2": 6}) == (run.status, run.calls)
     assert run.ended is not None
-    assert {"iam": 1, "v2": 6} == result._calls([run])
+    assert {"iam": 1, "v2": 6} == measure._calls([run])
     assert [] == endings.conclude_dead(house.settings.reports, house.settings.where, register)
     assert [] == run_folder.unfinished(house.settings.reports)
 
