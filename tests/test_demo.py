@@ -19,9 +19,11 @@ import sqlalchemy as sa
 from bs4 import BeautifulSoup
 
 import smartcar_ops
+from smartcar_ops.audit import buckets
 from smartcar_ops.compare.judging.verdicts import LOST
 from smartcar_ops.sandbox import company, embedded
 from smartcar_ops.sandbox.address import Address
+from smartcar_ops.settings import environment
 from tests.support.browser import CHROMIUM, browser, offline_page
 from tests.support.house import NOTEBOOKS
 
@@ -265,6 +267,16 @@ def test_load_gives_the_tables_as_data_frames(demo: Demo) -> None:
     assert columns == list(bundle["users"].columns)[:7]
 
 
+def test_the_first_report_has_a_history(demo: Demo) -> None:
+    """Three pretend days and today: ever fewer are left, each day adds up, and the last day is the last audit's."""
+    history = smartcar_ops.load(demo.runs("90")[0])["history"]
+    assert 4 == len(history)
+    assert sorted(history["left"], reverse=True) == history["left"].tolist()
+    assert {sum(demo.truth["buckets"]["after"].values())} == set(history["total"])
+    assert demo.truth["buckets"]["before"] == history.iloc[2][list(buckets.NAMES)].to_dict()
+    assert demo.truth["buckets"]["after"] == history.iloc[3][list(buckets.NAMES)].to_dict()
+
+
 def test_reports_open_without_a_network(demo: Demo) -> None:
     """Every page opens in a browser whose network is cut: no request beyond the file, and the pictures are there."""
     if not CHROMIUM.exists():
@@ -292,6 +304,7 @@ def test_the_readme_shows_what_the_demo_prints(demo: Demo) -> None:
 
 @pytest.mark.parametrize("document", ["README.md", "reports/README.md"])
 def test_the_documents_code_runs(demo: Demo, document: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python blocks run in the folder the demo left."""
+    """The Python blocks run in the folder the demo left, on its sandbox, as if no settings stood there."""
     monkeypatch.chdir(demo.root)
+    monkeypatch.setenv(environment.DEMO, "1")
     mktestdocs.check_md_file(NOTEBOOKS.parent / document, memory=True)
