@@ -69,6 +69,7 @@ def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings
         "environment": settings.environment,
         "sandbox": settings.sandbox,
         "where": settings.where,
+        "tables": list(settings.tables),
         "started": iso(started),
         "status": "running",
     }
@@ -78,6 +79,13 @@ def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def export_tables(partial: Path) -> None:
+    """Write the tables of a run's folder in the formats that its `run.json` names. OSError if they can't be written."""
+    from smartcar_ops.storage.exports import export
+
+    export(partial, run_folder.read_json(partial / RUN).get("tables", ()))
 
 
 def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
@@ -157,6 +165,7 @@ def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path
 def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
     """Complete one folder. If its notebook had already ended, only the folder was missing: the run counts as done."""
     outcome, calls = run_folder.read_json(partial / run_folder.OUTCOME), journal.read(partial)
+    export_tables(partial)
     if outcome:
         return conclude(partial, None, of_outcome(outcome))
     problem = f"notebook: {notebook} was killed; run it again to continue."

@@ -395,10 +395,15 @@ class _Run:
             if is_begun:
                 shutil.rmtree(self.partial, ignore_errors=True)
             return self._result(ending)
-        started = time.perf_counter()
+        started, part = time.perf_counter(), "tables"
         try:
             if not is_begun:
                 self._make_folder()
+            if formats := self.settings.tables[1:]:
+                self._announce(f"Writing the tables as {' and '.join(formats)}.")
+            endings.export_tables(self.partial)
+            part = "page"
+            log.info("%s: tables written in %.1f s", self.folder.name, seconds_since(started))
             folder = endings.conclude(self.partial, self.path, ending)
             log.info("%s: page written in %.1f s", folder.name, seconds_since(started))
             return self._result(ending, folder)
@@ -409,7 +414,7 @@ class _Run:
             sentence = str(self._unwritable(error) if isinstance(error, OSError) else error)
             return self._result(Ending(2, {"verdict": sentence}, ending.calls))
         except Exception as error:  # the tables are complete and are kept
-            sentence = f"notebook: the page of {self.path.stem} could not be written: {errors.in_words(error)}."
+            sentence = f"notebook: the {part} of {self.path.stem} could not be written: {errors.in_words(error)}."
             failed = ending.failed(sentence)
             return self._result(failed, endings.conclude(self.partial, self.path, failed))
 
@@ -515,7 +520,8 @@ def _literal(default: str) -> Any:
 
 
 def _load_page() -> None:
-    """Load what makes the page while the kernel works: it is needed as soon as that has ended."""
+    """Load what makes the page and the tables while the kernel works: it is needed as soon as that has ended."""
     from smartcar_ops.reports import page
+    from smartcar_ops.storage import exports  # noqa: F401 (only loaded)
 
     page.warm_up()

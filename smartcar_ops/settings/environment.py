@@ -31,6 +31,10 @@ ROOT = "SMARTCAR_OPS_ROOT"
 LOG_LEVEL = "SMARTCAR_OPS_LOG_LEVEL"
 """Set by ``smartcar-ops run`` for its notebook: the lowest level of the log that it sends."""
 
+TABLES = "SMARTCAR_OPS_TABLES"
+TABLE_FORMATS = ("parquet", "xlsx", "csv")
+"""The formats of a run's tables; the first one is always written."""
+
 CELL_MINUTES = "SMARTCAR_OPS_CELL_MINUTES"
 DEMO = "SMARTCAR_OPS_DEMO"
 """Set by ``smartcar-ops demo`` for its notebooks: use only the sandbox, whatever else is set."""
@@ -68,7 +72,7 @@ KNOWN = frozenset(
         *("SMARTCAR_MODE", "SMARTCAR_V2", "SMARTCAR_ALLOWANCE_BURST", "SMARTCAR_ALLOWANCE_PER_MINUTE"),
         *("SMARTCAR_ALLOWANCE_BATCH", "SMARTCAR_OPS_CONFIG", "SMARTCAR_OPS_REPORTS", "SMARTCAR_OPS_ENVIRONMENT"),
         *("SMARTCAR_OPS_STATE_KEY", "SMARTCAR_OPS_EXPORT_KEY", "SMARTCAR_OPS_FAIL_ON_GATE", "SMARTCAR_OPS_OPERATOR"),
-        *("SMARTCAR_OPS_FILE_MODE", "SMARTCAR_OPS_TABLES", "SMARTCAR_OPS_RUN", ROOT, LOG_LEVEL),
+        *("SMARTCAR_OPS_FILE_MODE", TABLES, "SMARTCAR_OPS_RUN", ROOT, LOG_LEVEL),
         *(CELL_MINUTES, DEMO),
     }
 )
@@ -98,6 +102,8 @@ class Settings:
     sandbox: bool = False
     file_mode: int = file_modes.PRIVATE
     """The mode of the files that contain ids."""
+    tables: tuple[str, ...] = TABLE_FORMATS[:1]
+    """The formats of a run's tables."""
     v2: str = "auto"
     """``off``: V2 gets no calls."""
     cell_minutes: int = 0
@@ -236,6 +242,7 @@ def read(given: Source, *, sandbox: bool = False) -> Settings:
         environment=values.get("SMARTCAR_OPS_ENVIRONMENT", ""),
         sandbox=sandbox,
         file_mode=file_modes.read(values.get(file_modes.NAME, "")),
+        tables=_table_formats(values.get(TABLES, "")),
         cell_minutes=_whole_number(CELL_MINUTES, values.get(CELL_MINUTES) or "0"),
     )
 
@@ -367,6 +374,16 @@ def _one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise SettingsError(f"settings: {name} is {value!r}; expected one of {', '.join(choices)}.")
     return value
+
+
+def _table_formats(given: str) -> tuple[str, ...]:
+    """Return the formats of a run's tables, in the order of `TABLE_FORMATS`; Parquet is always one of them."""
+    words = {word.strip().lower() for word in given.split(",")} if given else set()
+    if not words <= set(TABLE_FORMATS):
+        raise SettingsError(
+            f"settings: {TABLES} is {given!r}; expected parquet, xlsx or csv, or several of them separated by commas."
+        )
+    return tuple(name for name in TABLE_FORMATS if name in words or name == TABLE_FORMATS[0])
 
 
 def _whole_number(name: str, value: str) -> int:

@@ -44,7 +44,8 @@ def test_a_killed_run_is_told_with_what_it_spent(house: House) -> None:
     assert NAME == folder.name
     assert ("failed", 2, {"iam": 1, "v2": 6}) == (told["status"], told["exit_code"], told["calls"])
     assert told["ended"] and told["parameters"] == {"max_calls": 0}
-    assert {"report.html", "run.ipynb", "run.json", "summary.json"} == {path.name for path in folder.iterdir()}
+    files = {"report.html", "run.ipynb", "run.json", "summary.json", "columns.json"}
+    assert files == {path.name for path in folder.iterdir()}
     assert "was killed" in (folder / "report.html").read_text()
     run = register.one(NAME)
     assert run is not None

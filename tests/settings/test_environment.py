@@ -227,6 +227,8 @@ def test_the_sandbox_ignores_a_configuration_it_was_not_given(root):
         ("SMARTCAR_IAM_ORIGIN", "https://ho st", "expected an address"),
         ("SMARTCAR_IAM_ORIGIN", "https://host?x=1", "expected an address"),
         ("SMARTCAR_DATABASE_URL", "company.db", "is not a SQLAlchemy URL"),
+        ("SMARTCAR_OPS_TABLES", "xlsx,excel", "is 'xlsx,excel'; expected parquet, xlsx or csv, or several of them"),
+        ("SMARTCAR_OPS_TABLES", "xlsx,", "is 'xlsx,'; expected parquet, xlsx or csv, or several of them"),
     ],
 )
 def test_what_is_known_wrong_is_refused_before_anything_connects(root, name, value, words):
@@ -250,6 +252,15 @@ def test_an_origin_with_a_password_is_refused_without_showing_it(root, address):
 def test_origins_lose_their_trailing_slash(root):
     """A trailing slash makes no difference, and a path is kept."""
     assert "https://x.example/a" == given(root, SMARTCAR_API_ORIGIN="https://x.example/a/").origins.api
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("", ("parquet",)), ("parquet", ("parquet",)), ("CSV, xlsx", ("parquet", "xlsx", "csv"))],
+)
+def test_parquet_is_always_a_tables_format(root, value, expected):
+    """xlsx and csv come in addition, in whatever order and case they are named."""
+    assert expected == given(root, SMARTCAR_OPS_TABLES=value).tables
 
 
 def test_secrets_may_be_references(root, monkeypatch):
