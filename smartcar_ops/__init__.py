@@ -26,15 +26,16 @@ moved.install()
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # the application configures where the kit's log goes
 
 
-def load(folder: str | os.PathLike[str]) -> Bundle:
+def load(folder: str | os.PathLike[str], *, pseudonyms: bool = False) -> Bundle:
     """Return the tables of a run: ``load("20_audit_user_ids")["users"]`` is the users table of the latest audit.
 
     ``folder`` may be a notebook's name (its latest run), a run's name or a run's folder; works from any working folder.
-    SettingsError if there is no such run.
+    With ``pseudonyms``, every id of a person or a vehicle is replaced by a keyed pseudonym, the same in every table and
+    run, and free text is left out. SettingsError if there is no such run.
     """
     from smartcar_ops.storage.run_folder import load as load_bundle
 
-    return load_bundle(folder)
+    return load_bundle(folder, pseudonyms=pseudonyms)
 
 
 def history() -> pd.DataFrame:

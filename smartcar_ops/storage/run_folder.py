@@ -174,10 +174,13 @@ class Bundle(Mapping[str, "pd.DataFrame"]):
             path = self.folder / f"{name}.parquet"
             if not path.is_file():
                 raise KeyError(f"{self.folder.name} has no table {name!r}; it has {', '.join(self) or 'none'}")
-            import pandas as pd
-
-            self._read[name] = pd.read_parquet(path)
+            self._read[name] = self._table(path)
         return self._read[name]
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(path)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(path.stem for path in self.folder.glob("*.parquet")))
@@ -189,20 +192,27 @@ class Bundle(Mapping[str, "pd.DataFrame"]):
         return f"<Bundle {self.folder.name}: {', '.join(self) or 'no tables'}>"
 
 
-def load(folder: str | os.PathLike[str]) -> Bundle:
+def load(folder: str | os.PathLike[str], *, pseudonyms: bool = False) -> Bundle:
     """Return the tables of a run, given its folder, its name, or a notebook's name for its latest run.
 
+    With ``pseudonyms``, every id of a person or a vehicle is replaced by its pseudonym, and free text is left out.
     SettingsError if there is no such run.
     """
     for place in _places(Path(folder).expanduser()):
         # Where there are no symlinks, `latest/<notebook>` is a text file with the folder's name.
         path = place.parent.parent / place.read_text(encoding="utf-8").strip() if place.is_file() else place
         if (path / "run.json").is_file():
-            return Bundle(path.resolve())
+            return _pseudonymous(path.resolve()) if pseudonyms else Bundle(path.resolve())
     raise SettingsError(
         f"load: {str(folder)!r} is not a run's folder (it has no run.json); expected a folder, a run's name, or "
         "a notebook's name for its latest run; see reports/."
     )
+
+
+def _pseudonymous(folder: Path) -> Bundle:
+    from smartcar_ops.storage.pseudonyms import PseudonymousBundle, beside
+
+    return PseudonymousBundle(folder, beside(folder.parent))
 
 
 def _places(path: Path) -> Iterator[Path]:
