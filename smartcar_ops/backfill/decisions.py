@@ -7,9 +7,8 @@ from datetime import datetime
 
 from smartcar_ops.audit.choices import NONE, ids_in
 from smartcar_ops.backfill.plan import Plan, text
-from smartcar_ops.database.ledger import tables as t
+from smartcar_ops.database.evidence.decisions import UserDecision, record
 from smartcar_ops.database.ledger.ledger import Ledger
-from smartcar_ops.database.ledger.runs import Act, Runs, RunStatus
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.smartcar.ids import smartcar_id
@@ -48,20 +47,22 @@ def decide(
     user is unknown, the id is not a UUID or is the nil UUID, or the name or the reason is missing or too long.
     """
     chosen = _id(smartcar_user_id)
-    for name, given in (("name", by), ("reason", reason)):
-        if not given.strip() or len(given) > MAX_CHARACTERS[name]:
-            raise ParameterError(
-                f"decide: the {name} has {len(given.strip())} characters; expected 1 to {MAX_CHARACTERS[name]}: "
-                "each decision is stored with who made it and why."
-            )
+    _check("name", by)
+    _check("reason", reason)
     if not company.has_user(user_id):
         raise ParameterError(f"decide: there is no user {user_id!r}; expected an id of the table {company.users.name}.")
-    moment = t.as_kept(now)
-    row = {"user_id": user_id, "smartcar_user_id": chosen, "chosen_by": by.strip(), "reason": reason.strip()}
-    ledger.record(t.choices, [{**row, "chosen_at": moment}])
-    _note(ledger, row, moment)
+    record(ledger, [UserDecision(user_id, chosen, by.strip(), reason.strip())], now)
     choice = f"the Smartcar id {chosen}" if chosen else "no Smartcar id"
     return f"User {user_id}: {by.strip()} chose {choice}. Plan again to set it."
+
+
+def _check(name: str, given: str) -> None:
+    """ParameterError if the name or the reason is missing or too long."""
+    if not given.strip() or len(given) > MAX_CHARACTERS[name]:
+        raise ParameterError(
+            f"decide: the {name} has {len(given.strip())} characters; expected 1 to {MAX_CHARACTERS[name]}: "
+            "each decision is stored with who made it and why."
+        )
 
 
 def _id(given: str) -> str | None:
@@ -69,18 +70,11 @@ def _id(given: str) -> str | None:
         return None
     chosen = smartcar_id(given)
     if chosen is None:
-        problem = "is the nil UUID, which no user has" if given.strip() == NIL else "is not a UUID"
-        raise ParameterError(
-            f"decide: the Smartcar id has {len(given)} characters and {problem}; expected a UUID, or none."
-        )
+        raise ParameterError(f"decide: the Smartcar id {problem_with_id(given)}; expected a UUID, or none.")
     return chosen
 
 
-def _note(ledger: Ledger, row: dict[str, str | None], moment: datetime) -> None:
-    """Record each decision as a run of its own, so that earlier ones are not lost."""
-    runs = Runs(ledger)
-    known, number = {run.run_id for run in runs.all(Act.DECIDE)}, 1
-    while (run_id := f"{moment:%Y%m%dT%H%M%SZ}__decide-{number}") in known:
-        number += 1
-    runs.start(run_id, "decide", "decide")
-    runs.finish(run_id, RunStatus.DONE, row)
+def problem_with_id(given: str) -> str:
+    """Return what is wrong with a text that is not a Smartcar id, without repeating it: it may be private."""
+    problem = "is the nil UUID, which no user has" if given.strip() == NIL else "is not a UUID"
+    return f"has {len(given)} characters and {problem}"

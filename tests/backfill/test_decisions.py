@@ -12,8 +12,9 @@ from smartcar_ops import cli
 from smartcar_ops.audit import choices
 from smartcar_ops.backfill import decisions, runner
 from smartcar_ops.backfill.backfill import Backfill
+from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
-from smartcar_ops.errors import ParameterError
+from smartcar_ops.errors import DatabaseError, ParameterError
 from smartcar_ops.session import Session
 from tests.conftest import DATABASES
 from tests.support.house import House
@@ -132,6 +133,14 @@ def test_the_last_choice_counts_and_all_are_known(asked: House) -> None:
     assert "Grace chose: they left" == planned(asked, user)["reason"]
     told = [run.summary for run in Runs(asked.ledger).all("decide")]
     assert [("Ada", SOMEBODY), ("Grace", None)] == [(row["chosen_by"], row["smartcar_user_id"]) for row in told]
+
+
+def test_a_decision_is_recorded_with_its_run_or_not_at_all(house: House) -> None:
+    """Where its run can't be written, the decision is not, either."""
+    house.execute(f"CREATE TRIGGER no_more BEFORE INSERT ON {t.runs.name} BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(DatabaseError, match="recording decisions failed"):
+        decide(house, user_of(house, "wrong_id"), SOMEBODY)
+    assert ({}, []) == (house.ledger.choices(), Runs(house.ledger).all("decide"))
 
 
 @pytest.mark.parametrize(

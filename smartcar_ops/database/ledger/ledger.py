@@ -272,8 +272,12 @@ class Ledger:
         if not rows:
             return
         with self.begin() as connection:
-            self._touch(connection, table)
-            self._insert(connection, table, rows)
+            self.write(connection, table, rows)
+
+    def write(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows in a transaction of the caller's; they replace rows with the same primary key."""
+        self._touch(connection, table)
+        self._insert(connection, table, rows)
 
     @staticmethod
     def _insert(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, object]]) -> None:

@@ -107,6 +107,32 @@ def act_of(notebook: str) -> str:
     return (notebook.partition("_")[2] or notebook).partition("_")[0][:16]
 
 
+def run_row(ledger: Ledger, run_id: str, notebook: str, act: str, **changed: Any) -> dict[str, Any]:
+    """Return the ledger's row of a run that starts now, with these columns changed."""
+    return {
+        "run_id": run_id,
+        "notebook": notebook,
+        "act": act,
+        "status": RunStatus.RUNNING,
+        "requested": "",
+        "operator": operator(),
+        "host": socket.gethostname(),
+        "service": ledger.scope.service,
+        "mode": ledger.scope.mode,
+        "layout": ledger.scope.layout,
+        "token": None,
+        "plan": None,
+        "started": utcnow(),
+        "ended": None,
+        "summary": None,
+        "calls": None,
+        "total": None,
+        **dict.fromkeys(("written", "skipped", "failed", "batch"), 0),
+        "beat": utcnow(),
+        **changed,
+    }
+
+
 class Runs:
     """The register of runs in one ledger."""
 
@@ -118,27 +144,7 @@ class Runs:
 
         LockedError if that lock was taken over, or another writing run has this id.
         """
-        row = {
-            "run_id": run_id,
-            "notebook": notebook,
-            "act": act,
-            "status": RunStatus.RUNNING,
-            "requested": "",
-            "operator": operator(),
-            "host": socket.gethostname(),
-            "service": self.ledger.scope.service,
-            "mode": self.ledger.scope.mode,
-            "layout": self.ledger.scope.layout,
-            "token": held.token if held else None,
-            "plan": plan,
-            "started": utcnow(),
-            "ended": None,
-            "summary": None,
-            "calls": None,
-            "total": None,
-            **dict.fromkeys(("written", "skipped", "failed", "batch"), 0),
-            "beat": utcnow(),
-        }
+        row = run_row(self.ledger, run_id, notebook, act, token=held.token if held else None, plan=plan)
         if held is None:
             self.ledger.put(t.runs, [row])
             return
