@@ -183,20 +183,60 @@ def run(
 
 
 @cli.command()
-@click.argument("user")
-@click.argument("smartcar_user_id", metavar="ID")
+@click.argument("user", required=False)
+@click.argument("smartcar_user_id", metavar="[ID]", required=False)
+@click.option("--file", metavar="F", help="The audit's decisions.csv or decisions.xlsx, with your choices and reasons.")
 @click.option("--by", "name", required=True, metavar="NAME", help="Who decides.")
-@click.option("--reason", required=True, metavar="TEXT", help="The reason for the decision.")
-def decide(user: str, smartcar_user_id: str, name: str, reason: str) -> None:
-    """Decide which Smartcar id a user has. ID is a Smartcar user id or none; the next plan uses the decision."""
+@click.option("--reason", metavar="TEXT", help="The reason for the decision.")
+@click.pass_context
+def decide(
+    context: click.Context,
+    user: str | None,
+    smartcar_user_id: str | None,
+    file: str | None,
+    name: str,
+    reason: str | None,
+) -> None:
+    """Decide which Smartcar id a user has, or with --file about many users at once.
+
+    ID is a Smartcar user id or none; the next plan uses the decision. With --file, exit code 1 means that decisions
+    were left out, because their users' evidence has changed.
+    """
     from datetime import UTC, datetime
 
     from smartcar_ops.backfill import decisions
 
+    if file is not None:
+        if any(given is not None for given in (user, smartcar_user_id, reason)):
+            raise SettingsError(
+                "decide: the file has the users, ids and reasons; expected either --file, or USER, ID and --reason."
+            )
+        context.exit(_decide_file(file, name))
+    for given, what in ((user, "argument 'USER'"), (smartcar_user_id, "argument 'ID'"), (reason, "option '--reason'")):
+        if given is None:
+            raise click.UsageError(f"Missing {what}, or use --file.")
+    assert user is not None and smartcar_user_id is not None and reason is not None
     chosen, company, ledger = _opened()
     click.echo(f"Acting on {chosen.where}.")
     now = datetime.now(UTC)
     click.echo(decisions.decide(company, ledger, user, smartcar_user_id, by=name, reason=reason, now=now))
+
+
+def _decide_file(file: str, name: str) -> int:
+    """Record the decisions in a file, print what became of them, and return the exit code."""
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from smartcar_ops.backfill import decision_file, decisions
+
+    read = decision_file.read(Path(file).expanduser())  # before anything connects
+    chosen, company, ledger = _opened()
+    click.echo(f"Acting on {chosen.where}.")
+    outcome = decisions.decide_file(company, ledger, read, by=name, now=datetime.now(UTC))
+    for left_out in outcome.left_out:
+        click.echo(str(left_out))
+    click.echo(str(outcome))
+    return outcome.exit_code
 
 
 @cli.command()

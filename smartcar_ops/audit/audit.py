@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from smartcar_ops.audit import resolver
+from smartcar_ops.audit import decision_sheet, resolver
 from smartcar_ops.audit.result import AuditResult, judge_users
 from smartcar_ops.audit.snapshot import leave_snapshot
 from smartcar_ops.audit.sources import AuditProgress, SourceReport, parse_sources
@@ -82,14 +82,23 @@ class Audit:
         """Return the users that a person must look at, with a command for each possible choice."""
         return self.result.people()
 
+    def decisions(self) -> pd.DataFrame:
+        """Return the same users with their evidence, as the sheet that a person fills in."""
+        return decision_sheet.frame(self.result)
+
     def orphans(self) -> pd.DataFrame:
         """Return one row per connection that none of the company's users has."""
         return self.result.orphans
 
     def finish(self) -> Outcome:
-        """Save the tables and the day's snapshot and end the session; exit code 1 if a person must look at a user."""
+        """Save the tables, the sheet for decisions and the day's snapshot, and end the session.
+
+        Exit code 1 if a person must look at a user.
+        """
         result = self.result
         self.session.save(**result.tables())
+        if self.session.folder:
+            decision_sheet.write(result, self.session.folder, {"csv", *self.session.settings.tables})
         leave_snapshot(self.session, result, began=self._began or self.session.now, complete=self.asked.complete)
         return self.session.finish(
             result.verdict,

@@ -40,6 +40,9 @@ USER_COLUMNS = {
 }
 """The columns of ``users`` with their types."""
 
+JUDGED_COLUMNS = ("shown", "evidence", "named", "chosen")
+"""The columns of `judged_parts` that `AuditResult.for_decision` has besides those of ``users``."""
+
 UNKNOWN = "unknown"
 """The make of users without a connected vehicle, in counts by make."""
 
@@ -58,8 +61,8 @@ Named = Mapping[str, Sequence[str]]
 class AuditResult:
     """The result of an audit: users by bucket, the same by make, one row per user, and the orphans.
 
-    ``for_decision`` are the users that a person must look at. The tables stay on disk: `users` and `orphans` load them
-    whole, `tables` returns them unloaded.
+    ``for_decision`` are the users that a person must look at, with their evidence. The tables stay on disk: `users` and
+    `orphans` load them whole, `tables` returns them unloaded.
     """
 
     counts: dict[str, int]
@@ -154,10 +157,11 @@ def judge_users(company: Company, ledger: Ledger, now: datetime) -> AuditResult:
             rows: pd.DataFrame = table.to_pandas()
             orphans.append(rows.assign(first_seen=rows["first_seen"].dt.tz_localize("UTC")))
     log.info("judged: %s in %.1f s", counts_in_words(counts), seconds_since(started))
+    none = pd.DataFrame(columns=[*USER_COLUMNS, *JUDGED_COLUMNS])
     return AuditResult(
         counts=counts,
         by_make={make: dict(makes[make]) for make in sorted(makes)},
-        for_decision=pd.concat([pd.DataFrame(columns=list(USER_COLUMNS)), *for_people], ignore_index=True),
+        for_decision=pd.concat([none, *for_people], ignore_index=True),
         stored={"users": users.close(), "orphans": orphans.close()},
     )
 
@@ -238,9 +242,9 @@ def _add_users(users: ParquetTable, part: pd.DataFrame) -> pd.DataFrame:
     rows = zip(for_people, part["user_id"], part["shown"], part["evidence"], strict=True)
     commands = [_commands(*row) if is_for_people else None for is_for_people, *row in rows]
     actions = part["bucket"].map(ACTIONS)
-    table = part.assign(smartcar_user_id=part["shown"], next_action=actions, decide=commands)[list(USER_COLUMNS)]
-    users.append(table)
-    return table[for_people]
+    table = part.assign(smartcar_user_id=part["shown"], next_action=actions, decide=commands)
+    users.append(table[list(USER_COLUMNS)])
+    return table.loc[for_people, [*USER_COLUMNS, *JUDGED_COLUMNS]]
 
 
 def _commands(user_id: str, stored: Any, evidence: str) -> str:

@@ -9,7 +9,6 @@ import csv
 import gzip
 import io
 import json
-import re
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import IO, Any
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.settings.files import BYTE_ORDER_MARKS
 from smartcar_ops.smartcar import json_values
+from smartcar_ops.storage.sheet_file import SEPARATOR_LINE
 
 LONGEST = 8_000_000
 """Characters of a line, or of one JSON document, that are read."""
@@ -27,9 +27,6 @@ PIECE = 65_536
 """Characters read first of a JSON document that spans several lines."""
 
 SEPARATORS = ",;\t|"
-
-EXCEL = re.compile(r'"?sep=(?P<separator>.)"?', re.IGNORECASE)
-"""The line that Excel writes above a header, with the separator of the cells."""
 
 GZIP = b"\x1f\x8b"
 
@@ -96,7 +93,7 @@ def _rows(file: IO[str], columns: Collection[str]) -> Iterator[FileRow]:
     if start is None:
         return
     number, line = start
-    excel = EXCEL.fullmatch(line.strip(" \r\n"))
+    excel = SEPARATOR_LINE.fullmatch(line.strip(" \r\n"))
     if excel and (below := next(lines, None)):
         yield from _csv(lines, below[0], _cells(below[1], excel["separator"]), excel["separator"])
     elif header := _header(line, columns):

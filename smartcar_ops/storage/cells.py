@@ -10,9 +10,13 @@ from decimal import Decimal
 import pyarrow as pa
 
 from smartcar_ops.storage.columns import ColumnMeaning
+from smartcar_ops.text import SHAPE
 
 PlainValue = str | int | float | bool | datetime | date
 CellValue = PlainValue | None
+
+UNCHANGED_BY_SPREADSHEETS = re.compile(rf"[1-9]\d{{0,14}}|{SHAPE}", re.IGNORECASE)
+"""An id that a spreadsheet keeps as it is; it changes `00123`, `1e5`, long numbers and what looks like a date."""
 
 RUN_BY_SPREADSHEETS = re.compile(r"'*[\t\r\n]|[\s']*[=+\-@＝＋－＠]")
 """The beginning of a text that a spreadsheet may take for a formula, also one that already has a quote in front."""
@@ -68,3 +72,13 @@ def protected(text: str) -> str:
 def unprotected(text: str) -> str:
     """Return the original of a text that `protected` returned."""
     return text[1:] if text.startswith("'") and RUN_BY_SPREADSHEETS.match(text[1:]) else text
+
+
+def protected_id(id: str) -> str:
+    """Return the id for a CSV file that comes back from a spreadsheet, with a quote in front if it might be changed."""
+    return id if UNCHANGED_BY_SPREADSHEETS.fullmatch(id) else f"'{id}"
+
+
+def unprotected_id(id: str) -> str:
+    """Return the original of an id that `protected_id` returned."""
+    return id.removeprefix("'")

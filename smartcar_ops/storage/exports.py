@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smartcar_ops.storage import cells
+from smartcar_ops.storage import cells, columns
 from smartcar_ops.storage.cells import CellValue
 from smartcar_ops.storage.columns import TableMeaning, describe
 from smartcar_ops.storage.run_folder import write_json
@@ -66,7 +66,10 @@ def export(folder: Path, formats: Collection[str]) -> None:
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     temporary.mkdir()
     try:
-        write_json(temporary / MEANINGS, {table.name: _meanings(table) for table in tables})
+        meanings = {table.name: table.meaning for table in tables}
+        others = {path.stem for path in folder.glob("*.csv")} - meanings.keys()  # sheets to fill in
+        meanings |= {name: known for name, known in columns.tables().items() if name in others}
+        write_json(temporary / MEANINGS, {name: _meanings(meaning) for name, meaning in meanings.items()})
         if tables and "xlsx" in formats:
             _write_workbook(temporary, tables)
         if "csv" in formats:
@@ -87,8 +90,8 @@ def _tables(folder: Path) -> Iterator[SavedTable]:
             yield SavedTable(path.stem, path, describe(path.stem, pq.read_schema(path)))
 
 
-def _meanings(table: SavedTable) -> dict[str, dict[str, str]]:
-    return {name: {"type": of.type, "means": of.means} for name, of in table.meaning.columns.items()}
+def _meanings(table: TableMeaning) -> dict[str, dict[str, str]]:
+    return {name: {"type": of.type, "means": of.means} for name, of in table.columns.items()}
 
 
 def _write_workbook(temporary: Path, tables: Sequence[SavedTable]) -> None:

@@ -82,7 +82,7 @@ def test_a_run_leaves_a_whole_folder(house: House, command: Callable[..., tuple[
     code, printed = command(house, "run", AUDIT, SMARTCAR_OPS_ENVIRONMENT="staging <1>")
     assert 1 == code
     (folder,) = folders(house)
-    files = {"report.html", "run.ipynb", "run.json", "summary.json", "columns.json"}
+    files = {"report.html", "run.ipynb", "run.json", "summary.json", "columns.json", "decisions.csv"}
     tables = {"users.parquet", "orphans.parquet", "calls.parquet", "unanswered.parquet"}
     assert files | tables == {path.name for path in folder.iterdir()}
     assert {0o600} == {path.stat().st_mode & 0o777 for path in folder.iterdir()}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import smartcar_ops
+from smartcar_ops.audit import decision_sheet
 from smartcar_ops.audit.result import ORPHAN_COLUMNS, USER_COLUMNS
 from smartcar_ops.audit.sources import QUESTION_TYPES
 from smartcar_ops.backfill.plan import PLAN_COLUMNS
@@ -26,6 +27,7 @@ WRITTEN: dict[str, Iterable[str]] = {
     "calls": [field.name for field in fields(Call)],
     "unanswered": QUESTION_TYPES,
     "users": USER_COLUMNS,
+    "decisions": decision_sheet.COLUMNS,
     "orphans": ORPHAN_COLUMNS,
     "captured": CAPTURE_COLUMNS,
     "plan": PLAN_COLUMNS,
