@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -109,7 +110,9 @@ def test_ids_and_words_stay(house: House) -> None:
     places = {str(car.v2["location"].value["latitude"]) for car in house.world.cars.values()}
     tokens = {pair.token for pair in chosen}
     assert [vin for vin in vins if vin in raw] and [place for place in places if place in raw]
-    assert [] == [one for one in (*vins, *places, *tokens) if one and one in text]
+    assert [] == [one for one in (*vins, *tokens) if one and one in text]
+    # As whole numbers: a shifted place may begin with another one's digits.
+    assert [] == [place for place in places if re.search(rf"(?<![\d.]){re.escape(place)}(?!\d)", text)]
     told, again = judged(house, seen).fields, judged(house, kept).fields
     names = [name for name in told.columns if not name.endswith("_value")]
     assert told[names].equals(again[names])

@@ -35,6 +35,8 @@ TABLES = {
         "suspects",
         "unanswered",
         "vehicle_units",
+        "history",
+        "user_states",
         "version",
     )
 }
