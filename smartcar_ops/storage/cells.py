@@ -18,7 +18,7 @@ CellValue = PlainValue | None
 UNCHANGED_BY_SPREADSHEETS = re.compile(rf"[1-9]\d{{0,14}}|{SHAPE}", re.IGNORECASE)
 """An id that a spreadsheet keeps as it is; it changes `00123`, `1e5`, long numbers and what looks like a date."""
 
-RUN_BY_SPREADSHEETS = re.compile(r"'*[\t\r\n]|[\s']*[=+\-@＝＋－＠]")
+RUN_BY_SPREADSHEETS = re.compile(r"[\s']*[\t\r\n=+\-@＝＋－＠]")
 """The beginning of a text that a spreadsheet may take for a formula, also one that already has a quote in front."""
 
 
