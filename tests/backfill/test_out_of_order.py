@@ -56,6 +56,28 @@ def test_an_undo_does_not_give_back_an_id_that_is_anothers_by_now(desk: Desk) ->
     assert [A, None] == held(desk)
 
 
+def test_an_id_that_the_kit_gave_is_not_put_back_once_the_company_gave_it_to_another(desk: Desk) -> None:
+    """User 1 got an id and then another one; the company gave the first to user 2: the undo leaves it there."""
+    desk.fill(PlainCompany({"1": None, "2": None}, choices={"1": A}), NOBODY)
+    applied(desk, "first")
+    chosen(B)(desk)
+    applied(desk, "second")
+    run(f"UPDATE users SET smartcar_user_id = '{A}' WHERE id = 2")(desk)
+    undone = runner.undo(desk.company, desk.ledger, "second", "back")
+    assert {("users", "1"): readiness.HELD} == outcome(desk, undone)
+    assert [B, A] == held(desk)
+
+
+def test_the_companys_own_id_is_put_back_again_and_again_even_if_two_had_it(desk: Desk) -> None:
+    """The company gave two users one id; what an undo put back once is still the company's own the second time."""
+    desk.fill(PlainCompany({"1": A, "2": A}, choices={"1": B}), NOBODY)
+    for times in ("once", "twice"):
+        applied(desk, times)
+        assert [B, A] == held(desk)
+        assert 1 == runner.undo(desk.company, desk.ledger, times, f"back {times}").count("written")
+        assert [A, A] == held(desk)
+
+
 def test_an_undo_puts_back_an_id_that_it_takes_from_another(desk: Desk) -> None:
     """Where one run moved an id from one user to the other, its undo moves it back at once."""
     desk.fill(PlainCompany({"1": A, "2": None}, choices={"1": B, "2": A}), NOBODY)

@@ -171,12 +171,17 @@ class Play:
         return chain
 
     def finish(self) -> None:
-        """Everything that stands is put back, the newest first: what is left is the company's own."""
-        runs = list(dict.fromkeys(run for run, _ in reversed(self.standing)))
-        for run in runs:
-            self.note("finally undo", run)
-            self._act("undo", run, 1000, calm=True)
-            self.check()
+        """Everything that stands is put back, the newest first: what is left is the company's own.
+
+        An id is not put back while another user has it from an earlier run; once that one is undone, it is.
+        """
+        before = len(self.standing) + 1
+        while len(self.standing) < before:
+            before = len(self.standing)
+            for run in dict.fromkeys(run for run, _ in reversed(self.standing)):
+                self.note("finally undo", run)
+                self._act("undo", run, 1000, calm=True)
+                self.check()
         changed = {place for place, value in self.values.items() if value != self.own[place]}
         held = {record.place for record in self.standing.values() if self._is_held(record)}
         assert changed <= held, f"not as the company left it: {[(one, self.own[one]) for one in changed - held]}"

@@ -121,16 +121,20 @@ class HeldTwice:
         held, text = other.c.held == sa.cast(id, sa.String(255)), sa.cast(row_id, sa.String(255))
         query = query.join(other, held).where(other.c.user_id != text, sa.not_(moves_on))
         if self._readiness is None:  # an undo restores the company's own earlier ids even if another user has them
-            query = query.where(self._was_given(other.c.user_id, id), sa.not_(self._gives_up(other.c.user_id, id)))
+            by_the_kit = sa.or_(self._was_given(other.c.user_id, id), self._was_given(row_id, id))
+            query = query.where(by_the_kit, sa.not_(self._gives_up(other.c.user_id, id)))
         with engines.failures(self._engine, "looking for ids held twice"), self._engine.connect() as connection:
             return set(connection.execute(query).scalars())
 
-    def _was_given(self, other_id: sa.ColumnElement[str], id: sa.ColumnElement[str]) -> Condition:
-        """Return the condition that the other user got the id from a run of the kit, and it was not undone."""
-        change = t.changes.alias("given").c
+    def _was_given(self, user_id: sa.ColumnElement[str], id: sa.ColumnElement[str]) -> Condition:
+        """Return the condition that this user got the id from an apply, and it was not undone."""
+        change, run = t.changes.alias("given").c, t.runs.alias("giving").c
         return sa.exists().where(
+            run.run_id == change.run_id,
+            run.act == Act.APPLY,  # what an undo put back is the company's own
+            run.layout == self._ledger.scope.layout,
             change.table_name == "users",
-            change.row_id == other_id,
+            change.row_id == user_id,
             change.after_value == id,
             change.outcome == "written",
             change.undone_by.is_(None),
