@@ -154,7 +154,9 @@ class ConnectionListings:
         """
         self._ledger.record_connections(_pairs(rows), complete=complete, now=self._now)
         own_ids = {(own, str(row["smartcar_user_id"])) for row in rows if (own := row["external_id"])}
-        evidence = captures.told_apart(self._ledger, [self._external_id(*one) for one in sorted(own_ids)], "user_id")
+        evidence = captures.distinct_in_database(
+            self._ledger, [self._external_id(*one) for one in sorted(own_ids)], "user_id"
+        )
         if complete:
             self._ledger.replace(t.personal, EXTERNAL_ID, evidence, now=self._now)
         else:
@@ -196,7 +198,7 @@ class ConnectionListings:
             (row["external_id"], row["smartcar_user_id"]) for row in self._ledger.connections() if row["external_id"]
         }
         missing = [self._external_id(*one) for one in sorted(connected - evidence)]
-        self._ledger.record(t.personal, captures.told_apart(self._ledger, missing, "user_id"))
+        self._ledger.record(t.personal, captures.distinct_in_database(self._ledger, missing, "user_id"))
         if evidence | connected:
             asked.answers[EXTERNAL_ID] = len(evidence | connected)
 

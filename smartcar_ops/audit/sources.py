@@ -80,7 +80,7 @@ class SourceReport:
             self.failed[source] = failed
         self.open[source] = list(questions)
 
-    def take_in(self, other: SourceReport) -> None:
+    def add(self, other: SourceReport) -> None:
         """Add the report of another query in the same run."""
         for mine, theirs in zip(self._parts(), other._parts(), strict=True):
             mine |= theirs

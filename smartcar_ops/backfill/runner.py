@@ -187,7 +187,7 @@ def undo(
     if _sets_ids_again(ledger, target):
         readiness = Readiness.of(company, ledger, buckets.RULES_TO_SET, UNJUDGED)
     with BackfillRun(company, ledger, run_id, "undo", target, readiness) as act:
-        act.stage(lambda stage: stage.fill_from(change_log.way_back(condition)))
+        act.stage(lambda stage: stage.fill_from(change_log.reverse_changes(condition)))
         return act.execute(batch_size, progress)
 
 

@@ -32,7 +32,7 @@ from smartcar_ops.compare.recording import ReadResult, Recorder, Recording
 from smartcar_ops.compare.report.report import Report
 from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum, VehicleKey, linked_vehicles, unlisted_vehicles
 from smartcar_ops.database.ledger import v2_state
-from smartcar_ops.database.ledger.recordings import Kept, Recordings
+from smartcar_ops.database.ledger.recordings import Recordings, StoredRecording
 from smartcar_ops.errors import ParameterError, SmartcarError, V2StoppedError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.settings.logs import seconds_since
@@ -236,7 +236,7 @@ class LiveComparison(Compare):
     def _list(self) -> None:
         """List the connections; afterwards the linked vehicles are looked up again."""
         with self.session.threads() as executor:
-            self.asked.take_in(self._resolver.ask(LISTS, executor))
+            self.asked.add(self._resolver.ask(LISTS, executor))
         if self.asked.suspect:
             log.warning("the list of connections is suspect and was not imported; 20_audit_user_ids shows why")
         self.must_list, self._choice = False, None
@@ -301,7 +301,7 @@ class LiveComparison(Compare):
         """Save the tables and the recordings that were judged in the run's folder."""
         self._save(recordings=write_recordings(self._judged_recordings()), unanswered=self.asked.table())
 
-    def _judged_recordings(self) -> Iterator[Kept]:
+    def _judged_recordings(self) -> Iterator[StoredRecording]:
         """Yield the recordings that were judged, in that order."""
         for keys in self.choice.judged:
             yield from self._recordings.stream(keys)

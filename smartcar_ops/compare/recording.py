@@ -18,7 +18,7 @@ from smartcar_ops.compare.redaction import Redactor
 from smartcar_ops.compare.vehicles import LinkedVehicle, VehicleKey
 from smartcar_ops.concurrency import bounded_map
 from smartcar_ops.database.ledger import tables as t
-from smartcar_ops.database.ledger.recordings import Kept, Recordings
+from smartcar_ops.database.ledger.recordings import Recordings, StoredRecording
 from smartcar_ops.database.tables import Car
 from smartcar_ops.errors import (
     AllowanceSpentError,
@@ -92,7 +92,7 @@ class Recording:
         if self.pair.subscribed is not False:
             return False
         return isinstance(self.v3, NotFoundError) or not (
-            isinstance(self.signals, SmartcarError) or self.signals.signals or self.signals.untold
+            isinstance(self.signals, SmartcarError) or self.signals.signals or self.signals.not_received
         )
 
     @property
@@ -101,7 +101,7 @@ class Recording:
         for answer in (self.v2, self.v3):
             if isinstance(answer, SmartcarError) and is_no_answer(answer):
                 return answer
-        is_complete = isinstance(self.signals, SmartcarError) or not self.signals.untold
+        is_complete = isinstance(self.signals, SmartcarError) or not self.signals.not_received
         if is_complete:
             return None
         return NotSmartcarError("smartcar: V3 returned fewer signals than it has.", code="NOT_WHOLE")
@@ -155,10 +155,10 @@ class Recording:
         v2, again = clean(self.v2, redactor.batch), clean(self.again, redactor.signals)
         return replace(self, pair=replace(self.pair, token=None), v2=v2, v3=v3, again=again)
 
-    def stored(self, slice_: str) -> Kept:
+    def stored(self, slice_: str) -> StoredRecording:
         """Return the recording as the ledger stores it."""
         at = t.as_kept(self.at)
-        return Kept(*self.pair.key, slice_, self.answered, at, self.document(), len(self.open_paths))
+        return StoredRecording(*self.pair.key, slice_, self.answered, at, self.document(), len(self.open_paths))
 
     def document(self) -> dict[str, Any]:
         """Return the recording as JSON."""

@@ -108,7 +108,7 @@ def linked_vehicles(company: Company, ledger: Ledger, now: datetime) -> list[Lin
         own = {row["user_id"]: (row["stored"], row["named"]) for row in workspace.rows(facts.judged(buckets.RULES))}
     connected = _connected(ledger)
     answers = ledger.asked("tokens")
-    subscribed = ledger.fed()
+    subscribed = ledger.subscribed_vehicles()
     refused = {subject: entry for subject, entry in answers.items() if entry[1].startswith("refused")}
     vehicles = []
     for car in company.cars_to_ask(now):

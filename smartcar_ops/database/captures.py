@@ -35,7 +35,7 @@ def news(ledger: Ledger, table: sa.Table, rows: Sequence[CapturedT], by: str) ->
     return list(unique.values())
 
 
-def told_apart(ledger: Ledger, rows: Sequence[CapturedT], by: str) -> list[CapturedT]:
+def distinct_in_database(ledger: Ledger, rows: Sequence[CapturedT], by: str) -> list[CapturedT]:
     """Return the rows with texts in ``by`` that the ledger's database considers different, the first of equal ones.
 
     MySQL's comparison, which it also uses in joins, ignores case, accents and trailing spaces.

@@ -63,7 +63,7 @@ def expand_steps(company: Company) -> tuple[SchemaStep, ...]:
 def _ledger_step(company: Company) -> SchemaStep:
     """Return the step that creates or upgrades the kit's own tables; DatabaseError if a newer kit created them."""
     versions.refuse_another(company.engine, newer_only=True)
-    version = versions.found(company.engine)
+    version = versions.ledger_version(company.engine)
     does = "create the smartcar_ops_… tables (the kit's own)"
     if version is LedgerVersion.OLDER:
         does = f"upgrade the smartcar_ops_… tables (the kit's own); their rows are about {table_names(company)}"

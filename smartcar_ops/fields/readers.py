@@ -67,8 +67,8 @@ def read_v3(field: Field, answer: Signals | SmartcarError) -> Reading:
     if isinstance(answer, SmartcarError):
         return _from_error(answer)
     reading = _from_signals(field, field.v3, answer)
-    if answer.untold and (reading.state != "value" or field.parts) and _may_be_missing(field, field.v3, answer):
-        more = thousands(answer.untold, "more signals")
+    if answer.not_received and (reading.state != "value" or field.parts) and _may_be_missing(field, field.v3, answer):
+        more = thousands(answer.not_received, "more signals")
         return Reading("failed", reason=f"V3 has {more} than it returned; this may be one of them")
     return reading
 

@@ -50,14 +50,14 @@ class Signal:
 class Signals:
     """All signals of a vehicle, by code, and the vehicle's own attributes (make, model, year, …).
 
-    ``untold`` is how many signals the list counted but did not contain; a missing signal may be among them.
+    ``not_received`` is how many signals the list counted but did not contain; a missing signal may be among them.
     ``connection`` is the consent as stored in the ledger: its user, permissions and that user's vehicles.
     """
 
     signals: Mapping[str, Signal]
     vehicle: Mapping[str, object] = field(default_factory=dict)
     connection: Mapping[str, object] = field(default_factory=dict)
-    untold: int = 0
+    not_received: int = 0
 
 
 def _code(row: Any) -> str:
@@ -106,10 +106,12 @@ def read_signals(body: object, oddities: Oddities | None = None, is_text: IsText
     by_code = {code: row for row in rows if (code := _code(row))}
     read = {code: read_signal(row, oddities, is_text) for code, row in by_code.items()} if oddities else {}
     signals = _LazySignals(read, by_code)
-    untold = max(0, (total_of(found) or 0) - len(by_code) - sum(not _code(row) for row in rows))
-    if untold and oddities:
+    not_received = max(0, (total_of(found) or 0) - len(by_code) - sum(not _code(row) for row in rows))
+    if not_received and oddities:
         oddities.note("signals: fewer than totalCount")
-    return Signals(signals, vehicle_attributes(mapping(mapping(found.get("included")).get("vehicle"))), untold=untold)
+    return Signals(
+        signals, vehicle_attributes(mapping(mapping(found.get("included")).get("vehicle"))), not_received=not_received
+    )
 
 
 class _LazySignals(Mapping[str, Signal]):

@@ -152,11 +152,11 @@ def test_a_list_that_fails_is_asked_again_within_the_hour(
     monkeypatch.setattr(house.management, "subscriptions", failing)
     asked = house.ask(["connections"])
     assert ({"subscriptions": 1}, False, 2) == (dict(asked.failed), asked.complete, len(failing.calls))
-    assert house.ledger.fed() is None
+    assert house.ledger.subscribed_vehicles() is None
     assert {"subscriptions": 2} == house.linker().cost(["connections"]).units
     failing.times = 0
     assert house.ask(["connections"]).complete
-    assert house.ledger.fed()
+    assert house.ledger.subscribed_vehicles()
     assert {} == house.linker().cost(["connections"]).units
 
 

@@ -129,7 +129,7 @@ def test_what_is_sent_is_noted_before_it_is_answered(
     for one in (worker, transport):
         ApplicationToken(one, house.settings.origins.iam, house.settings.credentials)()
     assert {"iam": 1} == transport.spent == read(tmp_path)
-    transport.take_in(*worker.hand_over())
+    transport.add(*worker.hand_over())
     assert {"iam": 2} == transport.spent == read(tmp_path)
     with pytest.raises(SmartcarError):
         transport.json(Request("v3", "GET", "http://127.0.0.1:1/v3", "/v3", units=2))

@@ -33,7 +33,7 @@ def test_every_page_is_read(server: Scripted, transport: Transport, v3: V3) -> N
     server.play(PATH, *pages)
     found = v3.signals_document("v1", "u1")
     told = read_signals(found.body)
-    assert (list(CODES), 0, 3, 3) == (list(told.signals), told.untold, found.pages, transport.spent["v3"])
+    assert (list(CODES), 0, 3, 3) == (list(told.signals), told.not_received, found.pages, transport.spent["v3"])
     assert ["", "2", "3"] == [asked.query.get("page[number]", "") for asked in server.asked if asked.path == PATH]
     assert all(asked.headers["sc-user-id"] == "u1" for asked in server.asked if asked.path == PATH)
 

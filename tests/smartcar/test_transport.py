@@ -356,6 +356,6 @@ def test_a_record_is_handed_over_once(server, transport):
     calls, oddities = transport.hand_over()
     assert ({}, {}) == (transport.spent, transport.oddities.counts)
     run = Transport()
-    run.take_in(calls, oddities)
-    run.take_in(calls, oddities)
+    run.add(calls, oddities)
+    run.add(calls, oddities)
     assert ({"v3": 2}, {"signal: unknown code odometer-new": 2}) == (run.spent, run.oddities.counts)

@@ -48,7 +48,7 @@ def record_fleet(
     try:
         while fleet.fill(tasks):
             for outcome in fleet.outcomes():
-                transport.take_in(outcome.calls, outcome.oddities)
+                transport.add(outcome.calls, outcome.oddities)
                 reached.keys |= outcome.keys
                 reached.silent |= outcome.silent
                 reached.unanswered |= outcome.unanswered

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from smartcar_ops.compare.recording import Recording, read_recording
 from smartcar_ops.compare.vehicles import Stratum
-from smartcar_ops.database.ledger.recordings import Kept
+from smartcar_ops.database.ledger.recordings import StoredRecording
 from smartcar_ops.errors import SettingsError
 from smartcar_ops.smartcar import json_values
 from smartcar_ops.storage.parquet import ParquetTable, TooLargeError, refuse_huge
@@ -29,7 +29,7 @@ DOCUMENTS = 100
 """Recordings held in memory at a time."""
 
 
-def write_recordings(recordings: Iterable[Kept], path: Path | None = None) -> ParquetTable:
+def write_recordings(recordings: Iterable[StoredRecording], path: Path | None = None) -> ParquetTable:
     """Write the ledger's recordings to a table, in the given order, and return it."""
     parquet, rows = ParquetTable(RECORDING_TYPES, path), list[tuple[Any, ...]]()
     for stored in recordings:

@@ -148,13 +148,13 @@ def batches(ledger: Ledger, run_id: str, stands: Condition) -> list[BatchCounts]
 
 def first(ledger: Ledger, condition: Condition, rows: int) -> tuple[int, Sequence[Sequence[object]]]:
     """Return how many staged rows would undo these changes, and the first of them."""
-    query = way_back(condition)
+    query = reverse_changes(condition)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(query.subquery())).scalar_one()
         return int(count), connection.execute(query.order_by("place").limit(rows)).all()
 
 
-def way_back(condition: Condition) -> Query:
+def reverse_changes(condition: Condition) -> Query:
     """Return the query for the staged rows that would undo these changes."""
     of = t.changes.c
     return sa.select(

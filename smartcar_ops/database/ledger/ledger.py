@@ -80,7 +80,7 @@ class Ledger:
         If the database's ledger can only be read, it is copied to the file. DatabaseError if its tables have another
         version than this kit's; with ``to_upgrade``, older tables give the file until they are upgraded.
         """
-        older = to_upgrade and versions.found(company.engine) is LedgerVersion.OLDER
+        older = to_upgrade and versions.ledger_version(company.engine) is LedgerVersion.OLDER
         if older or not in_database(company.engine):
             return cls.file(company, scope, reports)
         ledger = cls.of_database(company, scope)
@@ -104,7 +104,7 @@ class Ledger:
         engine = engines.create(f"sqlite:///{file_path(company, reports)}")
         ledger = cls(engine, scope.on(company), in_database=False)
         versions.refuse_another(engine, newer_only=True)
-        if versions.found(engine) is not LedgerVersion.CURRENT:
+        if versions.ledger_version(engine) is not LedgerVersion.CURRENT:
             versions.upgrade(engine, table_names(company))
         ledger.name_layout(company)
         with suppress(OSError):
@@ -224,7 +224,7 @@ class Ledger:
         known = sa.and_(self.scope.of(t.asked), t.asked.c.source == source, t.asked.c.subject == t.EVERYTHING)
         return bool(self._rows(sa.select(t.asked.c.subject).where(known)))
 
-    def fed(self) -> frozenset[str] | None:
+    def subscribed_vehicles(self) -> frozenset[str] | None:
         """Return the vehicles subscribed to a webhook, whose V3 data are fresh; None if that was never queried."""
         known = self.asked(SUBSCRIPTIONS)
         return frozenset(known) - {t.EVERYTHING} if t.EVERYTHING in known else None
@@ -309,7 +309,7 @@ class Ledger:
 def in_database(engine: sa.Engine) -> bool:
     """Return whether the database has the kit's tables; DatabaseError if their version is not this kit's."""
     versions.refuse_another(engine)
-    return versions.found(engine) is LedgerVersion.CURRENT
+    return versions.ledger_version(engine) is LedgerVersion.CURRENT
 
 
 def file_path(company: Company, reports: Path) -> Path:

@@ -26,7 +26,7 @@ AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredRecording:
     """One car's recording: its document, its selection, whether both sides answered, and how many paths are open."""
 
     local_vehicle_id: str
@@ -51,7 +51,7 @@ class Recordings:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def keep(self, recording: Kept) -> None:
+    def keep(self, recording: StoredRecording) -> None:
         """Store a recording; one without both answers never replaces one that has them."""
         if not recording.answered and self._answered(recording):
             return
@@ -116,7 +116,7 @@ class Recordings:
         ):
             return {(local, vehicle) for local, vehicle in connection.execute(query)} & wanted
 
-    def stream(self, keys: Collection[tuple[str, str]]) -> Iterator[Kept]:
+    def stream(self, keys: Collection[tuple[str, str]]) -> Iterator[StoredRecording]:
         """Return these cars' recordings in the order of their keys; read in batches."""
         row, wanted = t.recordings.c, sorted(keys)
         columns = (row.local_vehicle_id, row.vehicle_id, row.slice, row.answered, row.recorded_at, row.document)
@@ -131,7 +131,7 @@ class Recordings:
             ):
                 rows = [values for values in connection.execute(query) if (values[0], values[1]) in some]
             for values in sorted(rows, key=lambda one: (one[0], one[1])):
-                yield Kept(*values[:3], bool(values[3]), values[4], unpacked(values[5]))
+                yield StoredRecording(*values[:3], bool(values[3]), values[4], unpacked(values[5]))
 
     def open_slice(self) -> OpenSlice | None:
         """Return the unfinished selection; None if the last one is complete."""
@@ -147,7 +147,7 @@ class Recordings:
         scope = self._ledger.scope
         return f"{OPEN_SLICE}:{scope.service}:{scope.mode}:{scope.layout}"
 
-    def _answered(self, recording: Kept) -> bool:
+    def _answered(self, recording: StoredRecording) -> bool:
         row = t.recordings.c
         same = sa.and_(row.local_vehicle_id == recording.local_vehicle_id, row.vehicle_id == recording.vehicle_id)
         query = sa.select(row.answered).where(self._ledger.scope.of(t.recordings), same)

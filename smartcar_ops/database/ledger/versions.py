@@ -58,7 +58,7 @@ class LedgerVersion(Enum):
     NEWER = "newer"
 
 
-def found(engine: sa.Engine) -> LedgerVersion:
+def ledger_version(engine: sa.Engine) -> LedgerVersion:
     """Return the state of the ledger's tables in this database; only reads."""
     with engines.failures(engine, "looking for the ledger"):
         names = _tables(engine)
@@ -79,7 +79,7 @@ def _tables(bind: sa.Engine | sa.Connection) -> set[str]:
 
 def refuse_another(engine: sa.Engine, *, newer_only: bool = False) -> None:
     """DatabaseError if there is a ledger with another version than this kit's."""
-    version = found(engine)
+    version = ledger_version(engine)
     if version is LedgerVersion.NEWER:
         raise DatabaseError(
             f"database: the kit's own tables have version {_number(engine)}, made by a newer smartcar-ops; this one "

@@ -161,7 +161,7 @@ class Transport:
             calls, self.calls = self.calls, []
         return calls, self.oddities.taken()
 
-    def take_in(self, calls: Iterable[Call], oddities: Mapping[str, int]) -> None:
+    def add(self, calls: Iterable[Call], oddities: Mapping[str, int]) -> None:
         """Add a worker process's calls and oddities to this record."""
         added = list(calls)
         for call in added:

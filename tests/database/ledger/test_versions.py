@@ -93,7 +93,7 @@ def test_the_tables_are_made_as_they_are_described(
     upgrade(made)
     t.metadata.create_all(connected(described))
     assert schema(connected(described)) == schema(connected(made))
-    assert LedgerVersion.CURRENT is versions.found(connected(made))
+    assert LedgerVersion.CURRENT is versions.ledger_version(connected(made))
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -145,7 +145,7 @@ def killed_between_steps(
     for moment in moments(most):
         url = before(make_database(kind), kind, since)
         assert upgrade_in_a_process(url, moment) != 0, moment
-        left = versions.found(connected(url))
+        left = versions.ledger_version(connected(url))
         assert left in {LedgerVersion.OLDER, LedgerVersion.CURRENT} or (
             left is LedgerVersion.ABSENT and since == NONE
         ), moment
@@ -205,7 +205,7 @@ def test_a_live_lock_of_an_old_kit_stops_the_upgrade(make_database: Callable[[st
     with connected(url).begin() as connection:
         connection.execute(beat, {"beat": str(utcnow() - t.LEASE * 2)})
     upgrade(url)
-    assert LedgerVersion.CURRENT is versions.found(connected(url))
+    assert LedgerVersion.CURRENT is versions.ledger_version(connected(url))
 
 
 # --- another version is never taken for absent ---------------------------------------------------------------
