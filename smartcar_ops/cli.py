@@ -240,6 +240,24 @@ def _decide_file(file: str, name: str) -> int:
 
 
 @cli.command()
+@click.argument("user")
+def user(user: str) -> None:
+    """Show all that is known about one of your users, and what a backfill would do. Makes no API call.
+
+    USER is your own id. Shows Smartcar ids, with the source and the date of each.
+    """
+    from datetime import UTC, datetime
+
+    from smartcar_ops import terminal
+    from smartcar_ops.backfill.user_story import read_story
+
+    chosen, company, ledger = _opened()
+    found = read_story(company, ledger, user, datetime.now(UTC))
+    click.echo(f"Acting on {chosen.where}.")
+    terminal.story(found)
+
+
+@cli.command()
 @click.argument("words", nargs=-1, metavar="[RUN[:BATCH] | pause RUN | resume RUN | cancel RUN]")
 def runs(words: tuple[str, ...]) -> None:
     """List, show, pause, resume or cancel runs. RUN shows one run, its batches and the rows you can undo."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -19,6 +20,9 @@ from smartcar_ops.doctor import Checkup
 from smartcar_ops.settings.logs import LogLine
 from smartcar_ops.storage.run_log import StepProgress
 from smartcar_ops.text import thousands
+
+if TYPE_CHECKING:
+    from smartcar_ops.backfill.user_story import UserStory
 
 WIDEST = 160
 """Characters per line that a list of runs needs: a truncated run name can be neither undone nor cancelled."""
@@ -116,6 +120,22 @@ def _undoable(console: Console, undoable: Undoable) -> None:
     more = f"; `smartcar-ops runs {undoable.target}:BATCH` lists those of one batch" if is_run else ""
     hint = f"{thousands(undoable.count, 'rows')}{more}. Undo one by its name, or all of them: `{undoable.command}`."
     console.print(hint, highlight=False, markup=False, soft_wrap=True)
+
+
+def story(found: UserStory) -> None:
+    """Print what is known about one user: in sentences, then one table per kind of fact, each row on one line."""
+    console = Console()
+    for words in (*found.sentences, *found.decide):
+        console.print(words, highlight=False, markup=False, soft_wrap=True)
+    for title, frame in found.tables().items():
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        for name in frame.columns:
+            table.add_column(name, no_wrap=True)
+        for row in frame.itertuples(index=False, name=None):
+            table.add_row(*map(escape, row))
+        widths = (max(map(len, (name, *frame[name]))) + 1 for name in frame.columns)
+        console.print()
+        Console(width=max(console.width, sum(widths), len(title))).print(table, highlight=False)
 
 
 def counts(title: str, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

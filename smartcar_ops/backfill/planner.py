@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger_rows import StoredChoice
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import PlanError
-from smartcar_ops.settings.layout import Vehicles
+from smartcar_ops.settings.layout import Layout, Vehicles
 from smartcar_ops.settings.logs import counts, seconds_since
 
 log = logging.getLogger("smartcar_ops.backfill")
@@ -81,17 +81,28 @@ def refuse_foreign_service(ledger: Ledger) -> None:
 
 def _rows(company: Company, ledger: Ledger, now: datetime) -> Generator[pd.DataFrame]:
     """Yield the rows of a plan in batches: users first, then vehicles."""
-    users, vehicles, choices = company.layout.users, company.layout.vehicles, ledger.choices()
+    choices = ledger.choices()
     with open_workspace(company, ledger, now) as workspace:
         facts = UserFacts(workspace)
-        named = disputed(workspace, facts)
-        contested: set[str] = set()
-        for part in judged_parts(workspace, facts, named):
-            rows = _user_rows(part, choices, users.smartcar_user_id)
-            contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
-            yield rows
-        for part in _cars(workspace, facts):
-            yield from _vehicle_rows(part, contested, vehicles)
+        parts = judged_parts(workspace, facts, disputed(workspace, facts))
+        yield from decided_rows(workspace, facts, parts, company.layout, choices)
+
+
+def decided_rows(
+    workspace: Workspace,
+    facts: UserFacts,
+    judged: Iterable[pd.DataFrame],
+    layout: Layout,
+    choices: Mapping[str, StoredChoice],
+) -> Iterator[pd.DataFrame]:
+    """Yield what a plan decides about the users and vehicles of a workspace; ``judged`` are its `judged_parts`."""
+    contested: set[str] = set()
+    for part in judged:
+        rows = _user_rows(part, choices, layout.users.smartcar_user_id)
+        contested.update(rows.loc[rows["decision"] == "conflict", "user_id"])
+        yield rows
+    for part in _cars(workspace, facts):
+        yield from _vehicle_rows(part, contested, layout.vehicles)
 
 
 def _user_rows(part: pd.DataFrame, choices: Mapping[str, StoredChoice], column: str) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -150,8 +150,11 @@ class Company:
         words = (self.engine.dialect.name, url.host or "", str(url.port or ""), url.database or "")
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
-    def people(self) -> Query:
-        """Return the query for (user_id, stored, current): the Smartcar id normalized (null if empty) and unchanged."""
+    def people(self, ids: Collection[str] | None = None) -> Query:
+        """Return the query for (user_id, stored, current): the Smartcar id normalized (null if empty) and unchanged.
+
+        With ``ids``, only these users, found by their index.
+        """
         stored = self.user_id_column
         raw = smartcar_id_of(stored) if stored is not None else sa.null()
         query = sa.select(
@@ -159,10 +162,14 @@ class Company:
             (tidy(raw) if stored is not None else sa.cast(sa.null(), sa.String(36))).label("stored"),
             (raw if stored is not None else sa.cast(sa.null(), sa.String(36))).label("current"),
         )
+        if ids is not None:
+            identity = self.users.c[self.layout.users.id]
+            chosen = (column_types.is_named(identity, sa.literal(id), self._dialect) for id in ids)
+            query = query.where(sa.or_(sa.false(), *chosen))
         return _narrowed(query, self.layout.users.where)
 
-    def cars(self, now: datetime) -> Query:
-        """Return the query for the cars.
+    def cars(self, now: datetime, owners: Collection[str] | None = None) -> Query:
+        """Return the query for the cars; with ``owners``, only those of these users.
 
         (local_vehicle_id, user_id, vehicle_id, current, stored_vehicle_user_id, current_vehicle_user_id, token_alive,
         has_vin). The Smartcar ids are given normalized and as stored; the last two columns are 0 or 1.
@@ -180,6 +187,10 @@ class Company:
             sa.case((self._alive(now), 1), else_=0).label("token_alive"),
             sa.case((_filled(vin), 1), else_=0).label("has_vin") if vin is not None else sa.literal(0).label("has_vin"),
         )
+        if owners is not None:
+            mine, identity = self._vehicle(names.user_id), self.users.c[self.layout.users.id]
+            chosen = (column_types.is_owner(mine, identity, sa.literal(id), self._dialect) for id in owners)
+            query = query.where(sa.or_(sa.false(), *chosen))
         return _narrowed(query, names.where)
 
     def cars_to_ask(self, now: datetime) -> Iterator[Car]:

@@ -151,8 +151,7 @@ class Evidence:
 
     def unread_vehicles(self) -> sa.Select[str, str]:
         """Return (vehicle_id, id) of unlinked connected vehicles whose VIN was not read, with one of their users."""
-        row = t.connections
-        linked = cte(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
+        row, linked = t.connections, self._linked_vehicles()
         asked = (
             sa.select(t.asked.c.subject)
             .where(self._scope.of(t.asked), t.asked.c.source == "vins")
@@ -169,6 +168,16 @@ class Evidence:
             .group_by(row.c.vehicle_id)
             .order_by(row.c.vehicle_id)
         )
+
+    def _linked_vehicles(self) -> sa.CTE:
+        """(vehicle_id): the vehicles that any car of the company is linked to."""
+        cars = self._workspace.all_cars
+        if cars is None:
+            return cte(sa.select(self.links.c.vehicle_id).distinct(), "linked_vehicles")
+        stored = sa.select(cars.c.vehicle_id).where(cars.c.vehicle_id.is_not(None))
+        same = cars.c.local_vehicle_id == t.ties.c.local_vehicle_id
+        tied = sa.select(t.ties.c.vehicle_id).select_from(InOrder(t.ties, cars, same)).where(self._scope.of(t.ties))
+        return cte(sa.union(stored, tied), "linked_vehicles")
 
     @cached_property
     def links(self) -> sa.FromClause:

@@ -154,7 +154,7 @@ class UserFacts(Evidence):
         ``decision`` is ``set`` if it would write the named id, ``conflict`` if a person must decide, otherwise
         empty. ``rules`` are those down to the one that sets.
         """
-        weighed = self._weighed()
+        weighed = self._weighed(with_vehicles=False)
         duplicates, elsewhere = self._duplicate_ids(weighed), self._held_elsewhere(weighed)
         is_duplicate = sa.or_(duplicates.c.id.is_not(None), elsewhere.c.user_id.is_not(None))
         facts = (
@@ -192,7 +192,7 @@ class UserFacts(Evidence):
     def _held_elsewhere(self, weighed: sa.CTE) -> sa.CTE:
         """Users whose id another user's row has now, unless a person chose otherwise for that user, or for both."""
         other, choice = self._workspace.holders, t.choices.c
-        assert other is not None, "needs a workspace of a few users"
+        assert other is not None, "needs a workspace that can look up who has an id"
         rows = InOrder(weighed, other.table, other.holds(self._holds(weighed)))
         moves_on = sa.exists().where(
             self._scope.of(t.choices),
@@ -206,14 +206,14 @@ class UserFacts(Evidence):
 
     def shared(self) -> sa.Select[str]:
         """Return the ids that two users have or would get."""
-        return sa.select(self._duplicate_ids(self._weighed()).c.id)
+        return sa.select(self._duplicate_ids(self._weighed(with_vehicles=False)).c.id)
 
     def _facts(self) -> sa.Subquery:
         """All facts about all users."""
         return self._with_others(self._weighed())
 
-    def _weighed(self) -> sa.CTE:
-        """The facts about each user alone; in a workspace of a few users, only those that the id depends on."""
+    def _weighed(self, *, with_vehicles: bool = True) -> sa.CTE:
+        """The facts about each user alone; without ``with_vehicles``, only those that the id depends on."""
         people, person, car = self._people, self.person, self.car
         chosen, unsupported, split = self.chosen, self._unsupported(), self._split()
         stored = people.c.stored
@@ -259,7 +259,7 @@ class UserFacts(Evidence):
             .outerjoin(unsupported, people.c.user_id == unsupported.c.user_id)
             .outerjoin(split, people.c.user_id == split.c.user_id)
         )
-        if not self._workspace.few:
+        if with_vehicles:
             counts, unlinked = self._car_counts(), self._unlinked()
             columns += [
                 sa.func.coalesce(counts.c.vehicles, 0).label("vehicles"),

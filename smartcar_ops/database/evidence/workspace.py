@@ -6,7 +6,7 @@ tables of that file, and the same queries run there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,7 +54,9 @@ class Workspace:
     few: bool = False
     """Whether people and cars are those of a few users, whose evidence is then looked up for each in one query."""
     holders: Holders | None = None
-    """How to find the users who have an id; only for a few users."""
+    """How to find the users who have an id; only for a few users, and only if it is asked."""
+    all_cars: sa.FromClause | None = None
+    """(local_vehicle_id, vehicle_id) of every car of the company, if ``cars`` are only those of a few users."""
     _materialized: dict[str, sa.FromClause] = field(default_factory=dict, init=False, repr=False)
 
     def materialize(self, query: Query | CompoundQuery, name: str) -> sa.FromClause:
@@ -102,17 +104,37 @@ def _arrow(kind: ColumnType) -> pa.DataType:
 
 
 @contextmanager
-def open_workspace(company: Company, ledger: Ledger, now: datetime) -> Iterator[Workspace]:
-    """Open a workspace in the company's database, or in the ledger's file with copied ids."""
-    people, cars = company.people(), company.cars(now)
-    details = ledger.scope, company.vehicle_user_id_column is not None, ledger.knows(SUBSCRIPTIONS)
+def open_workspace(
+    company: Company, ledger: Ledger, now: datetime, users: Collection[str] | None = None
+) -> Iterator[Workspace]:
+    """Open a workspace in the company's database, or in the ledger's file with copied ids.
+
+    With ``users``, a few hundred at most, it has only them and their cars, and takes no longer in a large company. What
+    depends on other users, such as whether an id is shared, is then found only among them.
+    """
+    people, cars = company.people(users), company.cars(now, users)
+    every = company.cars(now).subquery("every_car")
+    links = sa.select(every.c.local_vehicle_id, every.c.vehicle_id) if users is not None else None
+    known = ledger.knows(SUBSCRIPTIONS)
+
+    def made(
+        connection: sa.Connection, people: sa.FromClause, cars: sa.FromClause, all_cars: sa.FromClause | None
+    ) -> Workspace:
+        per_vehicle, few = company.vehicle_user_id_column is not None, all_cars is not None
+        return Workspace(connection, people, cars, ledger.scope, per_vehicle, known, few, all_cars=all_cars)
+
     if ledger.in_database:
         with engines.failures(company.engine, "judging the users"), company.engine.connect() as connection:
-            yield Workspace(connection, cte(people, "people"), cte(cars, "cars", once=False), *details)
+            all_cars = None if links is None else cte(links, "all_cars", once=False)
+            yield made(connection, cte(people, "people"), cte(cars, "cars", once=False), all_cars)
         return
     with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
-        copies = [_copy(company, connection, query, name) for query, name in ((people, "people"), (cars, "cars"))]
-        yield Workspace(connection, copies[0], copies[1], *details)
+        copied_people, copied_cars, copied_links = (
+            None if query is None else _copy(company, connection, query, name)
+            for query, name in ((people, "people"), (cars, "cars"), (links, "all_cars"))
+        )
+        assert copied_people is not None and copied_cars is not None
+        yield made(connection, copied_people, copied_cars, copied_links)
         connection.rollback()
 
 
