@@ -1,1 +1,1 @@
-"""Smartcar's endpoints as the sandbox plays them, and what they share: state, connections, envelopes."""
+"""Smartcar's endpoints in the sandbox, and what they share: state, connections and response envelopes."""

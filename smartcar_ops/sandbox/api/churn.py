@@ -1,4 +1,4 @@
-"""People who connect and leave while `/v3/connections` is paged (pitfall of a list ordered by creation)."""
+"""Users who connect and leave while `/v3/connections` is paged, which shifts rows between pages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from smartcar_ops.sandbox.fleet.model import LIVE, Car, Connection
 
 MOST_CARS = 3
 MOST_PEOPLE = 3
-"""How many people leave at one moment at most, as they do when an account is tidied up."""
+"""Maximum number of users who leave at the same moment, as when an account is cleaned up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shifts:
-    """At most how many connections arrive and leave in all, and how many in the mean for each page asked for."""
+    """Maximum total of connections that arrive and leave, and their average numbers per requested page."""
 
     arrive: int = 60
     leave: int = 25
@@ -27,7 +27,7 @@ class Shifts:
 
 
 class Shifter:
-    """Changes a directory by a seeded random: whole people come with one to three cars, whole people go."""
+    """Changes a directory at random, from a seed: a user arrives with one to three cars, or leaves with all of them."""
 
     def __init__(self, directory: Directory, cars: dict[str, Car], shifts: Shifts, seed: int) -> None:
         self.directory, self.cars, self.shifts = directory, cars, shifts
@@ -39,7 +39,7 @@ class Shifter:
         self._leaving = shifts.leaving_per_page / leaving_at_once
 
     def shift(self, now: datetime) -> None:
-        """At most one person comes, or up to three go; nobody any more once the limits are reached."""
+        """Add at most one user, or remove up to three. Changes nothing once the limits are reached."""
         drawn = self.rng.random()
         if drawn < self._arriving:
             self._come(now)

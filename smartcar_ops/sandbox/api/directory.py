@@ -1,4 +1,4 @@
-"""The connections as they are at this moment, found by user, vehicle, external id or mode."""
+"""The current connections, found by user, vehicle, external id or mode."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import replace
 from smartcar_ops.sandbox.fleet.model import Connection
 
 Key = tuple[str, str]
-"""(Smartcar user id, vehicle id): what stays when a connection's own id changes."""
+"""(Smartcar user id, vehicle id): what stays the same when the connection's id changes."""
 
 
 def key_of(connection: Connection) -> Key:
-    """The pair a connection stands for."""
+    """Return the user and the vehicle of a connection."""
     return connection.user_id, connection.vehicle_id
 
 
 class Directory:
-    """A list, newest first, that people join and leave while it is read. One event loop changes it."""
+    """A list, newest first, that changes while it is read. Only one event loop may change it."""
 
     def __init__(self, connections: Iterable[Connection]) -> None:
         self.all = list(connections)
@@ -38,7 +38,7 @@ class Directory:
         self.arrived.append(key_of(connection))
 
     def remove(self, gone: Iterable[Connection]) -> list[Connection]:
-        """Take these out; returns those that were there."""
+        """Remove these connections. Return those that were in the list."""
         found = [connection for connection in gone if self.by_id.pop(connection.id, None) is not None]
         self.all = [connection for connection in self.all if connection.id in self.by_id]
         for connection in found:
@@ -51,7 +51,7 @@ class Directory:
         return found
 
     def name(self, user_id: str, external_id: str | None) -> None:
-        """Give all of a user's connections the company's own id of that user, or take it away (None)."""
+        """Set the external id (the company's id of the user) on all connections of a user; None removes it."""
         for old in self.by_user.get(user_id, [])[:]:
             new = replace(old, external_id=external_id)
             self.by_id[new.id] = new
@@ -66,7 +66,7 @@ class Directory:
         external_id: str | None = None,
         mode: str | None = None,
     ) -> list[Connection]:
-        """The connections that fit all that is given, newest first; not a copy, so not to be changed."""
+        """Return the connections that match all arguments, newest first. Do not change the list: it may be cached."""
         if user_id is not None:
             found = self.by_user.get(user_id, [])
         elif vehicle_id is not None:
@@ -84,7 +84,7 @@ class Directory:
         ]
 
     def _of_mode(self, mode: str | None) -> list[Connection]:
-        """Kept while nothing changes: ten thousand are not gone through for every page."""
+        """Return the connections in a mode. Cached until the list changes, so that a page doesn't scan ten thousand."""
         if mode not in self._by_mode:
             self._by_mode[mode] = [c for c in self.all if mode in (None, c.mode)]
         return self._by_mode[mode]

@@ -1,4 +1,4 @@
-"""What the sandbox says of itself: `/` (for people, VINs masked), `/health`, `/truth.json`, `/units.json`, `/stop`."""
+"""The sandbox's own pages: `/` (for people, VINs masked), `/health`, `/truth.json`, `/units.json`, `/stop`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ The whole truth: <a href="/truth.json">truth.json</a>.</p>
 
 
 def write_home(state: State, faults: tuple[str, ...]) -> str:
-    """The whole page; `faults`: the names in force."""
+    """Return the whole page; `faults`: the names of the faults in force."""
     world = state.world
     return PAGE.format(
         style=STYLE,
@@ -67,7 +67,7 @@ def write_home(state: State, faults: tuple[str, ...]) -> str:
 
 
 def mask(vin: str | None) -> str:
-    """A VIN with all but its last four characters hidden."""
+    """Return the VIN with all but its last four characters hidden; a dash for None."""
     return "–" if vin is None else "•" * (len(vin) - 4) + vin[-4:]
 
 
@@ -112,28 +112,28 @@ def _id_header() -> dict[str, str]:
 
 
 async def home(request: Request) -> Response:
-    """A page for people: what this is, who is in it, and what is wrong with it on purpose."""
+    """Return a page for people: what the sandbox is, who is in it, and which faults are in force."""
     return HTMLResponse(write_home(state_of(request), request.app.state.faults), headers=_id_header())
 
 
 async def health(request: Request) -> Response:
-    """The nonce of this very server; not counted as activity."""
+    """Return the nonce of this server. Requests for it do not count as activity."""
     return JSONResponse({"nonce": state_of(request).nonce, "sandbox": True}, headers=_id_header())
 
 
 async def truth(request: Request) -> Response:
-    """What an audit, a backfill and a comparison must find."""
+    """Return what an audit, a backfill and a comparison must find."""
     return JSONResponse(tell_truth(state_of(request).world), headers=_id_header())
 
 
 async def units(request: Request) -> Response:
-    """What all requests took so far: a unit each, in a V2 batch one a path; these pages took none."""
+    """Return the units of all requests so far: one per request, one per path of a V2 batch, none for these pages."""
     spent = request.app.state.arrivals.units({route.path for route in routes})
     return JSONResponse({"units": spent}, headers=_id_header())
 
 
 async def stop(request: Request) -> Response:
-    """Ask the server to end; 403 unless the body is its own nonce, so that nobody ends a stranger's."""
+    """End the server. Answers 403 unless the body is its nonce, so that nobody ends another sandbox by mistake."""
     state = state_of(request)
     if (await request.body()).decode(errors="replace") != state.nonce:
         return JSONResponse({"error": "not this sandbox's nonce"}, 403, _id_header())

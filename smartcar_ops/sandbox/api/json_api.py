@@ -1,4 +1,4 @@
-"""The envelope of V3's answers: lists by pages, single resources, links and times (section 7)."""
+"""The envelope of V3's responses: paged lists, single resources, links and times."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ FOREIGN = "http://other.invalid"
 
 
 def origin(request: Request) -> str:
-    """Scheme, host and port as the caller wrote them; empty in the older envelope, whose links are paths."""
+    """Return scheme, host and port as the caller wrote them; empty in the older envelope, whose links are paths."""
     return "" if state_of(request).behaviour.old_envelope else str(request.base_url).rstrip("/")
 
 
 def write_time(moment: datetime, state: State, vehicle_id: str) -> str | int:
-    """A time of this vehicle: ISO-8601 text, or, under epoch times, a number in the unit of the vehicle."""
+    """Return a time as ISO-8601 text; under `epoch-times`, as a number in milliseconds or seconds, by vehicle."""
     if not state.behaviour.epoch_times:
         return iso(moment)
     return int(moment.timestamp() * (1000 if counts_milliseconds(vehicle_id) else 1))
 
 
 def counts_milliseconds(vehicle_id: str) -> bool:
-    """Whether this vehicle's epoch times are milliseconds rather than seconds."""
+    """Return whether this vehicle's epoch times are in milliseconds rather than seconds."""
     return one_in(2, "milliseconds", vehicle_id)
 
 
 def answer_one(request: Request, resource: Json, included: Json | None = None) -> Response:
-    """A single resource under `data`, bare in the older envelope."""
+    """Return a single resource under `data`; in the older envelope, without `data`."""
     if state_of(request).behaviour.old_envelope:
         return JSONResponse(resource)
     return JSONResponse({"data": resource, **({"included": included} if included else {})})
@@ -47,19 +47,19 @@ def answer_one(request: Request, resource: Json, included: Json | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which page is asked for, of which size, under which filters."""
+    """The requested page: its number, its size and the filters."""
 
     number: int
     size: int
     filters: Mapping[str, str]
 
     def link(self, path: str, number: int) -> str:
-        """Path and query of another page of the same list; brackets percent-encoded (seen)."""
+        """Return path and query of another page of the same list, with percent-encoded brackets (seen)."""
         return f"{path}?{urlencode({'page[number]': number, 'page[size]': self.size, **self.filters})}"
 
 
 def read_page(request: Request, filters: Mapping[str, str], default: int) -> Page:
-    """The page a request asks for, its size clamped; raises 400 where number or size is none."""
+    """Return the requested page, its size limited to the maximum. Raises V3Error 400 for an invalid number or size."""
     size = min(_number(request, "page[size]", default), state_of(request).behaviour.max_page)
     return Page(_number(request, "page[number]", 1), size, filters)
 
@@ -72,7 +72,7 @@ def answer_page(
     order: Mapping[str, str] | None = None,
     included: Json | None = None,
 ) -> Response:
-    """One page of a list; only the rows of this page are written."""
+    """Return one page of a list. Only the rows of this page are written."""
     behaviour = state_of(request).behaviour
     start = (page.number - 1) * page.size
     size = 0 if behaviour.empty_page_size_zero and not found else page.size
@@ -88,7 +88,7 @@ def answer_page(
 
 
 def _links(request: Request, page: Page, total: int, behaviour: Behaviour) -> Json:
-    """Absolute, and null at the ends, in the normal case."""
+    """Return the links, normally absolute; `next` is null on the last page, `prev` on the first."""
     last = max(1, -(-total // page.size))
     own = "" if behaviour.next_link == "relative" else origin(request)
 

@@ -1,4 +1,4 @@
-"""Connect without its pages: what the person decides is in the query (section 6)."""
+"""Connect without its pages: query parameters say what the person decides."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartcar_ops.sandbox.fleet.model import LIVE, Connection
 from smartcar_ops.sandbox.fleet.seeded import id_of
 
 REGISTERED = "https://app.example.com/smartcar/callback"
-"""The redirect URI of an application that names none."""
+"""The redirect URI if the request has none."""
 VIRTUAL_KEY = "https://key.example.com/pretend"
 ERRORS: dict[str, tuple[str, dict[str, str]]] = {
     "access_denied": ("User denied access to the requested scope of permissions.", {}),
@@ -32,27 +32,27 @@ ERRORS: dict[str, tuple[str, dict[str, str]]] = {
         {"vin": "1SMPRETEND0000001", "make": "PRETEND", "year": "2014"},
     ),
 }
-"""Error -> description and what comes with it (documented)."""
+"""Error -> its description and the other parameters of the redirect (documented)."""
 
 
 class _Invalid(Exception):
-    """A parameter Connect shows an error page for."""
+    """A parameter for which Connect shows an error page."""
 
     def __init__(self, name: str, value: str) -> None:
         super().__init__(f"400: Invalid parameter {name}: {value}")
 
 
 async def authorize(request: Request) -> Response:
-    """302 to the redirect URI: with the user and a code, or with an error; 400 as a page for a wrong parameter.
+    """Redirect (302) with the user and a code, or with an error. For an invalid parameter, return a page with 400.
 
-    Chosen by the caller: `pretend_user` (a Smartcar user id; the newest live one if missing) and
-    `pretend_error` (one of Connect's errors).
+    The caller chooses the outcome: `pretend_user` (a Smartcar user id; default: the user of the newest connection in
+    the requested mode) and `pretend_error` (one of Connect's errors).
     """
     return _answer(request, _outcome)
 
 
 async def reauthenticate(request: Request) -> Response:
-    """302 with the vehicle id and no user id (documented), or with an error."""
+    """Redirect (302) with the vehicle id and no user id (documented), or with an error."""
     return _answer(request, _vehicle)
 
 
@@ -91,7 +91,7 @@ def _error(request: Request) -> dict[str, str]:
 
 
 def _outcome(request: Request) -> dict[str, str]:
-    """What a person who says yes sends back with them."""
+    """Return the redirect's parameters for a person who consents. Also store the `external_id` of the query."""
     state = state_of(request)
     granted = _granted(request)
     user = granted[0].user_id
@@ -110,7 +110,7 @@ def _outcome(request: Request) -> dict[str, str]:
 
 
 def _granted(request: Request) -> list[Connection]:
-    """The connections of the person who says yes, in the mode asked for."""
+    """Return the connections of the person who consents, in the requested mode."""
     state, query = state_of(request), request.query_params
     mode = query.get("mode", LIVE)
     user = query.get("pretend_user") or _newest(state, mode)

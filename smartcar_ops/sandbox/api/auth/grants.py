@@ -1,4 +1,4 @@
-"""Authorization codes and V2 tokens: handed out once, rotated, dead after a while (section 5.4)."""
+"""Authorization codes and V2 tokens: issued once, rotated at each refresh, expired after a while."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from smartcar_ops.sandbox.fleet.model import UserToken
 
 
 class GrantRefused(Exception):
-    """A code or a refresh token that gives nothing; the text says why."""
+    """A code or refresh token that is refused; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """An authorization code: whose it is, where it was sent, and when."""
+    """An authorization code: its user and vehicles, the redirect URI it was sent to, and when."""
 
     user_id: str
     vehicle_ids: tuple[str, ...]
@@ -26,7 +26,7 @@ class Code:
 
 
 class Grants:
-    """Codes and tokens by their text; times are the caller's."""
+    """The codes and tokens, by their text. The caller passes the current time."""
 
     def __init__(self, tokens: Iterable[UserToken], grace: timedelta) -> None:
         self.grace = grace
@@ -38,15 +38,16 @@ class Grants:
             self._keep(token)
 
     def issue_code(self, code: Code) -> str:
-        """A code for Connect's redirect, valid for ten minutes and once."""
+        """Return a code for Connect's redirect. It is valid once, for 10 minutes."""
         text = str(uuid.uuid4())
         self._codes[text] = code
         return text
 
     def exchange(self, text: str, redirect_uri: str | None, now: datetime) -> UserToken:
-        """The first tokens for a code; raises GrantRefused for a wrong, used or old one, or another redirect_uri.
+        """Return the first tokens for a code.
 
-        A missing `redirect_uri` is let pass: the official SDKs may leave it out.
+        Raises GrantRefused for a wrong, used or expired code, or another `redirect_uri`. A missing `redirect_uri` is
+        accepted, because the official SDKs may leave it out.
         """
         code = self._codes.get(text)
         if code is None or now - code.issued_at >= CODE_LIFE:
@@ -57,7 +58,10 @@ class Grants:
         return self._issue(code.user_id, code.vehicle_ids, now)
 
     def peek(self, refresh_token: str, now: datetime) -> UserToken:
-        """The tokens a refresh token came with; raises GrantRefused where it is wrong, revoked, used or old."""
+        """Return the tokens that a refresh token was issued with.
+
+        Raises GrantRefused if the refresh token is wrong, revoked, used or expired.
+        """
         token = self._refreshing.get(refresh_token)
         if token is None or token.behaviour == "revoked" or now - token.created_at >= REFRESH_LIFE:
             raise GrantRefused("Invalid or expired refresh token.")
@@ -67,13 +71,16 @@ class Grants:
         return token
 
     def refresh(self, refresh_token: str, now: datetime) -> UserToken:
-        """A new pair, another one each time within the grace; raises as `peek` does. The old access token lives on."""
+        """Return a new pair of tokens, a different one at each call within the grace period.
+
+        Raises GrantRefused for the same reasons as `peek`. The old access token stays valid.
+        """
         token = self.peek(refresh_token, now)
         self._used.setdefault(refresh_token, now)
         return self._issue(token.user_id, token.vehicle_ids, now, token.behaviour)
 
     def alive(self, access_token: str, now: datetime) -> UserToken | None:
-        """The token of this text, if it is not revoked and younger than two hours."""
+        """Return the token with this text if it is not revoked and less than two hours old, else None."""
         token = self._tokens.get(access_token)
         if token is None or token.behaviour == "revoked" or now - token.created_at >= ACCESS_LIFE:
             return None

@@ -19,22 +19,22 @@ from smartcar_ops.sandbox.wire_errors import new_request_id
 
 
 async def read_parameters(request: Request) -> dict[str, str] | None:
-    """What the body (form or JSON) and HTTP Basic give together; None where they cannot be read."""
+    """Return the parameters of the body (form or JSON) and of HTTP Basic; None if they can't be parsed."""
     raw = await request.body()
     try:
         given = _from_json(raw) if _is_json(request) else dict(parse_qsl(raw.decode()))
         return {**given, **_from_basic(request)}
-    except (ValueError, AttributeError, binascii.Error):  # not JSON, no object, no base64
+    except (ValueError, AttributeError, binascii.Error):  # not JSON, not an object, or not base64
         return None
 
 
 def refuse(status: int, error: str, description: str) -> Response:
-    """An OAuth error: `error` and `error_description`."""
+    """Return an OAuth error: `error` and `error_description`."""
     return answer(status, {"error": error, "error_description": description})
 
 
 def answer(status: int, body: dict[str, object]) -> Response:
-    """Any answer of a token endpoint; not to be cached."""
+    """Return a token endpoint's response, which must not be cached."""
     return JSONResponse(body, status, {"sc-request-id": new_request_id(), "cache-control": "no-store"})
 
 
@@ -56,7 +56,7 @@ def _from_basic(request: Request) -> dict[str, str]:
 
 
 async def give_application_token(request: Request) -> Response:
-    """An application token; 400 for a malformed request, 401 for a wrong id or secret."""
+    """Issue an application token. Answers 400 for a malformed request, 401 for a wrong id or secret."""
     given = await read_parameters(request)
     if given is None or "grant_type" not in given:
         return refuse(400, "invalid_request", "The grant_type parameter is missing or the body is malformed.")
@@ -79,14 +79,14 @@ async def give_application_token(request: Request) -> Response:
 
 
 NEEDED = {"authorization_code": "code", "refresh_token": "refresh_token"}
-"""Grant type -> the parameter it cannot do without."""
+"""Grant type -> the parameter it requires."""
 
 
 async def give_user_tokens(request: Request) -> Response:
-    """A new pair of tokens.
+    """Issue a new pair of tokens.
 
-    400 `invalid_request` or `invalid_grant`, 401 `invalid_client` unless HTTP Basic (or the body) carries the
-    Application ID and the legacy secret.
+    Answers 400 `invalid_request`, `unsupported_grant_type` or `invalid_grant`, and 401 `invalid_client` unless HTTP
+    Basic (or the body) contains the Application ID and the legacy secret.
     """
     given = await read_parameters(request)
     if given is None or "grant_type" not in given:
@@ -109,7 +109,7 @@ def _exchange(given: dict[str, str], state: State) -> UserToken:
     now = state.clock()
     if given["grant_type"] == "authorization_code":
         return state.grants.exchange(given["code"], given.get("redirect_uri"), now)
-    # Somebody who disconnected has taken the consent back.
+    # A user who disconnected has withdrawn the consent.
     if not state.directory.find(state.grants.peek(given["refresh_token"], now).user_id):
         raise GrantRefused("The user has no connection to this application any more.")
     return state.grants.refresh(given["refresh_token"], now)

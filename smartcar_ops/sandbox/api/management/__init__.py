@@ -1,1 +1,1 @@
-"""Connections, subscriptions and webhooks, by both management APIs."""
+"""Connections, subscriptions and webhooks, in both management APIs."""

@@ -1,4 +1,4 @@
-"""`/v3/connections` and `/v3/users/{id}`: paging, filters, the JSON:API rows, deletion (section 7)."""
+"""`/v3/connections` and `/v3/users/{id}`: paging, filters, the JSON:API rows, deletion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ORDER = {"orderBy": "createdAt", "orderDirection": "DESC"}
 
 
 async def list_connections(request: Request) -> Response:
-    """A page of the connections, newest first; an unknown filter is ignored, a size above 100 clamped."""
+    """Return a page of connections, newest first. Unknown filters are ignored; the page size is limited to 100."""
     authorise(request)
     state = state_of(request)
     wanted = _filters(request)
@@ -35,20 +35,20 @@ async def list_connections(request: Request) -> Response:
 
 
 async def get_connection(request: Request) -> Response:
-    """One connection by its own id (not the vehicle's); 404 where there is none."""
+    """Return one connection by its own id (not the vehicle's); 404 if there is none."""
     authorise(request)
     return answer_one(request, _write(_wanted(request), state_of(request), origin(request)))
 
 
 async def delete_connection(request: Request) -> Response:
-    """Disconnect: 204, and 404 the second time (inferred)."""
+    """Disconnect: 204, or 404 if there is no such connection, as at a second call (inferred)."""
     authorise(request)
     state_of(request).directory.remove([_wanted(request)])
     return Response(status_code=204)
 
 
 async def delete_user(request: Request) -> Response:
-    """Remove a user with all connections: 204 (documented), 404 where there is no such user."""
+    """Remove a user with all connections: 204 (documented), or 404 if there is no such user."""
     authorise(request)
     user = request.path_params["user_id"]
     if not state_of(request).directory.remove(state_of(request).directory.find(user)):
@@ -65,7 +65,7 @@ def _wanted(request: Request) -> Connection:
 
 
 def _filters(request: Request) -> dict[str, str]:
-    """The filters in force; an unknown one (`filter[user_id]` is one) is ignored, or 400 under that fault."""
+    """Return the filters in force. Unknown ones (`filter[user_id]` is one) are ignored, or 400 under that fault."""
     behaviour = state_of(request).behaviour
     given = {name: value for name, value in request.query_params.items() if name.startswith("filter[")}
     known = {name: value for name, value in given.items() if name in (USER, VEHICLE, EXTERNAL, MODE)}
@@ -77,7 +77,7 @@ def _filters(request: Request) -> dict[str, str]:
 
 
 def _matching(request: Request, wanted: dict[str, str]) -> list[Connection]:
-    """`sc-user-id` narrows the list too (documented)."""
+    """Return the connections that match the filters. `sc-user-id` filters the list too (documented)."""
     user, named = request.headers.get("sc-user-id"), wanted.get(USER)
     if None not in (user, named) and user != named:
         return []

@@ -1,4 +1,4 @@
-"""V3 management: webhook subscriptions, webhooks and the application itself (section 9.5)."""
+"""V3 management: webhook subscriptions, webhooks and the application itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USER, WEBHOOK, VEHICLE, MODE = "filter[userId]", "filter[webhookId]", "filter[ve
 
 
 async def list_subscriptions(request: Request) -> Response:
-    """A page of subscriptions, newest connection first; default 25, at most 100 a page."""
+    """Return a page of subscriptions, those of the newest connections first: 25 by default, at most 100."""
     authorise(request)
     state, query = state_of(request), request.query_params
     wanted = {name: query[name] for name in (USER, WEBHOOK, VEHICLE, MODE) if name in query}
@@ -33,13 +33,13 @@ async def list_subscriptions(request: Request) -> Response:
 
 
 async def get_subscription(request: Request) -> Response:
-    """One subscription by its own id."""
+    """Return one subscription by its id; 404 if there is none."""
     authorise(request)
     return answer_one(request, _write(_wanted(request), state_of(request), origin(request)))
 
 
 async def subscribe(request: Request) -> Response:
-    """Subscribe a connection: 202, it becomes visible at once; 409 if it is there, 404 without a connection."""
+    """Subscribe a connection: 202, visible at once; 409 if it is already subscribed, 404 if it does not exist."""
     authorise(request)
     state = state_of(request)
     user, vehicle = await _asked(request)
@@ -47,27 +47,27 @@ async def subscribe(request: Request) -> Response:
     if not found:
         raise V3Error(404, "RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND", "This user has not connected this vehicle.")
     if state.is_subscribed(found[0]):
-        raise V3Error(409, "VALIDATION", "SUBSCRIPTION_EXISTS", "This vehicle is subscribed already.")
+        raise V3Error(409, "VALIDATION", "SUBSCRIPTION_EXISTS", "This vehicle is already subscribed.")
     state.subscribed[(user, vehicle)] = True
     return JSONResponse({"data": _write(found[0], state, origin(request))}, 202)
 
 
 async def unsubscribe(request: Request) -> Response:
-    """End a subscription: 204."""
+    """End a subscription: 204, or 404 if there is none."""
     authorise(request)
     state_of(request).subscribed[key_of(_wanted(request))] = False
     return Response(status_code=204)
 
 
 async def list_webhooks(request: Request) -> Response:
-    """The application's webhooks: one."""
+    """Return the application's webhooks: a list of one."""
     authorise(request)
     page = read_page(request, {}, DEFAULT_PAGE)
     return answer_page(request, page, [_webhook(request)], lambda webhook: webhook)
 
 
 async def get_webhook(request: Request) -> Response:
-    """One webhook by its id."""
+    """Return one webhook by its id; 404 for any other id."""
     authorise(request)
     webhook = _webhook(request)
     if request.path_params["webhook_id"] != webhook["id"]:
@@ -76,13 +76,13 @@ async def get_webhook(request: Request) -> Response:
 
 
 async def list_applications(request: Request) -> Response:
-    """The application the token belongs to (only the path is documented; the shape is supposed)."""
+    """Return the application that the token belongs to (only the path is documented; the shape is supposed)."""
     authorise(request)
     return answer_page(request, read_page(request, {}, DEFAULT_PAGE), [_application(request)], lambda found: found)
 
 
 async def get_application(request: Request) -> Response:
-    """The same, by its Application ID."""
+    """Return the same application by its Application ID; 404 for any other id."""
     authorise(request)
     application = _application(request)
     if request.path_params["application_id"] != application["id"]:

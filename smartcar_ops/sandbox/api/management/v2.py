@@ -19,7 +19,7 @@ MAX_PAGE = 100
 
 
 async def list_connections(request: Request) -> Response:
-    """A page of connections of every mode, newest first; the cursor is null on the last page."""
+    """Return a page of connections in every mode, newest first. The cursor is null on the last page."""
     _authorise(request)
     found = [c for c in state_of(request).directory.all if _matches(c, request)]
     start, limit = _start(request), _limit(request)
@@ -33,7 +33,7 @@ async def list_connections(request: Request) -> Response:
 
 
 async def delete_connections(request: Request) -> Response:
-    """Disconnect a user, a vehicle, or the pair (documented); answers what was removed, 400 where nothing is named."""
+    """Disconnect a user, a vehicle, or the pair (documented). Return what was removed; 400 if neither is given."""
     _authorise(request)
     if not {"user_id", "vehicle_id"} & request.query_params.keys():
         raise V2Error(400, "VALIDATION", "PARAMETER", "user_id or vehicle_id is needed.")
@@ -66,7 +66,7 @@ def _start(request: Request) -> int:
     try:
         return int(base64.urlsafe_b64decode(request.query_params.get("cursor") or _cursor(0)))
     except (ValueError, binascii.Error) as error:
-        raise V2Error(400, "VALIDATION", "PARAMETER", "cursor is not one this list gave out.") from error
+        raise V2Error(400, "VALIDATION", "PARAMETER", "cursor is not one that this list returned.") from error
 
 
 def _cursor(start: int) -> str:
@@ -82,7 +82,7 @@ def _write(connection: Connection, behaviour: Behaviour) -> dict[str, str]:
     }
 
 
-# The official Python SDK writes a slash at the end.
+# The official Python SDK adds a slash at the end.
 _PATHS = ("/v2.0/management/connections", "/v2.0/management/connections/")
 routes = [
     *(Route(path, list_connections) for path in _PATHS),

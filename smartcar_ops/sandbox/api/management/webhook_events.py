@@ -1,4 +1,4 @@
-"""Webhook events in the 4.0 envelope: flat signals, epoch milliseconds, no VIN (section 13)."""
+"""Webhook events in the 4.0 envelope: flat signals, times in epoch milliseconds, no VIN."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = "4.0"
 
 
 def write_events(state: State, count: int, own_url: str = "") -> list[Json]:
-    """Events of subscribed vehicles in turn, the newest connection first; none where nobody is subscribed."""
+    """Return `count` events of the subscribed vehicles in turn, newest connection first; [] if none is subscribed."""
     subscribed = [c for c in state.directory.all if state.is_subscribed(c)]
     return [
         _event(state, subscribed[number % len(subscribed)], is_error=number % 4 == 3, own_url=own_url)
@@ -47,12 +47,12 @@ def _event(state: State, connection: Connection, *, is_error: bool, own_url: str
 
 
 def _vehicle(car: Car) -> Json:
-    """Who the car is; no VIN (seen)."""
+    """Return the id, make, model and year of the car, without the VIN (seen)."""
     return {"id": car.id, **{part: car.v3[f"vehicle-{part}"].value for part in ("make", "model", "year")}}
 
 
 def _flat(signal: Json) -> Json:
-    """A signal as webhooks write it: nothing nested under attributes, times in epoch milliseconds, 0 for none."""
+    """Return a signal as webhooks write it: no `attributes` level, times in epoch milliseconds, 0 for no time."""
     times = {name: _from_rest(signal["meta"].get(name)) for name in ("retrievedAt", "oemUpdatedAt")}
     return {**signal["attributes"], "meta": times}
 
@@ -60,12 +60,12 @@ def _flat(signal: Json) -> Json:
 def _from_rest(moment: str | int | None) -> int:
     if isinstance(moment, str):
         return _milliseconds(datetime.fromisoformat(moment))
-    # Under epoch times, some cars count seconds.
+    # Under `epoch-times`, some cars use seconds.
     return 0 if moment is None else moment * (1 if moment >= 10**11 else 1000)
 
 
 def _errors(failed: list[Json]) -> list[Json]:
-    """One error for each kind, with the signals it struck."""
+    """Return one error for each type and code, with the signals it affects."""
     kinds: dict[tuple[str, str], list[Json]] = {}
     for signal in failed:
         error = signal["attributes"]["status"]["error"]
@@ -89,7 +89,7 @@ def _named(signal: Json) -> Json:
 
 
 def write_meta(state: State, delivered_at: str | int, mode: str = LIVE) -> Json:
-    """An event's `meta`; VERIFY tells its time as text (documented), all others in epoch milliseconds."""
+    """Return an event's `meta`. The time is text for VERIFY (documented), epoch milliseconds for all others."""
     return {
         "version": VERSION,
         "deliveryId": str(uuid.uuid4()),

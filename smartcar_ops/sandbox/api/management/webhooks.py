@@ -1,4 +1,4 @@
-"""Webhook deliveries to a receiver on this machine: VERIFY, then events in the 4.0 envelope (section 13)."""
+"""Webhook deliveries to a receiver on this machine: VERIFY, then events in the 4.0 envelope."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from smartcar_ops.sandbox.wire_errors import new_request_id
 
 Json = dict[str, Any]
 PATIENCE = 15.0
-"""Seconds a receiver may take (documented)."""
+"""Seconds that a receiver may take to answer (documented)."""
 MOST_EVENTS = 1000
 AGENT = f"Smartcar/{VERSION}"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event sent: its type, the status it met (None where nobody answered), and whether that was right."""
+    """A sent event: its type, the receiver's status (None if there was no answer), and whether that was accepted."""
 
     event_type: str
     status: int | None
@@ -39,14 +39,14 @@ class Delivery:
 
 
 def sign(management_token: str, text: bytes) -> str:
-    """What proves an event, and answers a challenge: HMAC-SHA256 in hex, keyed with the management token."""
+    """Return HMAC-SHA256 in hex, keyed with the management token: an event's signature or a challenge's answer."""
     return hmac.new(management_token.encode(), text, hashlib.sha256).hexdigest()
 
 
 async def deliver(state: State, url: str, events: int, own_url: str = "") -> list[Delivery]:
-    """Verify the receiver, then send it `events` signed events; every fourth is an error.
+    """Verify the receiver, then send it `events` signed events; every fourth is an error. Return the deliveries.
 
-    Nothing more is sent to a receiver that did not answer the challenge. Each event is tried once.
+    Nothing more is sent to a receiver that does not pass the challenge. Each event is sent once, without retries.
     """
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
         done = [await _verify(client, state, url)]
@@ -58,7 +58,7 @@ async def deliver(state: State, url: str, events: int, own_url: str = "") -> lis
 
 
 async def _verify(client: httpx.AsyncClient, state: State, url: str) -> Delivery:
-    """Unsigned; the receiver proves by the challenge that it holds the management token."""
+    """Send an unsigned challenge. The receiver's answer proves that it holds the management token."""
     challenge = secrets.token_hex(16)
     event = {
         "eventId": str(uuid.uuid4()),
@@ -99,7 +99,7 @@ def _status_of(answer: httpx.Response | None) -> int | None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL is http and names this machine by its address, or as localhost."""
+    """Return whether the URL is http and its host is localhost or a loopback address."""
     parts = urlsplit(url)
     try:
         return parts.scheme == "http" and (
@@ -110,7 +110,7 @@ def is_loopback(url: str) -> bool:
 
 
 async def order(request: Request) -> Response:
-    """`POST /pretend/webhooks` with `{"url", "events"}`: deliver now; answers what each delivery met, 400 if wrong."""
+    """Deliver now, for `POST /pretend/webhooks` with `{"url", "events"}`. Return each delivery; 400 for a bad body."""
     try:
         asked = json.loads(await request.body())
         url, events = str(asked["url"]), int(asked.get("events", 10))

@@ -1,1 +1,1 @@
-"""V2 per vehicle: reads, batches and commands."""
+"""V2's vehicle endpoints: reads, batches and commands."""

@@ -1,4 +1,4 @@
-"""V2's commands, subscriptions and disconnection: success objects, so that the official SDKs work (SDK)."""
+"""V2's commands, subscriptions and disconnection. They return success objects, as the official SDKs need (SDK)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _invalid(text: str) -> V2Error:
 
 
 async def _asked(request: Request, name: str) -> Any:
-    """A member of the request's body; raises 400 where there is none."""
+    """Return a member of the request's body. Raises V2Error 400 if it is missing."""
     try:
         return json.loads(await request.body())[name]
     except (ValueError, KeyError, TypeError):
@@ -36,7 +36,7 @@ async def _asked(request: Request, name: str) -> Any:
 
 
 async def charge(request: Request) -> Response:
-    """Start or stop charging; 501 without a battery."""
+    """Start or stop charging; nothing changes. 501 without a battery."""
     _refuse_without_battery(request)
     if await _asked(request, "action") not in ("START", "STOP"):
         raise _invalid("action must be START or STOP.")
@@ -44,7 +44,7 @@ async def charge(request: Request) -> Response:
 
 
 async def charge_limit(request: Request) -> Response:
-    """Set the limit, 0.5 to 1, as a number or as text; nothing changes."""
+    """Set the charge limit, 0.5 to 1, as a number or text; nothing changes. 501 without a battery."""
     _refuse_without_battery(request)
     try:
         limit = float(await _asked(request, "limit"))
@@ -64,7 +64,7 @@ async def security(request: Request) -> Response:
 
 
 async def destination(request: Request) -> Response:
-    """Send a destination."""
+    """Send a destination; nothing changes."""
     own_car(request)
     for name in ("latitude", "longitude"):
         await _asked(request, name)
@@ -80,7 +80,7 @@ async def subscribe(request: Request) -> Response:
 
 
 async def unsubscribe(request: Request) -> Response:
-    """End it again, for everybody connected to the vehicle: with the management token as a bearer (documented)."""
+    """End the subscription for every user of the vehicle. The bearer is the management token (documented)."""
     state, vehicle = state_of(request), request.path_params["vehicle_id"]
     if bearer(request) != state.world.credentials.management_token:
         raise V2Error(401, "AUTHENTICATION", None, "The application management token is missing or wrong.")
@@ -91,7 +91,7 @@ async def unsubscribe(request: Request) -> Response:
 
 
 async def disconnect(request: Request) -> Response:
-    """Take the token's user off the vehicle."""
+    """Disconnect the token's user from the vehicle."""
     token, car, directory = authorise(request), own_car(request), state_of(request).directory
     directory.remove(directory.find(token.user_id, car.id))
     return _send(SUCCESS)

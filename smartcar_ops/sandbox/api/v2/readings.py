@@ -1,4 +1,4 @@
-"""The V2 vehicle endpoints by path, alike in single calls and in a batch: the question, bodies, times, refusals."""
+"""The V2 vehicle endpoints by path, the same for single calls and batches: their bodies, times and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smartcar_ops.sandbox.wire_errors import V2Error, unknown_path
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """All a V2 endpoint answers from."""
+    """Everything that a V2 endpoint needs to answer."""
 
     car: Car
     told: dict[str, Told]
@@ -27,26 +27,26 @@ class Question:
     limit: int = 25
 
     def value(self, name: str) -> Any:
-        """What the car tells of a field."""
+        """Return the value that V2 has for a field."""
         return self.told[name].value
 
     def share(self, name: str) -> Any:
-        """A percentage as V2 writes it: 0 to 1."""
+        """Return a percentage as V2 writes it, from 0 to 1."""
         value = self.value(name)
         return value if value is None else value * 0.01
 
     def measure(self, value: float | None, per_imperial: float) -> float | None:
-        """A metric number in the units asked for."""
+        """Return a metric number in the requested units; `per_imperial`: metric units in one imperial unit."""
         return value / per_imperial if value is not None and self.imperial else value
 
     def length(self, name: str) -> float | None:
-        """A field in km, or in miles."""
+        """Return a field in km, or in miles."""
         return self.measure(self.value(name), KM_PER_MILE)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body and the headers that belong to it (lower-case, as in a batch)."""
+    """A body and its headers (lower-case, as in a batch)."""
 
     body: Any
     headers: dict[str, str] = field(default_factory=dict)
@@ -67,13 +67,13 @@ REFUSALS = {
     ),
     UNPLUGGED: (409, "VEHICLE_STATE", UNPLUGGED, "The vehicle's charging plug is not connected."),
 }
-"""Status, type, code and text, by what the car tells of an endpoint's field."""
+"""Status, type, code and description of the error for each status of an endpoint's field."""
 
 
 def timed(question: Question, source: str, body: Any, *, units: bool = False, derived: bool = False) -> Answer:
-    """An answer with the times of the field `source`; `derived`: both times are Smartcar's own.
+    """Return an answer with the times of the field `source`; `derived`: both times are Smartcar's, not the car's.
 
-    Raises 501 where the car is not capable of the field, 403 where it may not be asked, 409 in the wrong state.
+    Raises V2Error 501 if the car is not capable of the field, 403 without the permission, 409 in the wrong state.
     """
     told = question.told[source]
     if told.status in REFUSALS:
@@ -90,24 +90,24 @@ STATUS = {True: "OPEN", False: "CLOSED", None: "UNKNOWN"}
 
 
 def odometer(question: Question) -> Answer:
-    """km or miles."""
+    """Return the distance in km or miles."""
     return timed(question, "odometer", {"distance": question.length("odometer")}, units=True)
 
 
 def location(question: Question) -> Answer:
-    """Degrees."""
+    """Return latitude and longitude in degrees."""
     return timed(question, "location", dict(question.value("location")))
 
 
 def tires(question: Question) -> Answer:
-    """kPa or psi."""
+    """Return the pressures in kPa or psi."""
     pressures = question.value("tires").pressures
     body = {place: question.measure(value, KPA_PER_PSI) for place, value in pressures.items()}
     return timed(question, "tires", body, units=True)
 
 
 def security(question: Question) -> Answer:
-    """The lock, and OPEN, CLOSED or UNKNOWN by part; a part the car lacks is an empty list."""
+    """Return the lock, and OPEN, CLOSED or UNKNOWN by part. A part that the car lacks is an empty list."""
     body = {
         "isLocked": question.value("locked"),
         "doors": _parts(question.value("doors")),
@@ -120,7 +120,7 @@ def security(question: Question) -> Answer:
 
 
 def _front(question: Question) -> Any:
-    """The front trunk of a battery car, the hood of any other."""
+    """Return the front trunk of a battery car, the hood of any other."""
     return question.value("front-trunk") or question.value("hood")
 
 
@@ -134,20 +134,20 @@ def _parts(told: dict[str, Any]) -> list[Json]:
 
 
 def system_status(question: Question) -> Answer:
-    """OK or ALERT of every system the car has."""
+    """Return OK or ALERT for every system that the car has."""
     told = [(system, question.told[system.field]) for system in V2_SYSTEMS]
     found = [{"systemId": system.id, **t.value} for system, t in told if t.status == SUCCESS]
     return timed(question, "trouble-codes", {"systems": found})
 
 
 def trouble_codes(question: Question) -> Answer:
-    """The active codes, each with the time it last became active."""
+    """Return the active trouble codes, each with the time it last became active."""
     codes = [{"code": told["code"], "timestamp": iso(told["timestamp"])} for told in question.value("trouble-codes")]
     return timed(question, "trouble-codes", {"activeCodes": codes})
 
 
 def services(question: Question) -> Answer:
-    """The visits to a garage of the last year: a bare list."""
+    """Return the garage visits of the last year, as a bare list."""
     return timed(question, "services", [_service(visit, question) for visit in question.value("services")], units=True)
 
 
@@ -163,18 +163,18 @@ def _service(visit: Service, question: Question) -> Json:
 
 
 def battery(question: Question) -> Answer:
-    """Charge from 0 to 1 and range."""
+    """Return the charge from 0 to 1 and the range in km or miles."""
     body = {"percentRemaining": question.share("battery-percent"), "range": question.length("battery-range")}
     return timed(question, "battery-percent", body, units=True)
 
 
 def capacity(question: Question) -> Answer:
-    """kWh, by the older endpoint."""
+    """Return the capacity in kWh, from the older endpoint."""
     return timed(question, "old-capacity", {"capacity": question.value("old-capacity")}, derived=True)
 
 
 def nominal_capacity(question: Question) -> Answer:
-    """kWh, with where it comes from; both times are Smartcar's."""
+    """Return the nominal capacity in kWh and its source. Both times are Smartcar's."""
     nominal = question.value("capacity")
     body = {
         "availableCapacities": [{"capacity": nominal, "description": None}],
@@ -185,18 +185,18 @@ def nominal_capacity(question: Question) -> Answer:
 
 
 def charge(question: Question) -> Answer:
-    """Whether it is plugged in, and its state."""
+    """Return whether the car is plugged in, and its charging state."""
     body = {"isPluggedIn": question.value("charge-plugged"), "state": question.value("charge-state")}
     return timed(question, "charge-state", body)
 
 
 def charge_limit(question: Question) -> Answer:
-    """From 0 to 1."""
+    """Return the charge limit from 0 to 1."""
     return timed(question, "charge-limit", {"limit": question.share("charge-limit")})
 
 
 def fuel(question: Question) -> Answer:
-    """Fuel in litres (gallons) and from 0 to 1, and range."""
+    """Return the fuel in liters (gallons) and from 0 to 1, and the range in km or miles."""
     body = {
         "amountRemaining": question.measure(question.value("fuel-amount"), LITRES_PER_GALLON),
         "percentRemaining": question.share("fuel-percent"),
@@ -206,12 +206,12 @@ def fuel(question: Question) -> Answer:
 
 
 def oil(question: Question) -> Answer:
-    """Oil life from 0 to 1."""
+    """Return the oil life from 0 to 1."""
     return timed(question, "oil-life", {"lifeRemaining": question.share("oil-life")})
 
 
 def answer(path: str, question: Question) -> Answer:
-    """The answer of one endpoint of a vehicle; raises V2Error: 404 for no such path, 501 for not capable."""
+    """Return the answer of a vehicle's endpoint. Raises V2Error: 404 if the path is unknown, or like `timed`."""
     if path not in ENDPOINTS:
         raise unknown_path(path)
     return ENDPOINTS[path](question)

@@ -1,4 +1,4 @@
-"""The V2 vehicle API: user tokens, one endpoint per reading, batches (sections 5.4 and 10 of Smartcar's V2)."""
+"""The V2 vehicle API: user tokens, one endpoint per reading, and batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ MAX_PERMISSIONS = 25
 
 
 def authorise(request: Request) -> UserToken:
-    """The user token of the request; raises 401 where it is unknown, revoked or older than two hours."""
+    """Return the user token of the request.
+
+    Raises V2Error 401 if it is unknown, revoked or at least two hours old, and 500 if its `behaviour` is "broken".
+    """
     state = state_of(request)
     token = state.user_token(bearer(request))
     if token is None:
@@ -37,7 +40,7 @@ def _send(body: Any, headers: dict[str, str] | None = None) -> Response:
 
 
 def _number(request: Request, name: str, default: int, least: int) -> int:
-    """A whole number of the query string; raises 400 where it is none or below `least`."""
+    """Return a whole number of the query. Raises V2Error 400 if it is not one or is below `least`."""
     text = request.query_params.get(name, str(default))
     if not text.isdecimal() or int(text) < least:
         raise V2Error(400, "VALIDATION", "PARAMETER", f"{name} must be a whole number of at least {least}.")
@@ -45,12 +48,12 @@ def _number(request: Request, name: str, default: int, least: int) -> int:
 
 
 async def user(request: Request) -> Response:
-    """The Smartcar user behind the token."""
+    """Return the Smartcar user that the token belongs to."""
     return _send({"id": tell_user(authorise(request).user_id, state_of(request).behaviour)})
 
 
 async def vehicles(request: Request) -> Response:
-    """The vehicles of the token, a page of them (`limit` at most 50)."""
+    """Return a page of the token's vehicles (`limit` at most 50)."""
     ids = authorise(request).vehicle_ids
     offset, limit = _number(request, "offset", 0, 0), min(_number(request, "limit", 10, 1), MAX_PAGE)
     page = list(ids[offset : offset + limit])
@@ -58,21 +61,21 @@ async def vehicles(request: Request) -> Response:
 
 
 async def vehicle(request: Request) -> Response:
-    """One endpoint of a vehicle: attributes, VIN, or a reading with its times in the headers."""
+    """Return one endpoint of a vehicle: attributes, VIN, or a reading with its times in the headers."""
     path = "/" + request.path_params.get("path", "")
     found = answer(path, _question(request))
     return _send(found.body, found.headers)
 
 
 async def batch(request: Request) -> Response:
-    """Several paths at one moment: HTTP 200, each item with its own code, body and lower-case headers."""
+    """Return several paths at one moment: HTTP 200, each item with its own code, body and lower-case headers."""
     question, paths = _question(request), await _paths(request)
     request.app.state.arrivals.add_batch(len(paths))
     return _send({"responses": [_item(path, question) for path in paths]})
 
 
 def own_car(request: Request) -> Car:
-    """The car of the path; raises 403 where the token does not list it."""
+    """Return the car in the path. Raises V2Error 403 if the token does not list it."""
     vehicle_id = request.path_params["vehicle_id"]
     if vehicle_id not in authorise(request).vehicle_ids:
         text = "Your application has insufficient permissions to access the requested resource."
@@ -95,7 +98,7 @@ def _question(request: Request) -> Question:
 
 
 async def _paths(request: Request) -> list[str]:
-    """The paths a batch asks for; raises 400 where the body is not `{"requests": [{"path": ...}]}`."""
+    """Return the paths of a batch. Raises V2Error 400 if the body is not `{"requests": [{"path": ...}]}`."""
     try:
         asked = json.loads(await request.body())
         paths = [item["path"] for item in asked["requests"]]

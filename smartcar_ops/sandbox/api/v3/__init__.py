@@ -1,1 +1,1 @@
-"""V3 per vehicle: signals and commands."""
+"""V3's vehicle endpoints: signals and commands."""

@@ -1,4 +1,4 @@
-"""V3's commands and charge schedules: all succeed at once and change nothing (section 9.4)."""
+"""V3's commands and charge schedules. All succeed at once and change nothing."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ LEAST_LIMIT, MOST_LIMIT = 50, 100
 
 
 async def command(request: Request) -> Response:
-    """A command that ran; raises 400 for a limit that is no whole number from 50 to 100."""
+    """Report a command as successful. Raises V3Error 400 for a limit that is not a whole number from 50 to 100."""
     users_car(request)
     kind = request.url.path.partition("/commands/")[2]
     return JSONResponse({"data": _execution(request, kind, await _parameters(request, kind))})
 
 
 async def schedule(request: Request) -> Response:
-    """A charge schedule that was set (only the path is documented)."""
+    """Report a charge schedule as set (only the path is documented)."""
     users_car(request)
     return JSONResponse({"data": _execution(request, "charge-schedule", {})})
 
 
 async def end_schedule(request: Request) -> Response:
-    """A charge schedule that is no more: 204."""
+    """Report a charge schedule as deleted: 204."""
     users_car(request)
     return Response(status_code=204)
 

@@ -1,4 +1,4 @@
-"""The V3 vehicle API: an application token, `sc-user-id`, and reads out of a store (section 9)."""
+"""The V3 vehicle API: an application token, `sc-user-id`, and reads from a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 def authorise(request: Request) -> None:
-    """Raise 401 unless the request carries a valid application token (a V2 user token is none)."""
+    """Raise V3Error 401 unless the request has a valid application token. A V2 user token does not count."""
     state, token = state_of(request), bearer(request)
     if state.token_is_valid(token) or (state.behaviour.user_token_on_v3 and state.user_token(token)):
         return
@@ -28,18 +28,18 @@ def authorise(request: Request) -> None:
 
 
 def is_listed_only(vehicle_id: str) -> bool:
-    """Whether `listed-but-404` strikes this vehicle: connected, listed, and 404 all the same (reported)."""
+    """Return whether `listed-but-404` applies to this vehicle: it is connected and listed, but 404 (reported)."""
     return one_in(8, "listed only", vehicle_id)
 
 
 def attributes(car: Car) -> Json:
-    """A vehicle's attributes as V3 tells them."""
+    """Return a vehicle's attributes as V3 writes them."""
     parts = {part: car.v3[f"vehicle-{part}"].value for part in ("make", "model", "year")}
     return {**parts, "mode": car.mode, "powertrainType": car.powertrain}
 
 
 def write_vehicle(car: Car, request: Request) -> Json:
-    """The vehicle resource, alone and under `included`."""
+    """Return the vehicle resource, which is also used under `included`."""
     return {
         "id": car.id,
         "type": "vehicle",
@@ -49,9 +49,9 @@ def write_vehicle(car: Car, request: Request) -> Json:
 
 
 def users_car(request: Request) -> Car:
-    """The car of the path, for the user the header names.
+    """Return the car in the path, for the user in the `sc-user-id` header.
 
-    Raises 400 without the header, and 404 (or 403 under that fault) for another user.
+    Raises V3Error 400 without the header, and 404 (403 under `wrong-user-403`) for a user not connected to the car.
     """
     authorise(request)
     state, user = state_of(request), request.headers.get("sc-user-id")
@@ -64,7 +64,7 @@ def users_car(request: Request) -> Car:
 
 
 def _connected_car(request: Request) -> Car:
-    """The car of the path; raises 404 where nobody is connected to it."""
+    """Return the car in the path. Raises V3Error 404 if no user is connected to it."""
     authorise(request)
     vehicle_id: str = request.path_params["vehicle_id"]
     state = state_of(request)
@@ -80,7 +80,7 @@ def _not_found(vehicle_id: str) -> V3Error:
 
 
 def _stranger(vehicle_id: str, status: int) -> V3Error:
-    """What a user without a connection to the vehicle meets (unknown; both have been supposed)."""
+    """Return the error for a user not connected to the vehicle (unknown: both 404 and 403 have been supposed)."""
     if status == 403:
         return V3Error(403, "AUTHENTICATION", "ACCESS_DENIED", "The user has no access to this vehicle.")
     return _not_found(vehicle_id)
@@ -96,20 +96,20 @@ def _signals(request: Request, car: Car) -> list[Json]:
 
 
 async def vehicle(request: Request) -> Response:
-    """One vehicle; `sc-user-id` is not asked for here (documented)."""
+    """Return one vehicle. `sc-user-id` is not needed (documented)."""
     return answer_one(request, write_vehicle(_connected_car(request), request))
 
 
 def _refuse_unfed(request: Request, car: Car) -> None:
-    """Under `unsubscribed-404`, 404 where no webhook is subscribed to the car of this user (reported)."""
+    """Under `unsubscribed-404`, raise V3Error 404 if no webhook is subscribed to this user's car (reported)."""
     state = state_of(request)
     consents = state.directory.find(request.headers.get("sc-user-id"), car.id)
     if state.behaviour.unsubscribed_404 and not any(map(state.is_subscribed, consents)):
-        raise V3Error(404, "RESOURCE_NOT_FOUND", "SIGNALS_NOT_FOUND", "There are no signals of this vehicle.")
+        raise V3Error(404, "RESOURCE_NOT_FOUND", "SIGNALS_NOT_FOUND", "There are no signals for this vehicle.")
 
 
 async def signals(request: Request) -> Response:
-    """All signals of a vehicle on one page, and the vehicle itself under `included`; in pages under that fault."""
+    """Return all signals of a vehicle on one page (in pages under `signals-paged`), with the vehicle in `included`."""
     car = users_car(request)
     _refuse_unfed(request, car)
     found = _signals(request, car)
@@ -128,7 +128,7 @@ async def signals(request: Request) -> Response:
 
 
 async def signal(request: Request) -> Response:
-    """One signal; 404 where the store has none of that code, mistyped or not."""
+    """Return one signal; 404 if the store has none with this code, whether or not the code exists."""
     car = users_car(request)
     code = request.path_params["code"]
     stored = [] if state_of(request).behaviour.signal_404 else _signals(request, car)

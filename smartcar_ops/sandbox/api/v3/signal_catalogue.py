@@ -1,4 +1,4 @@
-"""The signals the pretend store can hold of a car: code, group, name, the field each tells, and its body on V3."""
+"""The signals that the pretend store can hold for a car: code, group, name, field, and the body on V3."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Json = dict[str, Any]
 
 
 def plain(value: Any, unit: str | None) -> Json:
-    """`value`, and `unit` where there is one."""
+    """Return `value`, and `unit` if there is one."""
     return {"value": value, **({"unit": unit} if unit else {})}
 
 
 def reach(value: Any, unit: str | None) -> Json:
-    """A range, of which there may be several kinds."""
+    """Return a range, of which there may be several kinds."""
     return {"value": value, "type": "DEFAULT", "additionalValues": [], "unit": unit}
 
 
 def capacity(value: Any, unit: str | None) -> Json:
-    """The nominal capacity, which is not called `value`."""
+    """Return the nominal capacity; its member is `capacity`, not `value`."""
     if value is None:
         return {"capacity": None}
     available = [{"capacity": value, "description": None}]
@@ -32,28 +32,28 @@ def capacity(value: Any, unit: str | None) -> Json:
 
 
 def limits(value: Any, unit: str | None) -> Json:
-    """Charge limits: one for everywhere."""
+    """Return the charge limits: one that applies everywhere."""
     values = [] if value is None else [{"type": "GLOBAL", "limit": value}]
     return {"values": values, "activeLimit": value, "unit": unit}
 
 
 def members(value: Any, unit: str | None) -> Json:
-    """The members of a single flap, as they are."""
+    """Return the members of a single flap unchanged."""
     return {"isOpen": None} if value is None else dict(value)
 
 
 def system(value: Any, unit: str | None) -> Json:
-    """A system's status."""
+    """Return the status of a system."""
     return {"status": None, "description": None} if value is None else dict(value)
 
 
 def places(value: Any, unit: str | None) -> Json:
-    """Doors or windows by row and column."""
+    """Return doors or windows by row and column."""
     return _grid(by_position(value or {}))
 
 
 def tires(value: Any, unit: str | None) -> Json:
-    """Pressures by row and column; the unit is what the maker's label says."""
+    """Return pressures by row and column. The unit is the one that the maker labels them with."""
     if value is None:
         return _grid([])
     pressures = {place: {"tirePressure": told} for place, told in value.pressures.items()}
@@ -61,17 +61,17 @@ def tires(value: Any, unit: str | None) -> Json:
 
 
 def location(value: Any, unit: str | None) -> Json:
-    """Degrees, and how the place is known."""
+    """Return degrees, and the type of the location."""
     return {**(value or {"latitude": None, "longitude": None}), "locationType": "LAST_PARKED"}
 
 
 def trouble(value: Any, unit: str | None) -> Json:
-    """Trouble codes with the time each was first seen."""
+    """Return the trouble codes, each with the time it was first seen."""
     return {"values": [{"code": told["code"], "timestamp": iso(told["timestamp"])} for told in value or []]}
 
 
 def services(value: Any, unit: str | None) -> Json:
-    """Visits to a garage."""
+    """Return the garage visits."""
     return {
         "values": [
             {
@@ -88,7 +88,7 @@ def services(value: Any, unit: str | None) -> Json:
 
 
 def listed(value: Any, unit: str | None) -> Json:
-    """A list of texts."""
+    """Return a list of strings."""
     return {"values": list(value or [])}
 
 
@@ -98,7 +98,7 @@ def _grid(values: list[Json]) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal: its group and name, the field it tells, its unit where it has one, and how its body is written."""
+    """A signal: its group and name, the field it carries, its unit if it has one, and a function for its body."""
 
     group: str
     name: str
@@ -108,7 +108,7 @@ class Signal:
 
     @property
     def code(self) -> str:
-        """The lower-case code: group, hyphen, name."""
+        """Return the code: group, hyphen, name, in lower case."""
         return f"{self.group}-{self.name}".lower()
 
 

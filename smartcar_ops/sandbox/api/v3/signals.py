@@ -1,4 +1,4 @@
-"""The V3 signals of a car, as `GET /v3/vehicles/{id}/signals` writes them (seen)."""
+"""The V3 signals of a car, as `GET /v3/vehicles/{id}/signals` returns them (seen)."""
 
 from __future__ import annotations
 
@@ -51,24 +51,24 @@ ERRORS = {
 
 
 def write_signals(car: Car, state: State, vehicle_url: str) -> list[Json]:
-    """All signals the store holds for a car, by code."""
+    """Return all signals that the store holds for a car, ordered by code."""
     told = state.read(car, "v3")
     read = [(signal, _as_stored(signal, told.get(signal.field, NOTHING), car, state)) for signal in SIGNALS]
     return [_signal(signal, t, car, state, vehicle_url) for signal, t in read if t.status != MISSING]
 
 
 def is_cached(vehicle_id: str, code: str) -> bool:
-    """Whether `cached-error-bodies` strikes this signal of this vehicle."""
+    """Return whether `cached-error-bodies` applies to this signal of this vehicle."""
     return one_in(3, "cached", vehicle_id, code)
 
 
 def is_nulled(vehicle_id: str, code: str) -> bool:
-    """Whether `success-with-nulls` strikes this signal of this vehicle."""
+    """Return whether `success-with-nulls` applies to this signal of this vehicle."""
     return one_in(3, "nulls", vehicle_id, code)
 
 
 def _as_stored(signal: Signal, told: Told, car: Car, state: State) -> Told:
-    """The reading, or the old one of a car that sleeps."""
+    """Return the reading. Under `cached-error-bodies`, one in three becomes ASLEEP with a time 30 hours earlier."""
     struck = state.behaviour.cached_errors and is_cached(car.id, signal.code)
     if not struck or told.status != SUCCESS or told.value is None:
         return told
@@ -96,7 +96,7 @@ def _signal(signal: Signal, told: Told, car: Car, state: State, vehicle_url: str
 
 
 def without_values(body: Any) -> Any:
-    """The same body with null for every value; places, units and counts stay."""
+    """Return the same body with null for every value. Positions, units and counts stay."""
     if isinstance(body, dict):
         return {name: value if name in KEPT else without_values(value) for name, value in body.items()}
     if isinstance(body, list):
@@ -124,7 +124,10 @@ def _status(told: Told) -> Json:
 
 
 def _body(signal: Signal, told: Told) -> Json | None:
-    """The body; without a value none at all, or (not capable, every second code) one with a null member."""
+    """Return the body, or None if there is no value.
+
+    If the car is not capable of the signal, a code of even length gets a body with a null member.
+    """
     if told.value is None and (told.status != NOT_CAPABLE or len(signal.code) % 2):
         return None
     body = told.written(signal.write(told.value, signal.unit))
@@ -132,7 +135,7 @@ def _body(signal: Signal, told: Told) -> Json | None:
 
 
 def _times(told: Told, stored: datetime) -> dict[str, datetime]:
-    """The three times; only `ingestedAt` where the maker gave none."""
+    """Return the three times, or only `ingestedAt` if there is no time from the maker."""
     if told.at is None:
         return {"ingestedAt": stored}
     ingested = stored if told.status in (CACHED, NOT_CHARGING) else told.at + MAX_STORED
