@@ -1,1 +1,1 @@
-"""What V2 and V3 tell differently on purpose, with the verdict a comparison must find."""
+"""Where V2 and V3 differ on purpose, each difference with the verdict that a comparison must find."""

@@ -1,4 +1,4 @@
-"""Values one version does not tell: not capable, not permitted, not yet there, null, or old."""
+"""Values that one version does not return: not capable, not permitted, not there yet, null, or old."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SOURCES = {
     "dtc-list": "trouble-codes",
     "service-id": "services",
 }
-"""A field of each V2 endpoint, and what decides whether that endpoint answers."""
+"""One field of each V2 endpoint, and the car's field that decides whether the endpoint answers."""
 WHOLE = tuple(field for field in SOURCES if "capacity" not in field)
-"""Those of endpoints whose V3 signals no other endpoint tells."""
+"""The fields of `SOURCES` whose V3 signals are reported by only one V2 endpoint."""
 
 
 def _without_value(status: str) -> Change:
     def change(car: Car, field: str, rng: random.Random) -> None:
-        # Of a flap that has two signals, neither is told.
+        # Some flaps have two signals. Neither gets a value.
         for part in COMPARED[field].parts:
             car.retell("v3", part, status=status, value=None, at=None)
 
@@ -55,7 +55,7 @@ def _older(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _refused(*, on_v3_too: bool) -> Change:
-    """V2's endpoint may not be asked any more."""
+    """Return a change that removes the permission for V2's endpoint, and for its V3 signals if `on_v3_too`."""
 
     def change(car: Car, field: str, rng: random.Random) -> None:
         car.retell("v2", SOURCES[field], status=NOT_PERMITTED)

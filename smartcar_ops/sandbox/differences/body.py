@@ -1,4 +1,4 @@
-"""What surrounds a car told otherwise: lock, doors, windows, flaps and tires."""
+"""Differences in the lock, doors, windows, flaps and tires."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from smartcar_ops.sandbox.fleet.model import NOT_CAPABLE, Car, LocalVehicle
 GRIDS: tuple[str, ...] = ("doors", "windows")
 FLAPS: tuple[str, ...] = ("sunroof", "storage-rear", "storage-front")
 NO_READING = (6553.5, 0)
-"""What makers write for a wheel without a reading."""
+"""The values that makers write for a wheel without a reading."""
 
 
 def other_state(car: Car, field: str, rng: random.Random) -> None:
-    """Open for shut and shut for open: the flap, or one of the places; locked for unlocked."""
+    """Swap open and shut on V3 (the flap, or one of the places), or locked and unlocked."""
     value = told(car, field)
     if field in GRIDS:
         place = rng.choice(list(value))
@@ -32,12 +32,12 @@ def _flipped(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def tire_off(car: Car, field: str, rng: random.Random) -> None:
-    """One wheel 40 to 60 kPa lower."""
+    """Set one wheel 40 to 60 kPa lower on V3."""
     _wheel(car, "v3", field, _pressure(car, field) - rng.randrange(40, 61))
 
 
 def tire_rounded(car: Car, field: str, rng: random.Random) -> None:
-    """One wheel 1 or 2 kPa beside."""
+    """Set one wheel 1 or 2 kPa higher or lower on V3."""
     _wheel(car, "v3", field, _pressure(car, field) + rng.choice((-2, -1, 1, 2)))
 
 
@@ -90,12 +90,12 @@ def _shuffled(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _named_key(car: Car, field: str, rng: random.Random) -> None:
-    """The list is under the signal's own name, as one page of the documentation has it."""
+    """Put the list under the signal's own name, as one page of the documentation shows it."""
     write(car, field, **{field: by_position(told(car, field)), "values": ...})
 
 
 def _unknown(version: str) -> Change:
-    """It is not known whether the flap, or one of the places, is open."""
+    """Return a change that makes it unknown whether the flap, or one of the places, is open."""
 
     def change(car: Car, field: str, rng: random.Random) -> None:
         value = told(car, field)
@@ -114,7 +114,7 @@ def _locked_doors(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _told_by(other: str) -> Change:
-    """V3 has another signal for it, and says it is not capable of the usual one."""
+    """Return a change that moves the value to V3's `other` signal, and makes the usual one not capable."""
 
     def change(car: Car, field: str, rng: random.Random) -> None:
         usual = part_of(car, field)

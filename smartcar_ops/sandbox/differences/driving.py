@@ -1,4 +1,4 @@
-"""Where a car is and how far it has come: odometer and location."""
+"""Differences in where a car is and how far it has driven: odometer and location."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ MOVING = ("odometer", "battery-percent", "battery-range", "location")
 
 
 def behind(car: Car, field: str, rng: random.Random) -> None:
-    """V3's odometer is some trips behind."""
+    """Set V3's odometer 20 to 199 km lower, as after some trips."""
     tell(car, field, round(told(car, field) - rng.randrange(20, 200), 1))
 
 
 def elsewhere(car: Car, field: str, rng: random.Random) -> None:
-    """V3's place is 220 m or more to the north or south."""
+    """Move V3's place 220 m to 2.2 km to the north or south."""
     _place(car, field, rng.choice((-1, 1)) * rng.uniform(0.002, 0.02))
 
 
 def nearby(car: Car, field: str, rng: random.Random) -> None:
-    """V3's place is 11 m away."""
+    """Move V3's place 11 m to the north or south."""
     _place(car, field, rng.choice((-1, 1)) * 0.0001)
 
 

@@ -1,4 +1,4 @@
-"""Charge, fuel, oil and battery capacity told otherwise: numbers off, and the shapes of limits and ranges."""
+"""Differences in charge, fuel, oil and battery capacity: wrong numbers, and other shapes of limits and ranges."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ ADDITIONAL = ("ESTIMATED", "IDEAL_CONDITIONS", "RATED")
 
 
 def percent_off(car: Car, field: str, rng: random.Random) -> None:
-    """10 to 30 points off."""
+    """Move V3's value by 10 to 30 percentage points."""
     tell(car, field, apart(told(car, field), rng.randrange(10, 31)))
 
 
 def range_off(car: Car, field: str, rng: random.Random) -> None:
-    """40 km or more too far."""
+    """Add 40 to 119 km to V3's range."""
     tell(car, field, told(car, field) + rng.randrange(40, 120))
 
 
 def amount_off(car: Car, field: str, rng: random.Random) -> None:
-    """5 litres or more off."""
+    """Move V3's value by 5 to 14 liters."""
     tell(car, field, round(apart(told(car, field), rng.randrange(5, 15), middle=25), 2))
 
 
 def other_charge(car: Car, field: str, rng: random.Random) -> None:
-    """Full where it does not charge, and the contrary where it is true or false."""
+    """Set V3's charging state to full, or negate V3's value if it is true or false."""
     tell(car, field, "FULLY_CHARGED" if field == "charge-state" else not told(car, field))
 
 
 def seen_apart(vehicle: LocalVehicle, field: str) -> bool:
-    """Whether `other_charge` contradicts no other field of the car: it does not charge."""
+    """Return whether `other_charge` contradicts no other field of the car, because the car does not charge."""
     return field not in ("charge-plugged", "charge-state") or vehicle.car.v2["charge-state"].value == "NOT_CHARGING"
 
 
@@ -50,7 +50,10 @@ def _share_without_unit(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _limits(active: bool, *types: str) -> Change:
-    """Entries of these types (one for everywhere is the car's limit, any other 15 points off); the limit in force."""
+    """Return a change that writes entries of these types; `active`: also the limit in force.
+
+    A GLOBAL entry is the car's limit. Any other entry is 15 percentage points off.
+    """
 
     def change(car: Car, field: str, rng: random.Random) -> None:
         limit = told(car, field)
@@ -68,7 +71,7 @@ def _at_location(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _additional(off: int) -> Change:
-    """The range V3 prefers is another one; one of the others is V2's, or `off` km beside it."""
+    """Return a change that gives V3 another main range; one additional range is `off` km above V2's."""
 
     def change(car: Car, field: str, rng: random.Random) -> None:
         reach = told(car, field)
@@ -101,13 +104,13 @@ def _options(*capacities: float) -> list[dict[str, float | None]]:
 
 
 def _two(car: Car) -> list[dict[str, float | None]]:
-    """The car's capacity and one that is a twentieth larger."""
+    """Return the car's capacity and one that is 5% larger."""
     nominal = told(car, NOMINAL)
     return _options(nominal, round(nominal * 1.05, 2))
 
 
 def _differs(car: Car, field: str, rng: random.Random) -> None:
-    """The two versions hold different ones of two that both list."""
+    """Let each version use another one of two capacities that both list."""
     both = _two(car)
     car.retell("v2", "capacity", members={"availableCapacities": both})
     write(car, field, capacity=both[1]["capacity"], availableCapacities=both)
@@ -122,7 +125,7 @@ def _option_missing(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _undetermined(car: Car, field: str, rng: random.Random) -> None:
-    """Nobody has said yet which of two it is."""
+    """Let neither version choose between two capacities that both list."""
     both = _two(car)
     car.retell("v2", "capacity", members={"availableCapacities": both, "capacity": None})
     write(car, field, capacity=None, source=None, availableCapacities=both)
@@ -134,7 +137,7 @@ def _rounded(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _usable(share: float) -> Change:
-    """V2's older endpoint tells a share of the capacity."""
+    """Return a change that sets V2's older endpoint to this share of the capacity."""
 
     def change(car: Car, field: str, rng: random.Random) -> None:
         car.retell("v2", "old-capacity", value=round(told(car, field) * share, 1))

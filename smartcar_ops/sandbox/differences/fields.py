@@ -1,4 +1,4 @@
-"""The fields of a car that can be compared, by id: where V2 tells each, and what a car tells it with."""
+"""The fields of a car that can be compared, by id: V2's endpoint, and the car's values that each one uses."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from smartcar_ops.sandbox.fleet.model import Car
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A field: V2's endpoint, what a car tells it with, and whether it changes over days only.
+    """A field: V2's endpoint, the car's values that it uses, and whether it changes only over days.
 
-    `parts`: names in `Car.v2` and `Car.v3`; the first is the signal's, the same for all fields of one signal.
+    `parts`: names in `Car.v2` and `Car.v3`. The first is the signal's; fields of the same signal share it.
     """
 
     id: str
@@ -28,7 +28,7 @@ def _row(id_: str, path: str, *parts: str, slow: bool = False) -> Compared:
 
 CAPACITY = "/battery/nominal_capacity"
 DIAGNOSTICS = "/diagnostics"
-"""Two endpoints, which one permission opens."""
+"""Two endpoints that one permission opens."""
 HISTORY = "/service/history"
 _ROWS = (
     _row("vin", "/vin"),
@@ -67,7 +67,7 @@ _ROWS = (
 )
 COMPARED = {row.id: row for row in _ROWS}
 SIGNALS = tuple(id_ for id_, row in COMPARED.items() if row.path not in ("/", "/vin", "/permissions"))
-"""The fields that are signals on V3 and may be lost; without its VIN a car is not found."""
+"""The fields that are signals on V3 and may be missing. Not the VIN: without it, the car is not found."""
 SLOW = tuple(id_ for id_, row in COMPARED.items() if row.slow)
 VOLATILE = tuple(id_ for id_ in SIGNALS if id_ not in SLOW and "capacity" not in id_)
 TIRES = tuple(id_ for id_ in COMPARED if id_.startswith("tire-"))
@@ -76,29 +76,29 @@ PERCENTS = ("battery-percent", "fuel-percent", "oil-life", "charge-limit")
 RANGES = ("battery-range", "fuel-range")
 WORDED = ("charge-state-derived", "doors", "windows", "sunroof", "storage-rear", "storage-front", "charging-port")
 AGREED = {id_: "converted" if id_ in (*PERCENTS, *WORDED) else "equal" for id_ in COMPARED}
-"""The verdict where both tell the same: V2 writes a percent as a fraction, and a word where V3 has true or false."""
+"""The verdict if both return the same. V2 writes percentages as fractions, and words where V3 has true or false."""
 
 
 def parts_told(car: Car, field: str) -> tuple[str, ...]:
-    """The names of what V2 tells of a field; none where the car has nothing of the kind."""
+    """Return the names of the values that V2 has for a field; none if the car has nothing of the kind."""
     return tuple(part for part in COMPARED[field].parts if car.v2[part].value is not None)
 
 
 def fields_told(car: Car) -> list[str]:
-    """The fields V2 tells of a car, but for empty lists: of those nobody can say whether they are a value."""
+    """Return the fields that V2 returns for a car, without empty lists: it is unclear whether those are values."""
     return [id_ for id_ in COMPARED if any(car.v2[part].value != [] for part in parts_told(car, id_))]
 
 
 def alone(field: str) -> tuple[str, ...]:
-    """The field itself."""
+    """Return a tuple of only this field."""
     return (field,)
 
 
 def whole_signal(field: str) -> tuple[str, ...]:
-    """All the fields that V3 tells in the same signal."""
+    """Return all fields that V3 returns in the same signal."""
     return tuple(id_ for id_, row in COMPARED.items() if row.parts[0] == COMPARED[field].parts[0])
 
 
 def whole_endpoint(field: str) -> tuple[str, ...]:
-    """All the fields that V2 tells at the same endpoint."""
+    """Return all fields that V2 returns at the same endpoint."""
     return tuple(id_ for id_, row in COMPARED.items() if row.path == COMPARED[field].path)

@@ -1,4 +1,4 @@
-"""Who a car is, told otherwise: VIN, make, model and year, and what may be asked of it."""
+"""Differences in what identifies a car (VIN, make, model, year) and in its permissions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ OTHER_MAKES = ("AUDI", "KIA", "SKODA")
 MORE = ("read_climate", "read_user_profile")
 MARKS = ".-"
 
-# V2 is the wrong one throughout: the company's table and V3 agree, so that the car is still found by its VIN
-# and counted under its make.
+# For the VIN and the make, V2 is the wrong one: the company's table and V3 agree, so that the car is still found
+# by its VIN and counted under its make.
 
 
 def _other_vin(car: Car, field: str, rng: random.Random) -> None:
@@ -37,7 +37,7 @@ def _other_year(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _fewer_permissions(car: Car, field: str, rng: random.Random) -> None:
-    # What a comparison reads needs a read_ scope, and where that is missing V2 is not even asked.
+    # A comparison needs read_ scopes; if one is missing, V2 is not even asked. So only a control_ scope is removed.
     lost = rng.choice([scope for scope in PERMISSIONS[1:] if scope.startswith("control_")])
     car.retell("v3", field, value=tuple(scope for scope in PERMISSIONS[1:] if scope != lost))
 
@@ -67,7 +67,7 @@ def _year_as_text(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _own_token(vehicle: LocalVehicle, field: str) -> bool:
-    """Two cars behind one token are told apart by their VIN."""
+    """Return whether the car has a token of its own. Two cars with one token are distinguished by their VINs."""
     return not vehicle.shares_token
 
 

@@ -1,4 +1,4 @@
-"""What a kind of difference is, and the small acts that most kinds are made of."""
+"""A kind of difference, and the small changes that most kinds use."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def _anywhere(vehicle: LocalVehicle, field: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of difference: the fields it is aimed at, what it does, the verdict (or the verdicts by field).
+    """A kind of difference: the fields it may target, the change, and the verdict (or the verdicts by field).
 
-    `reach`: from the field aimed at to all those struck; of them, the ones a car does not tell are left out.
-    `fits`: whether this kind of difference can be seen on a car.
+    `reach`: returns all fields that change with the targeted field; those without a value on the car are left out.
+    `fits`: returns whether this kind of difference is visible on a car.
     """
 
     name: str
@@ -36,37 +36,37 @@ class Kind:
     fits: Fits = _anywhere
 
     def verdict(self, field: str) -> str:
-        """What a comparison must find on a struck field."""
+        """Return the verdict that a comparison must find for a changed field."""
         return self.expected if isinstance(self.expected, str) else self.expected[field]
 
 
 def part_of(car: Car, field: str) -> str:
-    """The name of what the car tells the field with: the first of several."""
+    """Return the name of the value that the car has for the field, the first if there are several."""
     return parts_told(car, field)[0]
 
 
 def told(car: Car, field: str) -> Any:
-    """The value V2 tells."""
+    """Return V2's value."""
     return car.v2[part_of(car, field)].value
 
 
 def tell(car: Car, field: str, value: Any, **members: Any) -> None:
-    """Let V3 tell another value, and members of its body in place of the usual ones."""
+    """Let V3 return another value, with `members` in place of the usual ones in its body."""
     car.retell("v3", part_of(car, field), value=value, members=members)
 
 
 def write(car: Car, field: str, **members: Any) -> None:
-    """Let V3 write the same value with these members in its body; one that is `...` is left out."""
+    """Let V3 return the same value with these members in its body; `...` leaves a member out."""
     car.retell("v3", part_of(car, field), members=members)
 
 
 def age(car: Car, field: str, hours: float) -> None:
-    """Let V3's reading be that much older."""
+    """Make V3's reading this many hours older."""
     for part in parts_told(car, field):
         at = car.v3[part].at
         car.retell("v3", part, at=at and at - timedelta(hours=hours))
 
 
 def apart(value: float, off: float, middle: float = 50) -> float:
-    """`value` moved by `off` towards the middle."""
+    """Return `value` moved by `off` towards `middle`."""
     return value - off if value > middle else value + off

@@ -1,4 +1,4 @@
-"""The planted differences between V2 and V3, each with the verdict a comparison must find."""
+"""Plants the differences between V2 and V3, each with the verdict that a comparison must find."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from smartcar_ops.sandbox.fleet.seeded import one_in
 TRUE_SHARE = 0.03
 HARMLESS_SHARE = 0.1
 LOST = ("mismatch", "v2_only", "not_permitted")
-"""The verdicts of true differences; what such a kind strikes beside them may still agree."""
+"""The verdicts of true differences. Other fields that such a kind changes may still agree."""
 CALM = 6
-"""One car in so many is left as it is."""
-# What needs most of a car comes first, while the cars are still free.
+"""One car in this many is left unchanged."""
+# The kinds with the most requirements come first, while most cars are still free.
 _SUBJECTS = (
     units,
     access,
@@ -34,13 +34,13 @@ HARMLESS_KINDS: tuple[Kind, ...] = tuple(kind for subject in _SUBJECTS for kind 
 
 
 class Free:
-    """The (car, field) pairs on which nothing was planted yet."""
+    """The (car, field) pairs without a planted difference."""
 
     def __init__(self, vehicles: list[LocalVehicle]) -> None:
         self.pairs = {(v.car.id, field) for v in vehicles for field in fields_told(v.car)}
 
     def struck(self, kind: Kind, vehicle: LocalVehicle, field: str) -> list[str]:
-        """The fields the kind would strike there; none where it does not fit or one of them is taken."""
+        """Return the fields the kind would change there; none if it does not fit or one of them is taken."""
         car = vehicle.car
         if (car.id, field) not in self.pairs or not kind.fits(vehicle, field):
             return []
@@ -48,13 +48,13 @@ class Free:
         return fields if all((car.id, f) in self.pairs for f in fields) else []
 
     def take(self, vehicle: LocalVehicle, fields: list[str]) -> None:
-        """Take these, and with them all that is told in the same signals: times and statuses are a signal's."""
+        """Mark these fields as taken, and all fields of the same signals: they share a time and a status."""
         for field in fields:
             self.pairs -= {(vehicle.car.id, other) for other in whole_signal(field)}
 
 
 class Sowing:
-    """Strikes places with kinds in turn, all true or all harmless; `found`: what was struck, in order."""
+    """Plants kinds of difference in turn, all true or all harmless; `found`: what was planted, in order."""
 
     def __init__(
         self, rng: random.Random, kinds: tuple[Kind, ...], vehicles: list[LocalVehicle], free: Free, *, planted: bool
@@ -64,20 +64,20 @@ class Sowing:
         self.found: list[Difference] = []
 
     def go_round(self, wanted: float = math.inf) -> None:
-        """Strike once with each kind, or until `wanted` pairs are struck."""
+        """Plant each kind once, or stop when `wanted` pairs are planted."""
         for kind, places in self.places:
             if len(self.found) < wanted:
                 self.found += self._strike(kind, places)
 
     def fill(self, wanted: float) -> None:
-        """Go round until `wanted` pairs are struck or no place is left."""
+        """Repeat `go_round` until `wanted` pairs are planted or no place is left."""
         before = -1
         while before < len(self.found) < wanted:
             before = len(self.found)
             self.go_round(wanted)
 
     def _strike(self, kind: Kind, places: Iterator[tuple[LocalVehicle, str]]) -> list[Difference]:
-        """Strike the next place that is free."""
+        """Plant the kind at the next free place. Return the differences; none if no place is left."""
         for vehicle, field in places:
             if fields := self.free.struck(kind, vehicle, field):
                 kind.change(vehicle.car, field, self.rng)
@@ -91,10 +91,10 @@ class Sowing:
 
 
 def plant(rng: random.Random, vehicles: list[LocalVehicle]) -> list[Difference]:
-    """Plant differences on `vehicles` (tied to a connection, their tokens alive); returns what was planted.
+    """Plant differences on `vehicles` (linked to a connection, with living tokens). Return what was planted.
 
-    About 3% of the (car, field) pairs that have a value become true differences and 10% harmless ones; every
-    kind occurs at least once where there is a car for it.
+    About 3% of the (car, field) pairs that have a value become true differences and 10% harmless ones. Every kind
+    occurs at least once if there is a car for it.
     """
     free = Free(vehicles)
     pairs = len(free.pairs)
@@ -109,7 +109,7 @@ def plant(rng: random.Random, vehicles: list[LocalVehicle]) -> list[Difference]:
 
 
 def _places(rng: random.Random, kind: Kind, vehicles: list[LocalVehicle]) -> Iterator[tuple[LocalVehicle, str]]:
-    """Every car with every field the kind is aimed at: another car each time, and another field."""
+    """Yield every car with every field that the kind may target. The car changes at each step, the field if it can."""
     cars, fields = rng.sample(vehicles, len(vehicles)), rng.sample(kind.fields, len(kind.fields))
     for turn in range(len(fields)):
         for place, vehicle in enumerate(cars):

@@ -1,4 +1,4 @@
-"""Values that differ because they were read at other times, and those that differ all the same."""
+"""Differences that are explained by readings at different times, and slow fields whose differences are not."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OFF: dict[str, Change] = {
     "dtc-count": upkeep.count_off,
     "service-id": upkeep.service_missing,
 }
-"""What makes a field differ beyond any tolerance."""
+"""The change that makes a field differ beyond any tolerance."""
 SLOW_FIELDS = tuple(field for field in SLOW if field in OFF)
 VOLATILE_FIELDS = tuple(field for field in VOLATILE if field in OFF)
 
@@ -57,7 +57,7 @@ def _without_time(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _struck(field: str) -> tuple[str, ...]:
-    """A service that is missing is missing in every field of the services."""
+    """Return the fields that change. A missing service is missing in all fields of the services."""
     return whole_signal(field) if field in SERVICES else (field,)
 
 

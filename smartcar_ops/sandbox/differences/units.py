@@ -1,4 +1,4 @@
-"""The same in other units or words, rightly labelled and wrongly; rounded; and V2 in imperial units."""
+"""The same values in other units or words, labeled correctly or not; rounded values; V2 in imperial units."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ WORDS = {
     **dict.fromkeys(PERCENTS, PERCENT_WORDS),
     "nominal-capacity": ("kWhr", "kilowatt-hours"),
 }
-"""What a unit is called elsewhere."""
+"""Other names of the units."""
 IMPERIAL: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("odometer", *RANGES), (KM_PER_MILE, "miles")),
     "fuel-amount": (LITRES_PER_GALLON, "gallons"),
 }
 MEASURES = ("odometer", *RANGES, "fuel-amount", *TIRES, "service-odometer")
-"""What V2 tells in imperial units where it is asked to."""
+"""The fields that V2 returns in imperial units if asked to."""
 BESIDE = {**dict.fromkeys(PERCENTS, 0.4), **dict.fromkeys(RANGES, 1), "fuel-amount": 0.3}
-"""How far off is still the same."""
+"""Offsets within the tolerance: percentage points, km, and liters."""
 
 
 def _rounded(car: Car, field: str, rng: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""How a car is kept told otherwise: systems, trouble codes and services."""
+"""Differences in the upkeep of a car: systems, trouble codes and services."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ TPMS = "system-tirepressuremonitoring"
 
 
 def other_system(car: Car, field: str, rng: random.Random) -> None:
-    """One system's ALERT is OK on V3, or its OK an ALERT."""
+    """Swap OK and ALERT of one system on V3."""
     part = rng.choice(parts_told(car, field))
     car.retell("v3", part, value=ALERT if car.v2[part].value["status"] == "OK" else FINE)
 
 
 def code_missing(car: Car, field: str, rng: random.Random) -> None:
-    """V3's list is one code shorter."""
+    """Remove one code from V3's list."""
     codes = told(car, field)[:]
     codes.pop(rng.randrange(len(codes)))
     tell(car, field, codes)
 
 
 def count_off(car: Car, field: str, rng: random.Random) -> None:
-    """One more."""
+    """Add one to V3's count."""
     tell(car, field, told(car, field) + 1)
 
 
 def service_missing(car: Car, field: str, rng: random.Random) -> None:
-    """The newest service has not come to V3."""
+    """Remove the newest service from V3."""
     tell(car, field, told(car, field)[1:])
 
 
 def _one(change: Callable[[Service, random.Random], Service]) -> Change:
-    """One of the services is another on V3."""
+    """Return a change that applies `change` to one of the services on V3."""
 
     def changed(car: Car, field: str, rng: random.Random) -> None:
         visits = told(car, field)[:]
@@ -91,7 +91,7 @@ def _codes_shuffled(car: Car, field: str, rng: random.Random) -> None:
 
 
 def _first_detected(car: Car, field: str, rng: random.Random) -> None:
-    """V3 tells when a code was first seen, V2 when last."""
+    """Let V3 return when a code was first seen (9 days earlier), V2 when it was last seen."""
     earlier = [{**code, "timestamp": code["timestamp"] - timedelta(days=9)} for code in told(car, field)]
     tell(car, field, earlier)
 
@@ -126,7 +126,7 @@ def _other_words(car: Car, field: str, rng: random.Random) -> None:
 
 
 def at_least(count: int) -> Fits:
-    """Cars with so many codes, or services."""
+    """Return a condition: the car has at least `count` codes, or services."""
 
     def fits(vehicle: LocalVehicle, field: str) -> bool:
         return len(told(vehicle.car, field)) >= count

@@ -1,1 +1,1 @@
-"""Who and what there is: users, cars and their states, drawn by a seed."""
+"""The users, the cars and their states, drawn from a seed."""

@@ -1,4 +1,4 @@
-"""A world in the making: the acts the personas are written in."""
+"""The world while it is built: the methods that the personas use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIRST_VEHICLE_ID = 10_001
 
 
 class Draft:
-    """Collects cars, connections, tokens and rows; every choice comes out of one `random.Random`."""
+    """Collects cars, connections, tokens and rows. Every choice is drawn from one `random.Random`."""
 
     def __init__(self, rng: random.Random, now: datetime) -> None:
         self.rng = rng
@@ -40,17 +40,17 @@ class Draft:
         self.tokens: dict[str, UserToken] = {}
 
     def person(self) -> str:
-        """A Smartcar user's id."""
+        """Return a new Smartcar user id."""
         return new_id(self.rng)
 
     def car(self, mode: str = LIVE) -> Car:
-        """A car Smartcar has seen."""
+        """Add a new car to the world and return it."""
         car = build_car(self.rng, self.now, mode)
         self.cars[car.id] = car
         return car
 
     def connect(self, person: str, car: Car, external_id: str | None = None) -> Connection:
-        """Connect `person` to `car`, one to 700 days ago."""
+        """Connect `person` to `car`, 1 to 700 days ago."""
         created = self.now - timedelta(milliseconds=self.rng.randrange(86_400_000, 700 * 86_400_000))
         updated = created + (self.now - created) * self.rng.random()
         permissions = PERMISSIONS if self.rng.random() < 0.8 else PERMISSIONS[1:]
@@ -59,7 +59,7 @@ class Draft:
         return connection
 
     def own(self, user: LocalUser, car: Car, token: UserToken, *, vin: bool = True, tied: bool = True) -> None:
-        """Give `user` a vehicle row with this token; `tied`: the company's data lead to a connection."""
+        """Give `user` a vehicle row with this token; `tied`: the company's data link the car to a connection."""
         user.vehicles.append(
             LocalVehicle(
                 id=0,
@@ -75,11 +75,11 @@ class Draft:
         )
 
     def live_token(self, person: str, *cars: Car, behaviour: str = "normal") -> UserToken:
-        """A token 5 to 45 minutes old which opens `cars`."""
+        """Return a token for `cars` that is 5 to 45 minutes old."""
         return self._token(person, cars, timedelta(seconds=self.rng.randrange(300, 2700)), behaviour)
 
     def old_token(self, person: str, *cars: Car, behaviour: str = "normal") -> UserToken:
-        """A token which died days ago; a normal one can be refreshed until it is 60 days old."""
+        """Return a token 1 to 300 days old, so expired. A normal one can be refreshed until it is 60 days old."""
         return self._token(person, cars, timedelta(seconds=self.rng.randrange(86_400, 300 * 86_400)), behaviour)
 
     def _token(self, person: str, cars: tuple[Car, ...], age: timedelta, behaviour: str) -> UserToken:

@@ -1,4 +1,4 @@
-"""What surrounds a car: doors, windows and flaps, tires, and where it stands."""
+"""A car's doors, windows, flaps and tires, and its location."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from smartcar_ops.sandbox.fleet.catalogue import Model
 from smartcar_ops.sandbox.fleet.model import MISSING, Told
 
 PLACES = {"frontLeft": (0, 0), "frontRight": (0, 1), "backLeft": (1, 0), "backRight": (1, 1)}
-"""V2's names of the places, with V3's row and column."""
+"""V2's names of the positions, with V3's row and column."""
 MISLABELLED = ("HYUNDAI",)
-"""Makes whose V3 tires say `bar` beside numbers in kPa (seen of a real make)."""
+"""Makes whose V3 tires are labeled `bar` although the numbers are kPa (seen with a real make)."""
 
 
 def by_position(told: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is told by place, as V3 lists it: with row and column."""
+    """Return the values of each position as V3 lists them: with row and column."""
     return [{"row": PLACES[place][0], "column": PLACES[place][1], **members} for place, members in told.items()]
 
 
 @dataclass(frozen=True, slots=True)
 class Tires:
-    """Pressures in kPa by place, and the unit V3 labels them with."""
+    """Pressures in kPa by position, and the unit in V3's label."""
 
     pressures: dict[str, int]
     label: str
 
 
 def closures(own: random.Random, model: Model, locked: Told) -> dict[str, Told]:
-    """Doors, windows and flaps: by place, or alone, whether it is open and, where there is a lock, locked.
+    """Return doors and windows by position, and the flaps: whether each is open and, if it has a lock, locked.
 
-    All are read with the lock, at its time. A locked car is shut.
+    All have the time of the lock's reading. A locked car is shut.
     """
     shut = bool(locked.value)
 
@@ -54,12 +54,12 @@ def closures(own: random.Random, model: Model, locked: Told) -> dict[str, Told]:
 
 
 def tires(own: random.Random, model: Model, at: datetime) -> dict[str, Told]:
-    """Four pressures."""
+    """Return four pressures."""
     pressures = {place: own.randrange(225, 291) for place in PLACES}
     return {"tires": Told(Tires(pressures, "bar" if model.make in MISLABELLED else "kPa"), at)}
 
 
 def location(own: random.Random, at: datetime) -> dict[str, Told]:
-    """Latitude and longitude in degrees, made up."""
+    """Return an invented latitude and longitude in degrees."""
     place = {"latitude": round(own.uniform(36, 48), 4), "longitude": round(own.uniform(-118, -80), 4)}
     return {"location": Told(place, at)}

@@ -1,4 +1,4 @@
-"""What drives a car: its battery and how it charges, its tank and its oil."""
+"""A car's energy: its battery and how it charges, its tank and its oil."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ KM_PER_KWH = 5.5
 
 
 def none_of(*fields: str) -> dict[str, Told]:
-    """These fields, of which the car is not capable."""
+    """Return these fields as not capable."""
     return dict.fromkeys(fields, NOTHING)
 
 
 def battery(rng: random.Random, model: Model, at: datetime) -> dict[str, Told]:
-    """Charge in percent, range in km, capacity in kWh, and whether it charges."""
+    """Return the charge in percent, range in km, capacity in kWh, and the charging state."""
     if not model.capacity:
         return none_of(*BATTERY_FIELDS, *CHARGE_FIELDS)
     read = at + timedelta(seconds=7)
@@ -51,7 +51,10 @@ def battery(rng: random.Random, model: Model, at: datetime) -> dict[str, Told]:
 
 
 def charging(own: random.Random, model: Model, told: dict[str, Told], at: datetime) -> dict[str, Told]:
-    """The charge limit in percent, the socket, and the flow; of a car that does not charge, the last flow (seen)."""
+    """Return the charge limit in percent, the socket, and the charging values.
+
+    A car that does not charge has the values of its last charge (seen).
+    """
     if not model.capacity:
         return none_of(*SOCKET_FIELDS, *CHARGING_FIELDS)
     amps = own.choice((10, 16, 32))
@@ -71,7 +74,7 @@ def _flow(value: float, at: datetime, charging_now: bool) -> Told:
 
 
 def fuel(rng: random.Random, model: Model, at: datetime) -> dict[str, Told]:
-    """Fuel in percent and litres, range in km."""
+    """Return the fuel in percent and liters, and the range in km."""
     if not model.tank:
         return none_of(*FUEL_FIELDS)
     percent = rng.randrange(10, 100)
@@ -84,5 +87,5 @@ def fuel(rng: random.Random, model: Model, at: datetime) -> dict[str, Told]:
 
 
 def oil(own: random.Random, model: Model, at: datetime) -> dict[str, Told]:
-    """The oil's remaining life in percent."""
+    """Return the remaining oil life in percent."""
     return {"oil-life": Told(own.randrange(5, 101), at)} if model.tank else none_of("oil-life")

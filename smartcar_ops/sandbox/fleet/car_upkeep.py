@@ -1,4 +1,4 @@
-"""How a car is kept: its systems, trouble codes, services, and its line to the maker."""
+"""A car's upkeep: its systems, trouble codes, services, and its connection to the maker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from smartcar_ops.sandbox.fleet.model import Told
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A system of the car: V2's systemId, V3's name of its signal, and whether it needs a tank or a battery."""
+    """A system of the car: V2's systemId, the name of V3's signal, and whether it needs a tank or a battery."""
 
     id: str
     name: str
@@ -22,11 +22,11 @@ class System:
 
     @property
     def field(self) -> str:
-        """The field a car tells it under."""
+        """Return the name of the car's field for this system."""
         return f"system-{self.name.lower()}"
 
     def is_in(self, model: Model) -> bool:
-        """Whether a car of this model has it."""
+        """Return whether a car of this model has the system."""
         return not self.needs or bool(getattr(model, self.needs))
 
 
@@ -49,7 +49,7 @@ SYSTEMS = (
     System("SYSTEM_WASHER_FLUID", "WasherFluid"),
 )
 V2_SYSTEMS = (*SYSTEMS, System("SYSTEM_ENGINE", "Engine"))
-"""With the one for which V3 has no signal."""
+"""All systems, including the one without a V3 signal."""
 TROUBLE = ("P0301", "P0420", "P0456", "B1342", "U0100")
 TASKS = (("1", "oil change"), ("2", "tire rotation"), ("3", "air filter"), ("4", "brake pads"), ("5", "inspection"))
 FINE = {"status": "OK", "description": None}
@@ -59,7 +59,7 @@ COLORS = ("BLACK", "BLUE", "GREY", "RED", "WHITE")
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One visit to a garage: when, at how many km, what was done, by whom, for how much."""
+    """One visit to a garage: when, at how many km, what was done, by whom, and the price."""
 
     id: str
     at: datetime
@@ -71,7 +71,7 @@ class Service:
 
 
 def diagnostics(own: random.Random, model: Model, at: datetime) -> dict[str, Told]:
-    """Each system's status (OK or ALERT) with a description, and the active trouble codes."""
+    """Return each system's status (OK or ALERT) with a description, and the active trouble codes."""
     fine, alert = Told(FINE, at), Told(ALERT, at)
     told = {system.field: alert if own.random() < 0.06 else fine for system in SYSTEMS if system.is_in(model)}
     missing = none_of(*(system.field for system in V2_SYSTEMS if system.field not in told))
@@ -81,7 +81,7 @@ def diagnostics(own: random.Random, model: Model, at: datetime) -> dict[str, Tol
 
 
 def service(own: random.Random, odometer: float, at: datetime) -> dict[str, Told]:
-    """The services of the last year, the newest first, each at a smaller odometer."""
+    """Return the services of the last year, newest first; the odometer decreases with age."""
     days = sorted(own.sample(range(10, 350), own.randrange(4)))
     visits = [
         Service(
@@ -98,7 +98,7 @@ def service(own: random.Random, odometer: float, at: datetime) -> dict[str, Told
 
 
 def connectivity(own: random.Random, model: Model, at: datetime) -> dict[str, Told]:
-    """What only V3 tells: the line to the car, its firmware, its looks, the small battery, the gear."""
+    """Return what only V3 has: whether the car is online, its firmware, color, gear and starter battery."""
     values: dict[str, Any] = {
         "online": True,
         "asleep": own.random() < 0.3,

@@ -1,4 +1,4 @@
-"""A car and its state, told alike by both versions until a difference is planted."""
+"""A car and its state, the same on both versions until a difference is planted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from smartcar_ops.sandbox.fleet.model import LIVE, SIMULATED, Car, Told
 from smartcar_ops.sandbox.fleet.seeded import choices_of
 
 AS_GRANTED = ()
-"""The permissions of a car whose connections all tell what was granted."""
+"""Empty permissions: V3 returns the permissions granted to each connection of the car."""
 SIMULATED_CAR = Model("Simulated", "BEV", "BEV", "1SM", 60)
 
 
 def new_id(rng: random.Random) -> str:
-    """A lower-case random UUID out of `rng`."""
+    """Return a random lower-case UUID drawn from `rng`."""
     return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
 
 def build_car(rng: random.Random, now: datetime, mode: str = LIVE) -> Car:
-    """A car as its maker saw it some minutes before `now`; both versions tell the same."""
+    """Return a car as its maker saw it 3 to 50 minutes before `now`; both versions return the same."""
     model = SIMULATED_CAR if mode == SIMULATED else pick_model(rng)
     at = now.replace(microsecond=0) - timedelta(seconds=rng.randrange(180, 3000))
     v2 = {
@@ -38,7 +38,7 @@ def build_car(rng: random.Random, now: datetime, mode: str = LIVE) -> Car:
 
 
 def _equipment(car_id: str, model: Model, told: dict[str, Told], at: datetime) -> dict[str, Told]:
-    """All the rest, by a generator of the car's own: `rng` draws what it drew before there was any of it."""
+    """Return the other fields, drawn from the car's own generator, so that the draws from `rng` stay the same."""
     own = choices_of("equipment", car_id)
     return {
         **car_energy.charging(own, model, told, at),
@@ -53,7 +53,7 @@ def _equipment(car_id: str, model: Model, told: dict[str, Told], at: datetime) -
 
 
 def _seen_by_v3(rng: random.Random, v2: dict[str, Told]) -> dict[str, Told]:
-    """The same values; the maker's times up to two seconds apart, as two fetches of one reading are."""
+    """Return the same values. The times are up to 2 seconds later, like two fetches of one reading."""
     apart = timedelta(seconds=rng.choice((0, 0, 1, 2)))
     if not apart:
         return dict(v2)
@@ -73,6 +73,6 @@ def _identity(rng: random.Random, model: Model) -> dict[str, Told]:
 
 
 def _driving(rng: random.Random, at: datetime) -> dict[str, Told]:
-    # The tenths keep a rounded odometer visibly different (beyond a millionth) and within a kilometre.
+    # The tenths make rounding visible (more than a millionth) and keep the rounded odometer within 1 km.
     odometer = rng.randrange(2_000, 180_000) + rng.choice((0.3, 0.4, 0.6, 0.7))
     return {"odometer": Told(odometer, at), "locked": Told(rng.random() < 0.9, at)}

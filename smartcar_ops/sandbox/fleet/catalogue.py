@@ -1,4 +1,4 @@
-"""Makes, models, vehicle identification numbers, and what an imperial unit is in the metric one."""
+"""Makes, models, vehicle identification numbers, and the metric size of imperial units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _VALUES = {
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model on sale: its maker, its powertrain, battery (kWh, 0 for none) and tank (litres, 0 for none)."""
+    """A model: its make, its powertrain, battery (kWh, 0 if none) and tank (liters, 0 if none)."""
 
     make: str
     name: str
@@ -60,23 +60,23 @@ MODELS = (
 
 
 def pick_model(rng: random.Random) -> Model:
-    """A model, battery cars twice as often: they are what V2 customers connected first."""
+    """Return a model. Battery cars are twice as likely, because V2 customers connected those first."""
     return rng.choices(MODELS, [2 if model.powertrain == "BEV" else 1 for model in MODELS])[0]
 
 
 def check_digit(vin: str) -> str:
-    """The ninth character a North American VIN must have (0-9 or X)."""
+    """Return the ninth character that a North American VIN must have (0-9 or X)."""
     rest = sum(_VALUES[letter] * weight for letter, weight in zip(vin, _WEIGHTS, strict=True)) % 11
     return "X" if rest == 10 else str(rest)
 
 
 def with_check_digit(vin: str) -> str:
-    """The same VIN with its ninth character made right."""
+    """Return the VIN with its ninth character corrected."""
     return vin[:8] + check_digit(vin) + vin[9:]
 
 
 def make_vin(rng: random.Random, maker_code: str, year: int) -> str:
-    """A plausible 17-character VIN with a valid check digit and without I, O and Q."""
+    """Return a plausible 17-character VIN with a valid check digit and without I, O and Q."""
     described = "".join(rng.choice(VIN_ALPHABET) for _ in range(5))
     plant = rng.choice(VIN_LETTERS)
     serial = f"{rng.randrange(1_000_000):06d}"

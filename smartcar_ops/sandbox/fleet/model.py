@@ -1,4 +1,4 @@
-"""The plain records a pretend world is made of."""
+"""The records that make up a pretend world."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 LIVE = "live"
 SIMULATED = "simulated"
 
-# What one API version says of a field beside a value.
+# What an API version reports about a field, with or without a value.
 SUCCESS = "SUCCESS"
 NOT_CAPABLE = "COMPATIBILITY"
 NOT_PERMITTED = "PERMISSION"
@@ -23,10 +23,10 @@ UNPLUGGED = "CHARGING_PLUG_NOT_CONNECTED"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one version of the API tells about one field: a value, the maker's time, or why there is none.
+    """What one API version returns for a field: a value and the maker's time, or the reason why there is none.
 
-    Distances are km, charge and fuel percent 0-100, capacity kWh, fuel litres; times are UTC. `members`: those
-    of the body that are written otherwise than the value has it; one that is `...` is left out.
+    Distances are km, charge and fuel percent 0-100, capacity kWh, fuel liters; times are UTC. `members`: members of
+    the body that differ from what the value gives; `...` leaves a member out.
     """
 
     value: Any
@@ -35,13 +35,13 @@ class Told:
     members: dict[str, Any] = field(default_factory=dict)
 
     def written(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A body of this field as it goes over the wire: with its own members in place of the usual ones."""
+        """Return the body of this field as it is sent, with `members` in place of the usual ones."""
         return {name: value for name, value in {**body, **self.members}.items() if value is not ...}
 
 
 @dataclass(slots=True)
 class Car:
-    """One vehicle at Smartcar: who it is, and what each API version tells about it, by field."""
+    """A vehicle at Smartcar: its identity, and what each API version returns about it, by field."""
 
     id: str
     mode: str
@@ -54,11 +54,11 @@ class Car:
 
     @property
     def vin(self) -> str:
-        """The true VIN: the one on the windscreen, in the company's table and on V3."""
+        """Return the true VIN: the one on the windshield, in the company's table and on V3."""
         return str(self.v3["vin"].value)
 
     def retell(self, version: str, name: str, **changes: Any) -> None:
-        """Change what `version` ("v2" or "v3") tells about the field `name`."""
+        """Change what `version` ("v2" or "v3") returns for the field `name`."""
         told: dict[str, Told] = getattr(self, version)
         told[name] = replace(told[name], **changes)
 
@@ -94,7 +94,7 @@ class UserToken:
 
 @dataclass(slots=True)
 class LocalVehicle:
-    """A row of the company's `vehicles`, and the car behind it (which the company does not know)."""
+    """A row of the company's `vehicles`, and the car it stands for (which the company does not know)."""
 
     id: int
     user_id: int
@@ -104,13 +104,13 @@ class LocalVehicle:
     car: Car
     token_alive: bool
     tied: bool
-    """Whether the car can be tied to a connection by what the company holds."""
+    """Whether the company's data link the car to a connection."""
     shares_token: bool = False
 
 
 @dataclass(slots=True)
 class LocalUser:
-    """A row of the company's `users`, and the truth about that person."""
+    """A row of the company's `users`, and the truth about that user."""
 
     id: int
     name: str
@@ -127,9 +127,9 @@ class LocalUser:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A place where the two versions do not say the same, and the verdict a comparison must find.
+    """A place where the two versions differ, and the verdict that a comparison must find.
 
-    `field`: an id of the field map; `planted`: whether it is a true difference, not a harmless one.
+    `field`: an id in the field map; `planted`: whether it is a true difference, not a harmless one.
     """
 
     vehicle: LocalVehicle
@@ -141,7 +141,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The application's five credentials; none of them is in the repr."""
+    """The application's five credentials. The three secret ones are not in the repr."""
 
     client_id: str
     application_id: str

@@ -1,4 +1,4 @@
-"""The personas as data: how many there are of each, and the audit bucket each must land in."""
+"""The personas as data: how many there are of each, and the audit bucket that each must be in."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ DECISIONS = {
 class Persona:
     """A kind of customer: its share of the users in percent, its buckets, and how it is built.
 
-    `before`: at the first audit after the callbacks were played; `after`: after a correct backfill;
-    `uncalled`: if no callback ever played, one entry for each local user it makes.
+    `before`: the bucket at the first audit after the callbacks ran; `after`: after a correct backfill;
+    `uncalled`: if no callback ever ran, one entry for each local user of an instance.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Persona:
 
     @property
     def size(self) -> int:
-        """How many local users one instance makes."""
+        """Return how many local users one instance has."""
         return len(self.uncalled)
 
 
@@ -69,7 +69,7 @@ PERSONAS = (
 
 
 def instances(users: int) -> list[tuple[Persona, int]]:
-    """How often each persona occurs among `users` local users: each at least once, as far as they reach."""
+    """Return how often each persona occurs among `users` local users: at least once, while there are enough users."""
     counts = dict.fromkeys(PERSONAS, 0)
     left = users
     for persona in PERSONAS:
@@ -87,6 +87,6 @@ def instances(users: int) -> list[tuple[Persona, int]]:
 
 
 def _missing(persona: Persona, count: int, users: int) -> float:
-    """How many local users this persona still lacks to its share."""
+    """Return how many local users this persona still needs to reach its share."""
     whole = sum(other.share for other in PERSONAS)
     return users * persona.share / whole - count * persona.size

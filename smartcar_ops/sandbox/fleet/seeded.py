@@ -8,17 +8,17 @@ import uuid
 
 
 def one_in(n: int, *parts: str) -> bool:
-    """Whether these texts are among the one in `n` chosen."""
+    """Return whether these strings are among the one in `n` chosen."""
     return _number(parts) % n == 0
 
 
 def choices_of(*parts: str) -> random.Random:
-    """A generator of its own for these texts; it takes no draw from any other."""
+    """Return a generator for these strings; it takes no draws from any other generator."""
     return random.Random(_number(parts))
 
 
 def id_of(*parts: str) -> str:
-    """A lower-case UUID that belongs to these texts."""
+    """Return a lower-case UUID for these strings; the same strings give the same one."""
     return str(uuid.UUID(int=_number(parts), version=4))
 
 
