@@ -1,1 +1,1 @@
-"""What goes wrong on purpose: named faults, the switches they set, the interceptors they add."""
+"""What goes wrong on purpose: the named faults, the switches they set, and the interceptors they add."""

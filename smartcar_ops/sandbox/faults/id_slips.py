@@ -1,4 +1,4 @@
-"""Lists that contradict themselves or name nobody: what the faults of ids and modes make of a connection."""
+"""Faults of the ids in lists: users without a real id, connections that name two users or two external ids."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ NIL = "00000000-0000-0000-0000-000000000000"
 
 
 def is_nobody(user_id: str) -> bool:
-    """Whether `ids-undefined` strikes this person."""
+    """Return whether `ids-undefined` applies to this user."""
     return one_in(4, "undefined", user_id)
 
 
 def tell_user(user_id: str, behaviour: Behaviour) -> str:
-    """The user's id as it is told: `undefined`, or the nil UUID, under that fault for about one person in four."""
+    """Return the user id as the API reports it.
+
+    Under `ids-undefined`, one user in four gets `undefined` or the nil UUID.
+    """
     if not (behaviour.undefined_ids and is_nobody(user_id)):
         return user_id
     return NIL if one_in(2, "nil", user_id) else "undefined"
 
 
 def names_two(connection: Connection) -> bool:
-    """Whether `two-users-in-a-row` strikes this connection."""
+    """Return whether `two-users-in-a-row` applies to this connection."""
     return one_in(8, "two users", connection.id)
 
 
 def tell_user_beside(connection: Connection, behaviour: Behaviour) -> str:
-    """The user's id under `attributes`: under that fault, for about one connection in eight, somebody else's."""
+    """Return the user id under `attributes`. Under `two-users-in-a-row`, one connection in eight names another user."""
     if behaviour.two_users and names_two(connection):
         return id_of("another user", connection.id)
     return tell_user(connection.user_id, behaviour)
 
 
 def stranger(world: World) -> str:
-    """The company's own id that `two-external-ids` adds: its last user's."""
+    """Return the external id that `two-external-ids` adds: the local id of the company's last user."""
     return str(world.users[-1].id)
 
 
 def with_doubles(connections: list[Connection], world: World, behaviour: Behaviour) -> list[Connection]:
-    """The list; under `two-external-ids` each connection with the company's own id once more, with another one."""
+    """Return the list. Under `two-external-ids`, each connection with an external id is repeated with another one."""
     if not behaviour.two_external_ids:
         return connections
     doubled = []

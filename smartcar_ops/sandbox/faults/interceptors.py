@@ -1,4 +1,4 @@
-"""What replaces an answer altogether: errors in turn, switched-off versions, connections closed."""
+"""Answers that replace a route's: errors at intervals, versions switched off, connections closed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from smartcar_ops.sandbox.wire_errors import V2Error, data_error
 
 Strike = Callable[[str], ASGIApp | None]
-"""Given a request's path: what answers in place of the routes, or None to let the request through."""
+"""Takes a request's path. Returns the app that answers instead of the routes, or None to let the request pass."""
 Chosen = Callable[[str], bool]
 
 
 def is_data(path: str) -> bool:
-    """Whether the request is one of the two data APIs'."""
+    """Return whether the path belongs to the V2 or V3 API, including its management API."""
     return path.startswith(("/v3/", "/v2.0/"))
 
 
 def is_about_a_vehicle(path: str) -> bool:
-    """Whether the request names a vehicle in its path."""
+    """Return whether the path names a vehicle."""
     return is_data(path) and "/vehicles/" in path
 
 
 def in_turn(nth: int, chosen: Chosen, answer: Callable[[str], ASGIApp]) -> Strike:
-    """Every `nth` of the chosen requests is answered so; counted apart for each strike."""
+    """Return a strike that gives `answer` to every `nth` chosen request. Each strike has its own count."""
     count = itertools.count(1)
 
     def strike(path: str) -> ASGIApp | None:
@@ -39,12 +39,12 @@ def in_turn(nth: int, chosen: Chosen, answer: Callable[[str], ASGIApp]) -> Strik
 def refusing(
     status: int, type_: str, code: str, text: str, flat: bool, headers: dict[str, str] | None = None
 ) -> Callable[[str], ASGIApp]:
-    """An error in the shape of the API the path belongs to."""
+    """Return a function that answers with this error, in the shape of the API that the path belongs to."""
     return lambda path: data_error(path, status, type_, code, text).response(headers, flat=flat)
 
 
 def switched_off(path: str) -> ASGIApp | None:
-    """410 on every path of V2."""
+    """Answer every V2 path with 410."""
     if not path.startswith("/v2.0"):
         return None
     text = "Version 2.0 of the API is no longer available."
@@ -52,18 +52,18 @@ def switched_off(path: str) -> ASGIApp | None:
 
 
 def sign_in_page(path: str) -> ASGIApp | None:
-    """A captive portal where the token endpoint was."""
+    """Answer the V3 token endpoint with the page of a captive portal."""
     if path != "/oauth2/token":
         return None
     return HTMLResponse("<!doctype html><title>Sign in</title><p>Please sign in to the network.</p>")
 
 
 class HangUp:
-    """Closes the TCP connection without a byte of an answer."""
+    """An ASGI app that closes the TCP connection without answering."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Close, and wait until the server has noticed: it would answer 500 for a route that returns early."""
-        # ASGI has no way to hang up; uvicorn's own receive belongs to the request's cycle, which has the socket.
+        """Close the connection, and wait until the server notices: if a route returns early, the server answers 500."""
+        # ASGI can't close the connection. uvicorn's `receive` is a method of the request's cycle, which has the socket.
         transport: asyncio.Transport = receive.__self__.transport  # type: ignore[attr-defined]
         transport.close()
         while (await receive())["type"] != "http.disconnect":

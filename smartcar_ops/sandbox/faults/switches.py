@@ -1,4 +1,4 @@
-"""How the pretend Smartcar answers where its documentation leaves room, or where a fault says so."""
+"""Switches for behavior that Smartcar's documentation leaves open, or that a fault changes."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from smartcar_ops.sandbox.api.auth.lifetimes import APPLICATION_TOKEN_LIFE
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """The switches; the defaults are the normal case. The rooms ask these, never a fault's name."""
+    """The switches. The defaults are the normal case. Routes read these switches, never a fault's name."""
 
     delay: float = 0
-    """Seconds before each answer but /health."""
+    """Seconds of delay before each answer except /health."""
     token_life: timedelta = APPLICATION_TOKEN_LIFE
-    """How long an application token really lives."""
+    """How long an application token is accepted, whatever its `expires_in` says."""
     refresh_grace: timedelta = timedelta(minutes=10)
     """How long a used V2 refresh token still works (documented; 1 minute in older texts)."""
 
     redirect_user: tuple[str, ...] = ("user_id",)
-    """The names of the user id in Connect's redirect; the second one carries another id."""
+    """The names of the user id in Connect's redirect. A second name carries another id."""
     redirect_code: bool = True
 
     unknown_filter_refused: bool = False
     default_mode: str | None = None
-    """The mode /v3/connections is narrowed to where none is asked for; None: every mode."""
+    """The mode of the vehicles in /v3/connections if the request has no mode filter; None: every mode."""
     max_page: int = 100
     empty_page_size_zero: bool = False
     user_attribute: bool = True
@@ -35,7 +35,7 @@ class Behaviour:
     pages_shift: bool = False
     undefined_ids: bool = False
     modes_told: bool = True
-    """Whether the rows of both lists of connections tell their mode."""
+    """Whether the rows of both lists of connections contain the mode."""
     two_users: bool = False
     two_external_ids: bool = False
 
@@ -50,9 +50,9 @@ class Behaviour:
     epoch_times: bool = False
     empty_store: bool = False
     signals_page: int = 0
-    """How many signals of a vehicle are on a page; 0: all of them."""
+    """Number of signals on a page of a vehicle's signals; 0: all of them."""
     unsubscribed_404: bool = False
-    """Whether the signals of a vehicle that no webhook is subscribed to are 404."""
+    """Whether the list of signals is 404 for a vehicle that no webhook is subscribed to."""
     signal_404: bool = False
 
     imperial: bool = False
