@@ -1,5 +1,5 @@
-"""A pretend Smartcar: both API versions, its own people and cars, and the company that is its customer.
+"""A pretend Smartcar: both API versions, its users and cars, and the company that is its customer.
 
-It imports nothing from the other rooms of the kit, so that a bug cannot agree with itself. Importing this
-package loads neither the server nor the database; take what you need from the modules.
+It imports nothing from the kit's other folders, so that a bug in the kit can't confirm itself. Importing this
+package loads neither the server nor the database; import what you need from its modules.
 """

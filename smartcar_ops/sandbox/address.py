@@ -1,4 +1,4 @@
-"""Where an embedded sandbox answers: the file `sandbox.json` in its folder."""
+"""The address of an embedded sandbox: the file `sandbox.json` in its folder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from smartcar_ops.sandbox.world import World, build_world
 
 FILE = "sandbox.json"
 PATIENCE = 10.0
-"""Seconds to wait for /health: a busy sandbox is slow, a dead one refuses at once."""
+"""Seconds to wait for /health. A busy sandbox answers slowly; a dead one refuses the connection at once."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """All a process needs to use a running sandbox and its company; secrets are not in the repr."""
+    """Everything a process needs to use a running sandbox and its company. Secrets are not in the repr."""
 
     url: str
     pid: int
@@ -36,7 +36,7 @@ class Address:
     management_token: str = field(repr=False)
 
     def environment(self) -> dict[str, str]:
-        """The environment variables which point the kit at this sandbox."""
+        """Return the environment variables that point the kit at this sandbox."""
         credentials = Credentials(
             client_id=self.client_id,
             application_id=self.application_id,
@@ -47,11 +47,11 @@ class Address:
         return environment(self.url, self.database_url, credentials)
 
     def world(self) -> World:
-        """The sandbox's world, built again from its users, seed and start."""
+        """Return the sandbox's world, built again from its users, seed and start time."""
         return build_world(self.users, self.seed, datetime.fromisoformat(self.started))
 
     def is_alive(self) -> bool:
-        """Whether the server at this address is this very sandbox."""
+        """Return whether the server at this address is this sandbox: its nonce matches."""
         import httpx
 
         try:
@@ -62,7 +62,7 @@ class Address:
 
 
 def address_of(world: World, url: str, database_url: str, nonce: str) -> Address:
-    """The address of a sandbox this process serves."""
+    """Return the address of a sandbox that this process serves."""
     return Address(
         url=url,
         pid=os.getpid(),
@@ -76,7 +76,7 @@ def address_of(world: World, url: str, database_url: str, nonce: str) -> Address
 
 
 def read_address(folder: Path) -> Address | None:
-    """What `sandbox.json` says; None where it is missing or not whole."""
+    """Return the address in `sandbox.json`, or None if the file is missing or incomplete."""
     try:
         return Address(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -84,7 +84,7 @@ def read_address(folder: Path) -> Address | None:
 
 
 def write_address(folder: Path, address: Address) -> None:
-    """Write `sandbox.json` at one stroke, so that no reader sees half of it."""
+    """Write `sandbox.json` atomically, so that no reader sees half of it."""
     handle, name = tempfile.mkstemp(dir=folder, prefix=f".{FILE}.")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(asdict(address), file, indent=1)

@@ -1,4 +1,4 @@
-"""The pretend company: its two tables before the move to V3, and its own Connect callback."""
+"""The pretend company: its two tables before the move to V3, and its Connect callback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from smartcar_ops.sandbox.world import World
 
 BEFORE = sa.MetaData()
-# DateTime is TIMESTAMP on PostgreSQL; MySQL's own TIMESTAMP would convert by session and change by itself.
+# DateTime is TIMESTAMP on PostgreSQL. MySQL's TIMESTAMP would convert time zones by session and update itself.
 USERS = sa.Table(
     "users",
     BEFORE,
@@ -35,10 +35,10 @@ STORED_IDS = sa.table("users", sa.column("id"), sa.column("smartcar_user_id"))
 
 
 def create_database(url: str, world: World, *, refresh_tokens: bool = False) -> None:
-    """Make the tables `users` and `vehicles` in an empty database of any SQLAlchemy URL, with the world's rows.
+    """Create the tables `users` and `vehicles` with the world's rows, in an empty database at any SQLAlchemy URL.
 
     Times are naive UTC with whole seconds. `refresh_tokens`: the company also keeps V2's refresh tokens, in
-    `vehicles.vehicle_refresh_token` (the guide's own schema has no such column).
+    `vehicles.vehicle_refresh_token` (the migration guide's schema has no such column).
     """
     users = [{"id": u.id, "email": u.email, "name": u.name, "created_at": _naive(u.created_at)} for u in world.users]
     vehicles = [
@@ -69,10 +69,10 @@ def _add_refresh_tokens(connection: sa.Connection, world: World) -> None:
 
 
 def play_connect_callbacks(url: str, world: World) -> int:
-    """Store in `users.smartcar_user_id` what each user's Connect callback stores; returns the rows written.
+    """Write to `users.smartcar_user_id` what each user's Connect callback stores. Return the number of rows written.
 
-    Blanks around an id are stored only where the column is wide enough for them. Raises LookupError where the
-    column does not exist yet: the callback cannot store before `expand`.
+    Spaces around an id are kept only if the column is wide enough. Raises LookupError if the column does not exist
+    yet: the callback can't store anything before `expand`.
     """
     with _connection(url) as connection:
         columns = {column["name"]: column["type"] for column in sa.inspect(connection).get_columns("users")}
@@ -89,7 +89,7 @@ def play_connect_callbacks(url: str, world: World) -> int:
 
 
 def make_company_file(folder: Path, world: World) -> str:
-    """Make `company.sqlite` in `folder` anew; returns its SQLAlchemy URL."""
+    """Create `company.sqlite` in `folder`, replacing an earlier one. Return its SQLAlchemy URL."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder.resolve() / "company.sqlite"
     for suffix in ("", "-journal", "-wal", "-shm"):
@@ -101,7 +101,7 @@ def make_company_file(folder: Path, world: World) -> str:
 
 @contextmanager
 def _connection(url: str) -> Iterator[sa.Connection]:
-    """One transaction on a connection of its own, closed with its engine."""
+    """Open a connection with one transaction, on an engine that is disposed of at the end."""
     engine = sa.create_engine(url, poolclass=sa.NullPool)
     try:
         with engine.begin() as connection:

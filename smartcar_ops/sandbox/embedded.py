@@ -1,4 +1,4 @@
-"""The embedded sandbox: one detached process a folder, started by whoever needs it first."""
+"""The embedded sandbox: one detached process per folder, started by the first caller that needs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 LOG = "sandbox.log"
 _PACKAGES = Path(__file__).resolve().parents[2]
-# Kept, so that a child that has ended can be reaped and none is reported as forgotten.
+# Keep the Popen objects, so that ended children can be reaped and Python doesn't warn about running ones.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -30,10 +30,10 @@ def attach_or_start(
     seed: int = 0,
     idle_minutes: float = IDLE_MINUTES,
 ) -> Address:
-    """The address of the folder's sandbox, started if none is alive; `fresh` ends a living one first.
+    """Return the address of the folder's sandbox; start one if none is running. `fresh` ends a running one first.
 
-    A living sandbox is taken as it is, whatever its users and seed. Every start makes a new world and a new
-    company database. Processes starting at once make one sandbox. RuntimeError, with the last line of
+    A running sandbox is used as it is, whatever its users and seed. Every start makes a new world and a new company
+    database. Processes that start at the same time share one sandbox. Raises RuntimeError, with the last line of
     `sandbox.log`, if it does not answer within 30 seconds.
     """
     folder = folder.resolve()
@@ -51,13 +51,13 @@ def attach_or_start(
 
 
 def attach(folder: Path) -> Address | None:
-    """The folder's sandbox if one is alive, else None; starts nothing."""
+    """Return the address of the folder's sandbox if it is running, else None. Starts nothing."""
     address = read_address(folder)
     return address if address is not None and address.is_alive() else None
 
 
 def stop(folder: Path) -> bool:
-    """End the folder's sandbox; whether there was one."""
+    """End the folder's sandbox. Return whether there was one."""
     found = attach(folder)
     if found is not None:
         _stop(folder, found)
@@ -94,13 +94,13 @@ def _command(folder: Path, users: int, seed: int, idle_minutes: float) -> list[s
 
 
 def _child_environment() -> dict[str, str]:
-    """This process's environment, with the kit importable from wherever it was imported here."""
+    """Return this process's environment, with PYTHONPATH set so that the child can import the kit."""
     paths = [str(_PACKAGES), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _detached() -> dict[str, Any]:
-    """What lets the child outlive this process and its terminal."""
+    """Return the Popen options that let the child outlive this process and its terminal."""
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS
         return {"creationflags": flags}
@@ -108,8 +108,8 @@ def _detached() -> dict[str, Any]:
 
 
 def _stop(folder: Path, address: Address) -> None:
-    """Ask the sandbox to end and wait until its address is gone."""
-    import httpx  # a tenth of a second that nobody pays who stops nothing
+    """Ask the sandbox to end, and wait until its address is gone. Raises RuntimeError after 10 seconds."""
+    import httpx  # imported here because the import takes 0.1 s
 
     httpx.post(f"{address.url}/stop", content=address.nonce, timeout=STOP_SECONDS, trust_env=False)
     deadline = time.monotonic() + STOP_SECONDS

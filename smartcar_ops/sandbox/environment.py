@@ -1,4 +1,4 @@
-"""The environment variables which point the kit at a sandbox."""
+"""The environment variables that point the kit at a sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ORIGINS = (
 
 
 def environment(url: str, database_url: str, credentials: Credentials) -> dict[str, str]:
-    """Name -> value: credentials, the company's database, and one origin for every API."""
+    """Return name -> value: the credentials, the company's database, and the same origin for every API."""
     return {
         "SMARTCAR_CLIENT_ID": credentials.client_id,
         "SMARTCAR_CLIENT_SECRET": credentials.client_secret,

@@ -1,4 +1,4 @@
-"""The pretend Smartcar: an ASGI application, an HTTP server in a thread, served until it is stopped or idle."""
+"""The pretend Smartcar: an ASGI application, and an HTTP server that runs in a thread until stopped or idle."""
 
 from __future__ import annotations
 
@@ -41,13 +41,16 @@ ENDPOINTS = (
     *(connect, tokens, connections, subscriptions, v3, v3_commands),
     *(management_v2, v2_commands, v2, webhooks, home),
 )
-"""Modules with ``routes``; the first that matches a path answers."""
+"""Modules with ``routes``. The first route that matches a path answers."""
 
 
 def build_app(
     world: World, faults: Iterable[str] = (), clock: Clock = utc_now, shifts: Shifts | None = None
 ) -> Starlette:
-    """The whole pretend Smartcar; ValueError for an unknown fault. `clock` says when tokens are too old."""
+    """Return the whole pretend Smartcar as an application. Raises ValueError for an unknown fault.
+
+    `clock` returns the time that decides whether tokens have expired.
+    """
     names = check_faults(faults)
     behaviour = behaviour_of(names)
     state, arrivals = State(world, clock, behaviour, shifts), Arrivals()
@@ -67,7 +70,7 @@ def build_app(
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it answers."""
+    """A uvicorn server that sets `answering` once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -79,7 +82,7 @@ class _Server(uvicorn.Server):
 
 
 class Sandbox:
-    """A running pretend Smartcar on 127.0.0.1, served from a thread of this process."""
+    """A pretend Smartcar on 127.0.0.1, served from a thread of this process."""
 
     def __init__(
         self,
@@ -104,37 +107,37 @@ class Sandbox:
 
     @property
     def nonce(self) -> str:
-        """What /health answers here and nowhere else."""
+        """Return the value that /health returns on this server and on no other."""
         return self._state.nonce
 
     @property
     def stop_asked(self) -> threading.Event:
-        """Set once somebody posted the nonce to /stop."""
+        """Return the event that is set when somebody posts the nonce to /stop."""
         return self._state.stop_asked
 
     @property
     def connections(self) -> list[Connection]:
-        """The connections there are now, newest first, of every mode: the world's unless some came or went."""
+        """Return the current connections in every mode, newest first: the world's, and what changed since."""
         return list(self._state.directory.all)
 
     @property
     def arrived(self) -> list[Key]:
-        """(user id, vehicle id) of every connection that came since the start, in order."""
+        """Return (user id, vehicle id) of every connection added since the start, in order."""
         return list(self._state.directory.arrived)
 
     @property
     def left(self) -> list[Key]:
-        """(user id, vehicle id) of every connection that went since the start, in order."""
+        """Return (user id, vehicle id) of every connection removed since the start, in order."""
         return list(self._state.directory.left)
 
     @property
     def arrivals(self) -> list[Arrival]:
-        """Every request so far, as (monotonic seconds, method, path)."""
+        """Return every request so far, as (monotonic seconds, method, path)."""
         return self._arrivals.all()
 
     @property
     def idle_seconds(self) -> float:
-        """How long ago the last request but /health came in."""
+        """Return the seconds since the last request other than /health."""
         return self._arrivals.idle_seconds
 
     @property
@@ -148,21 +151,21 @@ class Sandbox:
         return arrivals
 
     def environment(self, database_url: str) -> dict[str, str]:
-        """The environment variables which point the kit at this sandbox and at `database_url`."""
+        """Return the environment variables that point the kit at this sandbox and at `database_url`."""
         return environment(self.url, database_url, self.world.credentials)
 
     def start(self) -> None:
-        """Serve; returns once it answers. RuntimeError if it does not within 10 seconds."""
+        """Start serving. Return once the server accepts requests; raise RuntimeError if that takes over 10 seconds."""
         self._thread.start()
         if not self._server.answering.wait(10):
             raise RuntimeError(f"sandbox: the server at {self.url} did not start within 10 s")
 
     def end(self) -> None:
-        """Have the server end, and do not wait for it."""
+        """Tell the server to end, without waiting for it."""
         self._server.should_exit = True
 
     def stop(self) -> None:
-        """End the server and wait for it."""
+        """End the server and wait for it, at most 10 seconds."""
         self.end()
         self._thread.join(10)
         self._socket.close()
@@ -172,8 +175,8 @@ class Sandbox:
 
 
 def _listen(port: int) -> socket.socket:
-    """A bound socket; OSError where the port is taken."""
-    # Named as TCP, asyncio switches off Nagle's algorithm: 40 ms an answer otherwise.
+    """Return a bound socket. Raises OSError if the port is taken."""
+    # If the protocol is given as TCP, asyncio turns Nagle's algorithm off, which saves 40 ms per answer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -192,7 +195,7 @@ def running(
     clock: Clock = utc_now,
     shifts: Shifts | None = None,
 ) -> Iterator[Sandbox]:
-    """A sandbox for the length of a `with` block; port 0 takes any free one, `shifts` bounds `pages-shift`."""
+    """Run a sandbox for the length of a `with` block. Port 0: any free port; `shifts`: limits of `pages-shift`."""
     sandbox = Sandbox(world, faults, port, clock, shifts)
     sandbox.start()
     try:
@@ -205,7 +208,7 @@ Arrival = tuple[float, str, str]
 
 
 class Arrivals:
-    """Every request that came in: (monotonic seconds, method, path). Safe to read from any thread."""
+    """Every request received, as (monotonic seconds, method, path). Safe to read from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -214,36 +217,36 @@ class Arrivals:
         self._active = time.monotonic()
 
     def add(self, method: str, path: str) -> None:
-        """Note a request; all but /health count as activity."""
+        """Record a request. Every path except /health counts as activity."""
         with self._lock:
             self._all.append((time.monotonic(), method, path))
             if path != "/health":
                 self._active = time.monotonic()
 
     def add_batch(self, paths: int) -> None:
-        """Note that a request was a batch of so many paths: each counts as one."""
+        """Record that a request was a batch of this many paths; each path counts as one request."""
         with self._lock:
             self._batched += paths - 1
 
     def units(self, free: Collection[str]) -> int:
-        """What all requests so far took, a unit each and in a batch one a path; those to ``free`` paths took none."""
+        """Return the units used so far: one per request, one per path in a batch, none for the paths in ``free``."""
         with self._lock:
             return sum(path not in free for _, _, path in self._all) + self._batched
 
     def all(self) -> list[Arrival]:
-        """A copy of what came in so far."""
+        """Return a copy of the requests so far."""
         with self._lock:
             return list(self._all)
 
     @property
     def idle_seconds(self) -> float:
-        """How long ago the last request but /health came in."""
+        """Return the seconds since the last request other than /health."""
         with self._lock:
             return time.monotonic() - self._active
 
 
 class Gate:
-    """Middleware: notes each request, then lets the faults strike before the routes answer."""
+    """Middleware that records each request, then lets the faults replace the answer of the routes."""
 
     def __init__(self, app: ASGIApp, arrivals: Arrivals, strikes: list[Strike], delay: float) -> None:
         self.app, self.arrivals, self.strikes, self.delay = app, arrivals, strikes, delay
@@ -257,7 +260,7 @@ class Gate:
         self.arrivals.add(scope["method"], path)
         if self.delay and path != "/health":
             await asyncio.sleep(self.delay)
-        # Every strike sees every request, so that each counts alike whatever the others do.
+        # Call every strike for every request, so that each one's count does not depend on the others.
         answers = [answer for strike in self.strikes if (answer := strike(path)) is not None]
         await (answers or [self.app])[0](scope, receive, send)
 
@@ -270,11 +273,11 @@ def serve(
     folder: Path | None = None,
     idle_minutes: float = 0,
 ) -> None:
-    """Serve a fresh world on 127.0.0.1 until a signal, /stop, or `idle_minutes` (0: never) without a request.
+    """Serve a new world on 127.0.0.1 until a signal, /stop, or `idle_minutes` (0: never) without a request.
 
-    With a `folder`, the address goes to `folder/sandbox.json` and the company's database beside it. Without,
-    the database is `.sandbox/port-<port>/company.sqlite` and the export lines are printed.
-    ValueError for a bad value, OSError where the port is taken.
+    With a `folder`, write the address to `folder/sandbox.json` and the company's database next to it. Without one,
+    the database is `.sandbox/port-<port>/company.sqlite`, and the `export` lines are printed.
+    Raises ValueError for a bad value, OSError if the port is taken.
     """
     names = _check(port, idle_minutes, faults)
     world = build_world(users, seed)
@@ -305,12 +308,12 @@ def _print_exports(sandbox: Sandbox) -> None:
     print(f"Pretend Smartcar at {sandbox.url} (Ctrl-C ends it). To use it:")
     for name, value in sandbox.environment(database_url).items():
         print(f"export {name}={value}")
-    print("export SMARTCAR_ALLOWANCE_BURST=1000000")  # a pretend Smartcar has no limit to respect
+    print("export SMARTCAR_ALLOWANCE_BURST=1000000")  # a pretend Smartcar has no rate limit to respect
     print(end="", flush=True)
 
 
 def _wait(sandbox: Sandbox, idle_minutes: float) -> None:
-    """Return when the sandbox is asked to stop or nobody used it for long enough."""
+    """Return when the sandbox is asked to stop or has been idle for long enough."""
     limit = idle_minutes * 60
     tick = min(1.0, max(limit / 4, 0.05)) if limit else 1.0
     while not sandbox.stop_asked.wait(tick):
@@ -319,7 +322,7 @@ def _wait(sandbox: Sandbox, idle_minutes: float) -> None:
 
 
 def _stop_on_signals(stop: threading.Event) -> None:
-    """SIGINT and SIGTERM end the wait; only the main thread may say so."""
+    """Let SIGINT and SIGTERM set `stop`. Does nothing outside the main thread, where Python allows no handlers."""
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())

@@ -14,12 +14,12 @@ Json = dict[str, Any]
 
 
 def tell_truth(world: World) -> Json:
-    """Users with their buckets, vehicles with the ids a correct backfill stores, planted differences.
+    """Return users with their buckets, vehicles with the ids a correct backfill stores, and the planted differences.
 
-    Ids are text, as in the kit's tables. `orphans`: live connections no local user claims after the callbacks
-    were played; `orphans_uncalled`: if none ever played. `subscribed`: whether a webhook keeps the vehicle fresh,
-    null where it is not connected. `differences`: a row a struck field, by its id in the field map; every other
-    field of a comparable car is told alike, or by neither version.
+    Ids are text, as in the kit's tables. `orphans`: live connections that no local user claims after the callbacks
+    ran; `orphans_uncalled`: the same if no callback ever ran. `subscribed`: whether a webhook keeps the vehicle
+    up to date; null if it is not connected. `differences`: one row per changed field, by its id in the field map.
+    In every other field of a comparable car, both versions return the same, or neither returns a value.
     """
     connected = connected_cars(world)
     stale = stale_vehicles(world)
@@ -42,20 +42,20 @@ def tell_truth(world: World) -> Json:
 
 
 def count_buckets(world: World, state: str) -> dict[str, int]:
-    """How many local users are in each bucket: in the `state` "before", "after" or "uncalled"."""
+    """Return the number of local users in each bucket, in the `state` "before", "after" or "uncalled"."""
     counts = Counter(getattr(user, state) for user in world.users)
     return {bucket: counts[bucket] for bucket in DECISIONS}
 
 
 def expected_vehicle_id(user: LocalUser, vehicle: LocalVehicle) -> str | None:
-    """The `smartcar_vehicle_id` a correct backfill stores, or None."""
+    """Return the `smartcar_vehicle_id` that a correct backfill stores, or None."""
     if not vehicle.tied or DECISIONS[user.before] == CONFLICT:
         return None
     return vehicle.car.id
 
 
 def foreign_tokens(world: World) -> list[Difference]:
-    """Cars whose living token speaks for somebody who is not connected to them: V2 names another user than V3."""
+    """Return the cars whose living token belongs to a user not connected to them: V2 and V3 name different users."""
     connected = connected_cars(world)
     return [
         Difference(vehicle, "user", "previous-owner", True, "mismatch")

@@ -1,4 +1,4 @@
-"""The error bodies each API answers with."""
+"""The error bodies of each API."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ RESOLUTIONS = {
 
 
 def new_request_id() -> str:
-    """A fresh request id."""
+    """Return a new request id."""
     return str(uuid.uuid4())
 
 
 class V2Error(Exception):
-    """An error of the V2 API; raised inside a route and answered in V2's shape (documented)."""
+    """An error of the V2 API. A route raises it, and the response has V2's shape (documented)."""
 
     def __init__(self, status: int, type_: str, code: str | None, description: str) -> None:
         super().__init__(description)
         self.status, self.type, self.code, self.description = status, type_, code, description
 
     def body(self, request_id: str) -> Json:
-        """The flat V2 body, which also stands in a batch item."""
+        """Return the flat V2 body, which a batch item also uses."""
         page = self.type.lower().replace("_", "-")
         return {
             "type": self.type,
@@ -45,21 +45,21 @@ class V2Error(Exception):
         }
 
     def response(self, headers: dict[str, str] | None = None, *, flat: bool = True) -> Response:
-        """The whole answer, its request id in the header and in the body; it is flat in any case."""
+        """Return the response, with the request id in a header and in the body. It is flat, whatever `flat` is."""
         request_id = new_request_id()
         sent = {"sc-request-id": request_id, **(headers or {})}
         return JSONResponse(self.body(request_id), self.status, sent)
 
 
 class V3Error(Exception):
-    """An error of the V3 API; raised inside a route and answered as `{"errors": [...]}` (reported)."""
+    """An error of the V3 API. A route raises it, and the response is `{"errors": [...]}` (reported)."""
 
     def __init__(self, status: int, type_: str, code: str, detail: str) -> None:
         super().__init__(detail)
         self.status, self.type, self.code, self.detail = status, type_, code, detail
 
     def body(self, request_id: str) -> Json:
-        """The error list; `status` is text."""
+        """Return the list of errors; `status` is text."""
         return {
             "errors": [
                 {
@@ -74,7 +74,7 @@ class V3Error(Exception):
         }
 
     def response(self, headers: dict[str, str] | None = None, *, flat: bool = False) -> Response:
-        """The whole answer; `flat`: in V2's shape."""
+        """Return the response; `flat`: in V2's shape."""
         if flat:
             return V2Error(self.status, self.type, self.code, self.detail).response(headers)
         return JSONResponse(self.body(new_request_id()), self.status, headers)
@@ -84,26 +84,26 @@ WireError = V2Error | V3Error
 
 
 def data_error(path: str, status: int, type_: str, code: str, text: str) -> WireError:
-    """The same error in the shape of the API that `path` belongs to."""
+    """Return the error in the shape of the API that `path` belongs to."""
     shape = V3Error if path.startswith("/v3/") else V2Error
     return shape(status, type_, code, text)
 
 
 def unknown_path(path: str) -> WireError:
-    """What each version answers on a path (or a method) it does not have."""
+    """Return the error for a path, or a method, that the API version does not have."""
     if path.startswith("/v3"):
         return V3Error(404, "RESOURCE_NOT_FOUND", "INVALID_PATH", f"The path {path} does not exist.")
     return V2Error(404, "RESOURCE_NOT_FOUND", "PATH", "The requested resource could not be found.")
 
 
 async def answer_wire_error(request: Request, error: Exception) -> Response:
-    """Turn a raised V2Error or V3Error into its answer."""
+    """Turn a raised V2Error or V3Error into its response."""
     assert isinstance(error, WireError)
     return error.response(flat=_is_flat(request))
 
 
 async def answer_unknown_path(request: Request, error: Exception) -> Response:
-    """Turn the router's 404 and 405 into the wire's own."""
+    """Turn the router's 404 and 405 into the error of the API version."""
     return unknown_path(request.url.path).response(flat=_is_flat(request))
 
 

@@ -1,4 +1,4 @@
-"""Builds the pretend world: pure, and the same for the same (users, seed, now) in any process."""
+"""Builds the pretend world: without side effects, and the same for the same (users, seed, now) in any process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIMULATED_SHARE = 0.03
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """All there is at Smartcar and at its customer, at the moment `now`."""
+    """Everything that exists at Smartcar and at its customer, at the moment `now`."""
 
     seed: int
     now: datetime
@@ -40,7 +40,7 @@ class World:
     users: tuple[LocalUser, ...]
     cars: dict[str, Car]
     connections: tuple[Connection, ...]
-    """Newest first, of every mode."""
+    """Newest first, in every mode."""
     tokens: dict[str, UserToken]
     differences: tuple[Difference, ...]
 
@@ -52,16 +52,16 @@ class World:
 
     @property
     def vehicles(self) -> list[LocalVehicle]:
-        """The rows of the company's `vehicles`."""
+        """Return the rows of the company's table `vehicles`."""
         return [vehicle for user in self.users for vehicle in user.vehicles]
 
     def connections_of(self, vehicle_id: str) -> list[Connection]:
-        """Who is connected to this car, in any mode; newest first."""
+        """Return the connections to this car in any mode, newest first."""
         return [connection for connection in self.connections if connection.vehicle_id == vehicle_id]
 
 
 def build_world(users: int = 300, seed: int = 0, now: datetime | None = None) -> World:
-    """A world with `users` local users, at `now` (an aware datetime; the present if None).
+    """Build a world with `users` local users, at `now` (an aware datetime; None: the present).
 
     Raises ValueError for fewer than one user or a naive `now`.
     """
@@ -89,7 +89,7 @@ def _credentials(rng: random.Random) -> Credentials:
 
 
 def _people(draft: Draft, users: int) -> tuple[LocalUser, ...]:
-    """Deal the ids among the personas, so that no persona stands in id order, and build each one."""
+    """Build the personas with randomly assigned user ids. Return the users ordered by id."""
     ids = list(range(1, users + 1))
     draft.rng.shuffle(ids)
     dealt: list[LocalUser] = []
@@ -124,7 +124,7 @@ def _number_vehicles(users: tuple[LocalUser, ...]) -> None:
 
 
 def _add_strangers(draft: Draft, users: tuple[LocalUser, ...]) -> None:
-    """Connections nobody local claims, and some to simulated cars (every second one a customer's)."""
+    """Add connections that no local user claims, and some to simulated cars, half of them by known users."""
     live = len(draft.connections)
     for _ in range(max(2, round(live * ORPHAN_SHARE))):
         draft.connect(draft.person(), draft.car())
@@ -135,14 +135,14 @@ def _add_strangers(draft: Draft, users: tuple[LocalUser, ...]) -> None:
 
 
 def _comparable(draft: Draft, user: LocalUser, vehicle: LocalVehicle) -> bool:
-    """Whether both versions answer for the car and a correct backfill links it."""
+    """Return whether both versions return data for the car and a correct backfill links it to a connection."""
     return vehicle.token_alive and vehicle.tied and DECISIONS[user.before] != "conflict"
 
 
 def orphans(world: World, *, played: bool) -> list[Connection]:
-    """The live connections no local user claims, by a car, an external id or a stored id.
+    """Return the live connections that no local user claims by a car, an external id or a stored id.
 
-    `played`: whether the company's Connect callbacks were played.
+    `played`: whether the company's Connect callbacks ran.
     """
     cars = {v.car.id for v in world.vehicles if v.tied}
     stored = {(user.stores or "").strip().lower() for user in world.users} if played else set()
@@ -155,7 +155,7 @@ def orphans(world: World, *, played: bool) -> list[Connection]:
 
 
 def connected_cars(world: World) -> dict[str, set[str]]:
-    """Every connected car's id, with the Smartcar users connected to it."""
+    """Return the id of every connected car with the ids of the Smartcar users connected to it."""
     users: dict[str, set[str]] = defaultdict(set)
     for connection in world.connections:
         users[connection.vehicle_id].add(connection.user_id)
