@@ -133,7 +133,7 @@ def story(found: UserStory) -> None:
             table.add_column(name, no_wrap=True)
         for row in frame.itertuples(index=False, name=None):
             table.add_row(*map(escape, row))
-        widths = (max(map(len, (name, *frame[name]))) + 1 for name in frame.columns)
+        widths = (max(map(len, (name, *frame[name]))) + 2 for name in frame.columns)
         console.print()
         Console(width=max(console.width, sum(widths), len(title))).print(table, highlight=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,15 @@ class ShownBy(str):
 def vehicle(vehicle_id: str) -> ShownBy:
     """Return a linked vehicle's id, which leads to its comparison."""
     return ShownBy(vehicle_id, f"{COMMAND}run 10 -p vehicle_id {vehicle_id}")
+
+
+def user(user_id: str) -> ShownBy:
+    """Return one of your users' ids, which leads to all that is known about the user."""
+    return ShownBy(user_id, f"{COMMAND}user {shlex.quote(user_id)}")
+
+
+LEADS = {"user_id": user}
+"""The columns whose ids lead to a command in every table. (A vehicle's id does so only where it is linked.)"""
 
 
 def first(frame: pd.DataFrame, rows: int) -> HTML:
@@ -67,8 +77,18 @@ def together(*shown: HTML | None) -> HTML:
 
 def _table(frame: pd.DataFrame) -> str:
     with pd.option_context("display.max_colwidth", None):
-        shown = frame.rename(columns=html.escape).map(_cell)
+        shown = _led(frame).rename(columns=html.escape).map(_cell)
         return LEFT + str(shown.to_html(index=False, border=0, na_rep="", classes="smartcar-ops", escape=False))
+
+
+def _led(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the ids of `LEADS` leading to their commands."""
+    led = {
+        name: pd.Series([lead(id) if isinstance(id, str) else id for id in frame[name]], frame.index, dtype="object")
+        for name, lead in LEADS.items()
+        if name in frame
+    }
+    return frame.assign(**led)
 
 
 def _cell(value: Any) -> Any:

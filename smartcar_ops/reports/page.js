@@ -2,6 +2,9 @@
 "use strict";
 const FILTERED_FROM = 8; // rows
 
+// A cell's text; of an id that leads to a command, the id alone.
+const textOf = (cell) => (cell.querySelector("details.sc-id > summary") || cell).textContent.trim();
+
 function sortable(table, body) {
   const rows = () => [...body.rows];
   for (const [place, head] of [...table.tHead.rows[0].cells].entries()) {
@@ -13,7 +16,7 @@ function sortable(table, body) {
       const down = head.getAttribute("aria-sort") === "ascending";
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      const text = (row) => row.cells[place].textContent.trim();
+      const text = (row) => textOf(row.cells[place]);
       const number = (row) => parseFloat(text(row).replace(/[,%]/g, ""));
       const numeric = head.classList.contains("number");
       const order = (a, b) =>
@@ -33,7 +36,7 @@ function filterable(table, body) {
   field.setAttribute("aria-label", "Filter the rows of " + (table.caption ? table.caption.textContent.trim() : "this table"));
   field.addEventListener("input", () => {
     const word = field.value.trim().toLowerCase();
-    for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(word);
+    for (const row of body.rows) row.hidden = ![...row.cells].some((cell) => textOf(cell).toLowerCase().includes(word));
   });
   table.parentElement.before(field);
 }

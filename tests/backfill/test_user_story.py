@@ -195,6 +195,7 @@ def test_the_command_shows_the_story_and_nothing_private(
     found = story(house, user)
     for words in (*found.sentences, *found.decide, *found.evidence["smartcar_user_id"], *found.tables()):
         assert words in told
+    assert "…" not in told.partition("\n")[2], "a cell is cut"
     assert "Stored id: (no UUID, 15 characters)." in told
     row = next(row for row in house.rows("users") if str(row["id"]) == user)
     cars = [car for car in house.rows("vehicles") if str(car["user_id"]) == user]

@@ -74,6 +74,22 @@ def test_a_table_is_filtered_by_a_word(started: Any, file: Path) -> None:
         assert 8 == len(column(page, 1))
 
 
+def test_an_id_leads_to_its_command_and_sorts_and_filters_by_itself(started: Any, file: Path) -> None:
+    """A click on a user's id shows its command, which is neither sorted by nor found."""
+    with offline_page(started, file) as (page, _):
+        assert not page.get_by_text("smartcar-ops user 50").is_visible()
+        page.get_by_text("50", exact=True).first.click()
+        assert page.get_by_text("smartcar-ops user 50").is_visible()
+        page.get_by_role("button", name="user_id").click()
+        assert [*"abcdefgh"] != column(page, 1)
+        ids = [text.splitlines()[0] for text in column(page, 0)]
+        assert [str(number) for number in sorted(NUMBERS)] == ids
+        page.get_by_label("Filter the rows of Users by make").fill("smartcar-ops")
+        assert [] == column(page, 0)
+        page.get_by_label("Filter the rows of Users by make").fill("30")
+        assert ["30"] == column(page, 0)
+
+
 def test_without_script_the_table_is_there(started: Any, file: Path) -> None:
     """All rows in their order, and no button that does nothing."""
     context = started.new_context(offline=True, java_script_enabled=False)
