@@ -27,7 +27,7 @@ from smartcar_ops.settings.home import home
 from smartcar_ops.settings.startup import UPGRADES
 from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
-from smartcar_ops.storage import run_log
+from smartcar_ops.storage import exports, run_log
 from smartcar_ops.storage.parquet import ParquetTable
 from smartcar_ops.storage.run_folder import OUTCOME, STAMP, write_json, write_table
 
@@ -118,6 +118,8 @@ class Session:
         self.runs.finish(self.run_id, status, content, calls)
         if self.transport.calls:
             self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls]))
+        if self.folder:
+            exports.describe_tables(self.folder)
         hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts, as_of)
         self.transport.close()
         for engine in (self.company.engine, self.ledger.engine):

@@ -13,16 +13,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from smartcar_ops.backfill.undo_preview import Undoable
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run, pace
-from smartcar_ops.doctor import Checkup
 from smartcar_ops.settings.logs import LogLine
-from smartcar_ops.storage.run_log import StepProgress
 from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
+    from smartcar_ops.backfill.undo_preview import Undoable
     from smartcar_ops.backfill.user_story import UserStory
+    from smartcar_ops.doctor import Checkup
+    from smartcar_ops.storage.run_log import StepProgress
 
 WIDEST = 160
 """Characters per line that a list of runs needs: a truncated run name can be neither undone nor cancelled."""

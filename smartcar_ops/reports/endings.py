@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -82,10 +82,20 @@ def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings
 
 
 def export_tables(partial: Path) -> None:
-    """Write the tables of a run's folder in the formats that its `run.json` names. OSError if they can't be written."""
-    from smartcar_ops.storage.exports import export
+    """Write the tables of a run's folder in the formats that its `run.json` names. OSError if they can't be written.
 
-    export(partial, run_folder.read_json(partial / RUN).get("tables", ()))
+    What their columns mean is already there if the notebook came to its end; nothing more is loaded or written then.
+    """
+    formats = run_folder.read_json(partial / RUN).get("tables", ())
+    if has_more_formats(formats) or not (partial / run_folder.MEANINGS).exists():
+        from smartcar_ops.storage.exports import export
+
+        export(partial, formats)
+
+
+def has_more_formats(formats: Collection[str]) -> bool:
+    """Return whether tables are written in other formats than Parquet, in which every run saves them."""
+    return bool({*formats} - {"parquet"})
 
 
 def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:

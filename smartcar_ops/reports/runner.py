@@ -293,7 +293,8 @@ class _Run:
         }
 
     def _execute(self, kernel: Kernel) -> None:
-        threading.Thread(target=_load_page, daemon=True).start()
+        exports = endings.has_more_formats(self.settings.tables)
+        threading.Thread(target=_load_page, args=(exports,), daemon=True).start()
         papermill.execute_notebook(
             str(self.path),
             str(self.partial / endings.NOTEBOOK),
@@ -519,9 +520,10 @@ def _literal(default: str) -> Any:
     return int(default) if default.lstrip("-").isdigit() else default.strip("\"'")
 
 
-def _load_page() -> None:
-    """Load what makes the page and the tables while the kernel works: it is needed as soon as that has ended."""
+def _load_page(with_exports: bool) -> None:
+    """Load what makes the page (and exports tables) while the kernel works: it is needed as soon as that has ended."""
     from smartcar_ops.reports import page
-    from smartcar_ops.storage import exports  # noqa: F401 (only loaded)
 
+    if with_exports:
+        from smartcar_ops.storage import exports  # noqa: F401 (only loaded)
     page.warm_up()

@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 from smartcar_ops.storage import cells, columns
 from smartcar_ops.storage.cells import CellValue
 from smartcar_ops.storage.columns import TableMeaning, describe
-from smartcar_ops.storage.run_folder import write_json
+from smartcar_ops.storage.run_folder import MEANINGS, write_json
 from smartcar_ops.text import thousands
 
 if TYPE_CHECKING:
     from smartcar_ops.storage.workbook import SheetNotes
 
-MEANINGS = "columns.json"
 WORKBOOK = "tables.xlsx"
 TEMPORARY = ".tables.partial"
 """The folder, in the run's own, in which the files are written before they get their names."""
@@ -66,10 +65,7 @@ def export(folder: Path, formats: Collection[str]) -> None:
     shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
     temporary.mkdir()
     try:
-        meanings = {table.name: table.meaning for table in tables}
-        others = {path.stem for path in folder.glob("*.csv")} - meanings.keys()  # sheets to fill in
-        meanings |= {name: known for name, known in columns.tables().items() if name in others}
-        write_json(temporary / MEANINGS, {name: _meanings(meaning) for name, meaning in meanings.items()})
+        write_json(temporary / MEANINGS, _all_meanings(folder, tables))
         if tables and "xlsx" in formats:
             _write_workbook(temporary, tables)
         if "csv" in formats:
@@ -81,6 +77,19 @@ def export(folder: Path, formats: Collection[str]) -> None:
             path.replace(folder / path.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def describe_tables(folder: Path) -> None:
+    """Write only what the columns of the run's tables mean. OSError if it can't be written."""
+    write_json(folder / MEANINGS, _all_meanings(folder, list(_tables(folder))))
+
+
+def _all_meanings(folder: Path, tables: Sequence[SavedTable]) -> dict[str, dict[str, dict[str, str]]]:
+    """Return what the columns of the tables, and of the sheets to fill in, mean: table -> column -> type and words."""
+    meanings = {table.name: table.meaning for table in tables}
+    others = {path.stem for path in folder.glob("*.csv")} - meanings.keys()
+    meanings |= {name: known for name, known in columns.tables().items() if name in others}
+    return {name: _meanings(meaning) for name, meaning in meanings.items()}
 
 
 def _tables(folder: Path) -> Iterator[SavedTable]:

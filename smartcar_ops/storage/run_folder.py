@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 OUTCOME = ".outcome.json"
 """The file in which a notebook passes exit code, summary and calls to the process that runs it."""
 
+MEANINGS = "columns.json"
+"""The file that says what the columns of a run's tables mean."""
+
 STAMP = "%Y%m%dT%H%M%SZ"
 """The format of the start time in a run's name (UTC)."""
 
