@@ -77,7 +77,8 @@ def test_a_notebook_that_changes_no_schema_loads_no_alembic() -> None:
 
 def test_what_runs_a_notebook_loads_no_pandas() -> None:
     """The process beside the kernel needs what runs it and what makes its page, but no tables."""
-    code = "import sys, smartcar_ops.notebook_runs, smartcar_ops.terminal, smartcar_ops.reports.page; print(*sys.modules)"
+    modules = "smartcar_ops.notebook_runs, smartcar_ops.terminal, smartcar_ops.reports.page"
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "smartcar_ops.reports.runner" in loaded
     assert set() == {"pandas", "IPython", "xlsxwriter", "smartcar_ops.storage.exports"} & set(loaded)

@@ -12,6 +12,7 @@ from smartcar_ops.audit.choices import NONE
 from smartcar_ops.backfill import decisions
 from smartcar_ops.backfill.decisions import Conflict
 from smartcar_ops.backfill.plan import Plan
+from smartcar_ops.backfill.user_story import read_story
 from smartcar_ops.database.ledger_rows import StoredChoice
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
 from smartcar_ops.session import Session
@@ -37,6 +38,12 @@ class ConflictQueue:
         self.back = widgets.Button(icon="arrow-left", tooltip="Previous conflict", layout=narrow)
         self.forward = widgets.Button(icon="arrow-right", tooltip="Next conflict", layout=narrow)
         self.facts = widgets.HTML()
+        self.whole_story = widgets.ToggleButton(
+            description="All that is known",
+            icon="list",
+            tooltip="The user's vehicles, each piece of evidence with source and date, decisions, changes",
+        )
+        self.story = widgets.HTML()
         self.choice = widgets.RadioButtons(layout=widgets.Layout(width=WIDE))
         self.by = widgets.Text(description="Your name", placeholder="who decides", layout=wide)
         self.reason = widgets.Text(description="Reason", placeholder="why; stored with your decision", layout=wide)
@@ -45,13 +52,14 @@ class ConflictQueue:
         )
         self.said = widgets.HTML()
         self.which.observe(lambda _: self._show(), "value")
+        self.whole_story.observe(lambda _: self._show_story(), "value")
         self.back.on_click(lambda _: self._move(-1))
         self.forward.on_click(lambda _: self._move(1))
         self.decide.on_click(lambda _: self._press())
         self.form = widgets.VBox(
             [
                 widgets.HBox([self.which, self.back, self.forward]),
-                indented(self.facts, self.choice),
+                indented(self.facts, self.whole_story, self.story, self.choice),
                 self.by,
                 self.reason,
                 indented(self.decide),
@@ -114,6 +122,15 @@ class ConflictQueue:
         )
         self.choice.options = [*((id, id) for id in one.ids), ("no id", NONE)]
         self.choice.value = None
+        self._show_story()
+
+    def _show_story(self) -> None:
+        """Show all that is known about the user, if that is wanted; it stays wanted for the next conflict."""
+        one, session, self.story.value = self.conflict, self._session, ""
+        if one is None or not self.whole_story.value:
+            return
+        with telling(self.said):
+            self.story.value = read_story(session.company, session.ledger, one.user_id, session.now)._repr_html_()
 
     def _evidence(self, one: Conflict) -> pd.DataFrame:
         """Return one row per id: whether it is stored, its sources, and the other users in conflict over it."""

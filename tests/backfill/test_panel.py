@@ -440,6 +440,10 @@ def test_a_conflict_is_decided_and_planned_again(house: House, session: Session)
     stored = next(row["smartcar_user_id"] for row in house.rows("users") if str(row["id"]) == user)
     assert stored in queue.facts.value and "vins" in queue.facts.value
     assert None is queue.choice.value
+    assert "" == queue.story.value
+    queue.whole_story.value = True
+    for words in (f"User {user} is conflict: ", "VIN on V3", "V3 connections", " UTC", "Stored id: "):
+        assert words in queue.story.value
     panel.decide.click()
     assert "Choose an id" in queue.said.value
     chosen = next(id for _, id in queue.choice.options if id not in (stored, "none"))
@@ -450,6 +454,7 @@ def test_a_conflict_is_decided_and_planned_again(house: House, session: Session)
     panel.decide.click()
     assert f"&lt;b&gt;Ada&lt;/b&gt; chose the Smartcar id {chosen}. Plan again" in queue.said.value
     assert user != queue.conflict.user_id
+    assert f"User {queue.conflict.user_id} is " in queue.story.value
     assert [f"user {user} ✓ decided"] == [name.split(" · ")[1] for name, _ in queue.which.options if "✓" in name]
     other = BackfillPanel(session, Backfill(session, plan=panel._planned.plan).prepare())
     assert 1 == sum("✓" in name for name, _ in other.queue.which.options)
