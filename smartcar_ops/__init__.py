@@ -1,7 +1,7 @@
 """Operations notebooks for Smartcar's move from V2 to V3.
 
-``load`` returns the tables of a finished run as DataFrames, ``history`` one row per day with an audit, ``diff`` who
-moved between two days; everything else is in the subfolders.
+``connect`` returns the kit for your own notebooks, ``load`` the tables of a finished run as DataFrames, ``history`` one
+row per day with an audit, ``diff`` who moved between two days; everything else is in the subfolders.
 Importing this package loads neither pandas nor SQLAlchemy nor ipywidgets.
 """
 
@@ -18,12 +18,24 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from smartcar_ops.kit import Kit
     from smartcar_ops.storage.run_folder import Bundle
 
 __version__ = "0.1.0"
 
 moved.install()
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # the application configures where the kit's log goes
+
+
+def connect() -> Kit:
+    """Return the kit by the settings in force, in any notebook and folder: ``kit = smartcar_ops.connect()``.
+
+    Then ``kit.user(id=4711)``, ``kit.audit().users``, ``kit.compare(vehicle_id="…")``, ``kit.progress()``. With nothing
+    set it is the sandbox. SettingsError if the settings are wrong.
+    """
+    from smartcar_ops import kit
+
+    return kit.connect()
 
 
 def load(folder: str | os.PathLike[str], *, pseudonyms: bool = False) -> Bundle:

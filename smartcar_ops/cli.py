@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from smartcar_ops import __version__, entry_point, interrupts
+from smartcar_ops import __version__, entry_point
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
+from smartcar_ops.reports import interrupts
 from smartcar_ops.settings import logs
 from smartcar_ops.text import nearest
 

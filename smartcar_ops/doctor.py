@@ -17,6 +17,7 @@ from smartcar_ops.database.ledger import acts, v2_state
 from smartcar_ops.database.ledger.ledger import Ledger, Scope, file_path, in_database
 from smartcar_ops.database.ledger.runs import Runs, RunStatus
 from smartcar_ops.database.tables import Company
+from smartcar_ops.display import tables
 from smartcar_ops.errors import AuthenticationError, SmartcarError, SmartcarOpsError, V2StoppedError, in_words
 from smartcar_ops.session import Outcome, hand_on, run_folder, run_id
 from smartcar_ops.settings.environment import Settings
@@ -72,6 +73,12 @@ class Checkup:
             return f"Everything is set up ({len(self.lines) - unknown} of {len(self.lines)} checks pass{rest})."
         verb = "fails" if len(failed) == 1 else "fail"
         return f"{len(failed)} of {len(self.lines)} checks {verb}; first ({failed[0].question}): {failed[0].found}"
+
+    def __repr__(self) -> str:
+        return self.verdict
+
+    def _repr_html_(self) -> str:
+        return str(tables.together(tables.sentence(self.verdict), tables.whole(self.table())).data)
 
     def table(self) -> pd.DataFrame:
         """Return one row per check."""

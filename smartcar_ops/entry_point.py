@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from smartcar_ops import errors, interrupts
+from smartcar_ops import errors
+from smartcar_ops.reports import interrupts
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -121,10 +121,14 @@ class Session:
         if self.folder:
             exports.describe_tables(self.folder)
         hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts, as_of)
+        self.close()
+        return Outcome(verdict, exit_code)
+
+    def close(self) -> None:
+        """Close all connections; the kernel is ended at once after a run, and nothing of a file may be left open."""
         self.transport.close()
         for engine in (self.company.engine, self.ledger.engine):
-            engine.dispose()  # the kernel is ended at once: nothing of a file may be left open
-        return Outcome(verdict, exit_code)
+            engine.dispose()
 
     def reopen_ledger(self) -> None:
         """Open the ledger again after a schema change: it may have moved into the database."""

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from smartcar_ops import cli, entry_point, interrupts
+from smartcar_ops import cli, entry_point
 from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.reports import interrupts
 
 KIT = Path(__file__).parents[1]
 ENDS = [

@@ -19,6 +19,7 @@ from smartcar_ops.database.evidence.user_facts import UserFacts
 from smartcar_ops.database.evidence.workspace import Workspace, open_workspace
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.tables import Company
+from smartcar_ops.display import tables
 from smartcar_ops.settings.logs import counts as counts_in_words
 from smartcar_ops.settings.logs import seconds_since
 from smartcar_ops.storage.parquet import ParquetTable
@@ -72,6 +73,9 @@ class AuditResult:
 
     def __repr__(self) -> str:
         return f"<Audit: {self.verdict}>"
+
+    def _repr_html_(self) -> str:
+        return str(tables.together(tables.sentence(self.verdict), tables.whole(self.table())).data)
 
     @property
     def users(self) -> pd.DataFrame:

@@ -11,9 +11,10 @@ from smartcar_ops.audit.sources import SourceReport
 from smartcar_ops.compare.compare import NOTEBOOK, Compare, OnRead, log
 from smartcar_ops.compare.judging.comparison import Comparison
 from smartcar_ops.compare.reading.replay import Replay
-from smartcar_ops.compare.recording import Recording
+from smartcar_ops.compare.recording import Recording, read_recording
 from smartcar_ops.compare.report.report import Report
 from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum
+from smartcar_ops.database.ledger.recordings import Recordings
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
@@ -113,6 +114,32 @@ class ReplayedVehicle(ReplayedFleet):
             if recording.pair.vehicle_id == self.vehicle_id:
                 self.looked.append(recording)
                 yield recording
+
+
+class StoredVehicle(ReplayedVehicle):
+    """Judges what the ledger last recorded of one vehicle, whichever run read it."""
+
+    def __init__(self, session: Session, vehicle_id: str) -> None:
+        Compare.__init__(self, session)
+        self.vehicle_id = vehicle_id
+
+    def population(self) -> Mapping[Stratum, int]:
+        """Return nothing: a single vehicle says nothing about its make."""
+        return {}
+
+    def cost(self) -> Cost:
+        """Return a cost of 0 units. SettingsError if a setting can't be used."""
+        _ = self.fields
+        return self.session.priced({})
+
+    def save(self) -> None:
+        """Save nothing: the run that read the vehicle has saved it."""
+
+    def _chosen(self) -> Iterator[Recording]:
+        stored = Recordings(self.session.ledger)
+        for one in stored.stream(stored.of_vehicle(self.vehicle_id)):
+            self.looked.append(read_recording(one.document))
+            yield self.looked[-1]
 
 
 def replayed_folder(reports: Path, named: str) -> Path:

@@ -26,6 +26,15 @@ class ProgressReport:
     def __init__(self, result: ProgressResult) -> None:
         self.result = result
 
+    def __repr__(self) -> str:
+        return self.result.verdict
+
+    def _repr_html_(self) -> str:
+        picture = HTML(self.burn_down()._repr_html_())  # type: ignore[no-untyped-call]
+        return str(
+            tables.together(tables.sentence(self.result.verdict), self.standing(), picture, self.blockers()).data
+        )
+
     def standing(self) -> HTML:
         """Return the age of the audit behind all numbers, and remarks about the numbers."""
         return tables.together(*(tables.sentence(text) for text in (self.result.age, *self.result.remarks)))

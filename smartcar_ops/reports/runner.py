@@ -20,13 +20,13 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from smartcar_ops import errors, interrupts
+from smartcar_ops import errors
 from smartcar_ops.database.ledger.ledger import Ledger, Scope
 from smartcar_ops.database.ledger.locks import lock
 from smartcar_ops.database.ledger.runs import Run, Runs, RunStatus, act_of
 from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError, NotebookError, ParameterError, SmartcarOpsError, StoppedError
-from smartcar_ops.reports import endings, kernels, parameters
+from smartcar_ops.reports import endings, interrupts, kernels, parameters
 from smartcar_ops.reports.endings import Ending
 from smartcar_ops.reports.kernels import Kernel
 from smartcar_ops.settings import environment, files, startup

@@ -58,11 +58,26 @@ class VehicleReport(Report):
 
     compare: VehicleComparison | ReplayedVehicle
 
+    def __repr__(self) -> str:
+        return self.compare.result.verdict if self.compare.looked else self._not_read
+
+    def _repr_html_(self) -> str:
+        return str(self.one_vehicle().data)
+
+    @property
+    def fields(self) -> pd.DataFrame:
+        """One row per field: both values and the verdict with its reason."""
+        return self.compare.result.fields.frame()
+
+    @property
+    def _not_read(self) -> str:
+        return f"Vehicle {self.compare.vehicle_id} was not read: there is no answer and no recording"
+
     def one_vehicle(self) -> HTML:
         """Return the requested vehicle, once for each of the company's vehicles linked to it."""
         compare = self.compare
         if not compare.looked:
-            return tables.sentence(f"Vehicle {compare.vehicle_id} was not read: there is no answer and no recording")
+            return tables.sentence(self._not_read)
         rows = compare.result.fields.frame()
         origins = compare.session.settings.origins
         views = [

@@ -77,6 +77,17 @@ class Recordings:
             rows = connection.execute(query.where(self._ledger.scope.of(t.recordings)))
             return {(local, vehicle): (slice_, bool(answered)) for local, vehicle, slice_, answered in rows}
 
+    def of_vehicle(self, vehicle_id: str) -> set[tuple[str, str]]:
+        """Return (local vehicle, Smartcar's vehicle) of the recordings of one of Smartcar's vehicles."""
+        row = t.recordings.c
+        query = sa.select(row.local_vehicle_id, row.vehicle_id)
+        query = query.where(self._ledger.scope.of(t.recordings), row.vehicle_id == vehicle_id)
+        with (
+            engines.failures(self._ledger.engine, "reading the recordings"),
+            self._ledger.reading.connect() as connection,
+        ):
+            return {(local, vehicle) for local, vehicle in connection.execute(query)}
+
     def unfinished(self) -> set[tuple[str, str]]:
         """Return the cars with V2 paths that are still to be read."""
         row = t.recordings.c
