@@ -91,7 +91,7 @@ def _told(row: Any) -> str:
     return f"set {row['proposed']}" if row["decision"] == "set" else str(row["decision"])
 
 
-@quickly(15, 100)
+@quickly(8, 100)
 @given(plain=companies, others=others)
 @example(plain=SHARED_BY_EVIDENCE, others=NOBODY)
 @example(plain=LINKED_BY_OTHERS, others=NOBODY)
@@ -100,7 +100,7 @@ def test_a_story_agrees_with_audit_and_plan(sqlite_desk: Desk, plain: PlainCompa
     agree(sqlite_desk, plain, others)
 
 
-@quickly(8, 60)
+@quickly(4, 60)
 @given(plain=companies, others=others)
 @example(plain=LINKED_BY_OTHERS, others=NOBODY)
 def test_a_story_agrees_with_the_ledger_in_a_file(file_desk: Desk, plain: PlainCompany, others: Any) -> None:
@@ -109,7 +109,7 @@ def test_a_story_agrees_with_the_ledger_in_a_file(file_desk: Desk, plain: PlainC
 
 
 @pytest.mark.parametrize("server_desk", ["postgresql", "mariadb"], indirect=True)
-@quickly(4, 40)
+@quickly(2, 40)
 @given(plain=companies, others=others)
 @example(plain=SHARED_BY_EVIDENCE, others=NOBODY)
 @example(plain=LINKED_BY_OTHERS, others=NOBODY)
@@ -218,8 +218,10 @@ def test_no_user_is_one_sentence(make_house: Callable[..., House]) -> None:
     assert "No Smartcar id is stored." in found.sentences
 
 
-def test_a_page_shows_the_story_with_links(asked: House) -> None:
+def test_a_page_shows_the_story_with_links(make_house: Callable[..., House]) -> None:
     """In JupyterLab each vehicle leads to its comparison, and the decision commands can be copied."""
+    asked = make_house(users=30).expand().play_callbacks()
+    asked.ask()
     shown = story(asked, user_in(asked, "conflict"))._repr_html_()
     assert '<details class="sc-id">' in shown
     assert "<code>smartcar-ops run 10 -p vehicle_id " in shown

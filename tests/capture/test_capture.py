@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import tomllib
-import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from smartcar_ops.sandbox.api.state import State, utc_now
 from smartcar_ops.settings.layout import Layout
 from smartcar_ops.storage import run_folder
 from tests.support.house import House
+from tests.support.memory import peak_of
 
 ANN, BEN = "aaaaaaaa-0000-4000-8000-000000000001", "bbbbbbbb-0000-4000-8000-000000000002"
 CAR, OTHER_CAR = "cccccccc-0000-4000-8000-000000000003", "dddddddd-0000-4000-8000-000000000004"
@@ -456,10 +456,7 @@ def test_a_big_file_is_streamed_and_its_table_capped(quiet: House) -> None:
         file.write("url,user_id,note\n")
         for number in range(15_000):
             file.write(f"?user_id={ANN}&code=c{number},{local if number % 1000 else 'nobody'},{'n' * 300}\n")
-    tracemalloc.start()
-    found = capture(quiet, redirects=path)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    found, peak = peak_of(lambda: capture(quiet, redirects=path))
     assert path.stat().st_size > peak
     assert (14_985, 15, 1) == (found.count("kept"), found.count("unroutable"), found.new)
     assert 1015 == len(found.rows)

@@ -7,7 +7,6 @@ import json
 import math
 import resource
 import signal
-import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from smartcar_ops import notebook_runs
 from smartcar_ops.storage import cells, exports, workbook
 from smartcar_ops.storage.workbook import MAX_CHARACTERS
 from tests.support.house import House
+from tests.support.memory import peak_of
 
 SPREADSHEET_TEXTS = (
     "=1+1",
@@ -168,10 +168,7 @@ def test_a_million_rows_take_no_more_memory(tmp_path: Path) -> None:
     peaks = []
     for rows in (2_000, 40_000):
         save(tmp_path, users={"user_id": [str(number) for number in range(rows)], "vehicles": list(range(rows))})
-        tracemalloc.start()
-        exports.export(tmp_path, ("xlsx", "csv"))
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(peak_of(lambda: exports.export(tmp_path, ("xlsx", "csv")))[1])
     assert peaks[1] < 2 * peaks[0]
 
 
