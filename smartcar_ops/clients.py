@@ -12,12 +12,12 @@ from smartcar_ops.database.tables import Company
 from smartcar_ops.fields.readers import is_number_as_text
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.auth import ApplicationToken, UserTokens
-from smartcar_ops.smartcar.http.journal import Journal
 from smartcar_ops.smartcar.http.rate_limit import BucketState, TokenBucket
 from smartcar_ops.smartcar.http.transport import Transport
 from smartcar_ops.smartcar.management import ManagementV2, ManagementV3
 from smartcar_ops.smartcar.v2 import V2
 from smartcar_ops.smartcar.v3 import V3
+from smartcar_ops.storage.journal import Journal
 
 
 class SmartcarClients:

@@ -20,14 +20,13 @@ from smartcar_ops.clients import Clients
 from smartcar_ops.database.ledger.history import user_states
 from smartcar_ops.database.ledger.history.days import History
 from smartcar_ops.errors import SmartcarOpsError
-from smartcar_ops.reports.endings import GOOD
 from smartcar_ops.reports.runner import RunResult
 from smartcar_ops.sandbox import company
 from smartcar_ops.sandbox.address import Address
 from smartcar_ops.settings import environment, startup
 from smartcar_ops.settings.home import home
 from smartcar_ops.storage.parquet import ParquetTable
-from smartcar_ops.storage.run_folder import load
+from smartcar_ops.storage.run_folder import GOOD, load
 
 AUDIT = "20_audit_user_ids"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 
@@ -23,12 +23,11 @@ from smartcar_ops.compare.compare import NOTEBOOK
 from smartcar_ops.compare.live import VehicleComparison
 from smartcar_ops.compare.replayed import StoredVehicle
 from smartcar_ops.compare.report.vehicle import VehicleReport
-from smartcar_ops.database.ledger.runs import RunStatus
 from smartcar_ops.doctor import Checkup
-from smartcar_ops.errors import ParameterError, SmartcarOpsError
+from smartcar_ops.errors import ParameterError
 from smartcar_ops.progress.progress import Progress
 from smartcar_ops.progress.report import ProgressReport
-from smartcar_ops.session import Session
+from smartcar_ops.session import Session, acting
 from smartcar_ops.settings import startup
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http.rate_limit import Cost
@@ -66,7 +65,7 @@ class Kit:
         Without ``ask`` it makes no call and uses what the ledger knows. With ``ask`` it queries Smartcar first, within
         ``max_calls`` units (0: what the allowance holds) and ``max_minutes`` of waiting.
         """
-        with self._session("20_audit_user_ids") as opened:
+        with acting("20_audit_user_ids", self.settings) as opened:
             act = Audit(opened, confirm=ask, max_calls=max_calls, max_minutes=max_minutes)
             if ask:
                 _say(act.cost())
@@ -86,7 +85,7 @@ class Kit:
         Makes up to 6 calls, within the allowance.
         """
         wanted = _smartcar_id("vehicle_id", vehicle_id)
-        with self._session(NOTEBOOK) as opened:
+        with acting(NOTEBOOK, self.settings) as opened:
             act = VehicleComparison(opened, wanted)
             _say(act.cost())
             act.read()
@@ -110,7 +109,7 @@ class Kit:
         NotSmartcarError if Smartcar answers with somebody else's connections; nothing of such an answer is returned.
         """
         wanted = _smartcar_id("user_id", user_id)
-        with self._session("connections") as opened:
+        with acting("connections", self.settings) as opened:
             _say(opened.priced({"v3": 1}))
             with opened.spending(0, 1):
                 found = opened.v3.connections_of(self.settings.mode, user_id=wanted)
@@ -120,26 +119,11 @@ class Kit:
 
     def progress(self, *, deadline: str | date = "2026-12-01") -> ProgressReport:
         """Return where the migration stands, by the last audit and comparison; no call. ``.result`` has the numbers."""
-        with self._session("90_progress_report") as opened:
+        with acting("90_progress_report", self.settings) as opened:
             act = Progress(opened, deadline=deadline)
             report = act.report()
             act.finish()
         return report
-
-    @contextmanager
-    def _session(self, name: str) -> Iterator[Session]:
-        """Open a session for one question; what a question that fails has spent is recorded, too."""
-        opened = Session(name, self.settings)
-        try:
-            yield opened
-        except SmartcarOpsError as error:
-            with suppress(SmartcarOpsError):
-                opened.finish(str(error), exit_code=error.exit_code, complete=False, status=RunStatus.FAILED)
-            raise
-        except BaseException:
-            with suppress(SmartcarOpsError):
-                opened.finish("Stopped.", exit_code=2, complete=False, status=RunStatus.STOPPED)
-            raise
 
     @contextmanager
     def _clients(self) -> Iterator[Clients]:

@@ -6,7 +6,7 @@ import html
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,34 +19,39 @@ from smartcar_ops.database.ledger import v2_state
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.runs import Runs, RunStatus, act_of
 from smartcar_ops.database.ledger.vehicle_units import VehicleUnits
-from smartcar_ops.errors import SmartcarOpsError
+from smartcar_ops.errors import SmartcarOpsError, StoppedError, outcome_of
 from smartcar_ops.settings import injected_parameters, startup
 from smartcar_ops.settings.bounds import at_least
 from smartcar_ops.settings.environment import LOG_LEVEL, ROOT, Settings
 from smartcar_ops.settings.home import home
 from smartcar_ops.settings.startup import UPGRADES
-from smartcar_ops.smartcar.http.journal import RUN_FOLDER
 from smartcar_ops.smartcar.http.rate_limit import Budget, Cost
 from smartcar_ops.storage import exports, run_log
+from smartcar_ops.storage.journal import RUN_FOLDER, Journal
+from smartcar_ops.storage.own_folder import OwnFolder
 from smartcar_ops.storage.parquet import ParquetTable
-from smartcar_ops.storage.run_folder import OUTCOME, STAMP, write_json, write_table
+from smartcar_ops.storage.run_folder import NO_FOLDER, OUTCOME, write_json, write_table
 
 THREADS = 16
 
 
 class Session:
-    """Everything a notebook needs: settings, database, ledger and clients. Displays where it acts."""
+    """Everything that one act of a notebook needs: settings, database, ledger, clients. Displays where it acts.
 
-    def __init__(self, notebook: str, settings: Settings) -> None:
+    ``folder`` is where its tables go. ``smartcar-ops run`` makes and completes it; in JupyterLab the session does so
+    itself, when the folder is first needed and at ``finish``.
+    """
+
+    def __init__(self, notebook: str, settings: Settings, run_id: str = "") -> None:
         self.notebook, self.settings = notebook, settings
-        self.folder = run_folder()
-        self.run_id = run_id(self.folder) if self.folder else f"{self.now:{STAMP}}__{notebook}"
+        self._given_folder = run_folder()
         clients = Clients(settings, to_upgrade=notebook == UPGRADES)
         self.company, self.ledger, self.bucket = clients.company, clients.ledger, clients.bucket
         self.runs = Runs(self.ledger)
         self.transport, self.v2, self.v3 = clients.transport, clients.v2, clients.v3
         self.meter = clients.meter
         self.smartcar = clients.smartcar
+        self._own_folder = OwnFolder(notebook, settings, lambda name: self.runs.one(name) is not None, run_id)
         self._registered = False
 
     def __repr__(self) -> str:
@@ -54,6 +59,21 @@ class Session:
 
     def _repr_html_(self) -> str:
         return f"<p><strong>Acting on</strong> {html.escape(self.where)}.</p>"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of this run's tables; SmartcarOpsError if it can't be made."""
+        if self._given_folder:
+            return self._given_folder
+        if not self._own_folder.is_begun:
+            folder = self._own_folder.begin(started_by(), injected_parameters.values())
+            self.transport.journal = Journal(folder)
+        return self._own_folder.path
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run, which is also the final name of its folder."""
+        return run_id(self.folder)
 
     @property
     def now(self) -> datetime:
@@ -75,6 +95,7 @@ class Session:
         """While the block runs, charge every call to the allowance and to this run's own budget; yield the budget."""
         for name, value in (("max_calls", max_calls), ("max_minutes", max_minutes)):
             at_least(name, value, 0)
+        assert self.folder  # its journal has what is spent, even if this process is killed
         budget = Budget(self.bucket, max_calls=max_calls, max_minutes=max_minutes)
         with self.transport.spending(budget):
             yield budget
@@ -90,10 +111,9 @@ class Session:
                 raise
 
     def save(self, **tables: pd.DataFrame | ParquetTable) -> None:
-        """Write tables to the run's folder; do nothing in JupyterLab, where there is no folder."""
-        if self.folder:
-            for name, frame in tables.items():
-                write_table(self.folder, name, frame)
+        """Write tables to the run's folder."""
+        for name, frame in tables.items():
+            write_table(self.folder, name, frame)
 
     def finish(
         self,
@@ -105,7 +125,7 @@ class Session:
         as_of: str = "",
         **summary: Any,
     ) -> Outcome:
-        """End the session: record the run in the ledger, pass on the outcome and close the clients.
+        """End the session: record the run in the ledger, pass on the outcome or complete the folder, close the clients.
 
         ``as_of`` is the earlier day that the run shows, if any: the page names it, and the run never becomes `latest`.
         """
@@ -118,11 +138,33 @@ class Session:
         self.runs.finish(self.run_id, status, content, calls)
         if self.transport.calls:
             self.save(calls=pd.DataFrame([asdict(call) for call in self.transport.calls]))
-        if self.folder:
-            exports.describe_tables(self.folder)
-        hand_on(self.settings.where, exit_code, content, calls, self.transport.oddities.counts, as_of)
+        oddities = self.transport.oddities.counts
+        if self._given_folder:
+            exports.describe_tables(self._given_folder)
+            hand_on(self.settings.where, exit_code, content, calls, oddities, as_of)
+        else:
+            self._own_folder.complete(exit_code, content, calls, oddities, as_of)
         self.close()
         return Outcome(verdict, exit_code)
+
+    def fail(self, problem: str, exit_code: int, status: RunStatus) -> None:
+        """End the session of an act that failed or was stopped, with what it spent.
+
+        With exit code 4 or 5 nothing was done, and nothing is left of it. A run that writes to the company's tables
+        stays as it is in the ledger: the next such run ends it.
+        """
+        run = self.runs.one(self.run_id)
+        if exit_code in NO_FOLDER:
+            self._own_folder.discard()
+            if run is not None and not run.writes:
+                self.runs.forget(run.run_id)
+            self.close()
+        elif run is not None and run.writes:
+            content = {"verdict": problem, "complete": False}
+            self._own_folder.complete(exit_code, content, self.transport.spent, self.transport.oddities.counts, "")
+            self.close()
+        else:
+            self.finish(problem, exit_code=exit_code, complete=False, status=status)
 
     def close(self) -> None:
         """Close all connections; the kernel is ended at once after a run, and nothing of a file may be left open."""
@@ -139,21 +181,28 @@ class Session:
         self.meter = self.transport.meter = VehicleUnits(self.ledger, self.settings.layout.limits)
         self._registered = self._registered and self.runs.one(self.run_id) is not None
 
-    def new_run_id(self) -> str:
-        """Return an unused run id for one more run of this session, so that each can be undone separately."""
-        return self.runs.free_name(self.now, self.notebook)
-
     def register(self) -> None:
-        """Record in the ledger that this run has begun, unless it is already recorded.
+        """Record in the ledger that this run has begun, unless it is already recorded."""
+        if not self._registered:
+            self.runs.start(self.run_id, self.notebook, act_of(self.notebook))
+            self._registered = True
 
-        If another run with this name began in the same second, this one gets a new name.
-        """
-        if self._registered:
-            return
-        if not self.folder and self.runs.one(self.run_id):
-            self.run_id = self.new_run_id()
-        self.runs.start(self.run_id, self.notebook, act_of(self.notebook))
-        self._registered = True
+
+@contextmanager
+def acting(notebook: str, settings: Settings) -> Iterator[Session]:
+    """Open a session for one act of a panel or of the front door, which has a run and a folder of its own.
+
+    If the act fails or is stopped, what it spent and why it ended is recorded, too.
+    """
+    session = Session(notebook, settings)
+    try:
+        yield session
+    except BaseException as error:
+        exit_code, sentence = outcome_of(error)
+        with suppress(SmartcarOpsError):
+            stopped = isinstance(error, StoppedError | KeyboardInterrupt)
+            session.fail(sentence, exit_code, RunStatus.STOPPED if stopped else RunStatus.FAILED)
+        raise
 
 
 class Outcome:
@@ -167,7 +216,7 @@ class Outcome:
 
 
 def run_folder() -> Path | None:
-    """Return the folder that ``smartcar-ops run`` gave this kernel; None in JupyterLab."""
+    """Return the folder that ``smartcar-ops run`` gave this kernel; None if something else started it."""
     return Path(os.environ[RUN_FOLDER]) if os.environ.get(RUN_FOLDER) else None
 
 
@@ -193,6 +242,11 @@ def hand_on(
         write_json(folder / OUTCOME, outcome)
 
 
+def started_by() -> str:
+    """Return what started this process if ``smartcar-ops run`` did not, as `run.json` names it."""
+    return "jupyterlab" if injected_parameters.in_kernel() else "python"
+
+
 def run_id(folder: Path) -> str:
     """Return a run's id: the final name of its folder."""
     return folder.name.removesuffix(".partial").lstrip(".")
@@ -204,7 +258,7 @@ def open_session(notebook: str) -> Session:
     SettingsError, DatabaseError or SmartcarOpsError if it can't be opened.
     """
     session = Session(notebook, open_settings())
-    if session.folder:
+    if run_folder():
         session.register()
     return session
 

@@ -97,8 +97,7 @@ class Audit:
         """
         result = self.result
         self.session.save(**result.tables())
-        if self.session.folder:
-            decision_sheet.write(result, self.session.folder, {"csv", *self.session.settings.tables})
+        decision_sheet.write(result, self.session.folder, {"csv", *self.session.settings.tables})
         leave_snapshot(self.session, result, began=self._began or self.session.now, complete=self.asked.complete)
         return self.session.finish(
             result.verdict,

@@ -91,10 +91,9 @@ class Backfill:
                 accept_list=self.accept_list,
                 progress=progress,
             )
-            path = session.folder / PLAN if session.folder else None
-            self.plan = runner.plan(session.company, session.ledger, session.now, path)
-            if session.folder:
-                session.runs.plan_made(session.run_id, self.plan.hash)
+            self.plan = runner.plan(session.company, session.ledger, session.now, session.folder / PLAN)
+            session.register()
+            session.runs.plan_made(session.run_id, self.plan.hash)
         return self
 
     def counts(self) -> pd.DataFrame:
@@ -123,11 +122,11 @@ class Backfill:
     def execute(self, progress: runner.RowProgress | None = None, run_id: str = "") -> pd.DataFrame:
         """Apply the plan or undo the run if ``apply`` is set; return the number of rows by table and outcome.
 
-        It is recorded in the ledger as ``run_id``; the default is the name of the run's folder, or a new name in
-        JupyterLab.
+        It is recorded in the ledger as ``run_id``; the default is the session's.
         """
         session = self.session
-        run_id = run_id or (session.run_id if session.folder else session.new_run_id())
+        session.register()  # before the act registers its own run, which this would replace
+        run_id = run_id or self._free_run_id()
         if self.write and self._undo:
             self.applied = runner.undo(
                 session.company,
@@ -149,6 +148,12 @@ class Backfill:
             return nothing
         counted = pd.concat(counts).groupby(level=["table", "outcome"]).sum().rename("rows").reset_index()
         return counted.replace({"outcome": {"written": acts.DID[self._act]}})
+
+    def _free_run_id(self) -> str:
+        """Return the session's run id; if the session has already written under it, another one."""
+        session = self.session
+        run = session.runs.one(session.run_id)
+        return session.runs.free_name(session.now, session.notebook) if run and run.writes else session.run_id
 
     def _apply(self, plan: Plan, run_id: str, progress: runner.RowProgress | None) -> Applied:
         """Apply the plan; a copy of it is kept until nothing is left to continue."""
@@ -179,7 +184,7 @@ class Backfill:
         ended = RunStatus.FAILED if done["failed"] else RunStatus.DONE
         if self.applied and (self.applied.cancelled or self.applied.stopped):
             ended = RunStatus.CANCELLED if self.applied.cancelled else RunStatus.STOPPED
-        return self.session.finish(
+        outcome = self.session.finish(
             self.verdict,
             exit_code=self.exit_code,
             complete=self.complete,
@@ -189,6 +194,9 @@ class Backfill:
             **self.asked.summary(),
             **done,
         )
+        if self.plans and self.plan:
+            self.plan.table.path = self.session.folder / PLAN  # in JupyterLab the folder has its final name only now
+        return outcome
 
     @property
     def complete(self) -> bool:

@@ -17,13 +17,9 @@ from smartcar_ops.backfill.run_panel import RunWatch
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
-from smartcar_ops.errors import PlanError, SmartcarOpsError
-from smartcar_ops.session import Session
+from smartcar_ops.errors import PlanError, StoppedError
+from smartcar_ops.session import Session, acting
 from smartcar_ops.text import thousands
-
-
-class Stopped(SmartcarOpsError):
-    """The operator pressed Stop while Smartcar was being queried; the answers so far are kept."""
 
 
 class BackfillPanel:
@@ -147,9 +143,11 @@ class BackfillPanel:
         self.status.value = "Querying Smartcar…"
         self.stop.disabled, self.asking.layout.display = False, ""
         try:
-            planned = Backfill(self._session, sources=self.sources.value, **self._options)
-            self.status.value = f"Querying Smartcar: {html.escape(str(planned.cost()))}."
-            self._planned = planned.prepare(self._asking)
+            with acting(self._session.notebook, self._session.settings) as session:
+                planned = Backfill(session, sources=self.sources.value, **self._options)
+                self.status.value = f"Querying Smartcar: {html.escape(str(planned.cost()))}."
+                planned.prepare(self._asking).finish()
+            self._planned = planned
         finally:
             self.stop.disabled, self.asking.layout.display = True, "none"
         self._planned_after = self.watch.run.run_id if self.watch.run else ""
@@ -181,11 +179,13 @@ class BackfillPanel:
 
     def _execute(self, doing: str, **given: Any) -> None:
         """Do what papermill does with ``apply=True`` and the same parameters, as a new run."""
-        backfill = Backfill(self._session, apply=True, **given, **self._options).prepare()
-        self._own_run_id = run_id = self._session.new_run_id()
-        self.status.value = f"{doing} as run {run_id}…"
-        self.watch.follow()
-        backfill.execute(run_id=run_id)
+        with acting(self._session.notebook, self._session.settings) as session:
+            backfill = Backfill(session, apply=True, **given, **self._options).prepare()
+            self._own_run_id = run_id = session.run_id
+            self.status.value = f"{doing} as run {run_id}…"
+            self.watch.follow()
+            backfill.execute()
+            backfill.finish()
         has_written = backfill.applied and backfill.applied.count("written")
         how = "Undo with" if backfill.plan else "Undo this undo with"
         self.status.value = html.escape(backfill.verdict) + (f" {how} undo={run_id}." if has_written else "")
@@ -209,7 +209,7 @@ class BackfillPanel:
 
     def _asking(self, what: str, done: int, of: int) -> None:
         if self._stop.is_set():
-            raise Stopped("stopped: the answers so far are kept; press Plan to continue.")
+            raise StoppedError("stopped: the answers so far are kept; press Plan to continue.")
         self.asking.max, self.asking.value = max(of, 1), done
         self.status.value = f"Querying {html.escape(what)}: {done:,} of {of:,}"
 

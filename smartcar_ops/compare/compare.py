@@ -121,8 +121,8 @@ class Compare(ABC):
         """Return the vehicles that `looking_at` can show."""
 
     @abstractmethod
-    def looking_at(self, vehicle_id: str) -> Compare:
-        """Return the same comparison of a single vehicle."""
+    def looking_at(self, vehicle_id: str, session: Session | None = None) -> Compare:
+        """Return the same comparison of a single vehicle, in this session or another one."""
 
     @abstractmethod
     def price(self, pair: LinkedVehicle) -> str:

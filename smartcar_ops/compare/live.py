@@ -340,10 +340,10 @@ class LiveComparison(Compare):
         """Return the linked vehicles."""
         return self.linked
 
-    def looking_at(self, vehicle_id: str) -> VehicleComparison:
-        """Return a comparison of one vehicle alone, within the same limits."""
+    def looking_at(self, vehicle_id: str, session: Session | None = None) -> VehicleComparison:
+        """Return a comparison of one vehicle alone, within the same limits, in this session or another one."""
         limits = {"max_calls": self._max_calls, "max_minutes": self._max_minutes}
-        return VehicleComparison(self.session, vehicle_id, **limits, show_private=self._show_private)
+        return VehicleComparison(session or self.session, vehicle_id, **limits, show_private=self._show_private)
 
 
 class FleetComparison(LiveComparison):

@@ -84,9 +84,9 @@ class ReplayedFleet(Compare):
             for row in part.loc[part["state"] == "read", names].to_dict("records")
         ]
 
-    def looking_at(self, vehicle_id: str) -> ReplayedVehicle:
-        """Return a comparison of one vehicle from the same recordings."""
-        return ReplayedVehicle(self.session, self._named, vehicle_id, show_private=self._show_private)
+    def looking_at(self, vehicle_id: str, session: Session | None = None) -> ReplayedVehicle:
+        """Return a comparison of one vehicle from the same recordings, in this session or another one."""
+        return ReplayedVehicle(session or self.session, self._named, vehicle_id, show_private=self._show_private)
 
     def price(self, pair: LinkedVehicle) -> str:
         """Return a sentence that it costs nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
-from smartcar_ops import __version__
-from smartcar_ops.database.ledger.runs import Runs, RunStatus
+from smartcar_ops.database.ledger.runs import Runs, RunStatus, act_of
 from smartcar_ops.settings.environment import Settings
-from smartcar_ops.smartcar.http import journal
-from smartcar_ops.storage import run_folder, run_log
-
-GOOD = (0, 1, 3)
-"""Exit codes of successful runs. `latest` may point to these, unless they show an earlier day (`as_of`)."""
+from smartcar_ops.storage import journal, run_folder
+from smartcar_ops.storage.run_folder import RUN
 
 if TYPE_CHECKING:
     from smartcar_ops.reports import page
 
 STATES: dict[int, page.State] = {0: "done", 1: "gate", 3: "nothing"}
-NOTEBOOK, RUN, SUMMARY, PAGE = "run.ipynb", "run.json", "summary.json", "report.html"
+NOTEBOOK, PAGE = "run.ipynb", "report.html"
 
 
 @dataclass(frozen=True)
@@ -55,26 +51,14 @@ class Ending:
         return Ending(2, {**self.summary, "verdict": problem, "complete": False}, self.calls, self.oddities, problem)
 
 
-def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings: Settings, started: datetime) -> None:
+def begin(partial: Path, notebook: Path, parameters: Mapping[str, Any], settings: Settings) -> None:
     """Create a run's folder with a copy of the notebook and a first `run.json`.
 
     OSError if it can't be written; no folder remains then.
     """
-    partial.mkdir(parents=True)
-    facts = {
-        "kit_version": __version__,
-        "notebook": notebook.stem,
-        "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest(),
-        "parameters": dict(parameters),
-        "environment": settings.environment,
-        "sandbox": settings.sandbox,
-        "where": settings.where,
-        "tables": list(settings.tables),
-        "started": iso(started),
-        "status": "running",
-    }
+    digest = hashlib.sha256(notebook.read_bytes()).hexdigest()
+    run_folder.begin(partial, notebook.stem, parameters, settings, notebook_sha256=digest)
     try:
-        run_folder.write_json(partial / RUN, facts)
         shutil.copyfile(notebook, partial / NOTEBOOK)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
@@ -87,15 +71,10 @@ def export_tables(partial: Path) -> None:
     What their columns mean is already there if the notebook came to its end; nothing more is loaded or written then.
     """
     formats = run_folder.read_json(partial / RUN).get("tables", ())
-    if has_more_formats(formats) or not (partial / run_folder.MEANINGS).exists():
+    if run_folder.has_more_formats(formats) or not (partial / run_folder.MEANINGS).exists():
         from smartcar_ops.storage.exports import export
 
         export(partial, formats)
-
-
-def has_more_formats(formats: Collection[str]) -> bool:
-    """Return whether tables are written in other formats than Parquet, in which every run saves them."""
-    return bool({*formats} - {"parquet"})
 
 
 def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
@@ -125,22 +104,19 @@ def conclude(partial: Path, source: Path | None, ending: Ending) -> Path:
     else:
         html = page.render(notebook, header)
     (partial / PAGE).write_text(html, encoding="utf-8")
-    run_folder.write_json(partial / SUMMARY, ending.summary)
-    final_facts = {
-        "ended": iso(ended),
-        "status": "done" if ending.exit_code in GOOD else "failed",
-        "exit_code": ending.exit_code,
-        "calls": ending.calls,
-        "oddities": ending.oddities,
-    }
-    run_folder.write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | final_facts)
-    for name in (run_folder.OUTCOME, journal.FILE, run_log.FILE):
-        (partial / name).unlink(missing_ok=True)
-    folder = run_folder.whole_of(partial)
-    partial.rename(folder)
-    if ending.exit_code in GOOD and not ending.as_of:
-        run_folder.point_latest(folder.parent, facts["notebook"], folder.name)
-    return folder
+    return _complete(partial, ending, ended)
+
+
+def _complete(partial: Path, ending: Ending, ended: datetime) -> Path:
+    return run_folder.complete(
+        partial,
+        ending.exit_code,
+        ending.summary,
+        ending.calls,
+        ending.oddities,
+        as_of=ending.as_of,
+        ended=ended,
+    )
 
 
 def _others(folder: Path) -> list[tuple[str, str]]:
@@ -175,14 +151,20 @@ def conclude_dead(reports: Path, where: str, register: Runs | None) -> list[Path
 def _conclude_dead(partial: Path, notebook: str, register: Runs | None) -> Path:
     """Complete one folder. If its notebook had already ended, only the folder was missing: the run counts as done."""
     outcome, calls = run_folder.read_json(partial / run_folder.OUTCOME), journal.read(partial)
+    outside = run_folder.read_json(partial / RUN).get("by") is None  # otherwise its own kernel would have completed it
     export_tables(partial)
     if outcome:
         return conclude(partial, None, of_outcome(outcome))
-    problem = f"notebook: {notebook} was killed; run it again to continue."
+    how = "was killed" if outside else "ended in JupyterLab before its last cell"
+    problem = f"notebook: {notebook} {how}; run it again to continue."
     summary = {"verdict": problem, "complete": False}
     if register is not None:
-        note(register, run_folder.whole_of(partial).name, RunStatus.STOPPED, summary, calls)
-    return conclude(partial, None, Ending(2, summary, calls, problem=problem, in_mid_cell=True))
+        name = run_folder.whole_of(partial).name
+        if not outside and register.one(name) is None:
+            register.start(name, notebook, act_of(notebook))
+        note(register, name, RunStatus.STOPPED, summary, calls)
+    ending = Ending(2, summary, calls, problem=problem, in_mid_cell=True)
+    return conclude(partial, None, ending) if outside else _complete(partial, ending, datetime.now(UTC))
 
 
 def of_outcome(outcome: Mapping[str, Any]) -> Ending:
@@ -204,11 +186,6 @@ def note(register: Runs, run_id: str, status: RunStatus, summary: Mapping[str, A
     run = register.one(run_id)
     if run is not None and run.is_running and not run.writes:
         register.finish(run_id, status, summary, calls)
-
-
-def iso(moment: datetime) -> str:
-    """Return a moment in the format of `run.json`."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _notebook(executed: Path, source: Path | None) -> nbformat.NotebookNode:

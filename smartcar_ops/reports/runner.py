@@ -33,14 +33,11 @@ from smartcar_ops.settings import environment, files, startup
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.settings.home import home
 from smartcar_ops.settings.logs import DEFAULT, seconds_since
-from smartcar_ops.smartcar.http import journal
-from smartcar_ops.smartcar.http.journal import RUN_FOLDER
-from smartcar_ops.storage import run_folder, run_log
+from smartcar_ops.storage import journal, run_folder, run_log
+from smartcar_ops.storage.journal import RUN_FOLDER
+from smartcar_ops.storage.run_folder import NO_FOLDER
 from smartcar_ops.storage.run_log import StepProgress
 from smartcar_ops.text import nearest, thousands
-
-NO_FOLDER = (4, 5)
-"""Exit codes of runs that leave no folder."""
 
 QUERYING = ("10", "20", "30")
 """Numbers of the notebooks that spend the allowance."""
@@ -214,7 +211,7 @@ class _Run:
             moment = moment or datetime.now(UTC)
             self.folder = run_folder.free_folder(stack, self.settings.reports, moment, self.path.stem)
         except OSError as error:
-            raise self._unwritable(error) from None
+            raise run_folder.unwritable(self.settings.reports, error) from None
         self.partial = run_folder.partial_of(self.folder)
 
     def _lock(self, stack: ExitStack) -> Ledger | None:
@@ -245,16 +242,9 @@ class _Run:
 
     def _make_folder(self) -> None:
         try:
-            endings.begin(self.partial, self.path, self._all_values(), self.settings, datetime.now(UTC))
+            endings.begin(self.partial, self.path, self._all_values(), self.settings)
         except OSError as error:
-            raise self._unwritable(error) from None
-
-    def _unwritable(self, error: OSError) -> SmartcarOpsError:
-        """Return the error for a reports folder that can't be written (disk full, no permission)."""
-        return SmartcarOpsError(
-            f"reports: {self.settings.reports} can't be written ({error.strerror or type(error).__name__}); "
-            "check the folder, or set SMARTCAR_OPS_REPORTS to another one."
-        )
+            raise run_folder.unwritable(self.settings.reports, error) from None
 
     # --- running -----------------------------------------------------------------------------------------
 
@@ -293,7 +283,7 @@ class _Run:
         }
 
     def _execute(self, kernel: Kernel) -> None:
-        exports = endings.has_more_formats(self.settings.tables)
+        exports = run_folder.has_more_formats(self.settings.tables)
         threading.Thread(target=_load_page, args=(exports,), daemon=True).start()
         papermill.execute_notebook(
             str(self.path),
@@ -412,7 +402,7 @@ class _Run:
             # No folder rather than half of one. Removing it may also free the space that the ledger needs.
             shutil.rmtree(self.partial, ignore_errors=True)
             self._note(ledger, problem, ending)
-            sentence = str(self._unwritable(error) if isinstance(error, OSError) else error)
+            sentence = str(run_folder.unwritable(self.settings.reports, error) if isinstance(error, OSError) else error)
             return self._result(Ending(2, {"verdict": sentence}, ending.calls))
         except Exception as error:  # the tables are complete and are kept
             sentence = f"notebook: the {part} of {self.path.stem} could not be written: {errors.in_words(error)}."

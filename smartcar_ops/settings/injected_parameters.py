@@ -43,6 +43,33 @@ def refuse_unknown() -> None:
             return
 
 
+def values() -> dict[str, Any]:
+    """Return the values that this kernel's notebook has for its parameters; empty outside a kernel.
+
+    The parameters are what the first cell declares that has nothing but annotated names.
+    """
+    shell = _shell()
+    for cell in list(shell.history_manager.input_hist_raw) if shell else []:
+        if names := _declared(cell):
+            return {name: shell.user_ns[name] for name in names if isinstance(shell.user_ns.get(name), int | str)}
+    return {}
+
+
+def in_kernel() -> bool:
+    """Return whether this process runs the cells of a notebook."""
+    return _shell() is not None
+
+
+def _declared(cell: str) -> list[str]:
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:  # a magic
+        return []
+    declared = [node.target for node in statements if isinstance(node, ast.AnnAssign)]
+    names = [target.id for target in declared if isinstance(target, ast.Name)]
+    return names if len(names) == len(statements) else []
+
+
 def check(declared: str, given: str) -> None:
     """Raise ParameterError if the cell ``given`` assigns a name or a type that ``declared`` does not declare."""
     types = {

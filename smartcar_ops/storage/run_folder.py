@@ -1,4 +1,4 @@
-"""The folders of runs: their names, the folders that killed runs left, and the link `latest`."""
+"""The folders of runs: their names, their JSON files, the folders that killed runs left, and the link `latest`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from smartcar_ops.errors import SettingsError
+from smartcar_ops import __version__
+from smartcar_ops.errors import SettingsError, SmartcarOpsError
 from smartcar_ops.settings import environment
+from smartcar_ops.settings.environment import Settings
+from smartcar_ops.storage import journal, run_log
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +27,14 @@ if TYPE_CHECKING:
 
 OUTCOME = ".outcome.json"
 """The file in which a notebook passes exit code, summary and calls to the process that runs it."""
+
+RUN, SUMMARY = "run.json", "summary.json"
+
+GOOD = (0, 1, 3)
+"""Exit codes of successful runs. `latest` may point to these, unless they show an earlier day (`as_of`)."""
+
+NO_FOLDER = (4, 5)
+"""Exit codes of runs that leave no folder."""
 
 MEANINGS = "columns.json"
 """The file that says what the columns of a run's tables mean."""
@@ -35,6 +46,9 @@ ABANDONED = 24 * 3600
 """Seconds after which an unfinished folder counts as abandoned."""
 
 LOCK = ".lock"
+
+TEMPORARY = (OUTCOME, journal.FILE, run_log.FILE)
+"""Files that a run's folder has until it is complete: the outcome, the journal of its calls, its log."""
 
 
 @contextmanager
@@ -71,12 +85,93 @@ def free_folder(stack: ExitStack, reports: Path, started: datetime, notebook: st
     """Reserve `<UTC start>__<notebook>` until the stack ends; if that name is taken, use a later second."""
     while True:
         folder = reports / f"{started:{STAMP}}__{notebook}"
-        if not folder.exists():
-            with ExitStack() as tried:
-                if tried.enter_context(claimed(partial_of(folder))) and not partial_of(folder).exists():
-                    stack.push(tried.pop_all())
-                    return folder
+        if reserved(stack, folder):
+            return folder
         started += timedelta(seconds=1)
+
+
+def reserved(stack: ExitStack, folder: Path) -> bool:
+    """Reserve a run's folder until the stack ends; return False if it exists or another process has it."""
+    if folder.exists():
+        return False
+    with ExitStack() as tried:
+        if tried.enter_context(claimed(partial_of(folder))) and not partial_of(folder).exists():
+            stack.push(tried.pop_all())
+            return True
+    return False
+
+
+def begin(partial: Path, notebook: str, parameters: Mapping[str, Any], settings: Settings, **more: object) -> None:
+    """Create a run's folder with its first `run.json`, to which ``more`` is added. OSError if it can't be written."""
+    partial.mkdir(parents=True)
+    facts = {
+        "kit_version": __version__,
+        "notebook": notebook,
+        **more,
+        "parameters": dict(parameters),
+        "environment": settings.environment,
+        "sandbox": settings.sandbox,
+        "where": settings.where,
+        "tables": list(settings.tables),
+        "started": iso(datetime.now(UTC)),
+        "status": "running",
+    }
+    try:
+        write_json(partial / RUN, facts)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def complete(
+    partial: Path,
+    exit_code: int,
+    summary: Mapping[str, Any],
+    calls: Mapping[str, int],
+    oddities: Mapping[str, int],
+    *,
+    as_of: str = "",
+    ended: datetime | None = None,
+) -> Path:
+    """Write how a run ended, give its folder its final name and return it. OSError if it can't be written.
+
+    `latest` points to it, unless it failed or shows an earlier day (``as_of``).
+    """
+    facts = read_json(partial / RUN)
+    write_json(partial / SUMMARY, summary)
+    final_facts = {
+        "ended": iso(ended or datetime.now(UTC)),
+        "status": "done" if exit_code in GOOD else "failed",
+        "exit_code": exit_code,
+        "calls": calls,
+        "oddities": oddities,
+    }
+    write_json(partial / RUN, {name: facts[name] for name in facts if name != "status"} | final_facts)
+    for name in TEMPORARY:
+        (partial / name).unlink(missing_ok=True)
+    folder = whole_of(partial)
+    partial.rename(folder)
+    if exit_code in GOOD and not as_of:
+        point_latest(folder.parent, facts["notebook"], folder.name)
+    return folder
+
+
+def has_more_formats(formats: Collection[str]) -> bool:
+    """Return whether tables are written in other formats than Parquet, in which every run saves them."""
+    return bool({*formats} - {"parquet"})
+
+
+def unwritable(reports: Path, error: OSError) -> SmartcarOpsError:
+    """Return the error for a reports folder that can't be written (disk full, no permission)."""
+    return SmartcarOpsError(
+        f"reports: {reports} can't be written ({error.strerror or type(error).__name__}); "
+        "check the folder, or set SMARTCAR_OPS_REPORTS to another one."
+    )
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment in the format of `run.json`."""
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def unfinished(reports: Path) -> list[str]:
@@ -165,12 +260,12 @@ class Bundle(Mapping[str, "pd.DataFrame"]):
     @property
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`: the verdict and the counts."""
-        return read_json(self.folder / "summary.json")
+        return read_json(self.folder / SUMMARY)
 
     @property
     def run(self) -> dict[str, Any]:
         """The content of `run.json`: the times, the parameters and how the run ended."""
-        return read_json(self.folder / "run.json")
+        return read_json(self.folder / RUN)
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         if name not in self._read:
@@ -204,7 +299,7 @@ def load(folder: str | os.PathLike[str], *, pseudonyms: bool = False) -> Bundle:
     for place in _places(Path(folder).expanduser()):
         # Where there are no symlinks, `latest/<notebook>` is a text file with the folder's name.
         path = place.parent.parent / place.read_text(encoding="utf-8").strip() if place.is_file() else place
-        if (path / "run.json").is_file():
+        if (path / RUN).is_file():
             return _pseudonymous(path.resolve()) if pseudonyms else Bundle(path.resolve())
     raise SettingsError(
         f"load: {str(folder)!r} is not a run's folder (it has no run.json); expected a folder, a run's name, or "

@@ -48,8 +48,7 @@ def keep(house: House) -> Path:
 @contextmanager
 def opened(house: House, run_id: str = "") -> Iterator[Session]:
     """A session as JupyterLab opens it; one opened in the second of the killed run's start has its name."""
-    session = Session(NOTEBOOK, house.settings)
-    session.run_id = run_id or session.run_id
+    session = Session(NOTEBOOK, house.settings, run_id)
     try:
         yield session
     finally:

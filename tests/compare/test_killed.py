@@ -32,8 +32,7 @@ def linked(make_house: Callable[..., House], kind: str, users: int) -> House:
 
 def compared(house: House, run_id: str, **options: Any) -> Compare:
     """A comparison in this process, read to its end."""
-    session = Session(NOTEBOOK, house.settings)
-    session.run_id = run_id
+    session = Session(NOTEBOOK, house.settings, run_id)
     compare = open_comparison(session, **options)
     compare.read()
     return compare

@@ -15,9 +15,9 @@ from smartcar_ops.progress import measure
 from smartcar_ops.reports import endings
 from smartcar_ops.reports.endings import Ending
 from smartcar_ops.smartcar.auth import ApplicationToken
-from smartcar_ops.smartcar.http.journal import RUN_FOLDER, Journal, read
 from smartcar_ops.smartcar.http.transport import Request, Transport
 from smartcar_ops.storage import run_folder
+from smartcar_ops.storage.journal import RUN_FOLDER, Journal, read
 from tests.support.house import NOTEBOOKS, House
 
 NAME = "20260102T000000Z__20_audit_user_ids"
@@ -27,7 +27,7 @@ AUDIT = NOTEBOOKS / "20_audit_user_ids.ipynb"
 def begun(house: House, *, calls: int = 3) -> Path:
     """The unfinished folder of an audit that has sent some calls, noted in the ledger."""
     partial = run_folder.partial_of(house.settings.reports / NAME)
-    endings.begin(partial, AUDIT, {"max_calls": 0}, house.settings, datetime.now(UTC))
+    endings.begin(partial, AUDIT, {"max_calls": 0}, house.settings)
     Runs(house.ledger).start(NAME, AUDIT.stem, "audit")
     for _ in range(calls):
         Journal(partial).note("v2", 2)

@@ -192,8 +192,7 @@ def compare_until(house: House, run_id: str, dies_before: int, **options: Any) -
 
 
 def _compare(environment: dict[str, str], root: Path, run_id: str, dies_before: int, options: dict[str, Any]) -> None:
-    session = Session(NOTEBOOK, settings.read(Source(environment, root)))
-    session.run_id = run_id
+    session = Session(NOTEBOOK, settings.read(Source(environment, root)), run_id)
     compare = open_comparison(session, **options)
     count_statements(session.company.engine, dies_before)
     compare.read()

@@ -26,9 +26,9 @@ from smartcar_ops.errors import AllowanceSpentError, AuthenticationError, Databa
 from smartcar_ops.fields.field_map import FieldMap
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.settings.layout import Vault
-from smartcar_ops.smartcar.http.journal import Journal
 from smartcar_ops.smartcar.http.rate_limit import Budget
 from smartcar_ops.smartcar.http.transport import Call
+from smartcar_ops.storage.journal import Journal
 
 THREADS = 16
 """Vehicles that one batch reads at once; one sync client per thread gives the highest throughput."""

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 from smartcar_ops.compare.compare import Compare
 from smartcar_ops.compare.vehicles import LinkedVehicle
 from smartcar_ops.display.widgets import WIDE, heading, indented, muted, telling
-from smartcar_ops.session import Session
+from smartcar_ops.session import Session, acting
 from smartcar_ops.text import thousands
 
 SHOWN = 200
@@ -114,9 +114,12 @@ class VehiclePanel:
 
     def _do_look(self, vehicle: LinkedVehicle) -> None:
         """Run the comparison that papermill runs with this ``vehicle_id``."""
-        comparison = self._compare.looking_at(vehicle.vehicle_id)
-        verdict = comparison.read().verdict
-        shown = comparison.report().one_vehicle()
+        with acting(self._session.notebook, self._session.settings) as session:
+            comparison = self._compare.looking_at(vehicle.vehicle_id, session)
+            verdict = comparison.read().verdict
+            shown = comparison.report().one_vehicle()
+            comparison.save()
+            comparison.finish()
         self.shown.value = str(getattr(shown, "data", ""))
         self.status.value = html.escape(verdict)
 

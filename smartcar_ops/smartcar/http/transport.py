@@ -34,10 +34,11 @@ from smartcar_ops.errors import (
 )
 from smartcar_ops.settings import network
 from smartcar_ops.smartcar.error_responses import body_of, failure
-from smartcar_ops.smartcar.http import bounds, journal
+from smartcar_ops.smartcar.http import bounds
 from smartcar_ops.smartcar.http.oddities import Oddities
 from smartcar_ops.smartcar.http.rate_limit import Budget
 from smartcar_ops.smartcar.http.retries import CircuitBreaker, in_words, wait_before_repeating
+from smartcar_ops.storage import journal
 
 log = logging.getLogger("smartcar_ops.smartcar")
 
@@ -110,7 +111,7 @@ class Transport:
     """Sends requests for all threads of a run; close it at the end.
 
     ``calls`` is the record of all requests sent, ``spent`` their units by API; ``oddities`` counts unknown data in
-    the responses. Each request is also recorded in ``noted_in``, by default the run's journal.
+    the responses. Each request is also recorded in ``journal``, by default that of the run.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Transport:
         self._clients: list[httpx.Client] = []
         self._lock = threading.Lock()
         self._budget: Budget | None = None
-        self._journal = noted_in or journal.of_this_run()
+        self.journal = noted_in or journal.of_this_run()
         self._breaker = CircuitBreaker()
         self.clock_skew: float | None = None
         """Seconds that this machine's clock is ahead of the last response's date; None if no response had one."""
@@ -165,7 +166,7 @@ class Transport:
         """Add a worker process's calls and oddities to this record."""
         added = list(calls)
         for call in added:
-            self._journal.note(call.api, call.units)
+            self.journal.note(call.api, call.units)
         with self._lock:
             self.calls.extend(added)
         self.oddities.add(oddities)
@@ -216,7 +217,7 @@ class Transport:
 
     def _once(self, request: Request) -> httpx.Response:
         self._take(request)
-        self._journal.note(request.api, request.units)
+        self.journal.note(request.api, request.units)
         at, started = datetime.now(UTC), time.perf_counter()
         response, problem = self._answer(request)
         self._record(request, at, time.perf_counter() - started, response, problem)

@@ -8,6 +8,7 @@ import pytest
 
 from smartcar_ops.compare.compare import NOTEBOOK, open_comparison
 from smartcar_ops.compare.report.panel import VehiclePanel
+from smartcar_ops.database.ledger.runs import Act
 from smartcar_ops.session import Session
 from tests.support.house import House
 
@@ -20,6 +21,11 @@ def session(house: House) -> Iterator[Session]:
     yield opened
     opened.transport.close()
     opened.company.engine.dispose()
+
+
+def units(session: Session) -> int:
+    """The units that the panel's looks have spent, as the ledger has them."""
+    return sum(run.calls.get(api, 0) for run in session.runs.all(Act.COMPARE) for api in ("v2", "v3"))
 
 
 def press(panel: VehiclePanel) -> None:
@@ -54,10 +60,10 @@ def test_looking_shows_the_vehicle_and_costs_what_was_said(session: Session) -> 
     press(panel)
     assert "1 vehicle read on both versions" in panel.status.value
     assert "smartcar-vehicle" in panel.shown.value and pair.vehicle_id in panel.shown.value
-    spent = sum(call.units for call in session.transport.calls if call.api in ("v2", "v3"))
+    spent = units(session)
     assert 0 < spent <= said.total
     press(panel)
-    assert spent < sum(call.units for call in session.transport.calls if call.api in ("v2", "v3"))
+    assert spent < units(session)
     assert "smartcar-vehicle" in panel.shown.value
 
 
@@ -72,15 +78,13 @@ def test_a_failure_is_one_sentence(house: House, session: Session) -> None:
     assert ("", False) == (panel.shown.value, panel.look.disabled)
 
 
-def test_a_replay_is_looked_at_without_a_call(session: Session, house: House) -> None:
+def test_a_replay_is_looked_at_without_a_call(session: Session) -> None:
     """Over a replay the panel lists what was recorded, and looking sends nothing."""
     first = open_comparison(session, vehicles=2)
     first.read()
-    folder = house.root / "reports" / "kept"
-    session.folder = folder
-    folder.mkdir(parents=True)
     first.save()
-    replayed = open_comparison(session, replay=str(folder))
+    first.finish()
+    replayed = open_comparison(session, replay=str(session.folder))
     replayed.read()
     panel = VehiclePanel(session, replayed)
     assert {pair.vehicle_id for pair in first.chosen} == {pair.vehicle_id for pair in panel._matching}
