@@ -16,13 +16,13 @@ from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.run_panel import RunWatch
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
-from smartcar_ops.display.widgets import WIDE, heading, indented, muted, table, telling
+from smartcar_ops.display.widgets import WIDE, Panel, heading, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, StoppedError
 from smartcar_ops.session import Session, acting
 from smartcar_ops.text import thousands
 
 
-class BackfillPanel:
+class BackfillPanel(Panel):
     """Buttons to plan, decide, apply, pause, resume, cancel and undo; the work runs in a thread of its own.
 
     A run is stored in the database: any panel, opened later or on another machine, shows it and can pause, resume or
@@ -30,6 +30,7 @@ class BackfillPanel:
     """
 
     def __init__(self, session: Session, backfill: Backfill) -> None:
+        super().__init__()
         self._session = session
         self._options: dict[str, Any] = {
             "batch_size": backfill.batch_size,
@@ -38,11 +39,9 @@ class BackfillPanel:
         }
         self._planned, self._applied = backfill, backfill.plan
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._working, self._own_run_id = False, ""
+        self._own_run_id = ""
         self._planned_after = ""  # the newest run when Plan was pressed
         self.where = widgets.HTML(value=f"<div style='line-height:1.4'>{muted(f'Acting on {session.where}.')}</div>")
-        self.status = widgets.HTML()
         self.sources = widgets.Text(
             value=",".join(backfill.sources), description="Sources", layout=widgets.Layout(width=WIDE)
         )
@@ -91,24 +90,14 @@ class BackfillPanel:
         self.target.observe(lambda _: self._show_undo_preview(), "value")
         with telling(self.status):
             self._show_plan()
-            self._enable(working=False)
+            self._enable()
             if self.watch.look():
                 self.watch.follow()
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.box)  # type: ignore[no-untyped-call]
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait for the work that a button started; for scripts and tests."""
-        if self._thread is not None:
-            self._thread.join(seconds)
 
     def close(self) -> None:
         """Remove the panel; a running run continues."""
         self.watch.close()
-        self.box.close()
+        super().close()
 
     def _layout(self) -> widgets.VBox:
         part = widgets.Layout(border_top="1px solid var(--jp-border-color2, #ccc)", padding="0 0 8px 0")
@@ -123,18 +112,9 @@ class BackfillPanel:
 
     # --- what the buttons do -----------------------------------------------------------------------------
 
-    def _start(self, work: Callable[[], None]) -> None:
-        if self._working:
-            return  # pressed twice, before the browser disabled the button
-        self._stop.clear()
-        self._enable(working=True)
-        self._thread = threading.Thread(target=self._guarded, args=(work,), daemon=True)
-        self._thread.start()
-
     def _guarded(self, work: Callable[[], None]) -> None:
-        with telling(self.status):
-            work()
-        self._enable(working=False)
+        self._stop.clear()
+        super()._guarded(work)
         with telling(self.status):
             if self.watch.look():
                 self.watch.follow()
@@ -249,8 +229,8 @@ class BackfillPanel:
                 nothing = f"Nothing left to undo for {target if ':' in target else 'this run'}."
                 self.undo_preview.value = muted(f"{thousands(count, 'changes')} to put back." if count else nothing)
 
-    def _enable(self, *, working: bool) -> None:
-        self._working = working
+    def _enable(self) -> None:
+        working = self._working
         self.plan.disabled = self.retry.disabled = working
         self.watch.show_continue()
         self._show_apply()

@@ -1,9 +1,11 @@
-"""Shared parts of the panels: headings, colors, tables, and errors as one sentence."""
+"""Shared parts of the panels: the base of all panels, headings, colors, tables, and errors as one sentence."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ipywidgets as widgets
@@ -82,3 +84,51 @@ def telling(status: widgets.HTML) -> Iterator[None]:
         status.value = failure(str(error))
     except Exception as error:
         status.value = failure(f"The kit failed with {type(error).__name__}; this is a bug in the kit.")
+
+
+class Panel(ABC):
+    """The base of every panel: shows ``box``, runs what a button starts in a thread, and shows errors in ``status``.
+
+    The work runs beside the kernel's own thread, so that other cells and buttons stay usable.
+    """
+
+    box: widgets.VBox
+
+    def __init__(self) -> None:
+        self.status = widgets.HTML()
+        self._thread: threading.Thread | None = None
+        self._working = False
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.box)  # type: ignore[no-untyped-call]
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait for the work that a button started; for scripts and tests."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def close(self) -> None:
+        """Remove the panel."""
+        self.box.close()
+
+    @abstractmethod
+    def _enable(self) -> None:
+        """Enable the buttons that may be pressed now; called when work begins and when it ends."""
+
+    def _start(self, work: Callable[[], None]) -> None:
+        """Run the work of a button in a thread, unless the panel is already working."""
+        if self._working:
+            return  # pressed twice, before the browser disabled the button
+        self._working = True
+        self._enable()
+        self._thread = threading.Thread(target=self._guarded, args=(work,), daemon=True, name="smartcar-ops panel")
+        self._thread.start()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        with telling(self.status):
+            work()
+        self._working = False
+        with telling(self.status):
+            self._enable()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import threading
 
 import ipywidgets as widgets
 
 from smartcar_ops.compare.compare import Compare
 from smartcar_ops.compare.vehicles import LinkedVehicle
-from smartcar_ops.display.widgets import WIDE, heading, indented, muted, telling
+from smartcar_ops.display.widgets import WIDE, Panel, heading, indented, muted, telling
 from smartcar_ops.session import Session, acting
 from smartcar_ops.text import thousands
 
@@ -17,16 +16,15 @@ SHOWN = 200
 """Vehicles listed at once; the filter reaches the others."""
 
 
-class VehiclePanel:
+class VehiclePanel(Panel):
     """A filter, a list of the linked vehicles and a Look button; a look runs in a thread, so the kernel stays free."""
 
     def __init__(self, session: Session, compare: Compare) -> None:
+        super().__init__()
         self._session, self._compare = session, compare
         vehicles = compare.vehicles_to_look_at()
         self._vehicles = sorted(vehicles, key=lambda vehicle: (vehicle.token is None, *vehicle.stratum))
         self._matching: list[LinkedVehicle] = []
-        self._thread: threading.Thread | None = None
-        self._working = False
         self.filter = widgets.Text(
             description="Filter",
             placeholder="Smartcar id, your id, make or powertrain",
@@ -41,28 +39,13 @@ class VehiclePanel:
             button_style="primary",
             tooltip="Reads this vehicle on V2 and V3; writes nothing",
         )
-        self.status = widgets.HTML()
         self.shown = widgets.HTML()
         self.box = self._laid_out()
         self.filter.observe(lambda _: self._list(), "value")
-        self.which.observe(lambda _: self._chosen(), "value")
+        self.which.observe(lambda _: self._enable(), "value")
         self.look.on_click(lambda _: self._press())
         with telling(self.status):
             self._list()
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        display(self.box)  # type: ignore[no-untyped-call]
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Wait for the look that the button started; for scripts and tests."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-
-    def close(self) -> None:
-        """Close the panel."""
-        self.box.close()
 
     @property
     def vehicle(self) -> LinkedVehicle | None:
@@ -88,9 +71,9 @@ class VehiclePanel:
         self.which.value = keys.index(before.key) if before and before.key in keys else 0 if keys else None
         more = f"; the first {SHOWN} are listed" if len(matching) > SHOWN else ""
         self.listed.value = muted(f"{len(matching):,} of {thousands(len(self._vehicles), 'vehicles')}{more}.")
-        self._chosen()
+        self._enable()
 
-    def _chosen(self) -> None:
+    def _enable(self) -> None:
         vehicle = self.vehicle
         self.look.disabled = vehicle is None or self._working
         self.cost.value = "" if vehicle is None else muted(self._compare.price(vehicle))
@@ -98,22 +81,12 @@ class VehiclePanel:
     # --- looking -----------------------------------------------------------------------------------------
 
     def _press(self) -> None:
-        vehicle = self.vehicle
-        if vehicle is None or self._working:
-            return  # pressed twice, before the browser disabled the button
-        self._working = self.look.disabled = True
-        self.status.value, self.shown.value = f"Reading {html.escape(_label(vehicle))}…", ""
-        self._thread = threading.Thread(target=self._guarded, args=(vehicle,), daemon=True, name="smartcar-ops look")
-        self._thread.start()
-
-    def _guarded(self, vehicle: LinkedVehicle) -> None:
-        with telling(self.status):
-            self._do_look(vehicle)
-        self._working = False
-        self._chosen()
+        if (vehicle := self.vehicle) is not None:
+            self._start(lambda: self._do_look(vehicle))
 
     def _do_look(self, vehicle: LinkedVehicle) -> None:
         """Run the comparison that papermill runs with this ``vehicle_id``."""
+        self.status.value, self.shown.value = f"Reading {html.escape(_label(vehicle))}…", ""
         with acting(self._session.notebook, self._session.settings) as session:
             comparison = self._compare.looking_at(vehicle.vehicle_id, session)
             verdict = comparison.read().verdict
