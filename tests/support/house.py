@@ -106,7 +106,8 @@ class House:
 
     def ask(self, sources: Iterable[str] = AUTO, *, accept_list: bool = False) -> SourceReport:
         """Asks the sources, side by side, without a budget."""
-        with ThreadPoolExecutor(8) as executor:
+        # Server and clients share one interpreter: more threads only get in each other's way.
+        with ThreadPoolExecutor(2) as executor:
             return self.linker().ask(tuple(sources), executor, accept_list=accept_list)
 
     def audit(self) -> AuditResult:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,22 @@ class ModelDesk(Desk):
         with self.company.engine.begin() as connection:
             connection.execute(sa.text(statement), values)
 
+    @cached_property
+    def _reader(self) -> Any:
+        """A connection of the driver's own for what is read after every step: thousands of times a sequence."""
+        self._pooled = self.company.engine.raw_connection()
+        driver: Any = self._pooled.driver_connection
+        kind = self.company.engine.dialect.name
+        if kind == "postgresql":
+            driver.autocommit = True
+        elif kind != "sqlite":  # there, every connection of the kit is so
+            driver.autocommit(True)
+        return driver
+
     def _read(self, query: str) -> list[tuple[Any, ...]]:
-        with self.company.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(sa.text(query))]
+        cursor = self._reader.cursor()
+        cursor.execute(query)
+        return [tuple(row) for row in cursor.fetchall()]
 
     def values(self) -> dict[Place, str | None]:
         """Every Smartcar id that the company's tables hold."""
