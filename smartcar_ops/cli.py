@@ -186,7 +186,11 @@ def run(
 @cli.command()
 @click.argument("user", required=False)
 @click.argument("smartcar_user_id", metavar="[ID]", required=False)
-@click.option("--file", metavar="F", help="The audit's decisions.csv or decisions.xlsx, with your choices and reasons.")
+@click.option(
+    "--file",
+    metavar="F",
+    help="The audit's decisions.csv or decisions.xlsx, with your choices and reasons; 'latest' is the last audit's.",
+)
 @click.option("--by", "name", required=True, metavar="NAME", help="Who decides.")
 @click.option("--reason", metavar="TEXT", help="The reason for the decision.")
 @click.pass_context
@@ -226,11 +230,12 @@ def decide(
 def _decide_file(file: str, name: str) -> int:
     """Record the decisions in a file, print what became of them, and return the exit code."""
     from datetime import UTC, datetime
-    from pathlib import Path
 
     from smartcar_ops.backfill import decision_file, decisions
+    from smartcar_ops.settings import startup
 
-    read = decision_file.read(Path(file).expanduser())  # before anything connects
+    path = decision_file.find(file, startup.settle().reports)
+    read = decision_file.read(path)  # before anything connects
     chosen, company, ledger = _opened()
     click.echo(f"Acting on {chosen.where}.")
     outcome = decisions.decide_file(company, ledger, read, by=name, now=datetime.now(UTC))

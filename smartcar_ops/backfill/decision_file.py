@@ -12,7 +12,10 @@ from smartcar_ops.backfill.decisions import MAX_CHARACTERS, problem_with_id
 from smartcar_ops.errors import ParameterError
 from smartcar_ops.smartcar.ids import smartcar_id
 from smartcar_ops.storage.cells import unprotected_id
+from smartcar_ops.storage.run_folder import latest
 from smartcar_ops.storage.sheet_file import SheetRow, problem, read_sheet
+
+AUDIT, LATEST = "20_audit_user_ids", "latest"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,20 @@ class DecisionFile:
     def refusal(self, decision: SheetDecision, words: str, column: str = "user_id") -> ParameterError:
         """Return the error for a decision that can't be recorded."""
         return problem(self.path, words, decision.line, column)
+
+
+def find(given: str, reports: Path) -> Path:
+    """Return the path of a sheet, given that path or ``latest``: the sheet of the latest audit.
+
+    Of its two files, that is the one that was changed last. ParameterError if no audit has left one.
+    """
+    if given != LATEST:
+        return Path(given).expanduser()
+    folder = latest(reports, AUDIT)
+    sheets = sorted(folder.glob(f"{NAME}.*"), key=lambda path: path.stat().st_mtime) if folder else []
+    if not sheets:
+        raise ParameterError(f"decide: {reports} has no sheet of an audit; run {AUDIT} first, or name a file.")
+    return sheets[-1]
 
 
 def read(path: Path) -> DecisionFile:

@@ -13,7 +13,7 @@ AUDIT = "smartcar-ops run 20"
 COMPARE = "smartcar-ops run 10"
 PLAN = "smartcar-ops run 30"
 APPLY = "smartcar-ops run 30 -p apply True -p plan latest"
-DECIDE = "smartcar-ops decide --file decisions.csv --by NAME"
+DECIDE = "smartcar-ops decide --file latest --by NAME"
 
 BY_BUCKET = {
     "ready": ("users", "{count} ready to be backfilled: plan, then apply", (PLAN, APPLY)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from smartcar_ops.backfill.decisions import FileOutcome
 from smartcar_ops.database.ledger import tables as t
 from smartcar_ops.database.ledger.runs import Runs
 from smartcar_ops.errors import ParameterError, SmartcarOpsError
-from smartcar_ops.session import Session
+from smartcar_ops.session import Session, acting
 from tests.conftest import DATABASES
 from tests.support.house import House
 
@@ -360,6 +361,24 @@ def test_the_command_records_a_file(asked: House, tmp_path: Path, command: Calla
     assert "0 decisions by Grace recorded. 2 decisions left out; audit again for a sheet" in printed
     assert 0 == command(f"{rows[0]['user_id']} none --by Ada --reason 'was wrong'")[0]
     assert None is asked.ledger.choices()[rows[0]["user_id"]]["smartcar_user_id"]
+
+
+def test_the_latest_audits_sheet_is_found(
+    asked: House, monkeypatch: pytest.MonkeyPatch, command: Callable[[str], tuple[int, str]]
+) -> None:
+    """By the word that the progress report prints, from any folder; of two files, the one that was saved last."""
+    monkeypatch.chdir("/")
+    code, printed = command("--file latest --by Ada")
+    assert (5, True) == (code, "has no sheet of an audit; run 20_audit_user_ids first" in printed)
+    with acting("20_audit_user_ids", asked.settings) as session:
+        audit = Audit(session, confirm=False)
+        audit.finish()
+    rows = sheet_of(asked, session.folder)
+    (session.folder / "decisions.xlsx").write_text("an older one")
+    os.utime(session.folder / "decisions.xlsx", (0, 0))
+    save(session.folder / "decisions.csv", [filled(rows[0]), *rows[1:]])
+    code, printed = command("--file latest --by Ada")
+    assert (0, True) == (code, "1 decision by Ada recorded." in printed)
 
 
 @pytest.mark.parametrize(
