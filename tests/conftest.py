@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from smartcar_ops.settings import file_modes, home
 from tests.support.house import House
+from tests.support.plain_workspaces import Desk
 from tests.support.statements import share
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
@@ -200,6 +201,30 @@ def make_house(tmp_path: Path, make_database: Callable[[str], str]) -> Iterator[
 def house(make_house: Callable[..., House]) -> House:
     """A company of 60 users on SQLite, expanded, its Connect callbacks played."""
     return make_house().expand().play_callbacks()
+
+
+@pytest.fixture(scope="module")
+def rules_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a module's databases for the rules, and their ledger files, are."""
+    return tmp_path_factory.mktemp("rules")
+
+
+@pytest.fixture(scope="module")
+def sqlite_desk(rules_folder: Path) -> Desk:
+    """An expanded SQLite database that is filled anew for every example."""
+    return Desk(f"sqlite:///{rules_folder}/rules.sqlite", rules_folder)
+
+
+@pytest.fixture(scope="module")
+def file_desk(rules_folder: Path) -> Desk:
+    """The same before expand, the ledger in a file."""
+    return Desk(f"sqlite:///{rules_folder}/before.sqlite", rules_folder, expanded=False)
+
+
+@pytest.fixture
+def server_desk(request: pytest.FixtureRequest, make_database: Callable[[str], str], tmp_path: Path) -> Desk:
+    """The same on a server's database."""
+    return Desk(make_database(request.param), tmp_path)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,30 +37,6 @@ LINKED_BY_OTHERS = PlainCompany(
     tokens_asked={"11", "12"},
 )
 """The only connection whose VIN nobody asked for is linked to somebody else's car."""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the module's databases and ledger files are."""
-    return tmp_path_factory.mktemp("stories")
-
-
-@pytest.fixture(scope="module")
-def sqlite_desk(folder: Path) -> Desk:
-    """An expanded SQLite database."""
-    return Desk(f"sqlite:///{folder}/stories.sqlite", folder)
-
-
-@pytest.fixture(scope="module")
-def file_desk(folder: Path) -> Desk:
-    """A SQLite database before expand, the ledger in a file."""
-    return Desk(f"sqlite:///{folder}/before.sqlite", folder, expanded=False)
-
-
-@pytest.fixture
-def server_desk(request: pytest.FixtureRequest, make_database: Callable[[str], str], tmp_path: Path) -> Desk:
-    """An expanded database of a server."""
-    return Desk(make_database(request.param), tmp_path)
 
 
 def agree(desk: Desk, plain: PlainCompany, others: list[PlainCompany]) -> None:
