@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from smartcar_ops.database.tables import Company
     from smartcar_ops.settings.environment import Settings
 
-KERNELS = "smartcar_ops.reports.kernels.OwnInterpreter"
-"""The class that lists the kernels for JupyterLab."""
-
 QUIET = ("warning", "error")
 """Log levels at which ``run`` does not print its steps, if given explicitly."""
 
@@ -359,15 +356,32 @@ def _request(register: Runs, run_id: str, command: str, chosen: Settings) -> Non
     click.echo(f"Asked {run_id} to {command}, which takes effect between two batches. {acts.obeys(run, command)}")
 
 
-@cli.command()
-@click.argument("arguments", nargs=-1)
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.option("--no-browser", is_flag=True, help="Don't open a browser; print the address only.")
+@click.option("--port", type=int, metavar="N", help="The port to serve on. Default: 8888 or the next free one.")
+@click.option("--ip", metavar="ADDRESS", help="The address to listen on. Default: only this machine.")
+@click.argument("others", nargs=-1, metavar="[ANY OPTION OF JUPYTERLAB]")
 @click.pass_context
-def lab(context: click.Context, arguments: tuple[str, ...]) -> None:
-    """Open the notebooks in JupyterLab. Their kernel is the Python that runs this command."""
+def lab(context: click.Context, no_browser: bool, port: int | None, ip: str | None, others: tuple[str, ...]) -> None:
+    """Open the notebooks in JupyterLab, at 00_start_here.
+
+    Their kernel is the Python that runs this command. The kit's notebooks are saved without outputs, so that no id
+    lands in a commit. With nothing configured, it starts the sandbox.
+    """
+    from smartcar_ops.reports import lab_command
+    from smartcar_ops.settings import startup
     from smartcar_ops.settings.home import home
 
-    own = f"--ServerApp.kernel_spec_manager_class={KERNELS}"
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={home()}", own, *arguments]
+    try:
+        click.echo(f"Acting on {startup.settle().where}.")
+    except SmartcarOpsError as error:  # JupyterLab is where it can be looked into
+        click.echo(str(error), err=True)
+    if lab_command.is_root():
+        click.echo(lab_command.AS_ROOT)
+    given = {"--ServerApp.port": port, "--ServerApp.ip": ip}
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    command = lab_command.command(home(), [*options, *(["--no-browser"] if no_browser else []), *others])
+    sys.stdout.flush()  # this process is replaced
     if os.name == "posix":
         os.execv(sys.executable, command)  # so that Ctrl-C goes to JupyterLab itself
     context.exit(subprocess.call(command))
