@@ -9,13 +9,14 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from smartcar_ops.backfill import runner
+from smartcar_ops.backfill import questions, runner
 from smartcar_ops.backfill.backfill import Backfill, plan_of
 from smartcar_ops.backfill.conflict_panel import ConflictQueue
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.run_panel import RunWatch
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
+from smartcar_ops.display.confirm_panel import Confirmation, Question
 from smartcar_ops.display.widgets import WIDE, Panel, heading, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, StoppedError
 from smartcar_ops.session import Session, acting
@@ -65,6 +66,7 @@ class BackfillPanel(Panel):
             tooltip="Put back the old values; rows changed since then are skipped",
         )
         self.undo_preview = widgets.HTML()
+        self.confirmation = Confirmation(session.where, types=not session.settings.sandbox)
         self.queue = ConflictQueue(session)
         self.watch = RunWatch(
             session,
@@ -80,10 +82,10 @@ class BackfillPanel(Panel):
         self.box = self._layout()
         for button, work in (
             (self.plan, self._do_plan),
-            (self.apply, self._do_apply),
-            (self.undo, self._do_undo),
-            (self.go_on, self._do_continue),
-            (self.retry, self._do_continue),
+            (self.apply, self._ask_apply),
+            (self.undo, self._ask_undo),
+            (self.go_on, lambda: self._ask_continue("Continue")),
+            (self.retry, lambda: self._ask_continue("Retry")),
         ):
             button.on_click(lambda _, work=work: self._start(work))
         self.stop.on_click(lambda _: self._do_stop())
@@ -103,7 +105,11 @@ class BackfillPanel(Panel):
         part = widgets.Layout(border_top="1px solid var(--jp-border-color2, #ccc)", padding="0 0 8px 0")
         plan = [self.sources, indented(widgets.HBox([self.plan, self.stop]), self.asking, self.table)]
         run = [
-            indented(widgets.HBox([self.apply, self.pause, self.resume, self.cancel, self.go_on]), self.watch.box),
+            indented(
+                widgets.HBox([self.apply, self.pause, self.resume, self.cancel, self.go_on]),
+                self.confirmation.box,
+                self.watch.box,
+            ),
             widgets.HBox([self.target, self.undo]),
             indented(self.undo_preview),
         ]
@@ -136,15 +142,51 @@ class BackfillPanel(Panel):
         if not planned.complete:
             self.status.value += " Some questions have no answer yet; press Plan again to continue."
 
+    def _ask_apply(self) -> None:
+        self._ask("Apply", self._question_of_apply, self._do_apply)
+
+    def _question_of_apply(self) -> Question:
+        plan = self._planned.plan
+        if plan is None:
+            raise PlanError("plan: there is none; press Plan first.")
+        return questions.to_apply(self._session, plan, "Apply")
+
     def _do_apply(self) -> None:
         self._applied = self._planned.plan
         self._execute("Applying", plan=self._applied or "")
 
-    def _do_undo(self) -> None:
-        self._execute("Putting back", undo=self.target.value.strip())
+    def _ask_undo(self) -> None:
+        """Ask before the target is undone; say so if nothing of it is left."""
+        target = self.target.value.strip()
+        if not questions.to_undo(self._session, target, "Undo").number:
+            self.status.value = html.escape(questions.nothing_left(target))
+            return
+        self._ask(
+            "Undo",
+            lambda: questions.to_undo(self._session, self.target.value.strip(), "Undo"),
+            lambda: self._execute("Putting back", undo=target),
+        )
 
-    def _do_continue(self) -> None:
-        """Run the same act again for the rows that are left: an apply with its own plan, an undo with its target."""
+    def _ask(self, button: str, question_of: Callable[[], Question], do: Callable[[], None]) -> None:
+        """Ask before ``do`` writes; once confirmed, it is done only if the question would still be the same."""
+
+        def confirmed(asked: Question) -> None:
+            now = question_of()
+            if now == asked:
+                do()
+            else:
+                self.status.value = html.escape(questions.changed(asked, now, button))
+
+        self.status.value = "Nothing is written before you confirm."
+        self.confirmation.ask(
+            question_of(), lambda asked: self._start(lambda: confirmed(asked)), otherwise=self._cancelled
+        )
+
+    def _cancelled(self) -> None:
+        self.status.value = "Nothing was written."
+
+    def _ask_continue(self, button: str) -> None:
+        """Ask before the same act runs again for the rows left: an apply of its own plan, an undo of its target."""
         seen = self.watch.run
         self.watch.look()
         run = self.watch.run
@@ -153,9 +195,19 @@ class BackfillPanel(Panel):
         if seen is None or run.run_id != seen.run_id:
             self.status.value = html.escape(f"Run {run.run_id} has started in the meantime; nothing was done.")
         elif run.act == Act.UNDO:
-            self._execute("Putting back", undo=run.plan or "")
+            target = run.plan or ""
+            self._ask(
+                button,
+                lambda: questions.to_undo(self._session, target, button),
+                lambda: self._execute("Putting back", undo=target),
+            )
         else:
-            self._execute("Applying", plan=self._plan_of(run))
+            plan = self._plan_of(run)
+            self._ask(
+                button,
+                lambda: questions.to_apply(self._session, plan, button),
+                lambda: self._execute("Applying", plan=plan),
+            )
 
     def _execute(self, doing: str, **given: Any) -> None:
         """Do what papermill does with ``apply=True`` and the same parameters, as a new run."""
@@ -226,12 +278,13 @@ class BackfillPanel(Panel):
         with telling(self.undo_preview):
             if target and not (self.watch.run and self.watch.run.is_running):
                 count, _ = runner.undo_preview(self._session.ledger, target, 0)
-                nothing = f"Nothing left to undo for {target if ':' in target else 'this run'}."
-                self.undo_preview.value = muted(f"{thousands(count, 'changes')} to put back." if count else nothing)
+                left = f"{thousands(count, 'changes')} to put back." if count else questions.nothing_left(target)
+                self.undo_preview.value = muted(left)
 
     def _enable(self) -> None:
         working = self._working
         self.plan.disabled = self.retry.disabled = working
+        self.confirmation.enable(busy=working)
         self.watch.show_continue()
         self._show_apply()
         self.undo.disabled = working or not self.target.value.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -30,6 +31,8 @@ from tests.support.processes import Act
 NOTEBOOK = "30_backfill_user_ids"
 COMPARE = "10_compare_v2_v3"
 MINUTE = 60_000
+WRITES = ("apply", "undo", "go_on", "retry")
+"""Buttons that ask before they write."""
 
 
 @pytest.fixture
@@ -54,11 +57,21 @@ def stored_ids(house: House) -> dict[str, str]:
     return {user: rows[user] for user in ready}
 
 
-def press(panel: BackfillPanel, name: str) -> None:
-    """Presses a button and waits for the work it started."""
-    button = getattr(panel, name)
+def begin(panel: BackfillPanel, name: str) -> None:
+    """Presses a button and confirms what it asks, if it asks; the work goes on."""
+    button, form = getattr(panel, name), panel.confirmation
     assert not button.disabled
     button.click()
+    if name in WRITES:
+        panel.wait(60)
+    if form.question is not None:
+        form.typed.value = str(form.question.number)
+        form.confirm.click()
+
+
+def press(panel: BackfillPanel, name: str) -> None:
+    """Presses a button, confirms what it asks, and waits for the work that it started."""
+    begin(panel, name)
     panel.wait(60)
 
 
@@ -136,7 +149,7 @@ def test_a_failure_is_one_sentence_in_the_panel(house: House, session: Session) 
 def test_a_run_is_paused_and_resumed(house: House, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Paused, a run stands between two batches, however long; resumed, it does exactly the rest."""
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=1).prepare()), Gate(monkeypatch, 3)
-    panel.apply.click()
+    begin(panel, "apply")
     assert panel.plan.disabled and panel.apply.disabled and panel.undo.disabled
     paused(panel, gate)
     until(lambda: "3 of" in panel.watch.line.value)
@@ -156,7 +169,7 @@ def test_a_paused_run_is_cancelled_and_apply_goes_on(
 ) -> None:
     """Cancelled, a run leaves whole batches; Apply then does the rest of the same plan."""
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2).prepare()), Gate(monkeypatch, 2)
-    panel.apply.click()
+    begin(panel, "apply")
     paused(panel, gate)
     panel.cancel.click()
     panel.wait(60)
@@ -327,7 +340,7 @@ def test_a_plan_applied_in_the_panel_is_kept_while_it_is_open(
 ) -> None:
     """Cancelled, its plan is still at hand for a panel in another kernel; done, the copy is taken away."""
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2).prepare()), Gate(monkeypatch, 2)
-    panel.apply.click()
+    begin(panel, "apply")
     paused(panel, gate)
     assert "Pausing the apply: the current batch is written first." in panel.status.value
     panel.cancel.click()
@@ -362,7 +375,7 @@ def test_an_undo_is_paused_and_cancelled_in_its_own_words(
     """Pause, Resume and Cancel of an undo speak of putting back; Continue then puts back the rest."""
     before, _ = company_rows(house), applied(house, "run")
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2)), Gate(monkeypatch, 2)
-    panel.undo.click()
+    begin(panel, "undo")
     paused(panel, gate)
     assert "Pausing the undo: the current batch is put back first." in panel.status.value
     until(lambda: "4 put back" in panel.watch.line.value)
@@ -544,6 +557,13 @@ class Walk:
         """Presses a button as soon as it may be pressed."""
         self.panel.locator(f"button:has-text('{name}'):not([disabled])").click(timeout=MINUTE)
 
+    def confirm(self) -> None:
+        """Types the number that the form asks for, and confirms."""
+        label = self.panel.get_by_text(re.compile(r"^Type \d+ to confirm$"))
+        label.wait_for(timeout=MINUTE)
+        self.fill(label.inner_text(), label.inner_text().split()[1])
+        self.press("Confirm")
+
     def fill(self, label: str, text: str) -> None:
         """Types into a field."""
         self.panel.locator(f".widget-text:has(.widget-label:text-is('{label}')) input").first.fill(text)
@@ -596,6 +616,7 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         walk.panel.get_by_text("Plan again to set it.").wait_for(state="hidden", timeout=MINUTE)
 
         walk.press("Apply")
+        walk.confirm()
         walk.press("Pause")
         walk.panel.locator("span:text-is('paused')").wait_for(timeout=MINUTE)
         (run,) = Runs(crowd.ledger).all("apply")
@@ -619,6 +640,7 @@ def test_an_operator_walks_the_panel_in_jupyterlab(crowd: House, lab: Callable[[
         walk.panel.locator("input").last.press("Tab")
         walk.sees("1 change to put back")
         walk.press("Undo")
+        walk.confirm()
         walk.sees("1 row put back, 0 skipped, 0 failed.")
         look_at_a_vehicle(chromium.new_page(viewport={"width": 1400, "height": 1500}), lab(COMPARE))
     assert [(first["table_name"], first["row_id"])] == list(changed_rows(crowd, after))

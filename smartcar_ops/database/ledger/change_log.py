@@ -191,6 +191,14 @@ def done_by_plan(ledger: Ledger, plan: str) -> Written:
     return query.where(of.run_id.in_(runs), of.outcome == "written", of.undone_by.is_(None))
 
 
+def tally(ledger: Ledger, changes: Query) -> dict[str, int]:
+    """Return how many rows of ``users`` and ``vehicles`` a query for changes names, each row of a plan once."""
+    of = changes.subquery().c
+    query = sa.select(of.table_name, sa.func.count(of.place.distinct())).group_by(of.table_name)
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return {table: int(rows) for table, rows in connection.execute(query)}
+
+
 def mark_undone(ledger: Ledger, held: Held, undo: str, target: str, *before_that: str) -> None:
     """Record that an undo has put back the changes of the run ``target``; calling it again changes nothing.
 
