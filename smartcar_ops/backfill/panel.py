@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,8 +19,8 @@ from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
 from smartcar_ops.display.confirm_panel import Confirmation, Question
 from smartcar_ops.display.widgets import WIDE, Panel, heading, indented, muted, table, telling
-from smartcar_ops.errors import PlanError, StoppedError
-from smartcar_ops.session import Session, acting
+from smartcar_ops.errors import PlanError, SmartcarOpsError, StoppedError
+from smartcar_ops.session import Session, acting, run_folder
 from smartcar_ops.text import thousands
 
 
@@ -95,6 +96,11 @@ class BackfillPanel(Panel):
             self._enable()
             if self.watch.look():
                 self.watch.follow()
+
+    def _displayed(self) -> None:
+        """Keep up with runs that start elsewhere; on a page that ``smartcar-ops run`` makes, nobody is looking."""
+        if run_folder() is None:
+            self.watch.open()
 
     def close(self) -> None:
         """Remove the panel; a running run continues."""
@@ -218,6 +224,8 @@ class BackfillPanel(Panel):
             self.watch.follow()
             backfill.execute()
             backfill.finish()
+        with suppress(SmartcarOpsError):
+            self.watch.look()  # so that no refresh that began during the run replaces the verdict
         has_written = backfill.applied and backfill.applied.count("written")
         how = "Undo with" if backfill.plan else "Undo this undo with"
         self.status.value = html.escape(backfill.verdict) + (f" {how} undo={run_id}." if has_written else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
+import time
 from collections.abc import Callable
 
 import ipywidgets as widgets
@@ -11,19 +12,18 @@ import pandas as pd
 
 from smartcar_ops.database.ledger import acts, change_log
 from smartcar_ops.database.ledger.runs import Run, RunStatus, pace
-from smartcar_ops.display.widgets import AMBER, BLUE, GREEN, GREY, RED, failure, lasting, muted, pill, table
+from smartcar_ops.display.widgets import AMBER, BLUE, GREEN, GREY, RED, Poller, failure, lasting, muted, pill, table
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.session import Session
 from smartcar_ops.text import thousands
 
-REFRESH_SECONDS = 0.5
-RETRY_SECONDS = 5.0
-"""Seconds until the next refresh after one that failed."""
+LIFE_SECONDS = 2.0
+"""How often a panel checks whether the process of a running run that does not move is still alive."""
 
 MAX_FAILED_ROWS = 20
 """Failed rows that are shown."""
 
-COLOURS = {"running": BLUE, "paused": AMBER, "cancelling": AMBER, "done": GREEN, "cancelled": GREY}
+COLOURS = {"running": BLUE, "pausing": AMBER, "paused": AMBER, "cancelling": AMBER, "done": GREEN, "cancelled": GREY}
 REQUESTS = ("pause", "resume", "cancel")
 
 
@@ -31,7 +31,7 @@ class RunWatch:
     """Shows the newest run that writes, whoever started it, and requests that it pause, resume or cancel.
 
     ``busy`` returns whether the panel itself is at work, ``closed`` whether the panel is gone. `follow` refreshes
-    until the run has ended and the panel is not busy, or until the panel is closed.
+    until the run has ended and the panel is not busy, `open` until the panel is closed.
     """
 
     def __init__(
@@ -45,12 +45,13 @@ class RunWatch:
         on_over: Callable[[Run], None],
     ) -> None:
         self._session, self._status = session, status
-        self._busy, self._closed, self._on_new, self._on_over = busy, closed, on_new, on_over
+        self._busy, self._on_new, self._on_over = busy, on_new, on_over
         self.run: Run | None = None
         self._failed: tuple[str, int] = ("", 0)
-        self._looking, self._starting = threading.RLock(), threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
+        self._looking = threading.RLock()
+        self._pulse: tuple[object, ...] | None = None
+        self._looked = 0.0
+        self._poller = Poller(self._poll, is_closed=closed)
         button = {"disabled": True}
         self.pause = widgets.Button(
             description="Pause", icon="pause", tooltip="Pause after the current batch", **button
@@ -79,7 +80,7 @@ class RunWatch:
         self.failed = widgets.VBox([self.failures, self.retry], layout=widgets.Layout(display="none"))
         for request in REQUESTS:
             getattr(self, request).on_click(lambda _, request=request: self._request(request))
-        self.box = widgets.VBox([self.bar, self.line, self.failed])
+        self.box = widgets.VBox([self.bar, self.line, self._poller.problem, self.failed])
 
     def look(self) -> bool:
         """Show the run as it is now; return False if none is running."""
@@ -93,39 +94,38 @@ class RunWatch:
                 self._on_new(run)
             elif before.is_running and not is_running:
                 self._on_over(run)
+            elif is_running and acts.state(before) != acts.state(run):
+                self._status.value = html.escape(acts.stands(run))
             return is_running
 
     def follow(self) -> None:
         """Refresh every half second in a thread of its own, until the run has ended."""
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._follow, daemon=True, name="smartcar-ops watch")
-                self._thread.start()
+        self._poller.start()
+
+    def open(self) -> None:
+        """Refresh until the panel is closed, so that it shows runs that start elsewhere."""
+        self._poller.open()
 
     @property
     def following(self) -> bool:
         """Whether the refreshing thread is alive."""
-        return self._thread is not None
+        return self._poller.is_alive
 
     def close(self) -> None:
         """Stop refreshing; the run continues."""
-        self._ended.set()
+        self._poller.close()
 
-    def _follow(self) -> None:
-        while True:
-            is_running, wait = True, REFRESH_SECONDS
-            try:
-                is_running = self.look()
-            except SmartcarOpsError as error:
-                self.line.value, wait = failure(str(error)), RETRY_SECONDS
-            except Exception as error:
-                self.line.value = failure(f"The kit failed with {type(error).__name__}.")
-                is_running = False
-            with self._starting:
-                if self._ended.is_set() or self._closed() or not (is_running or self._busy()):
-                    self._thread = None
-                    return
-            self._ended.wait(wait)
+    def _poll(self) -> bool:
+        """Show the run again if anything about it changed; return whether a run or the panel is at work."""
+        run = self.run
+        is_running = run is not None and run.is_running
+        before, self._pulse = self._pulse, None  # if this poll fails, the next one shows everything again
+        pulse = self._session.runs.pulse()
+        is_due = is_running and time.monotonic() - self._looked >= LIFE_SECONDS
+        if pulse != before or is_due:
+            is_running, self._looked = self.look(), time.monotonic()
+        self._pulse = pulse
+        return is_running or self._busy()
 
     def _request(self, request: str) -> None:
         run = self.run

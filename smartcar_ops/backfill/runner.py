@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -32,7 +33,7 @@ from smartcar_ops.database.evidence.readiness import UNREADY, Readiness
 from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.ledger import Ledger
 from smartcar_ops.database.ledger.locks import WRITER, Held, lock
-from smartcar_ops.database.ledger.runs import Act, Run, Runs, RunStatus
+from smartcar_ops.database.ledger.runs import PAUSE, PAUSED, Act, Run, Runs, RunStatus
 from smartcar_ops.database.sql_types import Condition
 from smartcar_ops.database.staging import SCHEMA, RowRange, Stage
 from smartcar_ops.database.tables import Company
@@ -336,7 +337,11 @@ class BackfillRun:
         milestones = Milestones(log, f"{self._name}: rows")
         with ThreadPoolExecutor(thread_name_prefix="writer") as executor:
             while True:
-                while may_continue and (found := queue.next_batch(number)) and (may_continue := self._may_continue()):
+                while (
+                    may_continue
+                    and (found := queue.next_batch(number))
+                    and (may_continue := self._may_continue(running))
+                ):
                     sizer, section, batch = found
                     running[executor.submit(self._timed, section, batch)] = sizer
                     number += 1
@@ -367,14 +372,19 @@ class BackfillRun:
         log.info("batch %d: %s.%s, %s in %.2f s", batch.number, section.table, section.column, outcome, seconds)
         return counts, seconds
 
-    def _may_continue(self) -> bool:
-        """Wait while the run is paused; return False if it was cancelled, or must stop."""
+    def _may_continue(self, batches: Collection[Future[Any]]) -> bool:
+        """Wait while the run is paused; return False if it was cancelled, or must stop.
+
+        The run is recorded as paused once the batches in progress are done.
+        """
         self._held.check()
         paused = False
-        while (request := self._runs.requested(self._run_id)) == "pause":
+        while (request := self._runs.requested(self._run_id)) in (PAUSE, PAUSED):
             if not paused:
                 log.info("%s: paused on request", self._name)
             paused = True
+            if request == PAUSE and all(batch.done() for batch in batches):
+                self._runs.answer_pause(self._run_id)
             time.sleep(POLL_SECONDS)
             self._held.check()
         if paused or request == "cancel":

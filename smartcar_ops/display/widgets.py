@@ -15,6 +15,9 @@ from smartcar_ops.errors import SmartcarOpsError
 
 RED, GREEN, BLUE, AMBER, GREY = "#b3261e", "#137333", "#0b57d0", "#8f5b00", "#5f6368"
 
+ACTIVE_SECONDS, IDLE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 1.0, 30.0
+"""Seconds between two looks of a `Poller`: while something goes on, while nothing does, and at most after errors."""
+
 WIDE = "640px"
 INDENT = "90px"
 """The width of the field labels; widgets without a label are indented by it."""
@@ -86,6 +89,67 @@ def telling(status: widgets.HTML) -> Iterator[None]:
         status.value = failure(f"The kit failed with {type(error).__name__}; this is a bug in the kit.")
 
 
+class Poller:
+    """Looks at something in a daemon thread: every second while the panel is open, faster while something goes on.
+
+    ``look`` returns whether something goes on. An error is shown once in ``problem``, and the pauses grow until a look
+    succeeds again. The thread ends when the panel is closed (``is_closed``), and, if the panel was never displayed,
+    when nothing goes on.
+    """
+
+    def __init__(self, look: Callable[[], bool], *, is_closed: Callable[[], bool]) -> None:
+        self._look, self._is_closed = look, is_closed
+        self.problem = widgets.HTML()
+        self._starting, self._ended = threading.Lock(), threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_open, self._failures = False, 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is looking."""
+        return self._thread is not None
+
+    def open(self) -> None:
+        """Look until the panel is closed, whether something goes on or not."""
+        self._is_open = True
+        self.start()
+
+    def start(self) -> None:
+        """Look in a thread, unless it is already looking."""
+        with self._starting:
+            if self._thread is None and not self._ended.is_set():
+                self._thread = threading.Thread(target=self._follow, daemon=True, name="smartcar-ops watch")
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+
+    def look(self) -> tuple[bool, float]:
+        """Look once; return whether to look again even if the panel is not open, and the seconds until then."""
+        try:
+            goes_on = self._look()
+        except Exception as error:
+            self._failures += 1
+            is_known = isinstance(error, SmartcarOpsError)
+            sentence = (
+                str(error) if is_known else f"The kit failed with {type(error).__name__}; this is a bug in the kit."
+            )
+            self.problem.value = failure(sentence)
+            return is_known, min(MAX_PAUSE_SECONDS, IDLE_SECONDS * 2**self._failures)
+        self._failures, self.problem.value = 0, ""
+        return goes_on, ACTIVE_SECONDS if goes_on else IDLE_SECONDS
+
+    def _follow(self) -> None:
+        while True:
+            goes_on, pause = self.look()
+            with self._starting:
+                if self._ended.is_set() or self._is_closed() or not (goes_on or self._is_open):
+                    self._thread = None
+                    return
+            self._ended.wait(pause)
+
+
 class Panel(ABC):
     """The base of every panel: shows ``box``, runs what a button starts in a thread, and shows errors in ``status``.
 
@@ -103,6 +167,10 @@ class Panel(ABC):
         from IPython.display import display
 
         display(self.box)  # type: ignore[no-untyped-call]
+        self._displayed()
+
+    def _displayed(self) -> None:  # noqa: B027 (most panels have nothing to do)
+        """Called after the panel was displayed."""
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait for the work that a button started; for scripts and tests."""

@@ -107,8 +107,10 @@ def paused(panel: BackfillPanel, gate: Gate) -> None:
     """Presses Pause while the gate holds the run, then opens the gate."""
     until(lambda: gate.left < 0 and not panel.pause.disabled)
     panel.pause.click()
+    assert "pausing" in panel.watch.line.value and "Pausing the " in panel.status.value
     gate.open.set()
-    assert "paused" in panel.watch.line.value
+    until(lambda: ">paused<" in panel.watch.line.value)
+    until(lambda: " is paused: " in panel.status.value)
 
 
 def test_plan_writes_nothing_and_apply_writes_the_plan(house: House, session: Session) -> None:
@@ -342,7 +344,7 @@ def test_a_plan_applied_in_the_panel_is_kept_while_it_is_open(
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2).prepare()), Gate(monkeypatch, 2)
     begin(panel, "apply")
     paused(panel, gate)
-    assert "Pausing the apply: the current batch is written first." in panel.status.value
+    assert "The apply is paused: 4 of " in panel.status.value
     panel.cancel.click()
     panel.wait(60)
     other = BackfillPanel(session, Backfill(session))
@@ -377,8 +379,8 @@ def test_an_undo_is_paused_and_cancelled_in_its_own_words(
     panel, gate = BackfillPanel(session, Backfill(session, batch_size=2)), Gate(monkeypatch, 2)
     begin(panel, "undo")
     paused(panel, gate)
-    assert "Pausing the undo: the current batch is put back first." in panel.status.value
-    until(lambda: "4 put back" in panel.watch.line.value)
+    assert "The undo is paused: 4 of " in panel.status.value and " put back. Press Resume or " in panel.status.value
+    assert "4 put back" in panel.watch.line.value
     panel.cancel.click()
     assert "Cancelling the undo" in panel.status.value or "was cancelled" in panel.status.value
     panel.wait(60)

@@ -689,13 +689,15 @@ def test_runs_tells_a_run_that_is_silent(house: House, command: Callable[..., tu
 
 
 def test_runs_tells_a_paused_act_in_its_own_words(house: House, command: Callable[..., tuple[int, str]]) -> None:
-    """Asked to pause, an undo says what it does then, and is listed as paused, without a time that is left."""
+    """Asked to pause, an undo says what it does then; it is listed as pausing, then as paused, without a time left."""
     runs_of = Runs(house.ledger)
     with lock(house.ledger, WRITER, KILLED):
         runs_of.start(KILLED, BACKFILL, "undo", plan="run")
         code, printed = command(house, "runs", "pause", KILLED)
         assert 0 == code
         assert "Pausing the undo: the current batch is put back first." in printed
+        assert " pausing " in line_of(command(house, "runs")[1], KILLED)
+        runs_of.answer_pause(KILLED)
         assert " paused " in line_of(command(house, "runs")[1], KILLED)
         assert " running " not in line_of(command(house, "runs")[1], KILLED)
 

@@ -41,7 +41,7 @@ def state(run: Run) -> str:
     """Return the run's state in one word."""
     if not run.is_running:
         return run.status.value
-    return {"pause": "paused", "cancel": "cancelling"}.get(run.requested, "running")
+    return {"pause": "paused" if run.paused else "pausing", "cancel": "cancelling"}.get(run.requested, "running")
 
 
 def counts(run: Run) -> list[str]:
@@ -97,6 +97,14 @@ def command(run: Run, plan: str | None) -> str:
 
 
 AGAIN = f"plan again (`smartcar-ops run {NOTEBOOK}`); the new plan has the rows that are left."
+
+
+def stands(run: Run) -> str:
+    """Return how a running run stands after its state has changed, as a sentence: ``The apply is paused: …``."""
+    if run.paused:
+        rows = "" if run.total is None else f" of {thousands(run.total, 'rows')}"
+        return f"The {run.act} is paused: {run.written:,}{rows} {did(run)}. Press Resume or Cancel."
+    return obeys(run, run.requested or "resume")
 
 
 def obeys(run: Run, request: str) -> str:

@@ -46,6 +46,9 @@ class Act(StrEnum):
 WRITING = (Act.APPLY, Act.UNDO)
 """Acts that write to the company's rows."""
 
+PAUSE, PAUSED = "pause", "paused"
+"""What a run is requested to do, and what it answers once no batch is in progress; both are in ``requested``."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -78,13 +81,18 @@ class Run:
     batch: int
     beat: datetime | None
     silent: float | None = None
+    paused: bool = False
+    """Whether it has answered a request to pause: no batch is in progress."""
 
     @classmethod
     def of_row(cls, row: sa.RowMapping) -> Run:
         """Build a run from a row; counts that an older ledger left empty are 0."""
         counts = {name: row[name] or 0 for name in ("written", "skipped", "failed", "batch")}
         mappings = {name: _loads(row[name]) for name in ("summary", "calls")}
-        return cls(**{**row, **counts, **mappings, "status": RunStatus(row["status"])})
+        paused = row["requested"] == PAUSED
+        requested = PAUSE if paused else row["requested"]
+        status = RunStatus(row["status"])
+        return cls(**{**row, **counts, **mappings, "status": status, "requested": requested, "paused": paused})
 
     @property
     def is_running(self) -> bool:
@@ -232,6 +240,24 @@ class Runs:
         newest = self._read(acts.order_by(under_way, row.started.desc(), row.run_id.desc()).limit(1))
         return self.seen(newest[0]) if newest else None
 
+    def pulse(self) -> tuple[object, ...]:
+        """Return values that change whenever a run that writes starts, moves on, is asked for something or ends.
+
+        It is one statement that reads one row of each table by its primary key, so a panel may send it every second.
+        Only the death of a run's process does not change them.
+        """
+        fence, run, held = t.fences.c, t.runs.c, t.locks.c
+        counts = (run.total, run.written, run.skipped, run.failed, run.batch)
+        query = (
+            sa.select(fence.token, fence.run_id, run.status, run.requested, *counts, held.token)
+            .select_from(t.fences)
+            .outerjoin(t.runs, run.run_id == fence.run_id)
+            .outerjoin(t.locks, held.name == fence.name)
+            .where(fence.name == WRITER)
+        )
+        with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
+            return tuple(connection.execute(query).first() or ())
+
     def seen(self, run: Run) -> Run:
         """Return the run with its true status: ``interrupted`` if it recorded no end and its process has stopped.
 
@@ -280,8 +306,14 @@ class Runs:
         """Ask a running run to ``pause``, ``resume`` or ``cancel``; return False if no run with this id is running."""
         return self._update(run_id, {"requested": word}, running=True)
 
+    def answer_pause(self, run_id: str) -> None:
+        """Record that the run is paused, unless it was asked for something else in the meantime."""
+        asked = sa.and_(t.runs.c.run_id == run_id, t.runs.c.requested == PAUSE)
+        with engines.failures(self.ledger.engine, "writing the runs"), self.ledger.begin() as connection:
+            connection.execute(sa.update(t.runs).where(asked).values(requested=PAUSED))
+
     def requested(self, run_id: str) -> str:
-        """Return what the run was asked to do; empty for nothing."""
+        """Return what the run was asked to do, or `PAUSED` once it has answered; empty for nothing."""
         query = sa.select(t.runs.c.requested).where(t.runs.c.run_id == run_id)
         with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             return str(connection.execute(query).scalar_one_or_none() or "")
