@@ -32,6 +32,7 @@ from smartcar_ops.settings import startup
 from smartcar_ops.settings.environment import Settings
 from smartcar_ops.smartcar.http.rate_limit import Cost
 from smartcar_ops.smartcar.ids import smartcar_id
+from smartcar_ops.start.overview import Overview, overview
 from smartcar_ops.text import thousands
 
 CONNECTION_COLUMNS = ("vehicle_id", "user_id", "mode", "make", "model", "year", "powertrain", "external_id")
@@ -51,6 +52,10 @@ class Kit:
 
     def _repr_html_(self) -> str:
         return f"<p><strong>Acting on</strong> {html.escape(self.settings.where)}.</p>"
+
+    def overview(self) -> Overview:
+        """Return the last run of each step of the migration, and what to do next; no call."""
+        return overview(self.settings)
 
     def doctor(self) -> Checkup:
         """Check whether everything is set up, with at most 5 calls; the ledger records what it spent."""

@@ -327,6 +327,14 @@ class Runs:
             query = query.where(t.runs.c.status == status)
         return self._read(query)
 
+    def newest(self) -> dict[str, Run]:
+        """Return the newest run of each notebook in this scope."""
+        mine, row = self.ledger.scope.of(t.runs), t.runs.c
+        starts = sa.select(row.notebook, sa.func.max(row.started).label("started")).where(mine).group_by(row.notebook)
+        last = starts.subquery()
+        joined = sa.and_(row.notebook == last.c.notebook, row.started == last.c.started)
+        return {run.notebook: run for run in self._read(sa.select(t.runs).join(last, joined).where(mine))}
+
     def _read(self, query: Query) -> list[Run]:
         with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             rows = connection.execute(query).mappings().all()

@@ -75,6 +75,16 @@ class History:
         ):
             return [_snapshot(row) for row in connection.execute(query).mappings()]
 
+    def newest(self) -> Snapshot | None:
+        """Return the newest snapshot; None if there is none."""
+        query = sa.select(t.history).where(self._mine).order_by(t.history.c.day.desc()).limit(1)
+        with (
+            engines.failures(self._ledger.engine, "reading the history"),
+            self._ledger.reading.connect() as connection,
+        ):
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _snapshot(row)
+
     def record(self, snapshot: Snapshot, users: ParquetTable) -> bool:
         """Store the snapshot in place of an earlier one of its day, and the users' buckets (``user_id``, ``bucket``).
 

@@ -1,0 +1,1 @@
+"""Arrival: where it acts, how far each step is, and whether everything is set up."""
