@@ -15,9 +15,10 @@ from smartcar_ops.backfill.backfill import Backfill, plan_of
 from smartcar_ops.backfill.conflict_panel import ConflictQueue
 from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.backfill.run_panel import RunWatch
+from smartcar_ops.backfill.undo_panel import UndoList
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
-from smartcar_ops.display.confirm_panel import Confirmation, Question
+from smartcar_ops.display.confirm_panel import Confirmation, ConfirmQuestion
 from smartcar_ops.display.widgets import WIDE, Panel, heading, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, SmartcarOpsError, StoppedError
 from smartcar_ops.session import Session, acting, run_folder
@@ -67,6 +68,7 @@ class BackfillPanel(Panel):
             tooltip="Put back the old values; rows changed since then are skipped",
         )
         self.undo_preview = widgets.HTML()
+        self.undos = UndoList(session, undo=self._undo_this, choose=self._choose_run)
         self.confirmation = Confirmation(session.where, types=not session.settings.sandbox)
         self.queue = ConflictQueue(session)
         self.watch = RunWatch(
@@ -118,6 +120,7 @@ class BackfillPanel(Panel):
             ),
             widgets.HBox([self.target, self.undo]),
             indented(self.undo_preview),
+            self.undos.box,
         ]
         parts = [[heading("Plan"), *plan], [heading("Run"), *run], [self.queue.box]]
         return widgets.VBox([self.where, self.status, *(widgets.VBox(children, layout=part) for children in parts)])
@@ -151,7 +154,7 @@ class BackfillPanel(Panel):
     def _ask_apply(self) -> None:
         self._ask("Apply", self._question_of_apply, self._do_apply)
 
-    def _question_of_apply(self) -> Question:
+    def _question_of_apply(self) -> ConfirmQuestion:
         plan = self._planned.plan
         if plan is None:
             raise PlanError("plan: there is none; press Plan first.")
@@ -161,7 +164,22 @@ class BackfillPanel(Panel):
         self._applied = self._planned.plan
         self._execute("Applying", plan=self._applied or "")
 
-    def _ask_undo(self) -> None:
+    def _choose_run(self, run_id: str) -> None:
+        self.target.value = run_id
+
+    def _undo_this(self, target: str) -> None:
+        """Fill in the target that was pressed in the list, and ask; Cancel puts the former target back."""
+        if self._working:
+            return
+        before, self.target.value = self.target.value, target
+
+        def put_back() -> None:
+            self.target.value = before
+            self._cancelled()
+
+        self._start(lambda: self._ask_undo(put_back))
+
+    def _ask_undo(self, cancelled: Callable[[], None] | None = None) -> None:
         """Ask before the target is undone; say so if nothing of it is left."""
         target = self.target.value.strip()
         if not questions.to_undo(self._session, target, "Undo").number:
@@ -171,12 +189,19 @@ class BackfillPanel(Panel):
             "Undo",
             lambda: questions.to_undo(self._session, self.target.value.strip(), "Undo"),
             lambda: self._execute("Putting back", undo=target),
+            cancelled,
         )
 
-    def _ask(self, button: str, question_of: Callable[[], Question], do: Callable[[], None]) -> None:
+    def _ask(
+        self,
+        button: str,
+        question_of: Callable[[], ConfirmQuestion],
+        do: Callable[[], None],
+        cancelled: Callable[[], None] | None = None,
+    ) -> None:
         """Ask before ``do`` writes; once confirmed, it is done only if the question would still be the same."""
 
-        def confirmed(asked: Question) -> None:
+        def confirmed(asked: ConfirmQuestion) -> None:
             now = question_of()
             if now == asked:
                 do()
@@ -185,7 +210,7 @@ class BackfillPanel(Panel):
 
         self.status.value = "Nothing is written before you confirm."
         self.confirmation.ask(
-            question_of(), lambda asked: self._start(lambda: confirmed(asked)), otherwise=self._cancelled
+            question_of(), lambda asked: self._start(lambda: confirmed(asked)), otherwise=cancelled or self._cancelled
         )
 
     def _cancelled(self) -> None:
@@ -279,12 +304,14 @@ class BackfillPanel(Panel):
         self._show_apply()
 
     def _show_undo_preview(self) -> None:
-        """Show how many changes Undo would put back; nothing during a run, which changes the number."""
+        """Show how many changes Undo would put back, and list them; nothing during a run, which changes them."""
         target = self.target.value.strip()
         self.undo.disabled = self._working or not target
         self.undo_preview.value = ""
+        self.undos.hide()
         with telling(self.undo_preview):
             if target and not (self.watch.run and self.watch.run.is_running):
+                self.undos.show(target.partition(":")[0])
                 count, _ = runner.undo_preview(self._session.ledger, target, 0)
                 left = f"{thousands(count, 'changes')} to put back." if count else questions.nothing_left(target)
                 self.undo_preview.value = muted(left)
@@ -293,6 +320,7 @@ class BackfillPanel(Panel):
         working = self._working
         self.plan.disabled = self.retry.disabled = working
         self.confirmation.enable(busy=working)
+        self.undos.enable(busy=working)
         self.watch.show_continue()
         self._show_apply()
         self.undo.disabled = working or not self.target.value.strip()

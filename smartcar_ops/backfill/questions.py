@@ -9,14 +9,14 @@ from smartcar_ops.backfill.plan import Plan
 from smartcar_ops.database import schema
 from smartcar_ops.database.ledger import change_log
 from smartcar_ops.database.ledger.runs import Runs
-from smartcar_ops.display.confirm_panel import Question
+from smartcar_ops.display.confirm_panel import ConfirmQuestion
 from smartcar_ops.session import Session
 from smartcar_ops.text import thousands
 
 TABLES = ("users", "vehicles")
 
 
-def to_apply(session: Session, plan: Plan, button: str) -> Question:
+def to_apply(session: Session, plan: Plan, button: str) -> ConfirmQuestion:
     """Return the question before a plan is applied; the number is of the rows that no run has written yet.
 
     DatabaseError before expand.
@@ -35,10 +35,10 @@ def to_apply(session: Session, plan: Plan, button: str) -> Question:
         words = f"{button} finds nothing left to write: every row of the plan has been written."
     again = f" Of the plan's rows that were written ({done:,}), those cleared since are written again." if done else ""
     note = f"Rows that changed since the plan was made are skipped.{again} You can undo the run."
-    return Question(words, number, ("apply", plan.hash, *_newest(session.runs)), note)
+    return ConfirmQuestion(words, number, ("apply", plan.hash, *_newest(session.runs)), note)
 
 
-def to_undo(session: Session, target: str, button: str) -> Question:
+def to_undo(session: Session, target: str, button: str) -> ConfirmQuestion:
     """Return the question before ``RUN[:BATCH[:ROW]]`` is undone; PlanError if the run is unknown."""
     changes = change_log.reverse_changes(runner.standing(session.ledger, target, as_noted=True))
     rows = change_log.tally(session.ledger, changes)
@@ -47,10 +47,10 @@ def to_undo(session: Session, target: str, button: str) -> Question:
     if not number:
         words = f"{button} finds nothing left to put back of {target}; it records that the undo is finished."
     note = "Each row gets the value that it had before; rows that changed since are skipped. You can undo the undo."
-    return Question(words, number, ("undo", target, *_newest(session.runs)), note)
+    return ConfirmQuestion(words, number, ("undo", target, *_newest(session.runs)), note)
 
 
-def changed(asked: Question, now: Question, button: str) -> str:
+def changed(asked: ConfirmQuestion, now: ConfirmQuestion, button: str) -> str:
     """Return why a confirmed question is not carried out, in one sentence."""
     if asked.about[2:] != now.about[2:]:
         why = f"run {now.about[2]} is {now.about[3]}, which was not so when you pressed {button}"

@@ -16,12 +16,16 @@ from smartcar_ops.database.ledger.runs import Runs
 
 @dataclass(frozen=True)
 class UndoRow:
-    """A change that can be undone: its target (``RUN:BATCH:ROW``), its column, the value now and the value before."""
+    """A change that can be undone: its target (``RUN:BATCH:ROW``), its column, the value now and the value before.
+
+    ``place`` is its batch and its position in the run, by which pages continue.
+    """
 
     name: str
     column: str
     now: str
     back: str
+    place: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,19 @@ def undoable(ledger: Ledger, target: str, most: int) -> Undoable:
     return Undoable(target, wanted, count, list(map(_row, rows)))
 
 
+def row_page(ledger: Ledger, target: str, most: int, after: tuple[int, int] | None = None) -> list[UndoRow]:
+    """Return rows of ``RUN[:BATCH]`` that can be undone: the first, or those after a place; PlanError if unknown."""
+    return list(map(_row, change_log.standing_after(ledger, standing(ledger, target, as_noted=True), most, after)))
+
+
+def batch_page(ledger: Ledger, run_id: str, most: int, after: int | None = None) -> list[BatchCounts]:
+    """Return batches of a run, at most ``most``: the first, or those after a batch; PlanError if the run is unknown."""
+    return change_log.batches(ledger, run_id, standing(ledger, run_id, as_noted=True), after=after, most=most)
+
+
 def _row(one: StandingChange) -> UndoRow:
     target = f"{one.run_id}:{one.batch}:{one.row_id}"
-    return UndoRow(target, f"{one.table}.{one.column}", _shown(one.after), _shown(one.before))
+    return UndoRow(target, f"{one.table}.{one.column}", _shown(one.after), _shown(one.before), (one.batch, one.place))
 
 
 def _shown(value: str | None) -> str:

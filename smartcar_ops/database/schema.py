@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -18,7 +20,13 @@ from smartcar_ops.database.tables import Company
 from smartcar_ops.errors import DatabaseError
 from smartcar_ops.settings.logs import seconds_since
 
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+
 log = logging.getLogger("smartcar_ops.schema")
+
+LEDGER = "ledger"
+"""The name of the step that creates or upgrades the kit's own tables."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def _ledger_step(company: Company) -> SchemaStep:
     does = "create the smartcar_ops_… tables (the kit's own)"
     if version is LedgerVersion.OLDER:
         does = f"upgrade the smartcar_ops_… tables (the kit's own); their rows are about {table_names(company)}"
-    return SchemaStep("ledger", does, version is LedgerVersion.CURRENT)
+    return SchemaStep(LEDGER, does, version is LedgerVersion.CURRENT)
 
 
 def expand(company: Company, ledger: Ledger) -> tuple[SchemaStep, ...]:
@@ -77,21 +85,14 @@ def expand(company: Company, ledger: Ledger) -> tuple[SchemaStep, ...]:
     before; DatabaseError if a right is missing.
     """
     steps = expand_steps(company)
-    users, vehicles = company.layout.users, company.layout.vehicles
-    acts = {
-        "user id column": lambda: _add_column(company, users.table, users.schema_, users.smartcar_user_id),
-        "vehicle id column": lambda: _add_column(
-            company, vehicles.table, vehicles.schema_, vehicles.smartcar_vehicle_id
-        ),
-        "vehicle's user id column": lambda: _add_column(
-            company, vehicles.table, vehicles.schema_, vehicles.smartcar_user_id
-        ),
-        "ledger": lambda: versions.upgrade(company.engine, table_names(company)),
-    }
+    columns = _columns(company)
     for step in steps:
         if not step.done:
             started = time.perf_counter()
-            acts[step.name]()
+            if step.name == LEDGER:
+                versions.upgrade(company.engine, table_names(company))
+            else:
+                columns[step.name].add(company)
             log.info("%s: done in %.1f s", step.name, seconds_since(started))
     company.refresh()
     target = Ledger.of_database(company, ledger.scope)
@@ -116,13 +117,61 @@ def scope_ledger(company: Company, scope: Scope) -> Ledger:
     return ledger
 
 
-def _add_column(company: Company, table: str, schema: str, column: str) -> None:
-    from alembic.migration import MigrationContext
-    from alembic.operations import Operations
+def open_sql(company: Company) -> dict[str, tuple[str, ...]]:
+    """Return the SQL of each step that is not done yet, by its name; only reads the schema.
 
-    with (
-        engines.failures(company.engine, f"adding {table}.{column}"),
-        engines.writer(company.engine).begin() as connection,
-    ):
-        operations = Operations(MigrationContext.configure(connection))
-        operations.add_column(table, sa.Column(column, sa.String(36), nullable=True), schema=schema or None)
+    It comes from the same operations as the change itself. The steps that upgrade the kit's own tables look at those
+    before each change, so that their SQL is not known in advance; they are described instead, as SQL comments.
+    """
+    columns = _columns(company)
+    return {
+        step.name: versions.open_sql(company.engine, table_names(company))
+        if step.name == LEDGER
+        else (columns[step.name].sql(company),)
+        for step in expand_steps(company)
+        if not step.done
+    }
+
+
+@dataclass(frozen=True)
+class _NewColumn:
+    """A column of Smartcar ids that expand adds to a table of the company's."""
+
+    table: str
+    schema: str
+    column: str
+
+    def add(self, company: Company) -> None:
+        """Add it to the table."""
+        from alembic.migration import MigrationContext
+        from alembic.operations import Operations
+
+        with (
+            engines.failures(company.engine, f"adding {self.table}.{self.column}"),
+            engines.writer(company.engine).begin() as connection,
+        ):
+            self._operate(Operations(MigrationContext.configure(connection)))
+
+    def sql(self, company: Company) -> str:
+        """Return the statement that adds it."""
+        from alembic.migration import MigrationContext
+        from alembic.operations import Operations
+
+        written = io.StringIO()
+        options = {"as_sql": True, "output_buffer": written}
+        self._operate(Operations(MigrationContext.configure(dialect=company.engine.dialect, opts=options)))
+        return written.getvalue().strip().rstrip(";")
+
+    def _operate(self, operations: Operations) -> None:
+        column = sa.Column(self.column, sa.String(36), nullable=True)
+        operations.add_column(self.table, column, schema=self.schema or None)
+
+
+def _columns(company: Company) -> dict[str, _NewColumn]:
+    """Return the columns that expand adds, by the name of their step."""
+    users, vehicles = company.layout.users, company.layout.vehicles
+    return {
+        "user id column": _NewColumn(users.table, users.schema_, users.smartcar_user_id),
+        "vehicle id column": _NewColumn(vehicles.table, vehicles.schema_, vehicles.smartcar_vehicle_id),
+        "vehicle's user id column": _NewColumn(vehicles.table, vehicles.schema_, vehicles.smartcar_user_id),
+    }

@@ -13,7 +13,7 @@ from smartcar_ops.display.widgets import AMBER, muted
 
 
 @dataclass(frozen=True)
-class Question:
+class ConfirmQuestion:
     """What is about to happen, as a sentence, and the number that an operator types to confirm it.
 
     Two questions are equal if they are about the same act on the same rows: ``about`` says what the number depends on,
@@ -34,8 +34,8 @@ class Confirmation:
 
     def __init__(self, where: str, *, types: bool) -> None:
         self._where, self._types = where, types
-        self._question: Question | None = None
-        self._then: Callable[[Question], None] = lambda question: None
+        self._question: ConfirmQuestion | None = None
+        self._then: Callable[[ConfirmQuestion], None] = lambda question: None
         self._otherwise: Callable[[], None] = lambda: None
         self._busy, self._wants_focus = False, False
         self.words = widgets.HTML()
@@ -56,12 +56,15 @@ class Confirmation:
         self.typed.on_msg(self._entered)
 
     @property
-    def question(self) -> Question | None:
+    def question(self) -> ConfirmQuestion | None:
         """The question that is asked now; None if the form is closed."""
         return self._question
 
     def ask(
-        self, question: Question, then: Callable[[Question], None], otherwise: Callable[[], None] = lambda: None
+        self,
+        question: ConfirmQuestion,
+        then: Callable[[ConfirmQuestion], None],
+        otherwise: Callable[[], None] = lambda: None,
     ) -> None:
         """Show the form; call ``then`` with this question if it is confirmed, ``otherwise`` if it is cancelled."""
         self._question, self._then, self._otherwise = question, then, otherwise

@@ -56,6 +56,10 @@ class Schema:
         rows = [(step.name, step.does, "already there" if step.done else "to do") for step in self.found]
         return pd.DataFrame(rows, columns=["step", "does", "state"])
 
+    def sql(self) -> dict[str, tuple[str, ...]]:
+        """Return the SQL of each open step, by its name, as `execute` would run it now."""
+        return schema.open_sql(self.session.company)
+
     @property
     def open(self) -> int:
         """Steps that are not done yet."""

@@ -11,7 +11,7 @@ import pytest
 from smartcar_ops.backfill import runner
 from smartcar_ops.backfill.backfill import Backfill
 from smartcar_ops.backfill.panel import BackfillPanel
-from smartcar_ops.display.confirm_panel import Confirmation, Question
+from smartcar_ops.display.confirm_panel import Confirmation, ConfirmQuestion
 from smartcar_ops.session import Session
 from tests.support.house import House
 
@@ -137,8 +137,8 @@ def test_in_the_sandbox_one_press_confirms(house: House, session: Session, monke
 
 def test_enter_confirms_only_the_right_number() -> None:
     """Enter in the field does what Confirm does, and nothing while Confirm is disabled; text is never markup."""
-    form, confirmed = Confirmation("<db>", types=True), list[Question]()
-    question = Question("Write <b>3</b> rows.", 3, note="<i>")
+    form, confirmed = Confirmation("<db>", types=True), list[ConfirmQuestion]()
+    question = ConfirmQuestion("Write <b>3</b> rows.", 3, note="<i>")
     form.ask(question, confirmed.append)
     assert "&lt;b&gt;3" in form.words.value and "&lt;db&gt;" in form.words.value and "&lt;i&gt;" in form.words.value
     form._entered(None, {"event": "submit"}, None)

@@ -60,6 +60,7 @@ class StandingChange(NamedTuple):
     column: str
     before: str | None
     after: str | None
+    place: int
 
 
 def of_run(ledger: Ledger, run_id: str, outcome: str = "") -> Iterator[Sequence[Sequence[object]]]:
@@ -132,8 +133,10 @@ def count_written(ledger: Ledger, since: datetime | None = None, until: datetime
         return int(connection.execute(query.where(*written)).scalar_one())
 
 
-def batches(ledger: Ledger, run_id: str, stands: Condition) -> list[BatchCounts]:
-    """Return a run's batches, in order.
+def batches(
+    ledger: Ledger, run_id: str, stands: Condition, *, after: int | None = None, most: int | None = None
+) -> list[BatchCounts]:
+    """Return a run's batches, in order; optionally only those after a batch, and at most ``most``.
 
     ``stands`` is the condition for changes in effect (`standing`).
     """
@@ -141,7 +144,8 @@ def batches(ledger: Ledger, run_id: str, stands: Condition) -> list[BatchCounts]
     counted = [sa.func.count(sa.case((of.outcome == outcome, 1))) for outcome in ("written", "skipped", "failed")]
     counted.append(sa.func.count(sa.case((stands, 1))))
     query = sa.select(of.batch, of.table_name, *counted, sa.func.max(of.at)).where(of.run_id == run_id)
-    query = query.group_by(of.batch, of.table_name).order_by(of.batch, of.table_name)
+    query = query.group_by(of.batch, of.table_name).order_by(of.batch, of.table_name).limit(most)
+    query = query if after is None else query.where(of.batch > after)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
         return [BatchCounts(*row) for row in connection.execute(query)]
 
@@ -171,12 +175,24 @@ def reverse_changes(condition: Condition) -> Query:
 
 def first_standing(ledger: Ledger, stands: Condition, rows: int) -> tuple[int, list[StandingChange]]:
     """Return how many changes are in effect, and the first of them."""
-    of = t.changes.c
-    columns = (of.run_id, of.batch, of.table_name, of.row_id, of.column_name, of.before_value, of.after_value)
-    query = sa.select(*columns).where(stands).order_by(of.batch, of.place).limit(rows)
+    count = sa.select(sa.func.count()).select_from(t.changes).where(stands)
     with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
-        count = connection.execute(sa.select(sa.func.count()).select_from(t.changes).where(stands)).scalar_one()
-        return int(count), [StandingChange(*row) for row in connection.execute(query)]
+        number = connection.execute(count).scalar_one()
+    return int(number), standing_after(ledger, stands, rows)
+
+
+def standing_after(
+    ledger: Ledger, stands: Condition, rows: int, after: tuple[int, int] | None = None
+) -> list[StandingChange]:
+    """Return changes that are in effect, in order: the first, or those after a (batch, place), at most ``rows``."""
+    of = t.changes.c
+    columns = (of.run_id, of.batch, of.table_name, of.row_id, of.column_name, of.before_value, of.after_value, of.place)
+    query = sa.select(*columns).where(stands).order_by(of.batch, of.place).limit(rows)
+    if after is not None:
+        batch, place = after
+        query = query.where(sa.or_(of.batch > batch, sa.and_(of.batch == batch, of.place > place)))
+    with engines.failures(ledger.engine, "reading the changes"), ledger.reading.connect() as connection:
+        return [StandingChange(*row) for row in connection.execute(query)]
 
 
 Written: TypeAlias = "sa.Select[int, str, str, str, str | None]"

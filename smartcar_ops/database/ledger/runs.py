@@ -258,6 +258,13 @@ class Runs:
         with engines.failures(self.ledger.engine, "reading the runs"), self.ledger.reading.connect() as connection:
             return tuple(connection.execute(query).first() or ())
 
+    def that_wrote(self, most: int) -> list[Run]:
+        """Return the newest runs of this scope that wrote rows or put rows back, newest first, at most ``most``."""
+        row = t.runs.c
+        wrote = sa.and_(self.ledger.scope.of(t.runs), row.act.in_(WRITING), row.written > 0)
+        found = self._read(sa.select(t.runs).where(wrote).order_by(row.started.desc(), row.run_id.desc()).limit(most))
+        return list(map(self.seen, found))
+
     def seen(self, run: Run) -> Run:
         """Return the run with its true status: ``interrupted`` if it recorded no end and its process has stopped.
 

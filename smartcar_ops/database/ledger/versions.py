@@ -124,6 +124,37 @@ def _create(connection: sa.Connection, names: TableNames) -> None:
     MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).stamp(_steps(), "head")
 
 
+def open_sql(engine: sa.Engine, names: TableNames) -> tuple[str, ...]:
+    """Return the SQL that creates the ledger's tables; for an upgrade, its steps as comments; only reads.
+
+    The tables' first rows have random values, which are shown as parameters.
+    """
+    with engines.failures(engine, "looking for the ledger"):
+        if _tables(engine):
+            number = _number(engine)
+            steps = [step for step in _steps().walk_revisions() if number is None or step.revision > number]
+            return tuple(f"-- step {step.revision}: {step.doc}" for step in reversed(steps))
+    statements: list[str] = []
+
+    def note(statement: sa.ClauseElement, *_: object, **__: object) -> None:
+        statements.append(str(statement.compile(dialect=engine.dialect)).strip())
+
+    t.metadata.create_all(sa.create_mock_engine(engine.url, note), checkfirst=False)
+    for table in (t.layouts, t.fences, t.meta):
+        note(sa.insert(table))
+    note(sa.schema.CreateTable(_version_table()))
+    note(sa.insert(_version_table()).values(version_num=sa.literal_column(f"'{_numbers()[0]}'")))
+    return tuple(statements)
+
+
+def _version_table() -> sa.Table:
+    """Return Alembic's own table, which holds the number of the newest step."""
+    from alembic.migration import MigrationContext
+
+    options = {"version_table": VERSION_TABLE}
+    return MigrationContext.configure(dialect_name="sqlite", opts=options)._version
+
+
 def _take_steps(connection: sa.Connection, names: TableNames) -> None:
     """Run every step that is not recorded yet."""
     from alembic import command
