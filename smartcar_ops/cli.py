@@ -381,10 +381,11 @@ def lab(context: click.Context, no_browser: bool, port: int | None, ip: str | No
     given = {"--ServerApp.port": port, "--ServerApp.ip": ip}
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     command = lab_command.command(home(), [*options, *(["--no-browser"] if no_browser else []), *others])
+    environment = lab_command.environment(os.environ)
     sys.stdout.flush()  # this process is replaced
     if os.name == "posix":
-        os.execv(sys.executable, command)  # so that Ctrl-C goes to JupyterLab itself
-    context.exit(subprocess.call(command))
+        os.execve(sys.executable, command, environment)  # so that Ctrl-C goes to JupyterLab itself
+    context.exit(subprocess.call(command, env=environment))
 
 
 def _opened() -> tuple[Settings, Company, Ledger]:

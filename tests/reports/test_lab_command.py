@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jupyter_server.services.config.manager import ConfigManager
 
 from smartcar_ops import cli
 from smartcar_ops.reports import lab_command
@@ -25,8 +26,8 @@ def started(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
     def run(*words: str) -> tuple[list[str], str, str]:
         taken: list[list[str]] = []
-        monkeypatch.setattr(os, "execv", lambda path, command: taken.append(command))
-        monkeypatch.setattr("subprocess.call", lambda command: 0)
+        monkeypatch.setattr(os, "execve", lambda path, command, environment: taken.append(command))
+        monkeypatch.setattr("subprocess.call", lambda command, env: 0)
         cli.execute(["lab", *words])
         said = capsys.readouterr()
         return taken[0], said.out, said.err
@@ -35,19 +36,20 @@ def started(house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_it_opens_the_first_notebook_and_says_where_it_acts(started: Started, house: House) -> None:
-    """With no option: the folder, the first notebook, the kit's kernel and files, and no question about news."""
+    """With no option: the folder, the first notebook, the kit's kernel and files."""
     command, out, _ = started()
     assert [sys.executable, "-m", "jupyterlab"] == command[:3]
     assert f"--ServerApp.root_dir={house.root}" in command
     assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
-    assert "--LabApp.news_url=None" in command
+    for name in (lab_command.KERNELS, lab_command.FILES):
+        assert [option for option in command if option.endswith(f"={name}")]
     assert out.startswith(f"Acting on {house.settings.where}.")
 
 
 def test_options_are_passed_on(started: Started) -> None:
     """Those that it names, and any other of JupyterLab's, after its own so that they win."""
     command, _, _ = started("--no-browser", "--port", "8123", "--ip=0.0.0.0", "--IdentityProvider.token=x", "--debug")
-    own = command.index("--LabApp.news_url=None")
+    own = command.index("--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb")
     for option in ("--no-browser", "--ServerApp.port=8123", "--ServerApp.ip=0.0.0.0", "--IdentityProvider.token=x"):
         assert command.index(option) > own
     assert "--debug" == command[-1]
@@ -67,6 +69,16 @@ def test_wrong_settings_do_not_keep_it_from_opening(started: Started, monkeypatc
     command, _, err = started()
     assert "SMARTCAR_DATABASE_URL" in err and "Traceback" not in err
     assert "jupyterlab" in command
+
+
+def test_its_settings_are_defaults_that_jupyterlab_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No question about news, and saved every few seconds; a path of the user's own comes after."""
+    given = lab_command.environment({"JUPYTER_CONFIG_PATH": "/mine", "HOME": "/h"})
+    assert ("/mine", "/h") == (given["JUPYTER_CONFIG_PATH"].split(os.pathsep)[-1], given["HOME"])
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", lab_command.environment({})["JUPYTER_CONFIG_PATH"])
+    found = ConfigManager(config_dir_name="labconfig").get("default_setting_overrides")
+    assert "false" == found["@jupyterlab/apputils-extension:notification"]["fetchNews"]
+    assert 30 > found["@jupyterlab/docmanager-extension:plugin"]["autosaveInterval"] > 0
 
 
 def test_a_folder_without_notebooks_opens_as_it_is(tmp_path: Path) -> None:
