@@ -19,7 +19,7 @@ from smartcar_ops.backfill.undo_panel import UndoList
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
 from smartcar_ops.display.confirm_panel import Confirmation, ConfirmQuestion
-from smartcar_ops.display.widgets import WIDE, Panel, heading, indented, muted, table, telling
+from smartcar_ops.display.widgets import WIDE, Panel, TimeLeft, heading, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, SmartcarOpsError, StoppedError
 from smartcar_ops.session import Session, acting, run_folder
 from smartcar_ops.text import thousands
@@ -41,7 +41,8 @@ class BackfillPanel(Panel):
             "max_minutes": backfill.max_minutes,
         }
         self._planned, self._applied = backfill, backfill.plan
-        self._stop = threading.Event()
+        self._stop, self._left = threading.Event(), TimeLeft()
+        self._planning: Session | None = None
         self._own_run_id = ""
         self._planned_after = ""  # the newest run when Plan was pressed
         self.where = widgets.HTML(value=f"<div style='line-height:1.4'>{muted(f'Acting on {session.where}.')}</div>")
@@ -139,11 +140,13 @@ class BackfillPanel(Panel):
         self.stop.disabled, self.asking.layout.display = False, ""
         try:
             with acting(self._session.notebook, self._session.settings) as session:
+                self._planning = session
                 planned = Backfill(session, sources=self.sources.value, **self._options)
                 self.status.value = f"Querying Smartcar: {html.escape(str(planned.cost()))}."
                 planned.prepare(self._asking).finish()
             self._planned = planned
         finally:
+            self._planning = None
             self.stop.disabled, self.asking.layout.display = True, "none"
         self._planned_after = self.watch.run.run_id if self.watch.run else ""
         self._show_plan()
@@ -269,14 +272,17 @@ class BackfillPanel(Panel):
         return found
 
     def _do_stop(self) -> None:
+        """Stop the querying: at the next answer, or at once if all calls wait for the allowance."""
         self._stop.set()
         self.status.value = "Stopping…"
+        if (planning := self._planning) is not None:
+            planning.transport.end()
 
     def _asking(self, what: str, done: int, of: int) -> None:
         if self._stop.is_set():
             raise StoppedError("stopped: the answers so far are kept; press Plan to continue.")
         self.asking.max, self.asking.value = max(of, 1), done
-        self.status.value = f"Querying {html.escape(what)}: {done:,} of {of:,}"
+        self.status.value = f"Querying {html.escape(what)}: {done:,} of {of:,}{self._left.of(what, done, of)}."
 
     # --- what is shown -----------------------------------------------------------------------------------
 

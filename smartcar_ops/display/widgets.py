@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,6 +77,24 @@ def lasting(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
     return f"{seconds:,.0f} s"
+
+
+class TimeLeft:
+    """Reckons how long a step with a known number of questions still takes, from the speed since it began."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._step, self._begun, self._first = "", 0.0, 0
+
+    def of(self, step: str, done: int, total: int) -> str:
+        """Return ``, about 40 s left``; empty at the beginning and at the end of a step."""
+        now = self._clock()
+        if step != self._step or done < self._first:
+            self._step, self._begun, self._first = step, now, done
+        gained, left = done - self._first, total - done
+        if gained <= 0 or left <= 0 or now - self._begun < 1:
+            return ""
+        return f", about {lasting(max(1, left * (now - self._begun) / gained))} left"
 
 
 @contextmanager

@@ -139,6 +139,19 @@ def test_stop_keeps_what_was_answered(house: House, session: Session) -> None:
     assert right_ids(house) == stored_ids(house)
 
 
+def test_stop_ends_a_wait_for_the_allowance(house: House, session: Session) -> None:
+    """With the allowance spent, the next answer may be minutes away: Stop does not wait for it, and keeps the rest."""
+    session.settings = house.read_settings(SMARTCAR_ALLOWANCE_BURST="12", SMARTCAR_ALLOWANCE_PER_MINUTE="1")
+    panel = BackfillPanel(session, Backfill(session, max_calls=1000, max_minutes=60))
+    panel.plan.click()
+    until(lambda: panel.asking.value)
+    panel.stop.click()
+    panel.wait(30)
+    assert not panel.plan.disabled and panel.stop.disabled
+    assert "stopped: the answers so far are kept" in panel.status.value or "no answer yet" in panel.status.value
+    assert session.ledger.connections()
+
+
 def test_a_failure_is_one_sentence_in_the_panel(house: House, session: Session) -> None:
     """A wrong source is told in the panel, and the buttons work again."""
     panel = BackfillPanel(session, Backfill(session))

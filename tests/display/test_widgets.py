@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from smartcar_ops.display.widgets import ACTIVE_SECONDS, IDLE_SECONDS, MAX_PAUSE_SECONDS, Poller
+from smartcar_ops.display.widgets import ACTIVE_SECONDS, IDLE_SECONDS, MAX_PAUSE_SECONDS, Poller, TimeLeft
 from smartcar_ops.errors import DatabaseError
 
 
@@ -77,3 +77,20 @@ def test_looking_ends_with_the_widget() -> None:
     assert watched.looks.acquire(timeout=30)
     watched.is_closed = True
     watched.end()
+
+
+def test_the_time_left_follows_the_speed_of_the_step() -> None:
+    """Nothing is said at the start and the end of a step, nor of another step's speed."""
+    now = [0.0]
+    left = TimeLeft(lambda: now[0])
+    assert "" == left.of("tokens", 0, 100)
+    now[0] = 0.5
+    assert "" == left.of("tokens", 5, 100)
+    now[0] = 10.0
+    assert ", about 90 s left" == left.of("tokens", 10, 100)
+    now[0] = 1000.0
+    assert ", about 25 min left" == left.of("tokens", 40, 100)
+    assert "" == left.of("tokens", 100, 100)
+    assert "" == left.of("vins", 50, 100)
+    now[0] = 1005.0
+    assert ", about 20 s left" == left.of("vins", 60, 100)
