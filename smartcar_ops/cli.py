@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
 from smartcar_ops import __version__, entry_point
 from smartcar_ops.errors import SettingsError, SmartcarOpsError
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
     from smartcar_ops.database.ledger.runs import Runs
     from smartcar_ops.database.tables import Company
     from smartcar_ops.settings.environment import Settings
+
+LONGEST = 200
+"""Characters of a command's first sentence in the list of commands."""
+
+NOTEBOOK = "smartcar_ops.notebook"
+"""The key under which `run` remembers the notebook that its help is about."""
+
+COMPLETE = "_SMARTCAR_OPS_COMPLETE"
+"""The environment variable by which a shell asks to complete words."""
 
 QUIET = ("warning", "error")
 """Log levels at which ``run`` does not print its steps, if given explicitly."""
@@ -41,13 +52,62 @@ class _Commands(click.Group):
             )
         return found
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with the whole first sentence of each."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, command.get_short_help_str(limit=LONGEST)) for name, command in commands if command]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
 
 class _Running(click.Command):
-    """A command whose parameters may be written ``-p NAME VALUE`` or ``-p NAME=VALUE``."""
+    """A command whose parameters may be written ``-p NAME VALUE`` or ``-p NAME=VALUE``.
+
+    Its help lists the notebooks or, if a notebook is named, that one's parameters.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Split each NAME=VALUE into two arguments, then parse as usual."""
+        ctx.meta[NOTEBOOK] = next((word for word in args if not word.startswith("-")), None)
         return super().parse_args(ctx, list(_split_parameters(args)))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the notebooks, or the parameters of the one that is named."""
+        from smartcar_ops.reports import command_help
+
+        notebook = ctx.meta[NOTEBOOK]
+        rows = command_help.notebook_parameters(notebook) if notebook else command_help.notebooks()
+        title = f"Parameters of {notebook}" if notebook else "Notebooks"
+        with formatter.section(title):
+            formatter.write_dl(rows or [("none", "")])
+
+
+class _Notebook(click.ParamType[str]):
+    """The name, number or path of a notebook; a shell completes its name."""
+
+    name = "notebook"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the notebooks whose names begin so."""
+        from smartcar_ops.reports import command_help
+
+        return [CompletionItem(name, help=title) for name, title in command_help.matching_notebooks(incomplete)]
+
+
+def _complete_parameter(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from smartcar_ops.reports import command_help
+
+    return [CompletionItem(name, help=words) for name, words in command_help.matching_parameters(incomplete)]
+
+
+def _complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the words and the run ids that begin so; no run ids if the ledger can't be opened."""
+    known = ["pause", "resume", "cancel"]
+    with suppress(Exception):  # a shell that completes words shows no errors
+        from smartcar_ops.database.ledger.runs import Runs
+
+        known += [run.run_id for run in reversed(Runs(_opened()[2]).all())]
+    return [CompletionItem(word) for word in known if word.startswith(incomplete)]
 
 
 def _split_parameters(arguments: Sequence[str]) -> Iterator[str]:
@@ -61,14 +121,17 @@ def _split_parameters(arguments: Sequence[str]) -> Iterator[str]:
         yield from ("-p", *filter(None, [name]), *([value] if equals else islice(given, 1)))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Migrate your company from Smartcar's V2 to V3.
 
     Exit codes: 0 done · 1 done, but a gate says no · 2 something outside failed · 3 nothing to do · 4 another run
     holds the lock · 5 wrong before any connection.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command()
@@ -84,11 +147,18 @@ def demo() -> None:
 @click.option("--users", default=300, show_default=True, help="How many users the company has.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same data.")
 @click.option("--fault", "faults", multiple=True, metavar="NAME …", help="A fault to simulate; you may name several.")
+@click.option("--reset", is_flag=True, help="Remove the data of this folder's own sandbox; the next one is new.")
 @click.argument("more_faults", nargs=-1, metavar="")
-def sandbox(port: int, users: int, seed: int, faults: tuple[str, ...], more_faults: tuple[str, ...]) -> None:
+def sandbox(
+    port: int, users: int, seed: int, faults: tuple[str, ...], reset: bool, more_faults: tuple[str, ...]
+) -> None:
     """Serve a pretend Smartcar until Ctrl-C. First prints the settings that use it."""
     from smartcar_ops.sandbox.server import serve
+    from smartcar_ops.settings import startup
 
+    if reset:
+        click.echo(startup.reset_sandbox())
+        return
     try:
         serve(port, users, seed, (*faults, *more_faults))
     except ValueError as error:
@@ -117,12 +187,13 @@ def doctor(context: click.Context) -> None:
 
 
 @cli.command(cls=_Running)
-@click.argument("notebook")
+@click.argument("notebook", type=_Notebook())
 @click.option(
     "-p",
     "--parameter",
     "given",
     nargs=2,
+    shell_complete=_complete_parameter,
     multiple=True,
     metavar="NAME VALUE",
     help="A notebook parameter, also as NAME=VALUE; repeatable.",
@@ -261,7 +332,9 @@ def user(user: str) -> None:
 
 
 @cli.command()
-@click.argument("words", nargs=-1, metavar="[RUN[:BATCH] | pause RUN | resume RUN | cancel RUN]")
+@click.argument(
+    "words", nargs=-1, shell_complete=_complete_run, metavar="[RUN[:BATCH] | pause RUN | resume RUN | cancel RUN]"
+)
 def runs(words: tuple[str, ...]) -> None:
     """List, show, pause, resume or cancel runs. RUN shows one run, its batches and the rows you can undo."""
     from smartcar_ops.database.ledger.runs import Runs
@@ -401,6 +474,8 @@ def _opened() -> tuple[Settings, Company, Ledger]:
 
 def execute(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code. SettingsError if click rejects it."""
+    if instruction := os.environ.get(COMPLETE):
+        return shell_complete(cli, {}, "smartcar-ops", COMPLETE, instruction)
     try:
         with cli.make_context("smartcar-ops", list(arguments)) as context:
             cli.invoke(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from smartcar_ops.sandbox import embedded
 from smartcar_ops.sandbox.address import Address
 from smartcar_ops.settings import environment, file_modes, network
 from smartcar_ops.settings.environment import Settings, Source
+from smartcar_ops.settings.home import home
 
 SANDBOX = ".sandbox"
 """The folder beside `notebooks` in which the embedded sandbox stores its address."""
@@ -53,6 +55,23 @@ def sandbox(root: Path, *, fresh: bool = False) -> Address:
         raise SmartcarOpsError(
             f"sandbox: it can't be started here ({errors.in_words(error)}); change to a folder that you can write."
         ) from None
+
+
+def reset_sandbox(root: Path | None = None) -> str:
+    """End this folder's sandbox and remove its data; return what was done, as a sentence. Nothing else is touched.
+
+    SmartcarOpsError if it can't be removed.
+    """
+    folder = (root or home()) / SANDBOX
+    if not folder.is_dir():
+        return f"There is no sandbox in {folder.parent}; the next command that needs one starts it."
+    try:
+        embedded.stop(folder)
+        shutil.rmtree(folder)
+    except (OSError, RuntimeError) as error:
+        words = errors.in_words(error) if isinstance(error, OSError) else str(error)
+        raise SmartcarOpsError(f"sandbox: {folder} can't be removed ({words}).") from None
+    return f"Removed the sandbox in {folder}; the next command that needs one starts a new one."
 
 
 def is_demo() -> bool:
