@@ -19,7 +19,7 @@ from smartcar_ops.backfill.undo_panel import UndoList
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.runs import Act, Run
 from smartcar_ops.display.confirm_panel import Confirmation, ConfirmQuestion
-from smartcar_ops.display.widgets import WIDE, Panel, TimeLeft, heading, indented, muted, table, telling
+from smartcar_ops.display.widgets import WIDE, Panel, TimeLeft, heading, in_a_row, indented, muted, table, telling
 from smartcar_ops.errors import PlanError, SmartcarOpsError, StoppedError
 from smartcar_ops.session import Session, acting, run_folder
 from smartcar_ops.text import thousands
@@ -115,7 +115,7 @@ class BackfillPanel(Panel):
         plan = [self.sources, indented(widgets.HBox([self.plan, self.stop]), self.asking, self.table)]
         run = [
             indented(
-                widgets.HBox([self.apply, self.pause, self.resume, self.cancel, self.go_on]),
+                in_a_row(self.apply, self.pause, self.resume, self.cancel, self.go_on),
                 self.confirmation.box,
                 self.watch.box,
             ),

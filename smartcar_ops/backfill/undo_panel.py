@@ -14,7 +14,7 @@ from smartcar_ops.backfill.undo_preview import UndoRow
 from smartcar_ops.database.ledger import acts
 from smartcar_ops.database.ledger.change_log import BatchCounts
 from smartcar_ops.database.ledger.runs import Run
-from smartcar_ops.display.widgets import WIDE, indented, muted
+from smartcar_ops.display.widgets import WIDE, in_a_row, indented, muted
 from smartcar_ops.session import Session
 from smartcar_ops.text import thousands
 
@@ -60,7 +60,7 @@ class Pages(Generic[Line]):
         self.texts = [widgets.HTML() for _ in range(size)]
         self.buttons = [[self._button(one, place) for one in buttons] for place in range(size)]
         pairs = zip(self.buttons, self.texts, strict=True)
-        self._boxes = [widgets.HBox([*found, text]) for found, text in pairs]
+        self._boxes = [in_a_row(*found, text) for found, text in pairs]
         wide = widgets.Layout(width="100px")
         self.back = widgets.Button(description="Previous", tooltip=f"The {noun} before these", layout=wide)
         self.forward = widgets.Button(description="Next", tooltip=f"The {noun} after these", layout=wide)

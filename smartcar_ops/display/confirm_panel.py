@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from smartcar_ops.display.widgets import AMBER, muted
+from smartcar_ops.display.widgets import AMBER, in_a_row, muted
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Confirmation:
         )
         self.cancel = widgets.Button(description="Cancel", icon="times", tooltip="Do nothing", disabled=True)
         self.box = widgets.VBox(
-            [self.words, widgets.HBox([self.typed, self.confirm, self.cancel])],
+            [self.words, in_a_row(self.typed, self.confirm, self.cancel)],
             layout=widgets.Layout(
                 display="none", border=f"1px solid var(--jp-warn-color1, {AMBER})", padding="6px", margin="4px 0"
             ),

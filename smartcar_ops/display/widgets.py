@@ -29,6 +29,11 @@ def indented(*children: widgets.Widget) -> widgets.VBox:
     return widgets.VBox(children, layout=widgets.Layout(margin=f"0 0 0 {INDENT}"))
 
 
+def in_a_row(*children: widgets.Widget) -> widgets.HBox:
+    """Put widgets side by side; on a narrow page they go on in the next line, so that no button loses its word."""
+    return widgets.HBox(children, layout=widgets.Layout(flex_flow="row wrap"))
+
+
 def heading(words: str) -> widgets.HTML:
     """Return the heading of a part of the panel."""
     return widgets.HTML(f"<div style='font-weight:600; margin-top:6px'>{html.escape(words)}</div>")

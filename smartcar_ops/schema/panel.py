@@ -8,7 +8,7 @@ from contextlib import suppress
 import ipywidgets as widgets
 
 from smartcar_ops.display.confirm_panel import Confirmation, ConfirmQuestion
-from smartcar_ops.display.widgets import BLUE, GREEN, Panel, heading, indented, muted, pill, telling
+from smartcar_ops.display.widgets import BLUE, GREEN, Panel, heading, in_a_row, indented, muted, pill, telling
 from smartcar_ops.errors import SmartcarOpsError
 from smartcar_ops.schema.schema import Schema
 from smartcar_ops.session import Session, acting
@@ -42,7 +42,7 @@ class SchemaPanel(Panel):
             description="Apply", icon="check", disabled=True, tooltip="Run the steps that are not done yet"
         )
         self.confirmation = Confirmation(session.where, types=not session.settings.sandbox)
-        buttons = widgets.HBox([self.check, self.show_sql, self.apply])
+        buttons = in_a_row(self.check, self.show_sql, self.apply)
         self.box = widgets.VBox(
             [
                 where,
