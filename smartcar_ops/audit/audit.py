@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import pandas as pd
@@ -10,6 +11,7 @@ from smartcar_ops.audit import decision_sheet, resolver
 from smartcar_ops.audit.result import AuditResult, judge_users
 from smartcar_ops.audit.snapshot import leave_snapshot
 from smartcar_ops.audit.sources import AuditProgress, SourceReport, parse_sources
+from smartcar_ops.errors import StoppedError
 from smartcar_ops.session import Outcome, Session
 from smartcar_ops.smartcar.http.rate_limit import Cost
 
@@ -34,29 +36,58 @@ class Audit:
     ) -> None:
         self.session = session
         self.sources = parse_sources(sources) if confirm else ()
-        self._max_calls, self._max_minutes = max_calls, max_minutes
+        self._given_sources, self._max_calls, self._max_minutes = sources, max_calls, max_minutes
         self._relist, self._accept_list = relist, accept_list
+        self._at_end: list[Callable[[], None]] = []
         self.asked = SourceReport()
+        self._stopped = False
         self._result: AuditResult | None = None
         self._began: datetime | None = None
+
+    def again(self, session: Session) -> Audit:
+        """Return an audit with the same parameters that acts in another session and queries Smartcar."""
+        return Audit(
+            session,
+            sources=self._given_sources,
+            max_calls=self._max_calls,
+            max_minutes=self._max_minutes,
+            relist=self._relist,
+            accept_list=self._accept_list,
+        )
+
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call this when `finish` has left the day's snapshot and has ended the session."""
+        self._at_end.append(call)
 
     def cost(self) -> Cost:
         """Return the most that `ask` will cost."""
         return resolver.cost(self.session, self.sources, relist=self._relist)
 
     def ask(self, progress: AuditProgress | None = None) -> SourceReport:
-        """Query the sources within the budget; their answers are stored in the ledger."""
+        """Query the sources within the budget; their answers are stored in the ledger.
+
+        If ``progress`` raises StoppedError, the answers so far are kept, and the audit is not complete.
+        """
         self._began = self._began or self.session.now
-        self.asked = resolver.ask(
-            self.session,
-            self.sources,
-            max_calls=self._max_calls,
-            max_minutes=self._max_minutes,
-            relist=self._relist,
-            accept_list=self._accept_list,
-            progress=progress,
-        )
+        try:
+            self.asked = resolver.ask(
+                self.session,
+                self.sources,
+                max_calls=self._max_calls,
+                max_minutes=self._max_minutes,
+                relist=self._relist,
+                accept_list=self._accept_list,
+                progress=progress,
+            )
+        except StoppedError:
+            self._stopped = True
+            raise
         return self.asked
+
+    @property
+    def complete(self) -> bool:
+        """False if the questions were stopped, or if one of them is left without an answer."""
+        return self.asked.complete and not self._stopped
 
     def judge(self) -> AuditResult:
         """Put every user in one bucket, from the database and the ledger; makes no API call."""
@@ -98,11 +129,14 @@ class Audit:
         result = self.result
         self.session.save(**result.tables())
         decision_sheet.write(result, self.session.folder, {"csv", *self.session.settings.tables})
-        leave_snapshot(self.session, result, began=self._began or self.session.now, complete=self.asked.complete)
-        return self.session.finish(
+        leave_snapshot(self.session, result, began=self._began or self.session.now, complete=self.complete)
+        outcome = self.session.finish(
             result.verdict,
             exit_code=result.exit_code,
-            complete=self.asked.complete,
+            complete=self.complete,
             **self.asked.summary(),
             **result.summary(),
         )
+        for call in self._at_end:
+            call()
+        return outcome

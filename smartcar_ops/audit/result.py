@@ -186,20 +186,24 @@ def judged_parts(workspace: Workspace, facts: UserFacts, named: Mapping[str, Nam
     ``shown`` is the stored id as it may be shown. ``named`` is the result of `disputed`.
     """
     for table in workspace.tables(facts.judged(buckets.RULES)):
-        part: pd.DataFrame = table.to_pandas()
-        part["reason"] = part["bucket"].map(REASONS)
-        words = {mask: ", ".join(sources_of(mask)) for mask in part["sources"].unique()}
-        id_and_sources = part["named"] + " (" + part["sources"].map(words) + ")"
-        part["evidence"] = id_and_sources.where(part["named"].notna(), "")
-        part["shown"] = part["stored"]
-        for place in part.index[(part["malformed"] == 1) | part["user_id"].isin(named.keys())]:
-            row = part.loc[place]
-            part.at[place, "shown"] = shown_id(row)
-            if row["user_id"] in named:
-                part.at[place, "evidence"] = in_words(named[row["user_id"]])
-        for place in part.index[part["bucket"] == "conflict"]:
-            part.at[place, "reason"] = _conflict_reason(part.loc[place])
-        yield part
+        yield put_in_words(table.to_pandas(), named)
+
+
+def put_in_words(part: pd.DataFrame, named: Mapping[str, Named]) -> pd.DataFrame:
+    """Add ``reason``, ``evidence`` and ``shown`` to the facts of users, as in `judged_parts`, and return them."""
+    part["reason"] = part["bucket"].map(REASONS)
+    words = {mask: ", ".join(sources_of(mask)) for mask in part["sources"].unique()}
+    id_and_sources = part["named"] + " (" + part["sources"].map(words) + ")"
+    part["evidence"] = id_and_sources.where(part["named"].notna(), "")
+    part["shown"] = part["stored"]
+    for place in part.index[(part["malformed"] == 1) | part["user_id"].isin(named.keys())]:
+        row = part.loc[place]
+        part.at[place, "shown"] = shown_id(row)
+        if row["user_id"] in named:
+            part.at[place, "evidence"] = in_words(named[row["user_id"]])
+    for place in part.index[part["bucket"] == "conflict"]:
+        part.at[place, "reason"] = _conflict_reason(part.loc[place])
+    return part
 
 
 def disputed(workspace: Workspace, facts: UserFacts) -> dict[str, dict[str, list[str]]]:

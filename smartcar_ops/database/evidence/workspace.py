@@ -87,6 +87,11 @@ class Workspace:
             for row in self.connection.execute(query).mappings():
                 yield dict(row)
 
+    def table(self, query: Query) -> pa.Table:
+        """Return the rows of a query with few rows as one Arrow table, with the types that `tables` gives them."""
+        types = [(column.name, _arrow(column.type)) for column in query.selected_columns]
+        return pa.Table.from_pylist(list(self.rows(query)), pa.schema(types))
+
     def tables(self, query: Query) -> Iterator[pa.Table]:
         """Return the query's rows in batches, as Arrow tables of text, integers and times, with constant memory."""
         types = {column.name: _arrow(column.type) for column in query.selected_columns}
@@ -130,7 +135,7 @@ def open_workspace(
         return
     with engines.failures(ledger.engine, "judging the users"), ledger.reading.connect() as connection:
         copied_people, copied_cars, copied_links = (
-            None if query is None else _copy(company, connection, query, name)
+            None if query is None else copied(company, connection, query, name)
             for query, name in ((people, "people"), (cars, "cars"), (links, "all_cars"))
         )
         assert copied_people is not None and copied_cars is not None
@@ -138,7 +143,8 @@ def open_workspace(
         connection.rollback()
 
 
-def _copy(company: Company, connection: sa.Connection, query: Query, name: str) -> sa.TableClause:
+def copied(company: Company, connection: sa.Connection, query: Query, name: str) -> sa.TableClause:
+    """Copy the result of a query on the company's database into a temporary table of the ledger's file."""
     columns = [
         sa.Column(column.name, sa.Integer if column.name in ("token_alive", "has_vin") else sa.String)
         for column in query.selected_columns
