@@ -21,6 +21,7 @@ from smartcar_ops.settings.logs import counts
 from smartcar_ops.smartcar.http.rate_limit import Cost
 
 if TYPE_CHECKING:
+    from smartcar_ops.compare.live import FleetComparison
     from smartcar_ops.compare.report.report import Report
 
 log = logging.getLogger("smartcar_ops.compare")
@@ -123,6 +124,18 @@ class Compare(ABC):
     @abstractmethod
     def looking_at(self, vehicle_id: str, session: Session | None = None) -> Compare:
         """Return the same comparison of a single vehicle, in this session or another one."""
+
+    @abstractmethod
+    def recorded(self, vehicle_id: str, session: Session | None = None) -> Compare:
+        """Return a comparison of a single vehicle by what was last recorded of it; makes no calls."""
+
+    def more(self, vehicles: int, session: Session | None = None) -> FleetComparison | None:
+        """Return a comparison that reads so many more vehicles of the fleet (0: all); None if this one reads none."""
+        return None
+
+    def cost_of_more(self, vehicles: int) -> Cost:
+        """Return the most that `more` will cost, by the vehicles that this comparison knows."""
+        return self.session.priced({})
 
     @abstractmethod
     def price(self, pair: LinkedVehicle) -> str:

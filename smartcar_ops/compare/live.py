@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from abc import abstractmethod
@@ -29,6 +30,7 @@ from smartcar_ops.compare.reading.replay import write_recordings
 from smartcar_ops.compare.reading.selection import Selection, SelectionSpec
 from smartcar_ops.compare.reading.worker import RemoteRecorder
 from smartcar_ops.compare.recording import ReadResult, Recorder, Recording
+from smartcar_ops.compare.replayed import StoredVehicle
 from smartcar_ops.compare.report.report import Report
 from smartcar_ops.compare.vehicles import LinkedVehicle, Stratum, VehicleKey, linked_vehicles, unlisted_vehicles
 from smartcar_ops.database.ledger import v2_state
@@ -81,6 +83,7 @@ class LiveComparison(Compare):
         """The questions without an answer."""
         self.user_token_on_v3: tokens_on_v3.Found | None = None
         self._choice: Choice | None = None
+        self._stopped = threading.Event()
 
     @cached_property
     def _recordings(self) -> Recordings:
@@ -203,11 +206,21 @@ class LiveComparison(Compare):
             recorder = Recorder(session.v2, session.v3, self._owners, self._recordings, self.fields, chosen.slice.name)
             with ExitStack() as stack:
                 threads = executor or stack.enter_context(session.threads())
-                reached = recording.record_all(chosen.to_read, recorder, threads, progress=progress, seen=seen)
+                reached = recording.record_all(
+                    chosen.to_read, recorder, threads, progress=progress, seen=seen, stopped=self._stopped
+                )
                 self._compare_tokens(reached)
             return reached
 
         return self._read(read_here)
+
+    def stop(self) -> None:
+        """End `read` early, from another thread: what was read by then is recorded and judged, the rest is left out.
+
+        Vehicles that are being read are finished, unless they wait for the allowance.
+        """
+        self._stopped.set()
+        self.session.transport.end()
 
     def _read(self, record: Callable[[Seen | None, Budget], ReadResult]) -> Comparison:
         """Read with ``record``, within this run's budget, and judge the recordings."""
@@ -293,7 +306,12 @@ class LiveComparison(Compare):
         limited = [vehicle for vehicle in missing if vehicle.key in reached.limited]
         judge.skip(limited, "this vehicle's [limits] are used up for now")
         others = [vehicle for vehicle in missing if vehicle.key not in reached.limited]
-        judge.skip(others, *(["V2 stopped before this vehicle was read"] if reached.stopped else []))
+        if reached.stopped:
+            judge.skip(others, "V2 stopped before this vehicle was read")
+        elif self._stopped.is_set():
+            judge.skip(others, "the reading was stopped before this vehicle")
+        else:
+            judge.skip(others)
 
     # --- what is left behind -----------------------------------------------------------------------------
 
@@ -345,6 +363,32 @@ class LiveComparison(Compare):
         limits = {"max_calls": self._max_calls, "max_minutes": self._max_minutes}
         return VehicleComparison(session or self.session, vehicle_id, **limits, show_private=self._show_private)
 
+    def recorded(self, vehicle_id: str, session: Session | None = None) -> StoredVehicle:
+        """Return a comparison of one vehicle by what the ledger last recorded of it; makes no calls."""
+        return StoredVehicle(session or self.session, vehicle_id)
+
+    def more(self, vehicles: int, session: Session | None = None) -> FleetComparison:
+        """Return a comparison that reads so many more vehicles of the fleet (0: all), within the same limits."""
+        limits = {"max_calls": self._max_calls, "max_minutes": self._max_minutes}
+        spec = replace(self._spec, vehicles=vehicles)
+        return FleetComparison(session or self.session, spec, **limits, show_private=self._show_private)
+
+    def cost_of_more(self, vehicles: int) -> Cost:
+        """Return the most that `more` will cost, by the linked vehicles and the recordings that are judged already."""
+        more = self.more(vehicles)
+        if self.must_list or more.must_list:
+            return more.cost()
+        selected = selection.begin(self._recordings, self.linked, more.spec)
+        closed = () if more.spec.fresh else self.choice.judge.closed(self.choice.population)
+        linked = self._questions.to_put(self.linked, _subject)
+        chosen = selected.choose(linked, closed, self.session.meter.used_up())
+        return self.cost_of([vehicle for vehicle in chosen if vehicle.key not in selected.read])
+
+    @property
+    def _spec(self) -> SelectionSpec:
+        """What `more` selects, but for the number of vehicles."""
+        return SelectionSpec()
+
 
 class FleetComparison(LiveComparison):
     """Reads more vehicles of every make and powertrain, and judges them with all that were read before."""
@@ -387,6 +431,10 @@ class FleetComparison(LiveComparison):
         from smartcar_ops.compare.report.fleet import FleetReport
 
         return FleetReport(self)
+
+    @property
+    def _spec(self) -> SelectionSpec:
+        return self.spec
 
     def _begin(self, linked: Sequence[LinkedVehicle]) -> Selection:
         return selection.begin(self._recordings, linked, self.spec)

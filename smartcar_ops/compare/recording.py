@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from threading import Event
 from typing import Any
 
 from smartcar_ops import errors
@@ -364,8 +365,11 @@ def record_all(
     *,
     progress: Callable[[int, int], None] | None = None,
     seen: Callable[[Recording], None] | None = None,
+    stopped: Event | None = None,
 ) -> ReadResult:
-    """Read the vehicles in parallel until the budget ends or V2 has stopped; those not reached are missing.
+    """Read the vehicles in parallel until the budget ends, V2 has stopped, or ``stopped`` is set.
+
+    Those not reached are missing.
 
     Vehicles without an answer from one version are read once more at the end. The first vehicle is read alone: if V2
     has stopped, one call shows it. ``seen`` is called with each recording, private values included.
@@ -373,6 +377,8 @@ def record_all(
     reached, milestones = ReadResult(wanted=len(chosen)), Milestones(log, "vehicles read")
 
     def record(vehicle: LinkedVehicle) -> Recording:
+        if stopped is not None and stopped.is_set():
+            raise AllowanceSpentError("allowance: the reading was stopped before this vehicle.")
         try:
             return recorder(vehicle)
         except V2StoppedError as error:

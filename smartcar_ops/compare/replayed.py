@@ -88,6 +88,10 @@ class ReplayedFleet(Compare):
         """Return a comparison of one vehicle from the same recordings, in this session or another one."""
         return ReplayedVehicle(session or self.session, self._named, vehicle_id, show_private=self._show_private)
 
+    def recorded(self, vehicle_id: str, session: Session | None = None) -> ReplayedVehicle:
+        """Return `looking_at`: it makes no calls either."""
+        return self.looking_at(vehicle_id, session)
+
     def price(self, pair: LinkedVehicle) -> str:
         """Return a sentence that it costs nothing."""
         return "This costs nothing: the vehicle was already recorded."

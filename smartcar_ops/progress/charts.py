@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from smartcar_ops.audit import buckets
 from smartcar_ops.audit.charts import GROUPS
-from smartcar_ops.compare.report.charts import HEAT_STYLE, NO_LOSS, STEPS
 from smartcar_ops.database.ledger.history.days import Snapshot, StratumParity
-from smartcar_ops.display.picture import BLUE, ORANGE, PALE_BLUE, Picture, ink_on, joined, key
+from smartcar_ops.display import heat
+from smartcar_ops.display.picture import BLUE, ORANGE, PALE_BLUE, Picture, key
 from smartcar_ops.display.time_chart import Flag, TimeChart
 from smartcar_ops.progress.forecast import Forecast, forecast_in_words
 from smartcar_ops.progress.snapshots import table
@@ -103,20 +103,8 @@ def parity_by_make(strata: Sequence[StratumParity], makes: dict[str, int]) -> Pi
     powertrains = sorted({row.powertrain for row in strata}) or ["any"]
     named = [make for make in makes if make not in ("unknown", "several")]
     order = sorted({*named, *(row.make for row in strata)}, key=lambda make: (-_worst(strata, make), make))
-    rows = joined(
-        Markup('<span class="name">{}</span>{}').format(make, joined(_cell(cells.get((make, p))) for p in powertrains))
-        for make in order
-    )
-    drawing = Markup(
-        '{}{}<div class="heat" style="grid-template-columns:minmax(6rem,9rem) repeat({},minmax(0,5.2rem))">'
-        "<span></span>{}\n{}</div>"
-    ).format(
-        HEAT_STYLE,
-        key([(NO_LOSS, "no loss"), *((color, words) for _, color, words in STEPS), ("transparent", "–  not compared")]),
-        len(powertrains),
-        joined(Markup('<span class="make">{}</span>').format(powertrain) for powertrain in powertrains),
-        rows,
-    )
+    rows = [(make, [_cell(cells.get((make, powertrain))) for powertrain in powertrains]) for make in order]
+    drawing = heat.grid(powertrains, rows, names="minmax(6rem,9rem)", unknown="not compared")
     refused = [row for row in strata if row.refused]
     title = f"{thousands(len(strata), 'groups')} of make and powertrain compared, {len(refused):,} not ready to switch"
     numbers = pd.DataFrame(
@@ -145,13 +133,6 @@ def _worst(strata: Sequence[StratumParity], make: str) -> float:
 
 
 def _cell(row: StratumParity | None) -> Markup:
-    if row is None or not row.scored:
-        return Markup('<span class="soft">–</span>')
-    share = row.lost / row.scored
-    color = next(color for most, color, _ in STEPS if share <= most)
-    style = f"background:{color};color:{ink_on(color)};font-weight:600" if row.lost else f"background:{NO_LOSS}"
-    return Markup('<span class="cell" style="{}">{}<small>{}</small></span>').format(
-        style,
-        percent(row.lost, row.scored).replace("under ", "<").replace("over ", ">"),
-        thousands(row.vehicles, "cars"),
-    )
+    if row is None:
+        return heat.cell(0, 0, "")
+    return heat.cell(row.lost, row.scored, thousands(row.vehicles, "cars"))

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from smartcar_ops.compare.judging.verdicts import JUDGED, LOST
 from smartcar_ops.settings.layout import Gate, Waiver
@@ -18,6 +19,10 @@ from smartcar_ops.text import thousands
 
 BOTH_REFUSED = "not_permitted_by_both"
 """The column, in a table of verdicts, for ``not_permitted`` on both versions: no loss on V3."""
+
+SHOWN_BEHIND = ("vehicle_id", "local_vehicle_id", "powertrain", "verdict", "lost")
+BEHIND = (*SHOWN_BEHIND, "make", "field", "scored")
+"""The columns of the table of fields that say which vehicles are behind a cell of the heat map."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,34 @@ class Comparison:
             cell = cells[f"{row.make} {row.powertrain}"]
             cell[str(row.field)] = cell.get(str(row.field), 0) + int(row.lost)
         return dict(cells)
+
+    def vehicles_behind(self, make: str, field: str, most: int) -> pd.DataFrame:
+        """Return the first vehicles of a make with a judged or lost reading of a field, those with a loss first.
+
+        ``vehicle_id``, ``local_vehicle_id``, ``powertrain``, ``verdict``, ``lost``; at most ``most`` rows.
+        """
+        lost, others, rows = list[pd.DataFrame](), list[pd.DataFrame](), 0
+        for table in self.fields.tables(BEHIND):
+            here = table.filter((pc.field("make") == make) & (pc.field("field") == field) & pc.field("scored"))
+            part = here.to_pandas()[[*SHOWN_BEHIND]]
+            lost.append(part[part["lost"]])
+            rows += len(lost[-1])
+            if rows >= most:
+                break
+            if sum(map(len, others)) < most:
+                others.append(part[~part["lost"] & part["verdict"].isin(JUDGED)])
+        empty = pd.DataFrame(columns=[*SHOWN_BEHIND])
+        return pd.concat([*lost, *others] or [empty], ignore_index=True).head(most)
+
+    def vehicles_with_loss(self, make: str, most: int) -> pd.DataFrame:
+        """Return the first vehicles of a make that lose something, with the number of fields lost (``lost``)."""
+        found = pd.DataFrame(columns=["vehicle_id", "local_vehicle_id", "powertrain", "lost"])
+        for part in self.vehicles.parts():
+            here = part[(part["make"] == make) & (part["lost"].fillna(0) > 0)]
+            found = pd.concat([found, here[found.columns]], ignore_index=True) if len(here) else found
+            if len(found) >= most:
+                break
+        return found.head(most)
 
     def summary(self) -> dict[str, Any]:
         """Return the contract's keys of summary.json."""

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from smartcar_ops.compare.judging.comparison import BOTH_REFUSED
 from smartcar_ops.compare.judging.verdicts import JUDGED
-from smartcar_ops.display.picture import PALE_BLUE, Picture, ink_on, joined, key, stack
+from smartcar_ops.display import heat
+from smartcar_ops.display.picture import Picture, joined, key, stack
 from smartcar_ops.text import percent, percents, thousands
 
 if TYPE_CHECKING:
@@ -35,29 +36,6 @@ COLORS = {verdict: color for family in FAMILIES.values() for verdict, color in f
 
 MAX_MAKES = 7
 """Columns that fit in the heat map; if there are more makes, the worst are drawn."""
-
-STEPS = (
-    (0.02, "#f6c894", "to 2%"),
-    (0.1, "#e8934a", "to 10%"),
-    (0.25, "#cf5f17", "to 25%"),
-    (1, "#97360a", "over 25%"),
-)
-"""Shares lost, from light to dark: distinguishable without hue, on a light or a dark page."""
-
-NO_LOSS = f"{PALE_BLUE}47"
-
-HEAT_STYLE = Markup(
-    """<style>
-.sc-picture .heat { display: grid; gap: 2px; align-items: center; font-size: 12px; line-height: 1.2; }
-.sc-picture .heat > * { min-width: 0; text-align: center; overflow-wrap: anywhere; }
-.sc-picture .heat .name { text-align: left; padding-right: .4rem; }
-.sc-picture .heat .make { font-size: 11px; align-self: end; justify-self: center; padding-bottom: .2rem; }
-.sc-picture .heat .cell { border-radius: 3px; padding: .25rem 0; }
-.sc-picture .heat small { display: block; font-size: 11px; }
-@media (max-width: 34rem) { .sc-picture .heat.wide .make { writing-mode: vertical-rl; transform: rotate(180deg);
-  padding: .2rem 0 0; } }
-</style>"""
-)
 
 
 # --- every field --------------------------------------------------------------------------------------------
@@ -176,6 +154,16 @@ class Losses:
         """One field over all makes."""
         return sum((self.at(field, make) for make in self.makes), Cell())
 
+    @property
+    def worst_makes(self) -> Sequence[str]:
+        """The makes that are drawn: at most ``MAX_MAKES``, the worst first."""
+        return self.makes[:MAX_MAKES]
+
+    @property
+    def lossy_fields(self) -> list[str]:
+        """The fields that are drawn: those with a loss on a make that is drawn."""
+        return [field for field in self.fields if any(self.at(field, make).lost for make in self.worst_makes)]
+
 
 def loss_by_make(counts: pd.DataFrame, order: Sequence[str]) -> Picture:
     """Return one cell per scored field and make: the share that differs or is lost, and the number of readings.
@@ -183,29 +171,21 @@ def loss_by_make(counts: pd.DataFrame, order: Sequence[str]) -> Picture:
     ``counts`` are those of a `Comparison`. Fields without a loss are listed in a sentence; of more than ``MAX_MAKES``
     makes only the worst are drawn, with a note.
     """
-    losses = _losses(counts, order)
-    makes = losses.makes[:MAX_MAKES]
-    fields = [field for field in losses.fields if any(losses.at(field, make).lost for make in makes)]
-    heads = joined(Markup('<span class="make">{}</span>').format(make) for make in makes)
-    rows = [_row(Markup("<b>all fields</b>"), [losses.of_make(make) for make in makes])]
-    rows += [_row(Markup.escape(field), [losses.at(field, make) for make in makes]) for field in fields]
+    losses = losses_of(counts, order)
+    makes, fields = losses.worst_makes, losses.lossy_fields
+    rows: list[tuple[Markup | str, list[Markup]]] = [
+        (Markup("<b>all fields</b>"), [_cell(losses.of_make(make)) for make in makes])
+    ]
+    rows += [(field, [_cell(losses.at(field, make)) for make in makes]) for field in fields]
     left_out = (Markup('<div class="soft">{}</div>').format(line) for line in _left_out(losses, makes, fields))
-    drawing = Markup(
-        '{}{}<div class="heat{}" style="grid-template-columns:minmax(4.6rem,8.5rem) repeat({},minmax(0,5.2rem))">'
-        "<span></span>{}\n{}</div>\n{}"
-    ).format(
-        HEAT_STYLE,
-        key([(NO_LOSS, "no loss"), *((color, words) for _, color, words in STEPS), ("transparent", "–  not judged")]),
-        " wide" if len(makes) > 3 else "",
-        len(makes),
-        heads,
-        joined(rows),
-        joined(left_out),
+    drawing = Markup("{}\n{}").format(
+        heat.grid(makes, rows, names="minmax(4.6rem,8.5rem)", unknown="not judged"), joined(left_out)
     )
     return Picture(drawing, _losses_title(losses), _losses_description(losses))
 
 
-def _losses(counts: pd.DataFrame, order: Sequence[str]) -> Losses:
+def losses_of(counts: pd.DataFrame, order: Sequence[str]) -> Losses:
+    """Return the losses by field and make from a `Comparison`'s counts; ``order`` is that of the field map."""
     cells: dict[tuple[str, str], Cell] = {}
     for row in counts[counts["scored"]].itertuples():
         cell_key = str(row.field), str(row.make)
@@ -217,17 +197,8 @@ def _losses(counts: pd.DataFrame, order: Sequence[str]) -> Losses:
     return Losses(cells, fields, sorted(losses.makes, key=lambda make: (-shares[make], make)))
 
 
-def _row(name: Markup, cells: Sequence[Cell]) -> Markup:
-    return Markup('<span class="name">{}</span>{}').format(name, joined(map(_cell, cells)))
-
-
 def _cell(cell: Cell) -> Markup:
-    if not cell.of:
-        return Markup('<span class="soft">–</span>')
-    color = next(color for most, color, _ in STEPS if cell.share <= most)
-    style = f"background:{color};color:{ink_on(color)};font-weight:600" if cell.lost else f"background:{NO_LOSS}"
-    share = percent(cell.lost, cell.of).replace("under ", "<").replace("over ", ">")
-    return Markup('<span class="cell" style="{}">{}<small>of {}</small></span>').format(style, share, _short(cell.of))
+    return heat.cell(cell.lost, cell.of, f"of {_short(cell.of)}")
 
 
 def _short(count: int) -> str:

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 
 UNCOUNTED, ONE_SIDED = "Different but not counted", "On one version only"
 GROUPS = (LOST, UNCOUNTED, NOT_JUDGED, AGREES, ONE_SIDED)
+DIFFERENT = (LOST, UNCOUNTED)
+"""The groups of fields that differ or are lost."""
+
+NOTHING_LISTED = "<p>No field differs or is lost.</p>"
 COUNTED = {
     LOST: "lost or different",
     UNCOUNTED: "different but not counted",
@@ -75,25 +79,43 @@ class VehicleReport(Report):
 
     def one_vehicle(self) -> HTML:
         """Return the requested vehicle, once for each of the company's vehicles linked to it."""
+        return self._views(GROUPS)
+
+    def only_differences(self) -> HTML:
+        """Return the same with only the fields that differ or are lost; nothing is read or judged again."""
+        return self._views(DIFFERENT)
+
+    def _views(self, shown: Sequence[str]) -> HTML:
         compare = self.compare
         if not compare.looked:
             return tables.sentence(self._not_read)
         rows = compare.result.fields.frame()
         origins = compare.session.settings.origins
         views = [
-            view(rows[rows["local_vehicle_id"] == recording.pair.local_vehicle_id], recording, compare.fields, origins)
+            view(
+                rows[rows["local_vehicle_id"] == recording.pair.local_vehicle_id],
+                recording,
+                compare.fields,
+                origins,
+                shown,
+            )
             for recording in compare.looked
         ]
         return tables.together(*views)
 
 
-def view(rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Origins) -> HTML:
-    """Return one recording's judged fields in groups, then folded: the raw bodies and how to repeat the calls."""
+def view(
+    rows: pd.DataFrame, recording: Recording, fields: FieldMap, origins: Origins, shown: Sequence[str] = GROUPS
+) -> HTML:
+    """Return one recording's judged fields in groups, then folded: the raw bodies and how to repeat the calls.
+
+    ``shown`` are the groups that are listed; the counts at the top are of all.
+    """
     by_id = {field.id: field for field in fields.of(recording.pair.make)}
     groups = _grouped(field_rows(rows))
-    shown = "".join(_group(name, groups[name], by_id, recording) for name in GROUPS if groups[name])
+    listed = "".join(_group(name, groups[name], by_id, recording) for name in shown if groups[name])
     safe = recording.redacted([recording.pair.token or ""])
-    body = f"{_head(recording, groups)}{shown}{bodies(safe)}{by_hand(safe, origins)}"
+    body = f"{_head(recording, groups)}{listed or NOTHING_LISTED}{bodies(safe)}{by_hand(safe, origins)}"
     return HTML(f'<style>{_css()}</style><div class="smartcar-vehicle">{body}</div>')  # type: ignore[no-untyped-call]
 
 
@@ -201,7 +223,7 @@ def by_hand(recording: Recording, origins: Origins) -> str:
 
 def curl_v2(recording: Recording, origins: Origins) -> str:
     """Return the V2 batch as a shell command; ``$V2_TOKEN`` is the user's token."""
-    paths = [str(mapping(row).get("path")) for row in _responses(recording)]
+    paths = recording.asked or [str(mapping(row).get("path")) for row in _responses(recording)]
     body = json.dumps({"requests": [{"path": path} for path in paths or ["/"]]})
     url = f"{origins.api}/v2.0/vehicles/{quote(recording.pair.vehicle_id, safe='')}/batch"
     return (

@@ -7,6 +7,7 @@ import re
 import pandas as pd
 
 from smartcar_ops.compare.report import charts
+from smartcar_ops.display import heat
 from tests.compare.report.conftest import Compared
 from tests.support.pictures import words
 
@@ -43,7 +44,7 @@ def test_what_nobody_could_judge_is_no_zero() -> None:
     odometer = shown.index("odometer")
     assert ["25%", "of 8", "–"] == shown[odometer + 1 : odometer + 4]
     assert "odometer: BMW 25% of 8, FORD not judged" in picture.description
-    assert 1 == picture.drawing.count(f'class="cell" style="background:{charts.NO_LOSS}"')  # FORD's of all fields
+    assert 1 == picture.drawing.count(f'class="cell" style="background:{heat.NO_LOSS}"')  # FORD's of all fields
 
 
 def test_fields_without_a_loss_are_a_sentence() -> None:
