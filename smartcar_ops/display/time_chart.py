@@ -27,6 +27,13 @@ STYLE = Markup(
 .sc-time .plot { position: relative; border-bottom: 1px solid #8d98a5; }
 .sc-time svg { display: block; width: 100%; height: 100%; max-width: none; overflow: visible; }
 .sc-time path { vector-effect: non-scaling-stroke; fill: none; stroke-linejoin: round; }
+.sc-time .hover { position: absolute; top: 0; bottom: 0; }
+.sc-time .hover:hover { background: #8d98a550; }
+.sc-time .hover span { display: none; position: absolute; top: .3rem; z-index: 1; padding: .3rem .5rem;
+  white-space: pre; font-size: 12px; border: 1px solid #8d98a5; border-radius: 4px; pointer-events: none;
+  background: var(--jp-layout-color1, Canvas); color: var(--jp-ui-font-color1, CanvasText); }
+.sc-time .hover:hover span { display: block; }
+@media print { .sc-time .hover { display: none; } }
 .sc-time .days { grid-column: 2; position: relative; height: 2.9em; font-size: 12px; line-height: 1.25; }
 .sc-time .days span { position: absolute; top: .3rem; white-space: nowrap; text-align: center; }
 </style>"""
@@ -54,6 +61,7 @@ class TimeChart:
         self.top = self.step * max(1, math.ceil(most / self.step))
         self._days = (self.last - self.first).days
         self._marks: list[Markup] = []
+        self._hovers: list[Markup] = []
 
     def line(self, points: Sequence[Point], color: str, *, width: float = 2, dashes: str = "") -> None:
         """Draw a line through the points; where days are missing between two of them, it is broken."""
@@ -95,6 +103,16 @@ class TimeChart:
         )
         self._path(drawn, f'style="fill:{color}"')
 
+    def hover(self, days: Iterable[tuple[date, str]]) -> None:
+        """Show each day's words (lines) while the mouse is over the day; no script is needed."""
+        for day, words in days:
+            left, right = (100 * float(self._x(day, shift)) / self._days for shift in (-0.5, 0.5))
+            side = "left" if left < 50 else "right"
+            strip = Markup(
+                '<div class="hover" style="left:{:.2f}%;width:{:.2f}%"><span style="{}:100%">{}</span></div>'
+            )
+            self._hovers.append(strip.format(left, right - left, side, words))
+
     def drawn(self, flags: Sequence[Flag]) -> Markup:
         """Return the chart with its axes; of two flags that would overlap, the later in the list is left out."""
         values = [self.step * place for place in range(round(self.top / self.step), -1, -1)]
@@ -118,8 +136,8 @@ class TimeChart:
         )
         return Markup(
             '{}<div class="sc-time"><div class="values">{}</div>'
-            '<div class="plot" style="height:{}">{}</div><div class="days">{}</div></div>'
-        ).format(STYLE, scale, HEIGHT, svg, joined(self._named(flags)))
+            '<div class="plot" style="height:{}">{}{}</div><div class="days">{}</div></div>'
+        ).format(STYLE, scale, HEIGHT, svg, joined(self._hovers), joined(self._named(flags)))
 
     def _named(self, flags: Sequence[Flag]) -> Iterator[Markup]:
         taken: list[float] = []

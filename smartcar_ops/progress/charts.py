@@ -45,6 +45,7 @@ def burn_down(days: Sequence[Snapshot], forecast: Forecast, deadline: date) -> P
     chart.line(points, BLUE, width=2.5)
     if len(points) <= MOST_DOTS:
         chart.dots(points, BLUE, size=7 if len(points) < 40 else 4)
+    chart.hover((day.day, day_in_lines(day)) for day in days)
     flags = [Flag(deadline, "deadline", ORANGE), Flag(today, "last audit"), Flag(points[0][0], "first audit")]
     if forecast.median and left > floor:
         flags.insert(2, Flag(forecast.median, "median"))
@@ -77,6 +78,7 @@ def groups_over_time(days: Sequence[Snapshot]) -> Picture:
             heights[day.day] += users
         chart.columns(spans, color)
         entries.append((color, group))
+    chart.hover((day.day, day_in_lines(day)) for day in days)
     flags = [Flag(days[-1].day, "last audit"), Flag(days[0].day, "first audit")]
     now, then = days[-1].counts, days[0].counts
     described = "; ".join(
@@ -89,6 +91,15 @@ def groups_over_time(days: Sequence[Snapshot]) -> Picture:
         f"Users by who acts next, from the first to the last audit: {described}.",
         table(days).drop(columns=["complete", "calls"]),
     )
+
+
+def day_in_lines(day: Snapshot) -> str:
+    """Return the numbers of a day as lines: the users, those left, and every bucket with users."""
+    total = thousands(sum(day.counts.values()), "users")
+    audit = "" if day.complete else "the audit is not complete"
+    counts = [f"{name.replace('_', ' ')} {count:,}" for name, count in day.counts.items() if count]
+    lines = (day_in_words(day.day), audit, f"{total}, {buckets.left(day.counts):,} left", *counts)
+    return "\n".join(filter(None, lines))
 
 
 # --- parity --------------------------------------------------------------------------------------------------

@@ -201,3 +201,21 @@ def test_each_picture_has_its_numbers(file: Path) -> None:
     for table in soup.find_all("table"):
         assert table.caption is not None and table.caption.get_text(strip=True)
         assert {"col"} == {head.get("scope") for head in table.select("thead th")}
+
+
+def test_a_day_shows_its_numbers_under_the_mouse(started: Any, file: Path) -> None:
+    """Nothing is shown until the mouse is over a day; then that day's numbers, inside the page, without a script."""
+    page = started.new_context(
+        offline=True, java_script_enabled=False, viewport={"width": 900, "height": 900}
+    ).new_page()
+    page.goto(f"file://{file}")
+    days = page.locator(".sc-time").first.locator(".hover")
+    assert 60 == days.count()
+    for place, words in ((2, "3 Oct 2025"), (59, "6 Dec 2025")):
+        shown = days.nth(place).locator("span")
+        assert not shown.is_visible()
+        days.nth(place).hover()
+        assert shown.is_visible() and words in shown.inner_text() and "users, " in shown.inner_text()
+        box = shown.bounding_box()
+        assert box is not None and 0 <= box["x"] and box["x"] + box["width"] <= 900
+    page.context.close()

@@ -127,8 +127,19 @@ def transitions(ledger: Ledger, earlier: date, later: date) -> dict[tuple[str | 
 def moves_from(ledger: Ledger, bucket: str, earlier: date, later: date, most: int) -> list[Move]:
     """Return the first rows of `moved` of users who were in this bucket and still are in the company's table."""
     rows = moved(ledger, earlier, later).order_by(None).subquery("moves")
-    from_it = sa.and_(rows.c.from_bucket == bucket, rows.c.to_bucket.is_not(None))
-    query = sa.select(rows.c.user_id, rows.c.from_bucket, rows.c.to_bucket, rows.c.at).where(from_it)
+    return _first(ledger, rows, sa.and_(rows.c.from_bucket == bucket, rows.c.to_bucket.is_not(None)), most)
+
+
+def first_moves(ledger: Ledger, earlier: date, later: date, most: int, bucket: str = "") -> list[Move]:
+    """Return the first rows of `moved`; with ``bucket``, of those who left it or came into it."""
+    rows = moved(ledger, earlier, later).order_by(None).subquery("moves")
+    touches_it = sa.or_(rows.c.from_bucket == bucket, rows.c.to_bucket == bucket)
+    return _first(ledger, rows, touches_it if bucket else sa.true(), most)
+
+
+def _first(ledger: Ledger, rows: sa.Subquery, which: sa.ColumnElement[bool], most: int) -> list[Move]:
+    """Return the first of these rows of `moved`, in its order."""
+    query = sa.select(rows.c.user_id, rows.c.from_bucket, rows.c.to_bucket, rows.c.at).where(which)
     query = query.order_by(sa.func.length(rows.c.user_id), rows.c.user_id).limit(most)
     with engines.failures(ledger.engine, "reading the history"), ledger.reading.connect() as connection:
         return [Move(*row) for row in connection.execute(query)]
